@@ -1,0 +1,45 @@
+"""Frozen, validated specifications of a run and of a study; a run's identity."""
+
+from dissensus.config.base import Spec, nearest
+from dissensus.config.run import (
+    DatasetSpec,
+    MethodSpec,
+    ModelSpec,
+    NoiseSpec,
+    Regime,
+    RunSpec,
+    TrackingSpec,
+    TrainingSpec,
+)
+from dissensus.config.sources import (
+    ChaosNLISource,
+    LeWiDiSource,
+    NLISource,
+    SimulatedSource,
+    SourceSpec,
+    TableSource,
+)
+from dissensus.config.study import AnalysisSpec, Override, StudySpec, When
+
+__all__ = [
+    "AnalysisSpec",
+    "ChaosNLISource",
+    "DatasetSpec",
+    "LeWiDiSource",
+    "MethodSpec",
+    "ModelSpec",
+    "NLISource",
+    "NoiseSpec",
+    "Override",
+    "Regime",
+    "RunSpec",
+    "SimulatedSource",
+    "SourceSpec",
+    "Spec",
+    "StudySpec",
+    "TableSource",
+    "TrackingSpec",
+    "TrainingSpec",
+    "When",
+    "nearest",
+]

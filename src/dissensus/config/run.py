@@ -1,0 +1,137 @@
+"""The specification of one cell: everything that decides its curves, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from dissensus.config.base import Spec
+from dissensus.config.sources import SourceSpec
+
+Regime = Literal["held_out", "trained_on"]
+
+
+class ModelSpec(Spec):
+    """A model by name, and how it scores labels."""
+
+    name: str = Field(description="A built-in name, a local folder, or a hub path.")
+    head: Literal["classifier", "verbalizer"] = Field(
+        "classifier", description="Sequence classification, or label words at the answer position (decoder-only)."
+    )
+    revision: str | None = Field(None, description="Hub revision (a commit, best).")
+    max_length: int = Field(128, ge=8, description="Tokens an example; longer ones are truncated and counted.")
+    prompt: str | None = Field(
+        None, description="Verbalizer: a template with the text fields in braces; default: a plain one."
+    )
+    label_words: tuple[str, ...] | None = Field(None, description="Verbalizer: one word a label, in label order.")
+
+
+class MethodSpec(Spec):
+    """How the model is made trainable. Learning rates belong here: methods need different ones."""
+
+    name: Literal["full", "lora", "ia3"]
+    learning_rate: float = Field(gt=0, description="Peak learning rate of AdamW.")
+    rank: int | None = Field(None, ge=1, description="LoRA rank; required for lora, refused elsewhere.")
+    alpha: float | None = Field(None, gt=0, description="LoRA alpha; default: 2 x rank.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="LoRA dropout.")
+    targets: tuple[str, ...] | None = Field(None, description="Target modules; default: the model's usual ones.")
+
+    @model_validator(mode="after")
+    def _rank_fits(self) -> MethodSpec:
+        if self.name == "lora" and self.rank is None:
+            raise ValueError("lora needs a rank, e.g. rank: 8")
+        if self.name != "lora":
+            given = [f for f in ("rank", "alpha") if getattr(self, f) is not None]
+            given += ["dropout"] if self.dropout else []
+            if given:
+                raise ValueError(f"{', '.join(given)} belongs to lora, not to {self.name}")
+        if self.name == "full" and self.targets is not None:
+            raise ValueError("targets belongs to lora and ia3: full trains every weight")
+        return self
+
+    @property
+    def label(self) -> str:
+        """Short name for tables and folders: `lora-r8`, `full`, `ia3`."""
+        return f"lora-r{self.rank}" if self.name == "lora" else self.name
+
+
+class NoiseSpec(Spec):
+    """Label noise injected into the training labels, with its flip mask saved beside the curves."""
+
+    kind: Literal["uniform", "annotators"] = Field(
+        "uniform", description="Another class at random, or drawn from the item's own annotator distribution."
+    )
+    rate: float = Field(gt=0, lt=1, description="Share of training labels that are flipped.")
+
+
+class TrainingSpec(Spec):
+    """The optimisation, common to the methods of a study."""
+
+    epochs: float = Field(1.0, gt=0)
+    batch_size: int = Field(32, ge=1, description="Examples an optimiser step.")
+    gradient_accumulation_steps: int = Field(
+        1,
+        ge=1,
+        description="Micro-batches a step. Each batch is split by length, which pads less; the gradient is that of "
+        "the whole batch either way.",
+    )
+    weight_decay: float = Field(0.01, ge=0, description="Not applied to biases and normalisation weights.")
+    warmup: float = Field(0.06, ge=0, lt=1, description="Share of the steps with a rising learning rate.")
+    decay: Literal["linear", "cosine", "constant"] = "linear"
+    max_grad_norm: float = Field(1.0, gt=0, description="Gradient clipping by global norm.")
+    precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16 computes under autocast; weights stay fp32.")
+    noise: NoiseSpec | None = None
+
+
+class TrackingSpec(Spec):
+    """When and how the tracked set is measured."""
+
+    points: int = Field(20, ge=2, description="Tracking points, step 0 and the last step included.")
+    schedule: Literal["linear", "log"] = "linear"
+    steps: tuple[int, ...] | None = Field(None, description="Explicit steps instead; 0 and the last are added.")
+    token_budget: int = Field(4096, ge=1, description="Padded tokens a forward pass of the tracking pass.")
+
+
+class DatasetSpec(Spec):
+    """What is tracked and what is trained on."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", description="Name in tables and folders.")
+    tracked: SourceSpec
+    train: SourceSpec | None = Field(None, description="Training pool; without one, only the tracked set is trained on.")
+    tracked_size: int | None = Field(None, ge=2, description="Track this many, stratified by annotation entropy.")
+    train_size: int | None = Field(None, ge=1, description="Draw this many from the training pool (seeded).")
+    exclude_shared: tuple[str, ...] = Field(
+        (), description="Drop training examples that share one of these text fields with a tracked example."
+    )
+
+
+class RunSpec(Spec):
+    """One cell: a condition (model x dataset x method x regime) with a seed."""
+
+    dataset: DatasetSpec
+    model: ModelSpec
+    method: MethodSpec
+    regime: Regime
+    seed: int = Field(0, ge=0)
+    training: TrainingSpec = TrainingSpec()
+    tracking: TrackingSpec = TrackingSpec()
+
+    @model_validator(mode="after")
+    def _something_to_train_on(self) -> RunSpec:
+        if self.regime == "held_out" and self.dataset.train is None:
+            raise ValueError(f"dataset {self.dataset.name!r} has no 'train' source, so nothing can be held out of it")
+        return self
+
+    @property
+    def condition(self) -> str:
+        """Readable name of the condition: dataset.model.method.regime."""
+        model = self.model.name.replace("/", "--").rstrip("-")
+        head = "" if self.model.head == "classifier" else f"-{self.model.head}"
+        return f"{self.dataset.name}.{model}{head}.{self.method.label}.{self.regime}"
+
+    @property
+    def cell_id(self) -> str:
+        """Folder name: condition, seed and the first eight hex digits of the digest."""
+        safe = "".join(c if c.isalnum() or c in "._-" else "-" for c in self.condition)[-150:].lstrip(".-")
+        return f"{safe}.s{self.seed}-{self.digest()[:8]}"

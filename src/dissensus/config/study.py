@@ -1,0 +1,85 @@
+"""The specification of a study: axes, common settings, exceptions to them, and how it is analysed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, model_validator
+
+from dissensus.config.base import Spec
+from dissensus.config.run import DatasetSpec, MethodSpec, ModelSpec, Regime, TrackingSpec, TrainingSpec
+from dissensus.errors import SpecError
+
+
+class When(Spec):
+    """Picks cells: every key that is given must match (a list means: any of these)."""
+
+    model: str | tuple[str, ...] | None = None
+    head: str | tuple[str, ...] | None = None
+    dataset: str | tuple[str, ...] | None = None
+    method: str | tuple[str, ...] | None = Field(None, description="`full`, `ia3`, `lora`, or with rank: `lora-r8`.")
+    regime: Regime | None = None
+    seed: int | tuple[int, ...] | None = None
+
+
+class Override(Spec):
+    """Other settings for some cells, merged deeply into the cell's specification."""
+
+    when: When
+    set: dict[str, Any] = Field(description="Keys of a cell: dataset, model, method, training, tracking.")
+
+
+class AnalysisSpec(Spec):
+    """How stored curves become tables. Not part of a cell's identity: change it and analyse again."""
+
+    entropy: Literal["plugin", "miller_madow", "chao_shen"] = "plugin"
+    contested_share: float = Field(1 / 3, gt=0, le=0.5, description="Share of items in each outer entropy group.")
+    cuts: tuple[float, float] | None = Field(None, description="Entropy cut points in bits instead of shares.")
+    resamples: int = Field(1000, ge=100, description="Bootstrap resamples.")
+    confidence: float = Field(0.95, gt=0, lt=1)
+    noise_floor: float = Field(0.1, ge=0, description="Un-learning: smallest rise that counts, in nats.")
+    seed: int = Field(0, ge=0, description="Of the bootstrap.")
+
+
+class StudySpec(Spec):
+    """A grid of cells: models x datasets x methods x regimes x seeds, less the excluded ones."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
+    title: str = ""
+    description: str = ""
+    models: tuple[ModelSpec, ...] = Field(min_length=1)
+    datasets: tuple[DatasetSpec, ...] = Field(min_length=1)
+    methods: tuple[MethodSpec, ...] = Field(min_length=1)
+    regimes: tuple[Regime, ...] = Field(("held_out",), min_length=1)
+    seeds: tuple[int, ...] = Field((0,), min_length=1)
+    training: TrainingSpec = TrainingSpec()
+    tracking: TrackingSpec = TrackingSpec()
+    analysis: AnalysisSpec = AnalysisSpec()
+    overrides: tuple[Override, ...] = ()
+    exclude: tuple[When, ...] = ()
+
+    @model_validator(mode="after")
+    def _distinct(self) -> StudySpec:
+        names = [d.name for d in self.datasets]
+        if len(set(names)) < len(names):
+            raise ValueError(f"datasets must have different names; given: {', '.join(names)}")
+        return self
+
+    @classmethod
+    def from_yaml(cls, path: Path) -> StudySpec:
+        """Read and validate a YAML file; `SpecError` says what is wrong with it."""
+        try:
+            data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise SpecError(f"cannot read the study file {path}: {error.strerror}") from None
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise SpecError(f"{path} is not YAML: {error}") from None
+        if not isinstance(data, dict):
+            raise SpecError(f"{path} holds {type(data).__name__}; a study is a mapping with keys such as name, models")
+        return cls.parse(data, str(path))
+
+    def to_yaml(self) -> str:
+        """The resolved specification, defaults included, as YAML."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

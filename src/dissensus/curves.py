@@ -1,0 +1,347 @@
+"""Learning curves and their store: the only bridge between training and analysis. Imports no torch.
+
+Layout of a store (schema 1), written by `CurvesWriter`, read by `load_curves`:
+
+    examples.parquet               one row a tracked example, in tracking order:
+                                   id, gold (index, -1 none), counts (list), entropy (bits), regime,
+                                   text (JSON object of the fields), then covariates, one column each
+    curves/step-00000123.parquet   one immutable shard a tracking point: id, log_probs (K float32 a row)
+    manifest.json                  schema, labels, total_steps, complete, shards (step, file, rows, sha256),
+                                   provenance (fingerprints, versions, free facts of the run)
+
+Every file appears whole or not at all (written beside, flushed, renamed). The manifest is the authority: a
+shard that it does not list does not exist. Losses, margins and soft losses are derived, never stored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from dissensus.data.annotations import NO_GOLD, AnnotatedDataset
+from dissensus.errors import StoreError
+from dissensus.measures import annotation_entropy
+
+SCHEMA_VERSION = 1
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Log-probabilities of n tracked examples over K labels at T tracking points.
+
+    Attributes:
+        ids: example ids, length n.
+        labels: label names, length K.
+        steps: optimiser steps of the tracking points, shape (T,), rising; 0 is before training.
+        total_steps: steps of the whole run; progress u = step / total_steps.
+        log_probs: natural-log probabilities, float32, shape (n, T, K).
+        gold: label indices, shape (n,); -1 where there is none.
+        counts: annotators a label, shape (n, K).
+        regime: 'held_out' or 'trained_on' for each example, shape (n,).
+        covariates: name -> array of shape (n,).
+        text: the text fields of each example, length n (may be empty mappings).
+        provenance: what the manifest says of the run.
+    """
+
+    ids: tuple[str, ...]
+    labels: tuple[str, ...]
+    steps: NDArray[np.int64]
+    total_steps: int
+    log_probs: NDArray[np.float32]
+    gold: NDArray[np.int64]
+    counts: FloatArray
+    regime: NDArray[np.str_]
+    covariates: Mapping[str, FloatArray] = field(default_factory=dict)
+    text: tuple[Mapping[str, str], ...] = ()
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        n, t, k = len(self.ids), len(self.steps), len(self.labels)
+        expected = {
+            "log_probs": (self.log_probs.shape, (n, t, k)),
+            "gold": (self.gold.shape, (n,)),
+            "counts": (self.counts.shape, (n, k)),
+            "regime": (self.regime.shape, (n,)),
+            **{f"covariate {c!r}": (v.shape, (n,)) for c, v in self.covariates.items()},
+        }
+        for name, (given, wanted) in expected.items():
+            if given != wanted:
+                raise StoreError(f"{name} has shape {given}; expected {wanted} for {n} examples, {t} points, {k} labels")
+        if len(set(self.ids)) < n:
+            raise StoreError("curves hold an example id twice; ids must be unique")
+        if t and (np.any(np.diff(self.steps) <= 0) or self.steps[0] < 0 or self.steps[-1] > self.total_steps):
+            raise StoreError(f"steps must rise within 0 to {self.total_steps}; given: {self.steps.tolist()}")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def progress(self) -> FloatArray:
+        """u = step / total steps, in [0, 1], shape (T,)."""
+        return self.steps / max(self.total_steps, 1)
+
+    @cached_property
+    def losses(self) -> FloatArray:
+        """Loss on the gold label in nats, shape (n, T); NaN where there is no gold label."""
+        return self.losses_on(self.gold)
+
+    def losses_on(self, labels: NDArray[np.int64]) -> FloatArray:
+        """-log p(label) in nats for one label index an example (shape (n,)), shape (n, T); NaN for -1."""
+        picked = np.take_along_axis(self.log_probs, np.maximum(labels, 0)[:, None, None], axis=2)[:, :, 0]
+        losses = -picked.astype(np.float64)
+        losses[labels == NO_GOLD] = np.nan
+        return losses
+
+    @cached_property
+    def soft_losses(self) -> FloatArray:
+        """Cross-entropy against the annotators' distribution in nats, shape (n, T); NaN without annotations."""
+        totals = self.counts.sum(axis=1, keepdims=True)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            shares = self.counts / totals
+        # 0 x -inf is 0 here: a label that nobody chose does not count, however improbable the model finds it.
+        weighted = np.where(shares[:, None, :] == 0, 0.0, shares[:, None, :] * self.log_probs)
+        return np.asarray(-weighted.sum(axis=2), dtype=np.float64)
+
+    def subset(self, keep: NDArray[np.bool_]) -> Curves:
+        """The examples where `keep`, shape (n,), is true."""
+        index = np.flatnonzero(keep)
+        return Curves(
+            ids=tuple(self.ids[i] for i in index),
+            labels=self.labels,
+            steps=self.steps,
+            total_steps=self.total_steps,
+            log_probs=self.log_probs[index],
+            gold=self.gold[index],
+            counts=self.counts[index],
+            regime=self.regime[index],
+            covariates={c: v[index] for c, v in self.covariates.items()},
+            text=tuple(self.text[i] for i in index) if self.text else (),
+            provenance=self.provenance,
+        )
+
+
+class CurvesWriter:
+    """Writes one store, shard by shard. Opening an existing folder continues it (`steps` says how far it is).
+
+    Raises `StoreError` when the folder holds other examples, labels or another number of steps.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        dataset: AnnotatedDataset,
+        *,
+        total_steps: int,
+        regime: str | Sequence[str] = "held_out",
+        covariates: Mapping[str, FloatArray] | None = None,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self._ids = dataset.ids
+        self._labels = dataset.labels
+        (self.path / "curves").mkdir(parents=True, exist_ok=True)
+        identity = {
+            "schema": SCHEMA_VERSION,
+            "labels": list(dataset.labels),
+            "total_steps": int(total_steps),
+            "tracked_fingerprint": dataset.fingerprint,
+        }
+        regimes = [regime] * len(dataset) if isinstance(regime, str) else list(regime)
+        if (self.path / "manifest.json").exists():
+            self._manifest = _read_manifest(self.path)
+            for key, value in identity.items():
+                if self._manifest.get(key) != value:
+                    raise StoreError(
+                        f"{self.path} holds another run: its {key} is {self._manifest.get(key)!r}, this run's is "
+                        f"{value!r}. Choose another folder, or delete that one."
+                    )
+        else:
+            self._manifest = {**identity, "complete": False, "shards": [], "provenance": dict(provenance or {})}
+            _write_parquet(self.path / "examples.parquet", _examples_table(dataset, regimes, covariates or {}))
+            self._manifest["examples_sha256"] = file_sha256(self.path / "examples.parquet")
+            self._write_manifest()
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """Steps that are stored, rising."""
+        return tuple(shard["step"] for shard in self._manifest["shards"])
+
+    @property
+    def complete(self) -> bool:
+        """Whether `finish` was called."""
+        return bool(self._manifest["complete"])
+
+    def write(self, step: int, ids: Sequence[str], log_probs: NDArray[np.float32]) -> None:
+        """Store one tracking point: log_probs of shape (n, K), rows named by `ids` in any order.
+
+        Raises `StoreError` if the ids are not exactly the tracked ones, or the step is already stored.
+        """
+        if step in self.steps:
+            raise StoreError(f"{self.path} already holds tracking point {step}; a shard is written once")
+        if log_probs.shape != (len(ids), len(self._labels)):
+            raise StoreError(f"log_probs has shape {log_probs.shape}; expected ({len(ids)}, {len(self._labels)})")
+        position = {example_id: row for row, example_id in enumerate(ids)}
+        if len(position) != len(ids) or position.keys() != set(self._ids):
+            missing = [i for i in self._ids if i not in position][:3]
+            raise StoreError(f"tracking point {step} must hold every tracked id once; missing or repeated: {missing}")
+        ordered = np.ascontiguousarray(log_probs[[position[i] for i in self._ids]], dtype=np.float32)
+        values = pa.FixedSizeListArray.from_arrays(pa.array(ordered.ravel()), len(self._labels))
+        name = f"curves/step-{step:08d}.parquet"
+        _write_parquet(self.path / name, pa.table({"id": pa.array(self._ids), "log_probs": values}))
+        shard = {"step": step, "file": name, "rows": len(ids), "sha256": file_sha256(self.path / name)}
+        self._manifest["shards"] = sorted([*self._manifest["shards"], shard], key=lambda s: s["step"])
+        self._write_manifest()
+
+    def drop_after(self, step: int) -> None:
+        """Forget tracking points later than `step` (a resumed run measures them again); -1 forgets all."""
+        gone = [s for s in self._manifest["shards"] if s["step"] > step]
+        self._manifest["shards"] = [s for s in self._manifest["shards"] if s["step"] <= step]
+        self._manifest["complete"] = False
+        self._write_manifest()
+        for shard in gone:
+            (self.path / shard["file"]).unlink(missing_ok=True)
+
+    def note(self, **facts: Any) -> None:
+        """Add facts (JSON values) to the manifest's provenance."""
+        self._manifest["provenance"] = {**self._manifest["provenance"], **facts}
+        self._write_manifest()
+
+    def finish(self) -> None:
+        """Mark the store complete."""
+        self._manifest["complete"] = True
+        self._write_manifest()
+
+    def _write_manifest(self) -> None:
+        write_atomic(self.path / "manifest.json", json.dumps(self._manifest, indent=1, sort_keys=True) + "\n")
+
+
+def load_curves(path: str | os.PathLike[str], *, partial: bool = False, verify: bool = True) -> Curves:
+    """Open a curves store. Needs no torch.
+
+    Args:
+        path: a cell's folder (the one with `manifest.json`).
+        partial: accept a run that has not ended.
+        verify: check every file against its SHA-256.
+
+    Raises:
+        StoreError: nothing is stored there, the run has not ended, or a file is missing or damaged.
+    """
+    folder = Path(path)
+    manifest = _read_manifest(folder)
+    if not manifest["complete"] and not partial:
+        raise StoreError(
+            f"{folder} holds a run that has not ended ({len(manifest['shards'])} tracking points so far); "
+            "finish it with `dissensus run`, or open it with load_curves(path, partial=True)"
+        )
+    shards = manifest["shards"]
+    if not shards:
+        raise StoreError(f"{folder} holds no tracking point yet")
+    examples = _read_parquet(folder / "examples.parquet", manifest["examples_sha256"] if verify else None)
+    ids = examples["id"].to_pylist()
+    k = len(manifest["labels"])
+    log_probs = np.empty((len(ids), len(shards), k), dtype=np.float32)
+    for t, shard in enumerate(shards):
+        table = _read_parquet(folder / shard["file"], shard["sha256"] if verify else None)
+        if table["id"].to_pylist() != ids:
+            raise StoreError(f"{folder / shard['file']} does not hold the ids of examples.parquet; the store is damaged")
+        log_probs[:, t, :] = table["log_probs"].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(-1, k)
+    fixed = {"id", "gold", "counts", "entropy", "regime", "text"}
+    counts = np.array(examples["counts"].to_pylist(), dtype=np.float64).reshape(len(ids), k)
+    return Curves(
+        ids=tuple(ids),
+        labels=tuple(manifest["labels"]),
+        steps=np.array([s["step"] for s in shards], dtype=np.int64),
+        total_steps=int(manifest["total_steps"]),
+        log_probs=log_probs,
+        gold=np.asarray(examples["gold"].to_numpy(), dtype=np.int64),
+        counts=counts,
+        regime=np.array(examples["regime"].to_pylist(), dtype=np.str_),
+        covariates={
+            c: np.asarray(examples[c].to_numpy(), dtype=np.float64) for c in examples.column_names if c not in fixed
+        },
+        text=tuple(json.loads(t) for t in examples["text"].to_pylist()),
+        provenance=manifest["provenance"],
+    )
+
+
+def write_atomic(path: Path, content: str | bytes) -> None:
+    """Write a file so that readers, and a crash, see the old content or the new, never a part."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    data = content.encode() if isinstance(content, str) else content
+    with beside.open("wb") as handle:
+        handle.write(data)
+        handle.flush()
+        os.fsync(handle.fileno())
+    beside.replace(path)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, as hex."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _examples_table(
+    dataset: AnnotatedDataset, regime: Sequence[str], covariates: Mapping[str, FloatArray]
+) -> pa.Table:
+    if len(regime) != len(dataset):
+        raise StoreError(f"{len(regime)} regimes for {len(dataset)} examples; expected one each, or one word for all")
+    unknown = sorted(set(regime) - {"held_out", "trained_on"})
+    if unknown:
+        raise StoreError(f"regime is {unknown[0]!r}; expected 'held_out' or 'trained_on'")
+    return pa.table(
+        {
+            "id": pa.array(dataset.ids),
+            "gold": pa.array(dataset.gold),
+            "counts": pa.array([list(e.counts) for e in dataset], type=pa.list_(pa.float64())),
+            "entropy": pa.array(annotation_entropy(dataset.counts)),
+            "regime": pa.array(list(regime)),
+            "text": pa.array([json.dumps(dict(e.text), ensure_ascii=False) for e in dataset]),
+            **{name: pa.array(np.asarray(values, dtype=np.float64)) for name, values in covariates.items()},
+        }
+    )
+
+
+def _write_parquet(path: Path, table: pa.Table) -> None:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    write_atomic(path, sink.getvalue().to_pybytes())
+
+
+def _read_parquet(path: Path, sha256: str | None) -> pa.Table:
+    if not path.is_file():
+        raise StoreError(f"{path} is missing though the manifest lists it; the store is damaged: delete the folder, run again")
+    if sha256 is not None and file_sha256(path) != sha256:
+        raise StoreError(f"{path} is damaged: its checksum is not the manifest's; delete the folder and run again")
+    return pq.read_table(path)
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    path = folder / "manifest.json"
+    if not path.is_file():
+        raise StoreError(f"{folder} is no curves store: it has no manifest.json. Expected the folder of one cell.")
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError):
+        raise StoreError(f"{path} is damaged: it is not JSON") from None
+    if not isinstance(manifest, dict) or "schema" not in manifest:
+        raise StoreError(f"{path} is not a dissensus manifest: it names no schema")
+    if manifest["schema"] != SCHEMA_VERSION:
+        raise StoreError(
+            f"{path} has schema {manifest['schema']!r}; this version of dissensus reads schema {SCHEMA_VERSION}. "
+            "Open it with the version that wrote it."
+        )
+    return manifest

@@ -1,0 +1,217 @@
+"""Examples with the labels that many annotators gave them.
+
+An example has a stable id, named text fields, a gold label and, for each label, how many annotators chose it.
+Everything downstream joins by id; nothing relies on row positions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dissensus.errors import DataError
+
+NO_GOLD = -1
+"""Stands in integer arrays of gold labels where an example has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One example.
+
+    Attributes:
+        id: stable, unique in its data set.
+        text: field name -> text, in reading order (one text; premise and hypothesis; any named fields).
+        gold: index into the data set's labels, or None.
+        counts: annotators who chose each label, in label order; all zero when nobody was asked. Not
+            necessarily whole numbers: a published distribution times its n may be fractional.
+        annotations: (annotator id, label index) pairs where annotators are known by name.
+        extra: further facts of the corpus (a split, a latent truth), kept as they are.
+    """
+
+    id: str
+    text: Mapping[str, str]
+    gold: int | None
+    counts: tuple[float, ...]
+    annotations: tuple[tuple[str, int], ...] = ()
+    extra: Mapping[str, str | float | bool] = field(default_factory=dict)
+
+    @property
+    def joined_text(self) -> str:
+        """All fields as one string: what "the same text" means when overlap is checked."""
+        return "\x1f".join(" ".join(value.split()).casefold() for value in self.text.values())
+
+
+@dataclass(frozen=True)
+class AnnotatedDataset:
+    """A validated, ordered collection of examples over one set of labels.
+
+    Raises `DataError` on construction when ids repeat, a text field is missing, a gold label or the counts do
+    not fit the labels.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    examples: tuple[Example, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.labels) < 2:
+            raise DataError(f"data set {self.name!r} has labels {list(self.labels)}; at least two are needed")
+        if len(set(self.labels)) < len(self.labels):
+            raise DataError(f"data set {self.name!r} names a label twice: {list(self.labels)}")
+        if not self.examples:
+            raise DataError(f"data set {self.name!r} is empty")
+        fields = tuple(self.examples[0].text)
+        for example in self.examples:
+            _check(example, self.name, self.labels, fields)
+        repeated = [i for i, n in Counter(e.id for e in self.examples).items() if n > 1]
+        if repeated:
+            shown = ", ".join(map(repr, repeated[:3]))
+            raise DataError(
+                f"data set {self.name!r} has {len(repeated)} repeated id(s), e.g. {shown}; ids must be unique "
+                "because everything is joined by id"
+            )
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __iter__(self) -> Iterator[Example]:
+        return iter(self.examples)
+
+    def __getitem__(self, example_id: str) -> Example:
+        try:
+            return self.examples[self._position[example_id]]
+        except KeyError:
+            raise DataError(f"data set {self.name!r} has no example with id {example_id!r}") from None
+
+    def __contains__(self, example_id: object) -> bool:
+        return example_id in self._position
+
+    @cached_property
+    def _position(self) -> dict[str, int]:
+        return {example.id: i for i, example in enumerate(self.examples)}
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Ids in order."""
+        return tuple(example.id for example in self.examples)
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Names of the text fields, in reading order."""
+        return tuple(self.examples[0].text)
+
+    @property
+    def gold(self) -> NDArray[np.int64]:
+        """Gold label indices, shape (n,); `NO_GOLD` where there is none."""
+        return np.array([NO_GOLD if e.gold is None else e.gold for e in self.examples], dtype=np.int64)
+
+    @property
+    def counts(self) -> NDArray[np.float64]:
+        """Label counts, shape (n, K)."""
+        return np.array([e.counts for e in self.examples], dtype=np.float64)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over labels, ids, texts, gold labels and counts, in order."""
+        digest = hashlib.sha256(json.dumps(self.labels).encode())
+        for e in self.examples:
+            row = [e.id, list(e.text.items()), e.gold, list(e.counts)]
+            digest.update(json.dumps(row, ensure_ascii=False).encode())
+        return digest.hexdigest()
+
+    def subset(self, ids: Iterable[str], name: str | None = None) -> AnnotatedDataset:
+        """The examples with these ids, in the order of `ids`."""
+        return AnnotatedDataset(name or self.name, self.labels, tuple(self[i] for i in ids))
+
+    @classmethod
+    def from_records(
+        cls,
+        records: Iterable[Mapping[str, object]],
+        *,
+        labels: Sequence[str],
+        text: Sequence[str],
+        name: str = "data",
+        id: str = "id",  # noqa: A002 - the field's word
+        gold: str | None = "gold",
+        counts: str = "counts",
+    ) -> AnnotatedDataset:
+        """Build from dictionaries already in memory.
+
+        Args:
+            records: one mapping an example.
+            labels: label names; fixes the order of counts.
+            text: keys of the text fields, in reading order.
+            name: of the data set.
+            id: key of the id.
+            gold: key of the gold label (a label name); None takes the majority of the counts.
+            counts: key of the counts: a mapping from label name, or a sequence in label order.
+        """
+        names = tuple(str(label) for label in labels)
+        position = {label: i for i, label in enumerate(names)}
+        examples = []
+        for number, record in enumerate(records, 1):
+            missing = [key for key in (id, *text, counts, *([gold] if gold else [])) if key not in record]
+            if missing:
+                raise DataError(
+                    f"record {number} of {name!r} lacks {missing[0]!r}; it has: {', '.join(map(str, record))}"
+                )
+            given = record[counts]
+            try:
+                if isinstance(given, Mapping):
+                    unknown = [str(k) for k in given if str(k) not in position]
+                    if unknown:
+                        raise DataError(
+                            f"record {number} of {name!r} counts the label {unknown[0]!r}; labels: {', '.join(names)}"
+                        )
+                    row = {str(k): float(v) for k, v in given.items()}
+                    values = tuple(row.get(label, 0.0) for label in names)
+                else:
+                    values = tuple(float(v) for v in given)  # type: ignore[attr-defined]
+            except (TypeError, ValueError):
+                raise DataError(
+                    f"record {number} of {name!r} has counts {given!r}; expected a mapping from label to number, "
+                    "or one number a label"
+                ) from None
+            label = None if gold is None else str(record[gold])
+            if label is not None and label not in position:
+                raise DataError(
+                    f"record {number} of {name!r} has the gold label {label!r}; labels: {', '.join(names)}"
+                )
+            examples.append(
+                Example(
+                    id=str(record[id]),
+                    text={key: str(record[key]) for key in text},
+                    gold=majority(values) if label is None else position[label],
+                    counts=values,
+                )
+            )
+        return cls(name, names, tuple(examples))
+
+
+def majority(counts: Sequence[float]) -> int | None:
+    """Index of the most frequent label; None when nobody answered. A tie goes to the first label in order."""
+    if not counts or sum(counts) <= 0:
+        return None
+    return int(np.argmax(np.asarray(counts, dtype=np.float64)))
+
+
+def _check(example: Example, name: str, labels: tuple[str, ...], fields: tuple[str, ...]) -> None:
+    where = f"example {example.id!r} of data set {name!r}"
+    if not example.id:
+        raise DataError(f"an example of data set {name!r} has an empty id; text: {example.joined_text[:60]!r}")
+    if not fields or tuple(example.text) != fields:
+        raise DataError(f"{where} has the text fields {list(example.text)}; the data set's are {list(fields)}")
+    if example.gold is not None and not 0 <= example.gold < len(labels):
+        raise DataError(f"{where} has gold label index {example.gold}; expected 0 to {len(labels) - 1}")
+    if len(example.counts) != len(labels):
+        raise DataError(f"{where} has {len(example.counts)} label counts; expected one for each of {list(labels)}")
+    if not all(np.isfinite(c) and c >= 0 for c in example.counts):
+        raise DataError(f"{where} has label counts {example.counts}; expected finite numbers of at least 0")
