@@ -1,0 +1,79 @@
+"""Fixtures that every part's tests share: a small annotated data set, tiny models, the real data if it is here."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from dissensus.data.annotations import AnnotatedDataset
+
+# Counts of ten annotators over (entailment, neutral, contradiction), from unanimous to evenly split.
+TINY_COUNTS = (
+    (10, 0, 0),
+    (9, 1, 0),
+    (0, 8, 2),
+    (1, 0, 9),
+    (6, 4, 0),
+    (2, 7, 1),
+    (0, 5, 5),
+    (4, 3, 3),
+)
+TINY_LABELS = ("entailment", "neutral", "contradiction")
+
+
+@pytest.fixture
+def tiny_dataset() -> AnnotatedDataset:
+    """24 pairs of differing lengths over three labels; gold is the majority, but wrong for every eighth pair."""
+    places = ("the box is near the river", "a dog runs", "many apples were in the old garden before noon")
+    records = []
+    for number in range(24):
+        counts = TINY_COUNTS[number % len(TINY_COUNTS)]
+        majority = max(range(3), key=lambda label: counts[label])
+        gold = (majority + 1) % 3 if number % 8 == 5 else majority
+        records.append(
+            {
+                "id": f"tiny-{number:02d}",
+                "premise": f"{places[number % 3]} and {('two', 'three', 'five')[number // 8]} birds sit",
+                "hypothesis": ("a bird sits", "the dog is very tired", "no apples", "it is not warm")[
+                    number % 4
+                ],
+                "gold": TINY_LABELS[gold],
+                "counts": dict(zip(TINY_LABELS, counts, strict=True)),
+            }
+        )
+    return AnnotatedDataset.from_records(
+        records, labels=TINY_LABELS, text=("premise", "hypothesis"), name="tiny"
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny random BERT and its WordPiece tokenizer. Read it; do not write into it."""
+    return _tiny("bert", tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def tiny_decoder_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny random Llama and its byte-level tokenizer. Read it; do not write into it."""
+    return _tiny("llama", tmp_path_factory)
+
+
+def _tiny(arch: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    # Imported here: tests of the analysis side must be collectable without torch.
+    from tiny import make_tiny
+
+    return make_tiny(arch, tmp_path_factory.mktemp("models") / f"tiny-{arch}")
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of real, human-annotated corpora: DISSENSUS_DATA, or ../shared/data beside the checkout."""
+    given = os.environ.get("DISSENSUS_DATA")
+    folder = Path(given) if given else Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not (folder / "chaosnli").is_dir():
+        pytest.skip(
+            f"real data is not here: {folder} has no chaosnli folder; set DISSENSUS_DATA to where it is"
+        )
+    return folder
