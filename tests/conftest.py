@@ -1,4 +1,4 @@
-"""Fixtures that every part's tests share: a small annotated data set, tiny models, the real data if it is here."""
+"""Fixtures that every part's tests share: a small annotated data set, tiny models, real data if it is here."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ TINY_LABELS = ("entailment", "neutral", "contradiction")
 
 @pytest.fixture
 def tiny_dataset() -> AnnotatedDataset:
-    """24 pairs of differing lengths over three labels; gold is the majority, but wrong for every eighth pair."""
+    """24 pairs of differing lengths over three labels; gold is the majority, save for one pair in eight."""
+    hypotheses = ("a bird sits", "the dog is very tired", "no apples", "it is not warm")
     places = ("the box is near the river", "a dog runs", "many apples were in the old garden before noon")
     records = []
     for number in range(24):
@@ -73,7 +74,5 @@ def data_dir() -> Path:
     given = os.environ.get("DISSENSUS_DATA")
     folder = Path(given) if given else Path(__file__).resolve().parents[2] / "shared" / "data"
     if not (folder / "chaosnli").is_dir():
-        pytest.skip(
-            f"real data is not here: {folder} has no chaosnli folder; set DISSENSUS_DATA to where it is"
-        )
+        pytest.skip(f"no real data: {folder} has no chaosnli folder; DISSENSUS_DATA names where it is")
     return folder

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import ARCHITECTURES, DECODERS, make_tiny
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+
+from tiny import ARCHITECTURES, DECODERS, make_tiny
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)

@@ -1,8 +1,9 @@
 """Tiny randomly initialised models with a matching tokenizer, one for each architecture that is supported.
 
-`make_tiny(arch, path)` leaves a folder that `AutoTokenizer` and the `AutoModel` classes load like a published
-one. Weights are seeded, so two folders made with one seed hold the same numbers. The tokenizers keep the habits
-that matter to a loader: their special tokens, where padding goes, and that GPT-2 has no padding token at all.
+`make_tiny(arch, path)` leaves a folder that `AutoTokenizer` and the `AutoModel` classes load like a
+published one. Weights are seeded, so two folders made with one seed hold the same numbers. The tokenizers
+keep the habits that matter to a loader: their special tokens, how a pair is framed, and that GPT-2 has no
+padding token at all.
 """
 
 from __future__ import annotations
@@ -26,19 +27,21 @@ ARCHITECTURES = ENCODERS + DECODERS
 
 HIDDEN, LAYERS, HEADS, INTERMEDIATE, POSITIONS = 32, 2, 4, 64, 128
 
-WORDS = (
-    "a an the some many few most all no none two three five box crate bag shelf room garden river market street "
-    "man woman child dog cat bird boat train runner player crowd friend doctor singer is are was were has had "
-    "near far inside outside above below before after during early late morning noon evening night hot warm cold "
-    "big small tall short heavy light full empty old young fast slow happy sad sits stands runs walks sleeps eats "
-    "plays reads buys sells carries holds sees hears red blue green apple apples bread water book ball stone "
-    "very quite rather almost not about more less than and or but if then because with without to of in on at by "
-    "answer question premise hypothesis label yes maybe entailment neutral contradiction true false"
-).split()
+_TEXT = """
+a an the some many few most all no none two three five box crate bag shelf room garden river market
+street man woman child dog cat bird boat train runner player crowd friend doctor singer is are was
+were has had near far inside outside above below before after during early late morning noon evening
+night hot warm cold big small tall short heavy light full empty old young fast slow happy sad sits
+stands runs walks sleeps eats plays reads buys sells carries holds sees hears red blue green apple
+apples bread water book ball stone very quite rather almost not about more less than and or but if
+then because with without to of in on at by answer question premise hypothesis label yes maybe
+entailment neutral contradiction true false
+"""
+WORDS = _TEXT.split()
 
 
 def make_tiny(arch: str, path: Path, *, seed: int = 0) -> Path:
-    """Save a tiny model of `arch` (one of `ARCHITECTURES`) and its tokenizer into the folder `path`; give it back."""
+    """Save a tiny model of `arch` (one of `ARCHITECTURES`) with its tokenizer into `path`; return `path`."""
     tokenizer = make_tokenizer(arch)
     auto = AutoModelForCausalLM if arch in DECODERS else AutoModelForMaskedLM
     # The caller's random stream is left as it was: a fixture must not shift the numbers a test draws.
