@@ -1,1 +1,30 @@
-"""To be filled."""
+"""Metrics: pure functions from `Curves` to one value an example. NaN where a value is not defined."""
+
+from dissensus.metrics.aulc import aulc, aulc_of
+from dissensus.metrics.cartography import Cartography, cartography
+from dissensus.metrics.forgetting import Forgetting, forgetting
+from dissensus.metrics.margin import Margin, margin
+from dissensus.metrics.points import gold_margins, losses_for
+from dissensus.metrics.unlearning import (
+    Unlearning,
+    noise_floor_between_seeds,
+    unlearning,
+    unlearning_of,
+)
+
+__all__ = [
+    "Cartography",
+    "Forgetting",
+    "Margin",
+    "Unlearning",
+    "aulc",
+    "aulc_of",
+    "cartography",
+    "forgetting",
+    "gold_margins",
+    "losses_for",
+    "margin",
+    "noise_floor_between_seeds",
+    "unlearning",
+    "unlearning_of",
+]
