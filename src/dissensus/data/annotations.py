@@ -53,6 +53,13 @@ class Example:
 class AnnotatedDataset:
     """A validated, ordered collection of examples over one set of labels.
 
+    Attributes:
+        name: in tables and messages.
+        labels: label names; their order is that of every count and index.
+        examples: in order.
+        notes: what a loader has to say: which file form was read, how many records were left out. Not part of
+            the fingerprint.
+
     Raises `DataError` on construction when ids repeat, a text field is missing, a gold label or the counts do
     not fit the labels.
     """
@@ -60,6 +67,7 @@ class AnnotatedDataset:
     name: str
     labels: tuple[str, ...]
     examples: tuple[Example, ...]
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.labels) < 2:
@@ -129,7 +137,7 @@ class AnnotatedDataset:
 
     def subset(self, ids: Iterable[str], name: str | None = None) -> AnnotatedDataset:
         """The examples with these ids, in the order of `ids`."""
-        return AnnotatedDataset(name or self.name, self.labels, tuple(self[i] for i in ids))
+        return AnnotatedDataset(name or self.name, self.labels, tuple(self[i] for i in ids), self.notes)
 
     @classmethod
     def from_records(
@@ -206,12 +214,18 @@ def majority(counts: Sequence[float]) -> int | None:
 def _check(example: Example, name: str, labels: tuple[str, ...], fields: tuple[str, ...]) -> None:
     where = f"example {example.id!r} of data set {name!r}"
     if not example.id:
-        raise DataError(f"an example of data set {name!r} has an empty id; text: {example.joined_text[:60]!r}")
+        raise DataError(
+            f"an example of data set {name!r} has an empty id; text: {example.joined_text[:60]!r}"
+        )
     if not fields or tuple(example.text) != fields:
-        raise DataError(f"{where} has the text fields {list(example.text)}; the data set's are {list(fields)}")
+        raise DataError(
+            f"{where} has the text fields {list(example.text)}; the data set's are {list(fields)}"
+        )
     if example.gold is not None and not 0 <= example.gold < len(labels):
         raise DataError(f"{where} has gold label index {example.gold}; expected 0 to {len(labels) - 1}")
     if len(example.counts) != len(labels):
-        raise DataError(f"{where} has {len(example.counts)} label counts; expected one for each of {list(labels)}")
+        raise DataError(
+            f"{where} has {len(example.counts)} label counts; expected one for each of {list(labels)}"
+        )
     if not all(np.isfinite(c) and c >= 0 for c in example.counts):
         raise DataError(f"{where} has label counts {example.counts}; expected finite numbers of at least 0")

@@ -1,0 +1,242 @@
+"""The harmonised JSON of the Learning With Disagreements shared tasks (Leonardelli et al., SemEval-2023 task 11).
+
+One JSON object an item, keyed by the item's number within its split. What varies between the corpora, and is read:
+
+- `annotations`: a comma-separated string in the order of `annotators`, or a mapping from annotator to label.
+  An annotator who gave several labels ("entailment,neutral") counts 1/k for each of them.
+- `text`: one text, or several (a mapping, or a JSON object inside a string), as in dialogue corpora.
+- `hard_label` is the gold label; where it is missing or empty, the majority of the annotations is.
+- where `annotations` is missing, `soft_label` times `number of annotations` gives the counts.
+
+Ids are unique within a split only, so they get the split in front: `train-17`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dissensus.config.sources import LeWiDiSource
+from dissensus.data.annotations import AnnotatedDataset, Example, majority
+from dissensus.data.sources.paths import find_file, resolve_path
+from dissensus.data.sources.reading import Record, label_name, read_json, sorted_labels
+from dissensus.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    id: str
+    text: Mapping[str, str]
+    gold: str | None
+    votes: tuple[tuple[str, str, float], ...]  # annotator ('' if unknown), label, weight
+    labels: frozenset[str]
+    extra: Mapping[str, str | float | bool]
+
+
+def load(spec: LeWiDiSource, *, data_dir: Path | None = None) -> AnnotatedDataset:
+    """Load a LeWiDi corpus; see `dissensus.data.sources.load_source`."""
+    if spec.path is not None:
+        path = resolve_path(spec.path, data_dir)
+        return read([(None, path)], name=path.stem)
+    if len(set(spec.splits)) < len(spec.splits) or not spec.splits:
+        raise DataError(f"splits of {spec.dataset} must be given, each once; given: {list(spec.splits)}")
+    parts: list[tuple[str | None, Path]] = []
+    for split in spec.splits:
+        file = f"{spec.dataset}_{split}.json"
+        folders = ("lewidi/", f"lewidi/{spec.dataset}/", f"lewidi/{spec.dataset}_dataset/", "")
+        what = f"the LeWiDi file {file}"
+        parts.append((split, find_file([f + file for f in folders], data_dir, what=what, pull="lewidi")))
+    return read(parts, name=f"{spec.dataset}-{'+'.join(spec.splits)}")
+
+
+def read(parts: Sequence[tuple[str | None, Path]], *, name: str) -> AnnotatedDataset:
+    """Read (split, file) pairs into one data set; a split of None takes the one that each item names.
+
+    Labels are those seen in annotations, hard and soft labels, in order (by number where all are numbers).
+
+    Raises:
+        DataError: a file is not in the harmonised format, or an id repeats within a split.
+    """
+    items = [item for split, path in parts for item in _items(path, split)]
+    labels = sorted_labels({label for item in items for label in item.labels})
+    position = {label: i for i, label in enumerate(labels)}
+    fields = tuple(dict.fromkeys(key for item in items for key in item.text))
+    examples, by_majority, ties, bare = [], 0, 0, 0
+    for item in items:
+        counts = [0.0] * len(labels)
+        for _, label, weight in item.votes:
+            counts[position[label]] += weight
+        if item.gold is None:
+            by_majority += 1
+            ties += bool(item.votes) and sum(c == max(counts) for c in counts) > 1
+        bare += not item.votes
+        examples.append(
+            Example(
+                id=item.id,
+                text={key: item.text.get(key, "") for key in fields},
+                gold=majority(counts) if item.gold is None else position[item.gold],
+                counts=tuple(counts),
+                annotations=tuple((who, position[label]) for who, label, _ in item.votes if who),
+                extra=item.extra,
+            )
+        )
+    notes = []
+    if by_majority:
+        notes.append(
+            f"{by_majority} items without a hard label took the majority ({ties} ties: first label in order)"
+        )
+    if bare:
+        notes.append(f"{bare} items have no annotations")
+    return AnnotatedDataset(name, labels, tuple(examples), notes=tuple(notes))
+
+
+def _items(path: Path, split: str | None) -> list[_Item]:
+    document = read_json(path)
+    if not isinstance(document, dict) or not document:
+        raise DataError(
+            f"{path}: expected one JSON object that maps item numbers to items, and at least one item"
+        )
+    records = []
+    for key, values in document.items():
+        place = f"item {key!r}"
+        if not isinstance(values, dict):
+            raise DataError(
+                f"{path}, {place}: it is {values!r:.60}; expected an object with text and annotations"
+            )
+        records.append(Record(path, place, values))
+    texts = _texts(records)
+    return [
+        _item(record, key, split, text) for key, record, text in zip(document, records, texts, strict=True)
+    ]
+
+
+def _texts(records: Sequence[Record]) -> list[Mapping[str, str]]:
+    """Each item's text fields. A string that holds a JSON object is several texts only if every one in the file is."""
+    given = [record.need("text") for record in records]
+    if all(isinstance(text, str) for text in given):
+        parsed = [_as_object(text) for text in given]
+        if any(p is None for p in parsed):
+            return [{"text": text} for text in given]
+        given = parsed
+    out: list[Mapping[str, str]] = []
+    for record, text in zip(records, given, strict=True):
+        if not isinstance(text, Mapping) or not text:
+            raise record.error(
+                f"'text' is {text!r:.60}; expected a text, or an object with named texts, as elsewhere"
+            )
+        wrong = [key for key, value in text.items() if value is not None and not isinstance(value, str)]
+        if wrong:
+            raise record.error(f"'text' has {wrong[0]!r} = {text[wrong[0]]!r:.60}; expected a text")
+        out.append({str(key): value or "" for key, value in text.items()})
+    return out
+
+
+def _as_object(text: str) -> dict[str, Any] | None:
+    if not text.lstrip().startswith("{"):
+        return None
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _item(record: Record, key: str, split: str | None, text: Mapping[str, str]) -> _Item:
+    own_split = label_name(record.values.get("split"))
+    prefix = split or own_split
+    votes = _votes(record)
+    gold = label_name(record.values.get("hard_label"))
+    soft = _soft_label(record)
+    if not votes and soft:
+        n = record.values.get("number of annotations")
+        if isinstance(n, bool) or not isinstance(n, int | float) or n <= 0:
+            raise record.error(
+                f"there are no annotations, and 'number of annotations' is {n!r}; expected a number, to turn "
+                "'soft_label' into counts"
+            )
+        # Shares times n are whole up to the rounding of what was published.
+        votes = tuple(("", label, _whole_if_near(share * n)) for label, share in soft.items() if share > 0)
+    extra: dict[str, str | float | bool] = {}
+    if prefix:
+        extra["split"] = prefix
+    others = record.values.get("other_info")
+    for name, value in (
+        *(others.items() if isinstance(others, Mapping) else ()),
+        ("lang", record.values.get("lang")),
+    ):
+        if isinstance(value, str | int | float | bool):
+            extra[str(name)] = value
+    return _Item(
+        id=f"{prefix}-{key}" if prefix else key,
+        text=text,
+        gold=gold,
+        votes=votes,
+        labels=frozenset({label for _, label, _ in votes} | set(soft) | ({gold} if gold else set())),
+        extra=extra,
+    )
+
+
+def _votes(record: Record) -> tuple[tuple[str, str, float], ...]:
+    given = record.values.get("annotations")
+    names = record.values.get("annotators")
+    if given is None:
+        return ()
+    if isinstance(given, Mapping):
+        votes = []
+        for who, answer in given.items():
+            several = _labels_of(record, answer, str(who))
+            votes += [(str(who), label, 1 / len(several)) for label in several]
+        return tuple(votes)
+    if isinstance(given, int | float):
+        given = label_name(given)
+    if not isinstance(given, str):
+        raise record.error(
+            f"'annotations' is {given!r:.60}; expected labels separated by commas, or a mapping from annotator to label"
+        )
+    if not given.strip():
+        return ()
+    answers = given.split(",")
+    who_said = names.split(",") if isinstance(names, str) and names.strip() else [""] * len(answers)
+    if len(who_said) != len(answers):
+        raise record.error(
+            f"there are {len(answers)} annotations but {len(who_said)} annotators; expected one each"
+        )
+    pairs = zip(who_said, map(label_name, answers), strict=True)
+    return tuple((who.strip(), label, 1.0) for who, label in pairs if label is not None)
+
+
+def _labels_of(record: Record, answer: object, who: str) -> list[str]:
+    if isinstance(answer, str):
+        return [label for label in map(label_name, answer.split(",")) if label is not None]
+    if answer is None:
+        return []
+    label = label_name(answer)
+    if label is None:
+        raise record.error(f"the annotation of {who!r} is {answer!r:.60}; expected a label")
+    return [label]
+
+
+def _soft_label(record: Record) -> dict[str, float]:
+    given = record.values.get("soft_label")
+    if not isinstance(given, Mapping):
+        return {}
+    # A multi-label corpus gives each label its own yes/no distribution: no single distribution, so no counts.
+    if any(isinstance(share, Mapping) for share in given.values()):
+        return {}
+    shares: dict[str, float] = {}
+    for label, share in given.items():
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
+            raise record.error(
+                f"'soft_label' gives {label!r} the share {share!r}; expected a number from 0 to 1"
+            )
+        name = label_name(label)
+        if name is not None:
+            shares[name] = float(share)
+    return shares
+
+
+def _whole_if_near(value: float) -> float:
+    return float(round(value)) if abs(value - round(value)) < 0.01 else float(value)

@@ -1,0 +1,100 @@
+"""Where data files are looked for: an explicit folder, `DISSENSUS_DATA`, the cache, the working directory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from dissensus.errors import DataError
+
+
+def cache_dir() -> Path:
+    """Folder of downloaded data: `$DISSENSUS_CACHE/data`, `$XDG_CACHE_HOME/dissensus/data`, or `~/.cache/...`."""
+    own = os.environ.get("DISSENSUS_CACHE")
+    if own:
+        return Path(own).expanduser() / "data"
+    shared = os.environ.get("XDG_CACHE_HOME")
+    base = Path(shared).expanduser() if shared else Path.home() / ".cache"
+    return base / "dissensus" / "data"
+
+
+def data_dirs(data_dir: Path | None = None) -> tuple[Path, ...]:
+    """Folders in the order in which they are searched.
+
+    Args:
+        data_dir: what the user named (`--data-dir`); it must exist.
+
+    Raises:
+        DataError: `data_dir` is not a folder.
+    """
+    found: list[Path] = []
+    if data_dir is not None:
+        if not data_dir.expanduser().is_dir():
+            raise DataError(
+                f"the data folder {data_dir} does not exist; name an existing folder with --data-dir"
+            )
+        found.append(data_dir.expanduser())
+    named = os.environ.get("DISSENSUS_DATA")
+    if named:
+        found.append(Path(named).expanduser())
+    return (*found, cache_dir())
+
+
+def find_file(
+    candidates: Sequence[str], data_dir: Path | None = None, *, what: str, pull: str | None = None
+) -> Path:
+    """The first file that exists among `candidates`, relative to each data folder in turn.
+
+    Args:
+        candidates: relative paths, best first.
+        data_dir: see `data_dirs`.
+        what: the thing looked for, in words; opens the error message.
+        pull: name of the source that brings the file, for the error message.
+
+    Raises:
+        DataError: none exists; the message says where it was looked for and how to get it.
+    """
+    folders = data_dirs(data_dir)
+    for folder in folders:
+        for candidate in candidates:
+            if (folder / candidate).is_file():
+                return folder / candidate
+    places = ", ".join(str(folder) for folder in folders)
+    raise DataError(
+        f"{what} was not found. Looked for {' or '.join(candidates)} in: {places}. "
+        f"{_how_to_get(pull)}Or set DISSENSUS_DATA (or --data-dir) to the folder that holds it."
+    )
+
+
+def resolve_path(path: str, data_dir: Path | None = None) -> Path:
+    """A path that a specification names: absolute, under a data folder, or under the working directory.
+
+    Raises:
+        DataError: it is no existing file.
+    """
+    given = Path(path).expanduser()
+    if given.is_absolute():
+        if given.is_file():
+            return given
+        raise DataError(
+            f"the data file {given} does not exist{' (it is a folder)' if given.is_dir() else ''}"
+        )
+    folders = (*data_dirs(data_dir), Path.cwd())
+    for folder in folders:
+        if (folder / given).is_file():
+            return folder / given
+    places = ", ".join(str(folder) for folder in folders)
+    raise DataError(
+        f"the data file {path} was not found in: {places}. Give an absolute path, or set DISSENSUS_DATA "
+        "(or --data-dir) to the folder that it is relative to."
+    )
+
+
+def _how_to_get(pull: str | None) -> str:
+    if pull is None:
+        return ""
+    from dissensus.data.pull import SOURCES  # here, because pull needs the cache's address from this module
+
+    source = SOURCES[pull]
+    return f"Fetch it with `dissensus data pull {pull}`, which downloads {source.url} ({source.licence}). "

@@ -1,0 +1,167 @@
+"""Reading files that may be rubbish: each record knows its place, each error names file and line."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from dissensus.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record of a file.
+
+    Attributes:
+        path: the file.
+        place: where in it, in words: 'line 12', 'row 3', "key '17'".
+        values: the record's own fields.
+    """
+
+    path: Path
+    place: str
+    values: Mapping[str, Any]
+
+    def error(self, message: str) -> DataError:
+        """A `DataError` that opens with file and place."""
+        return DataError(f"{self.path}, {self.place}: {message}")
+
+    def need(self, key: str) -> Any:
+        """The field `key`; a `DataError` lists the fields that there are if it is missing."""
+        if key not in self.values:
+            known = ", ".join(map(str, list(self.values)[:20])) or "none"
+            raise self.error(f"there is no field {key!r}; it has: {known}")
+        return self.values[key]
+
+    def need_text(self, key: str) -> str:
+        """The field `key`, which must be a string."""
+        value = self.need(key)
+        if not isinstance(value, str):
+            raise self.error(f"{key!r} is {value!r:.60}; expected a text")
+        return value
+
+    def need_name(self, key: str) -> str:
+        """The field `key` as an id or a label: a non-empty string, or a whole number written as one."""
+        value = self.need(key)
+        name = label_name(value)
+        if name is None:
+            raise self.error(f"{key!r} is {value!r:.60}; expected a non-empty text or a whole number")
+        return name
+
+    def need_mapping(self, key: str) -> Record:
+        """The field `key`, which must be a mapping, as a record of the same place."""
+        value = self.need(key)
+        if not isinstance(value, Mapping):
+            raise self.error(f"{key!r} is {value!r:.60}; expected an object with named fields")
+        return Record(self.path, f"{self.place}, {key!r}", value)
+
+
+def label_name(value: object) -> str | None:
+    """A cell as a label's name; None for an empty cell (None, NaN, blank text) or something that cannot be one.
+
+    Whole numbers lose a trailing '.0' (CSV and Parquet columns with gaps hold labels as floats) and booleans
+    become 'true' and 'false'.
+    """
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        if value != value:  # NaN
+            return None
+        return str(int(value)) if value.is_integer() else str(value)
+    if isinstance(value, str):
+        return value.strip() or None
+    return None
+
+
+def sorted_labels(names: set[str]) -> tuple[str, ...]:
+    """Labels in order: by number when every one of them is a number, else alphabetically."""
+    try:
+        return tuple(sorted(names, key=lambda name: (float(name), name)))
+    except ValueError:
+        return tuple(sorted(names))
+
+
+def open_binary(path: Path) -> IO[bytes]:
+    """Open a file, unpacking `.gz`; `DataError` says why it cannot be opened."""
+    try:
+        return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from None
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Numbered lines of a UTF-8 text file (`.gz` allowed), blank ones left out.
+
+    Raises:
+        DataError: unreadable, cut off, not UTF-8 text, or without a single line.
+    """
+    number = 0
+    empty = True
+    with open_binary(path) as handle:
+        try:
+            for number, raw in enumerate(handle, 1):
+                line = _decode(raw, path, number)
+                if line.strip():
+                    empty = False
+                    yield number, line
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise DataError(f"{path} is damaged after line {number}: it does not unpack ({error})") from None
+        except OSError as error:
+            raise DataError(f"cannot read {path} after line {number}: {error.strerror or error}") from None
+    if empty:
+        raise DataError(f"{path} is empty; expected at least one record")
+
+
+def read_text(path: Path) -> str:
+    """A whole UTF-8 text file (`.gz` allowed)."""
+    return "".join(line for _, line in read_lines(path))
+
+
+def read_jsonl(path: Path) -> Iterator[Record]:
+    """Records of a JSONL file, one object a line; `DataError` names the line that is not one."""
+    for number, line in read_lines(path):
+        try:
+            values = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            reason = (
+                error.msg if isinstance(error, json.JSONDecodeError) else "too deeply nested or malformed"
+            )
+            raise DataError(
+                f"{path}, line {number}: not JSON ({reason}); expected one JSON object a line. The line begins: "
+                f"{line.strip()[:60]!r}"
+            ) from None
+        if not isinstance(values, dict):
+            raise DataError(f"{path}, line {number}: expected a JSON object; it is {line.strip()[:60]!r}")
+        yield Record(path, f"line {number}", values)
+
+
+def read_json(path: Path) -> Any:
+    """One JSON document; `DataError` names the line and column where it stops being JSON."""
+    text = read_text(path)
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"{path}, line {error.lineno}, column {error.colno}: not JSON ({error.msg}); is the file cut off?"
+        ) from None
+    except (ValueError, RecursionError):
+        raise DataError(f"{path} is not JSON that can be read: too deeply nested or malformed") from None
+
+
+def _decode(raw: bytes, path: Path, number: int) -> str:
+    if b"\x00" in raw:
+        raise DataError(f"{path}, line {number}: not a text file (it holds null bytes); expected UTF-8 text")
+    try:
+        return raw.decode("utf-8-sig" if number == 1 else "utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}, line {number}: not UTF-8 text (byte {error.start + 1} of the line is 0x{raw[error.start]:02x}); "
+            "save the file as UTF-8"
+        ) from None
