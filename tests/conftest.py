@@ -1,4 +1,4 @@
-"""Fixtures that every part's tests share: a small annotated data set, tiny models, real data if it is here."""
+"""Fixtures that every part's tests share: a small annotated data set, tiny models, real data if here."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ from pathlib import Path
 import pytest
 
 from dissensus.data.annotations import AnnotatedDataset
+
+# No test may depend on a network by accident. Set before anything imports the hub's client, which reads it once.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# Figures are drawn without a display.
+os.environ.setdefault("MPLBACKEND", "agg")
 
 # Counts of ten annotators over (entailment, neutral, contradiction), from unanimous to evenly split.
 TINY_COUNTS = (
@@ -37,9 +42,7 @@ def tiny_dataset() -> AnnotatedDataset:
             {
                 "id": f"tiny-{number:02d}",
                 "premise": f"{places[number % 3]} and {('two', 'three', 'five')[number // 8]} birds sit",
-                "hypothesis": ("a bird sits", "the dog is very tired", "no apples", "it is not warm")[
-                    number % 4
-                ],
+                "hypothesis": hypotheses[number % 4],
                 "gold": TINY_LABELS[gold],
                 "counts": dict(zip(TINY_LABELS, counts, strict=True)),
             }

@@ -1,0 +1,52 @@
+# Two commands do everything on a fresh machine: `make quickstart` and `make test`.
+# `make` alone lists the targets: a target's line says after `##` what it does.
+
+VENV   ?= .venv
+EXTRAS ?= train,gguf,dev
+
+# The first interpreter that is new enough, so that an old `python3` in front does not stop anybody.
+# Another one: make test PYTHON=/path/to/python
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+
+BIN   := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+# Overridable, e.g.: make quickstart OUT=/tmp/first   make test ARGS="tests/test_layers.py -x"
+OUT  ?= runs/quickstart
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help quickstart test check format install clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+quickstart: install ## Fine-tune a small model on the simulated panel, analyse, write the report (OUT=DIR)
+	$(BIN)/dissensus quickstart --out $(OUT)
+
+test: install ## Run the tests (ARGS=... goes to pytest)
+	$(BIN)/python -m pytest $(ARGS)
+
+check: install ## Lint, formatting, types, and the table of who may import what
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/test_layers.py tests/test_without_torch.py
+
+format: install ## Let ruff format the code and mend what it safely can
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+install: $(STAMP) ## Create the environment and install the tested versions; done again when either file changes
+
+# The stamp is written last: an installation that was cut off is done again.
+$(STAMP): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer found; name one: make PYTHON=/path/to/python" >&2; exit 2; }
+	@test -x $(BIN)/python || { echo "Creating $(VENV) with $(PYTHON)"; $(PYTHON) -m venv $(VENV); }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
+	@touch $@
+
+clean: ## Remove the environment and every cache and build output (keeps runs/)
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
