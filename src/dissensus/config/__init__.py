@@ -1,6 +1,7 @@
 """Frozen, validated specifications of a run and of a study; a run's identity."""
 
-from dissensus.config.base import Spec, nearest
+from dissensus.config.base import Spec
+from dissensus.config.explain import nearest
 from dissensus.config.run import (
     DatasetSpec,
     MethodSpec,

@@ -17,14 +17,19 @@ class ModelSpec(Spec):
 
     name: str = Field(description="A built-in name, a local folder, or a hub path.")
     head: Literal["classifier", "verbalizer"] = Field(
-        "classifier", description="Sequence classification, or label words at the answer position (decoder-only)."
+        "classifier",
+        description="Sequence classification, or label words at the answer position (decoder-only).",
     )
     revision: str | None = Field(None, description="Hub revision (a commit, best).")
-    max_length: int = Field(128, ge=8, description="Tokens an example; longer ones are truncated and counted.")
+    max_length: int = Field(
+        128, ge=8, description="Tokens an example; longer ones are truncated and counted."
+    )
     prompt: str | None = Field(
         None, description="Verbalizer: a template with the text fields in braces; default: a plain one."
     )
-    label_words: tuple[str, ...] | None = Field(None, description="Verbalizer: one word a label, in label order.")
+    label_words: tuple[str, ...] | None = Field(
+        None, description="Verbalizer: one word a label, in label order."
+    )
 
 
 class MethodSpec(Spec):
@@ -35,7 +40,9 @@ class MethodSpec(Spec):
     rank: int | None = Field(None, ge=1, description="LoRA rank; required for lora, refused elsewhere.")
     alpha: float | None = Field(None, gt=0, description="LoRA alpha; default: 2 x rank.")
     dropout: float = Field(0.0, ge=0, lt=1, description="LoRA dropout.")
-    targets: tuple[str, ...] | None = Field(None, description="Target modules; default: the model's usual ones.")
+    targets: tuple[str, ...] | None = Field(
+        None, description="Target modules; default: the model's usual ones."
+    )
 
     @model_validator(mode="after")
     def _rank_fits(self) -> MethodSpec:
@@ -73,14 +80,16 @@ class TrainingSpec(Spec):
     gradient_accumulation_steps: int = Field(
         1,
         ge=1,
-        description="Micro-batches a step. Each batch is split by length, which pads less; the gradient is that of "
-        "the whole batch either way.",
+        description="Micro-batches a step. Each batch is split by length, which pads less; the gradient is that "
+        "of the whole batch either way.",
     )
     weight_decay: float = Field(0.01, ge=0, description="Not applied to biases and normalisation weights.")
     warmup: float = Field(0.06, ge=0, lt=1, description="Share of the steps with a rising learning rate.")
     decay: Literal["linear", "cosine", "constant"] = "linear"
     max_grad_norm: float = Field(1.0, gt=0, description="Gradient clipping by global norm.")
-    precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16 computes under autocast; weights stay fp32.")
+    precision: Literal["fp32", "bf16"] = Field(
+        "fp32", description="bf16 computes under autocast; weights stay fp32."
+    )
     noise: NoiseSpec | None = None
 
 
@@ -89,7 +98,9 @@ class TrackingSpec(Spec):
 
     points: int = Field(20, ge=2, description="Tracking points, step 0 and the last step included.")
     schedule: Literal["linear", "log"] = "linear"
-    steps: tuple[int, ...] | None = Field(None, description="Explicit steps instead; 0 and the last are added.")
+    steps: tuple[int, ...] | None = Field(
+        None, description="Explicit steps instead; 0 and the last are added."
+    )
     token_budget: int = Field(4096, ge=1, description="Padded tokens a forward pass of the tracking pass.")
 
 
@@ -98,8 +109,12 @@ class DatasetSpec(Spec):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", description="Name in tables and folders.")
     tracked: SourceSpec
-    train: SourceSpec | None = Field(None, description="Training pool; without one, only the tracked set is trained on.")
-    tracked_size: int | None = Field(None, ge=2, description="Track this many, stratified by annotation entropy.")
+    train: SourceSpec | None = Field(
+        None, description="Training pool; without one, only the tracked set is trained on."
+    )
+    tracked_size: int | None = Field(
+        None, ge=2, description="Track this many, stratified by annotation entropy."
+    )
     train_size: int | None = Field(None, ge=1, description="Draw this many from the training pool (seeded).")
     exclude_shared: tuple[str, ...] = Field(
         (), description="Drop training examples that share one of these text fields with a tracked example."
@@ -120,7 +135,9 @@ class RunSpec(Spec):
     @model_validator(mode="after")
     def _something_to_train_on(self) -> RunSpec:
         if self.regime == "held_out" and self.dataset.train is None:
-            raise ValueError(f"dataset {self.dataset.name!r} has no 'train' source, so nothing can be held out of it")
+            raise ValueError(
+                f"dataset {self.dataset.name!r} has no 'train' source, so nothing can be held out of it"
+            )
         return self
 
     @property

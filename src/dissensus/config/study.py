@@ -19,7 +19,9 @@ class When(Spec):
     model: str | tuple[str, ...] | None = None
     head: str | tuple[str, ...] | None = None
     dataset: str | tuple[str, ...] | None = None
-    method: str | tuple[str, ...] | None = Field(None, description="`full`, `ia3`, `lora`, or with rank: `lora-r8`.")
+    method: str | tuple[str, ...] | None = Field(
+        None, description="`full`, `ia3`, `lora`, or with rank: `lora-r8`."
+    )
     regime: Regime | None = None
     seed: int | tuple[int, ...] | None = None
 
@@ -35,8 +37,12 @@ class AnalysisSpec(Spec):
     """How stored curves become tables. Not part of a cell's identity: change it and analyse again."""
 
     entropy: Literal["plugin", "miller_madow", "chao_shen"] = "plugin"
-    contested_share: float = Field(1 / 3, gt=0, le=0.5, description="Share of items in each outer entropy group.")
-    cuts: tuple[float, float] | None = Field(None, description="Entropy cut points in bits instead of shares.")
+    contested_share: float = Field(
+        1 / 3, gt=0, le=0.5, description="Share of items in each outer entropy group."
+    )
+    cuts: tuple[float, float] | None = Field(
+        None, description="Entropy cut points in bits instead of shares."
+    )
     resamples: int = Field(1000, ge=100, description="Bootstrap resamples.")
     confidence: float = Field(0.95, gt=0, lt=1)
     noise_floor: float = Field(0.1, ge=0, description="Un-learning: smallest rise that counts, in nats.")
@@ -71,15 +77,43 @@ class StudySpec(Spec):
     def from_yaml(cls, path: Path) -> StudySpec:
         """Read and validate a YAML file; `SpecError` says what is wrong with it."""
         try:
-            data = yaml.safe_load(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
         except OSError as error:
             raise SpecError(f"cannot read the study file {path}: {error.strerror}") from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise SpecError(f"{path} is not YAML: {error}") from None
+        except UnicodeDecodeError as error:
+            raise SpecError(f"{path} is not a text file in UTF-8: {error}") from None
+        return cls.from_text(text, str(path))
+
+    @classmethod
+    def from_text(cls, text: str, where: str) -> StudySpec:
+        """Validate YAML text; `where` (a file name, say) opens the message of a `SpecError`."""
+        try:
+            data = yaml.load(text, Loader=_UniqueKeys)  # noqa: S506 - a SafeLoader
+        except yaml.YAMLError as error:
+            raise SpecError(f"{where} is not valid YAML: {error}") from None
         if not isinstance(data, dict):
-            raise SpecError(f"{path} holds {type(data).__name__}; a study is a mapping with keys such as name, models")
-        return cls.parse(data, str(path))
+            given = "nothing" if data is None else type(data).__name__
+            raise SpecError(
+                f"{where} holds {given}; a study is a mapping with keys such as name, models, datasets"
+            )
+        return cls.parse(data, where)
 
     def to_yaml(self) -> str:
         """The resolved specification, defaults included, as YAML."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """Refuses a key that stands twice in one mapping: plain YAML would silently keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key_node, _ in node.value:
+            key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
+            if key is not None and key != "<<" and key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} stands twice in one mapping", key_node.start_mark
+                )
+            if key is not None:
+                seen.add(key)
+        return super().construct_mapping(node, deep=deep)
