@@ -79,7 +79,9 @@ class Curves:
         }
         for name, (given, wanted) in expected.items():
             if given != wanted:
-                raise StoreError(f"{name} has shape {given}; expected {wanted} for {n} examples, {t} points, {k} labels")
+                raise StoreError(
+                    f"{name} has shape {given}; expected {wanted} for {n} examples, {t} points, {k} labels"
+                )
         if len(set(self.ids)) < n:
             raise StoreError("curves hold an example id twice; ids must be unique")
         if t and (np.any(np.diff(self.steps) <= 0) or self.steps[0] < 0 or self.steps[-1] > self.total_steps):
@@ -169,8 +171,15 @@ class CurvesWriter:
                         f"{value!r}. Choose another folder, or delete that one."
                     )
         else:
-            self._manifest = {**identity, "complete": False, "shards": [], "provenance": dict(provenance or {})}
-            _write_parquet(self.path / "examples.parquet", _examples_table(dataset, regimes, covariates or {}))
+            self._manifest = {
+                **identity,
+                "complete": False,
+                "shards": [],
+                "provenance": dict(provenance or {}),
+            }
+            _write_parquet(
+                self.path / "examples.parquet", _examples_table(dataset, regimes, covariates or {})
+            )
             self._manifest["examples_sha256"] = file_sha256(self.path / "examples.parquet")
             self._write_manifest()
 
@@ -184,6 +193,11 @@ class CurvesWriter:
         """Whether `finish` was called."""
         return bool(self._manifest["complete"])
 
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What the manifest says of the run."""
+        return dict(self._manifest["provenance"])
+
     def write(self, step: int, ids: Sequence[str], log_probs: NDArray[np.float32]) -> None:
         """Store one tracking point: log_probs of shape (n, K), rows named by `ids` in any order.
 
@@ -192,11 +206,15 @@ class CurvesWriter:
         if step in self.steps:
             raise StoreError(f"{self.path} already holds tracking point {step}; a shard is written once")
         if log_probs.shape != (len(ids), len(self._labels)):
-            raise StoreError(f"log_probs has shape {log_probs.shape}; expected ({len(ids)}, {len(self._labels)})")
+            raise StoreError(
+                f"log_probs has shape {log_probs.shape}; expected ({len(ids)}, {len(self._labels)})"
+            )
         position = {example_id: row for row, example_id in enumerate(ids)}
         if len(position) != len(ids) or position.keys() != set(self._ids):
             missing = [i for i in self._ids if i not in position][:3]
-            raise StoreError(f"tracking point {step} must hold every tracked id once; missing or repeated: {missing}")
+            raise StoreError(
+                f"tracking point {step} must hold every tracked id once; missing or repeated: {missing}"
+            )
         ordered = np.ascontiguousarray(log_probs[[position[i] for i in self._ids]], dtype=np.float32)
         values = pa.FixedSizeListArray.from_arrays(pa.array(ordered.ravel()), len(self._labels))
         name = f"curves/step-{step:08d}.parquet"
@@ -256,8 +274,12 @@ def load_curves(path: str | os.PathLike[str], *, partial: bool = False, verify: 
     for t, shard in enumerate(shards):
         table = _read_parquet(folder / shard["file"], shard["sha256"] if verify else None)
         if table["id"].to_pylist() != ids:
-            raise StoreError(f"{folder / shard['file']} does not hold the ids of examples.parquet; the store is damaged")
-        log_probs[:, t, :] = table["log_probs"].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(-1, k)
+            raise StoreError(
+                f"{folder / shard['file']} does not hold the ids of examples.parquet; the store is damaged"
+            )
+        log_probs[:, t, :] = (
+            table["log_probs"].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(-1, k)
+        )
     fixed = {"id", "gold", "counts", "entropy", "regime", "text"}
     counts = np.array(examples["counts"].to_pylist(), dtype=np.float64).reshape(len(ids), k)
     return Curves(
@@ -270,7 +292,9 @@ def load_curves(path: str | os.PathLike[str], *, partial: bool = False, verify: 
         counts=counts,
         regime=np.array(examples["regime"].to_pylist(), dtype=np.str_),
         covariates={
-            c: np.asarray(examples[c].to_numpy(), dtype=np.float64) for c in examples.column_names if c not in fixed
+            c: np.asarray(examples[c].to_numpy(), dtype=np.float64)
+            for c in examples.column_names
+            if c not in fixed
         },
         text=tuple(json.loads(t) for t in examples["text"].to_pylist()),
         provenance=manifest["provenance"],
@@ -298,7 +322,9 @@ def _examples_table(
     dataset: AnnotatedDataset, regime: Sequence[str], covariates: Mapping[str, FloatArray]
 ) -> pa.Table:
     if len(regime) != len(dataset):
-        raise StoreError(f"{len(regime)} regimes for {len(dataset)} examples; expected one each, or one word for all")
+        raise StoreError(
+            f"{len(regime)} regimes for {len(dataset)} examples; expected one each, or one word for all"
+        )
     unknown = sorted(set(regime) - {"held_out", "trained_on"})
     if unknown:
         raise StoreError(f"regime is {unknown[0]!r}; expected 'held_out' or 'trained_on'")
@@ -323,16 +349,22 @@ def _write_parquet(path: Path, table: pa.Table) -> None:
 
 def _read_parquet(path: Path, sha256: str | None) -> pa.Table:
     if not path.is_file():
-        raise StoreError(f"{path} is missing though the manifest lists it; the store is damaged: delete the folder, run again")
+        raise StoreError(
+            f"{path} is missing though the manifest lists it; the store is damaged: delete the folder, run again"
+        )
     if sha256 is not None and file_sha256(path) != sha256:
-        raise StoreError(f"{path} is damaged: its checksum is not the manifest's; delete the folder and run again")
+        raise StoreError(
+            f"{path} is damaged: its checksum is not the manifest's; delete the folder and run again"
+        )
     return pq.read_table(path)
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / "manifest.json"
     if not path.is_file():
-        raise StoreError(f"{folder} is no curves store: it has no manifest.json. Expected the folder of one cell.")
+        raise StoreError(
+            f"{folder} is no curves store: it has no manifest.json. Expected the folder of one cell."
+        )
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError):

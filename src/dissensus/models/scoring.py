@@ -1,0 +1,258 @@
+"""A model with its tokenizer and a head that scores labels: the one thing that training and tracking call."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+import transformers
+from torch import Tensor, nn
+
+from dissensus.config import ModelSpec
+from dissensus.data.annotations import AnnotatedDataset
+from dissensus.errors import MissingDependencyError, ModelError
+from dissensus.models.encoding import Encoded, answer_template, encode, plain_template
+from dissensus.models.registry import ARCHITECTURES
+from dissensus.models.resolve import ResolvedModel, resolve_model
+
+Batch = Mapping[str, Tensor]
+
+
+@dataclass
+class ScoringModel:
+    """A model that gives one logit a label.
+
+    Attributes:
+        module: the transformers model; `train.methods` may replace it with an adapted one.
+        tokenizer: its tokenizer.
+        kind: 'encoder' or 'decoder'.
+        head: 'classifier' or 'verbalizer'.
+        fresh: names of the modules whose weights were newly initialised (the head).
+        pad_id: token id used for padding; always masked.
+        template: text template of decoder-only models, None for encoders.
+        max_length: in tokens.
+        answer_ids: verbalizer: token id of each label's word.
+        fingerprint: SHA-256 of the loaded weights, the fresh ones left out.
+        origin: where the weights came from.
+        note: what a reader of results must know.
+    """
+
+    module: nn.Module
+    tokenizer: Any
+    kind: str
+    head: str
+    fresh: tuple[str, ...]
+    pad_id: int
+    template: str | None
+    max_length: int
+    answer_ids: tuple[int, ...] | None
+    fingerprint: str
+    origin: str
+    note: str
+
+    def encode(self, dataset: AnnotatedDataset) -> Encoded:
+        """Token ids of every example."""
+        return encode(dataset, self.tokenizer, max_length=self.max_length, template=self.template)
+
+    def logits(self, batch: Batch) -> Tensor:
+        """Label logits, float32, shape (b, K)."""
+        if self.kind == "encoder":
+            return cast(Tensor, self.module(**batch).logits).float()
+        # Right padding cannot reach an earlier position of a causal model, so the last real token's state is
+        # exact, and only that one position meets the head.
+        base = _unwrapped(self.module)
+        body = base.get_decoder() if self.head == "verbalizer" else getattr(base, base.base_model_prefix)
+        states = body(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state
+        last = batch["attention_mask"].sum(dim=1) - 1
+        pooled = states[torch.arange(states.shape[0], device=states.device), last]
+        if self.answer_ids is None:
+            return cast(Tensor, base.score(pooled)).float()
+        head = base.get_output_embeddings()
+        rows = torch.tensor(self.answer_ids, device=pooled.device)
+        bias = None if getattr(head, "bias", None) is None else head.bias[rows]
+        return nn.functional.linear(pooled, head.weight[rows], bias).float()
+
+
+def load_scoring_model(
+    spec: ModelSpec, labels: Sequence[str], fields: Sequence[str], *, head_seed: int
+) -> ScoringModel:
+    """Load tokenizer, weights (fp32) and head.
+
+    Args:
+        spec: which model, head and prompt.
+        labels: label names, in order.
+        fields: text fields, in reading order.
+        head_seed: seeds whatever the checkpoint lacks, so that methods and ranks share it.
+
+    Raises:
+        ModelError: the model cannot be found or loaded, or the head does not fit it.
+    """
+    found = resolve_model(spec.name, spec.revision)
+    where = {"revision": found.revision} if found.revision else {}
+    if found.gguf_file:
+        _need_gguf(found)
+        where["gguf_file"] = found.gguf_file
+    with _quiet_transformers(), _explained(spec.name):
+        config = transformers.AutoConfig.from_pretrained(found.location, **where)
+        kind = _kind(config.model_type)
+        if spec.head == "verbalizer" and kind == "encoder":
+            raise ModelError(
+                f"model {spec.name!r} is an encoder ({config.model_type}); the verbalizer head needs a decoder-only "
+                "model. Use head: classifier."
+            )
+        tokenizer = transformers.AutoTokenizer.from_pretrained(found.location, **where)
+        if spec.head == "verbalizer":
+            factory: Any = transformers.AutoModelForCausalLM
+            extra: dict[str, Any] = {}
+        else:
+            factory, extra = transformers.AutoModelForSequenceClassification, {"num_labels": len(labels)}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(head_seed)
+            module, info = factory.from_pretrained(
+                found.location,
+                dtype=torch.float32,
+                use_safetensors=None if found.gguf_file else True,
+                output_loading_info=True,
+                **where,
+                **extra,
+            )
+    missing = set(info["missing_keys"])
+    if spec.head == "verbalizer" and missing:
+        raise ModelError(
+            f"the weights of {spec.name!r} lack {sorted(missing)[:3]}; it is no complete language model"
+        )
+    words = spec.label_words or tuple(labels)
+    if len(words) != len(labels):
+        raise ModelError(f"label_words has {len(words)} words for the {len(labels)} labels {list(labels)}")
+    template = None
+    if kind == "decoder":
+        default = answer_template(fields, words) if spec.head == "verbalizer" else plain_template(fields)
+        template = spec.prompt or default
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    module.config.pad_token_id = int(pad or 0)
+    return ScoringModel(
+        module=module,
+        tokenizer=tokenizer,
+        kind=kind,
+        head=spec.head,
+        fresh=_fresh_modules(module, missing),
+        pad_id=int(pad or 0),
+        template=template,
+        max_length=_max_length(spec, config),
+        answer_ids=_answer_ids(tokenizer, words) if spec.head == "verbalizer" else None,
+        fingerprint=_fingerprint(module, missing),
+        origin=found.origin,
+        note=found.note,
+    )
+
+
+def device_for(name: str | None = None) -> torch.device:
+    """The device asked for, else a GPU where there is one, else the CPU."""
+    if name is not None:
+        return torch.device(name)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _unwrapped(module: nn.Module) -> Any:
+    """The transformers model inside a PEFT wrapper (adapters stay: they live in its layers)."""
+    return module.get_base_model() if hasattr(module, "get_base_model") else module
+
+
+def _kind(model_type: str) -> str:
+    from transformers.models.auto import modeling_auto
+
+    if model_type in ("bert", "roberta", "electra"):  # these also exist as decoders; nobody means that here
+        return "encoder"
+    causal = model_type in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    masked = model_type in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    if causal and not masked:
+        return "decoder"
+    if masked:
+        return "encoder"
+    raise ModelError(
+        f"model type {model_type!r} is neither an encoder nor a decoder-only language model that transformers knows; "
+        f"tested: {', '.join(sorted(ARCHITECTURES))}"
+    )
+
+
+def _max_length(spec: ModelSpec, config: Any) -> int:
+    positions = getattr(config, "max_position_embeddings", None)
+    # RoBERTa numbers its positions from pad_token_id + 1, so two of them are never used.
+    usable = positions - 2 if positions and config.model_type == "roberta" else positions
+    if usable and spec.max_length > usable:
+        raise ModelError(
+            f"max_length {spec.max_length} is more than the {usable} positions of model {spec.name!r}"
+        )
+    return spec.max_length
+
+
+def _answer_ids(tokenizer: Any, words: Sequence[str]) -> tuple[int, ...]:
+    ids = tuple(tokenizer(f" {word}", add_special_tokens=False)["input_ids"][0] for word in words)
+    if len(set(ids)) < len(ids):
+        raise ModelError(
+            f"the label words {list(words)} do not begin with different tokens for this tokenizer; "
+            "choose others with model.label_words"
+        )
+    return ids
+
+
+def _fresh_modules(module: nn.Module, missing: set[str]) -> tuple[str, ...]:
+    """Outermost modules all of whose parameters were missing from the checkpoint."""
+    names = {name for name, _ in module.named_parameters()}
+    found: list[str] = []
+    for name, _ in module.named_modules():
+        inside = {p for p in names if p.startswith(f"{name}.")}
+        covered = any(name.startswith(f"{outer}.") for outer in found)
+        if name and inside and inside <= missing and not covered:
+            found.append(name)
+    left = {p for p in missing & names if not any(p.startswith(f"{outer}.") for outer in found)}
+    if left:
+        raise ModelError(
+            f"the checkpoint lacks single weights inside a module: {sorted(left)[:3]}; it is damaged"
+        )
+    return tuple(found)
+
+
+def _fingerprint(module: nn.Module, missing: set[str]) -> str:
+    digest = hashlib.sha256()
+    for name, parameter in sorted(module.named_parameters()):
+        if name not in missing:
+            digest.update(name.encode())
+            digest.update(parameter.detach().contiguous().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _need_gguf(found: ResolvedModel) -> None:
+    try:
+        import gguf  # noqa: F401
+    except ImportError:
+        raise MissingDependencyError("gguf", "gguf", f"reading {found.gguf_file}") from None
+
+
+@contextlib.contextmanager
+def _explained(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ModelError(f"could not load model {name!r}: {first}") from error
+
+
+@contextlib.contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """No progress bars and no report of the head's missing weights, which are expected here."""
+    before = transformers.logging.get_verbosity()
+    bars = transformers.logging.is_progress_bar_enabled()
+    transformers.logging.set_verbosity(logging.CRITICAL)
+    transformers.logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers.logging.set_verbosity(before)
+        if bars:
+            transformers.logging.enable_progress_bar()

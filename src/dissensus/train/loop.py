@@ -1,0 +1,144 @@
+"""The training loop, whole and visible: AdamW, warm-up and decay, clipping, accumulation, fp32 or bf16."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from dissensus.config import TrainingSpec
+from dissensus.errors import ModelError
+from dissensus.models.encoding import Encoded
+from dissensus.models.scoring import ScoringModel
+from dissensus.train.checkpoint import Checkpoint
+from dissensus.train.methods import trainable_parameters
+from dissensus.train.recorder import CurveRecorder, autocast
+from dissensus.train.schedule import learning_rate_factor
+from dissensus.train.seeding import stream_seed
+
+CHECKPOINT_SECONDS = 60.0
+"""A checkpoint is written at the first tracking point this long after the last one."""
+
+OnStep = Callable[[int, float], None]
+"""(steps taken, training loss of the last one in nats)."""
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """What is trained on.
+
+    Attributes:
+        encoded: token ids, n examples.
+        labels: label indices as given to the model (noise included), shape (n,).
+    """
+
+    encoded: Encoded
+    labels: NDArray[np.int64]
+
+
+def total_steps(n: int, spec: TrainingSpec) -> int:
+    """Optimiser steps of a run over n examples; each epoch's last batch may be smaller."""
+    return max(1, round(spec.epochs * math.ceil(n / spec.batch_size)))
+
+
+def train(
+    model: ScoringModel,
+    data: TrainingSet,
+    spec: TrainingSpec,
+    *,
+    learning_rate: float,
+    seed: int,
+    recorder: CurveRecorder | None = None,
+    checkpoint: Checkpoint | None = None,
+    on_step: OnStep | None = None,
+) -> None:
+    """Train `model.module` in place, measuring with `recorder`, resuming from `checkpoint` if it holds a state.
+
+    Data order depends on (seed, epoch, n) alone and dropout on (seed, step, micro-batch), so the run is the
+    same whether or not it was interrupted, and whether or not it is recorded.
+
+    Raises:
+        ModelError: the training loss is no longer finite.
+    """
+    module = model.module
+    device = next(module.parameters()).device
+    parameters = trainable_parameters(module)
+    optimizer = torch.optim.AdamW(_groups(parameters, spec.weight_decay), lr=learning_rate, fused=True)
+    steps = total_steps(len(data.labels), spec)
+    start = checkpoint.load(parameters, optimizer) if checkpoint else None
+    if recorder is not None:
+        recorder.writer.drop_after(-1 if start is None else start)
+        recorder.step(module, start or 0)
+    module.train()
+    saved = time.monotonic()
+    for step in range((start or 0) + 1, steps + 1):
+        factor = learning_rate_factor(step, steps, warmup=spec.warmup, decay=spec.decay)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate * factor
+        rows = _batch_rows(step, len(data.labels), spec.batch_size, seed)
+        loss = _accumulate(model, data, rows, spec, seed=seed, step=step, device=device)
+        if not math.isfinite(loss):
+            raise ModelError(
+                f"the training loss is {loss} at step {step} of {steps}: the run diverged. "
+                f"Lower the learning rate (now {learning_rate:g}) or the gradient norm."
+            )
+        nn.utils.clip_grad_norm_(parameters.values(), spec.max_grad_norm)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        measured = recorder.step(module, step) if recorder is not None else False
+        if on_step is not None:
+            on_step(step, loss)
+        if measured and checkpoint and step < steps and time.monotonic() - saved > CHECKPOINT_SECONDS:
+            checkpoint.save(step, parameters, optimizer)
+            saved = time.monotonic()
+
+
+def _accumulate(
+    model: ScoringModel,
+    data: TrainingSet,
+    rows: NDArray[np.int64],
+    spec: TrainingSpec,
+    *,
+    seed: int,
+    step: int,
+    device: torch.device,
+) -> float:
+    """Add the gradient of the batch's mean loss; the loss in nats.
+
+    The batch is cut into length-sorted micro-batches. Each contributes its summed loss over the whole batch's
+    size, so the gradient does not depend on the cut, while short examples are no longer padded to the longest.
+    """
+    order = rows[np.argsort(data.encoded.lengths[rows], kind="stable")]
+    total = 0.0
+    for part, micro in enumerate(np.array_split(order, min(spec.gradient_accumulation_steps, len(order)))):
+        batch = {k: v.to(device) for k, v in data.encoded.batch(micro.tolist(), model.pad_id).items()}
+        labels: Tensor = torch.from_numpy(data.labels[micro]).to(device)
+        torch.manual_seed(stream_seed(seed, "dropout", step, part))
+        with autocast(device, spec.precision):
+            logits = model.logits(batch)
+        loss = nn.functional.cross_entropy(logits, labels, reduction="sum") / len(rows)
+        loss.backward()  # type: ignore[no-untyped-call]
+        total += float(loss.detach())
+    return total
+
+
+def _batch_rows(step: int, n: int, batch_size: int, seed: int) -> NDArray[np.int64]:
+    """Rows of the batch that step `step` (1-based) trains on."""
+    per_epoch = math.ceil(n / batch_size)
+    epoch, position = divmod(step - 1, per_epoch)
+    order = np.random.default_rng(stream_seed(seed, "order", epoch)).permutation(n)
+    return order[position * batch_size : (position + 1) * batch_size]
+
+
+def _groups(parameters: dict[str, nn.Parameter], weight_decay: float) -> list[dict[str, object]]:
+    """Decay for matrices; none for biases, normalisation weights and other vectors."""
+    matrices = [p for p in parameters.values() if p.ndim > 1]
+    vectors = [p for p in parameters.values() if p.ndim <= 1]
+    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]
