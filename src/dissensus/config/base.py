@@ -41,3 +41,16 @@ class Spec(BaseModel):
     def digest(self) -> str:
         """SHA-256 of `canonical()`, as hex."""
         return hashlib.sha256(self.canonical().encode()).hexdigest()
+
+
+def _choices(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        fields = type(value).model_fields
+        return {
+            name: _choices(item)
+            for name, item in value
+            if name == "source" or fields[name].is_required() or item != fields[name].get_default()
+        }
+    if isinstance(value, list | tuple):
+        return [_choices(item) for item in value]
+    return value

@@ -129,7 +129,7 @@ def lexical_overlap(dataset: AnnotatedDataset) -> NDArray[np.float64] | None:
 
 
 def _words(text: str) -> set[str]:
-    return {word for word in "".join(c if c.isalnum() else " " for c in text.casefold()).split()}
+    return set("".join(c if c.isalnum() else " " for c in text.casefold()).split())
 
 
 def _encode_template(

@@ -41,7 +41,7 @@ def tracking_steps(
         positions = np.linspace(0.0, total_steps, points)
     else:
         raise SpecError(f"schedule is {schedule!r}; expected 'linear' or 'log'")
-    return tuple(sorted({0, total_steps, *(int(round(p)) for p in positions)}))
+    return tuple(sorted({0, total_steps, *(round(p) for p in positions.tolist())}))
 
 
 def learning_rate_factor(
