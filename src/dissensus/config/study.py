@@ -22,7 +22,7 @@ class When(Spec):
     method: str | tuple[str, ...] | None = Field(
         None, description="`full`, `ia3`, `lora`, or with rank: `lora-r8`."
     )
-    regime: Regime | None = None
+    regime: Regime | tuple[Regime, ...] | None = None
     seed: int | tuple[int, ...] | None = None
 
 

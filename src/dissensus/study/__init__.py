@@ -1,1 +1,1 @@
-"""To be filled."""
+"""Studies: their cells, running them, what became of them, and the tables made of their curves."""

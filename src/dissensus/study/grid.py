@@ -1,0 +1,216 @@
+"""From a study to its cells: models x datasets x methods x regimes x seeds, with overrides and exclusions.
+
+Imports no torch: listing the cells of a study is instant.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dissensus.config import (
+    DatasetSpec,
+    MethodSpec,
+    ModelSpec,
+    Regime,
+    RunSpec,
+    StudySpec,
+    When,
+    nearest,
+)
+from dissensus.errors import SpecError
+
+_AXIS_KEYS = {"regime": None, "seed": None, "dataset": "name", "model": "name", "method": "name"}
+"""What places a cell on the grid's axes, and so cannot be overridden: key of a cell -> key inside it."""
+
+
+def expand(study: StudySpec) -> tuple[RunSpec, ...]:
+    """The cells of a study, all of them for the first seed before any of the next.
+
+    `overrides` are merged deeply, later ones over earlier ones; `exclude` takes cells out. Both pick cells by
+    the grid's axes as the study lists them, before any override.
+
+    Raises:
+        SpecError: a cell is not valid (a held-out one without a training source, say, or a setting of an
+            override), an override or an exclusion matches no cell, or two cells are the same run.
+    """
+    places = tuple(_places(study))
+    kept = list(places)
+    for index, when in enumerate(study.exclude):
+        hit = _matched(when, places, f"study {study.name!r}: exclude.{index}")
+        kept = [place for place in kept if place not in hit]
+    if not kept:
+        raise SpecError(f"study {study.name!r} has no cell left: 'exclude' takes out all {len(places)}")
+    hits = [
+        _matched(override.when, kept, f"study {study.name!r}: overrides.{index}.when")
+        for index, override in enumerate(study.overrides)
+    ]
+    for index, override in enumerate(study.overrides):
+        _refuse_axes(override.set, f"study {study.name!r}: overrides.{index}.set")
+    cells = []
+    for place in kept:
+        cell = RunSpec.parse(place.settings(study), f"study {study.name!r}: the cell {place.words}")
+        for index, override in enumerate(study.overrides):
+            if place in hits[index]:
+                cell = RunSpec.parse(
+                    merge(cell.model_dump(mode="json"), override.set),
+                    f"study {study.name!r}, in the cell {place.words}: override {index}",
+                    prefix=f"overrides.{index}.set",
+                )
+        cells.append(cell)
+    _refuse_repeats(study, cells)
+    return tuple(cells)
+
+
+def parse_only(items: Sequence[str]) -> When:
+    """The filter of `--only KEY=VALUE[,VALUE]`, given any number of times; the same key adds values.
+
+    Raises `SpecError` for anything that is not KEY=VALUE with a known key and values of its kind.
+    """
+    given: dict[str, list[str]] = {}
+    for item in items:
+        key, equals, values = item.partition("=")
+        key, chosen = key.strip(), [value.strip() for value in values.split(",") if value.strip()]
+        if not equals or not chosen:
+            raise SpecError(
+                f"--only {item!r} is not KEY=VALUE or KEY=VALUE,VALUE; keys: {', '.join(When.model_fields)}"
+            )
+        if key not in When.model_fields:
+            raise SpecError(f"--only {item!r}: unknown key {key!r}; {nearest(key, When.model_fields)}")
+        given.setdefault(key, []).extend(chosen)
+    return When.parse({key: tuple(values) for key, values in given.items()}, "--only")
+
+
+def select(cells: Sequence[RunSpec], only: When) -> tuple[RunSpec, ...]:
+    """The cells that match the filter, as they are after overrides; `SpecError` if none does."""
+    places = [_Place(c.model, c.dataset, c.method, c.regime, c.seed) for c in cells]
+    hit = _matched(only, places, "--only")
+    return tuple(cell for cell, place in zip(cells, places, strict=True) if place in hit)
+
+
+def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `changes` merged deeply: mappings key by key, anything else replaced.
+
+    A mapping that names another `source` replaces the old one whole: the keys of one kind of source mean
+    nothing to another.
+    """
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(old, Mapping):
+            replaces = "source" in value and value["source"] != old.get("source")
+            merged[key] = dict(value) if replaces else merge(old, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A point of the grid: one value of each axis, as the study lists it."""
+
+    model: ModelSpec
+    dataset: DatasetSpec
+    method: MethodSpec
+    regime: Regime
+    seed: int
+
+    @property
+    def words(self) -> str:
+        """The place in words, for messages."""
+        head = "" if self.model.head == "classifier" else f" ({self.model.head})"
+        return f"{self.model.name}{head} x {self.dataset.name} x {self.method.label} x {self.regime} x seed {self.seed}"
+
+    def values(self, key: str) -> tuple[str | int, ...]:
+        """What a `When` key may say to match this place."""
+        values: dict[str, tuple[str | int, ...]] = {
+            "model": (self.model.name,),
+            "head": (self.model.head,),
+            "dataset": (self.dataset.name,),
+            "method": (self.method.name, self.method.label),
+            "regime": (self.regime,),
+            "seed": (self.seed,),
+        }
+        return values[key]
+
+    def settings(self, study: StudySpec) -> dict[str, Any]:
+        """The cell before overrides, as plain data."""
+        return {
+            "dataset": self.dataset.model_dump(mode="json"),
+            "model": self.model.model_dump(mode="json"),
+            "method": self.method.model_dump(mode="json"),
+            "regime": self.regime,
+            "seed": self.seed,
+            "training": study.training.model_dump(mode="json"),
+            "tracking": study.tracking.model_dump(mode="json"),
+        }
+
+
+def _places(study: StudySpec) -> Iterator[_Place]:
+    for seed in study.seeds:
+        for model in study.models:
+            for dataset in study.datasets:
+                for method in study.methods:
+                    for regime in study.regimes:
+                        yield _Place(model, dataset, method, regime, seed)
+
+
+def _given(when: When) -> dict[str, tuple[str | int, ...]]:
+    """The keys that a `When` gives, each with its values as a tuple."""
+    given: dict[str, Any] = {key: getattr(when, key) for key in When.model_fields}
+    return {k: v if isinstance(v, tuple) else (v,) for k, v in given.items() if v is not None}
+
+
+def _matched(when: When, places: Sequence[_Place], where: str) -> frozenset[_Place]:
+    """Places that match every key; a value, or a whole, that matches none is most likely a typo."""
+    given = _given(when)
+    for key, wanted in given.items():
+        present = {value for place in places for value in place.values(key)}
+        for value in wanted:
+            if value not in present:
+                if isinstance(value, str):
+                    hint = nearest(value, {str(v) for v in present})
+                else:
+                    hint = f"known: {_listed(sorted(present, key=str))}"
+                raise SpecError(f"{where}: no cell has {key} {value!r}; {hint}")
+    hit = frozenset(
+        place
+        for place in places
+        if all(any(value in wanted for value in place.values(key)) for key, wanted in given.items())
+    )
+    if not hit:
+        words = ", ".join(f"{k}={_listed(v)}" for k, v in given.items())
+        raise SpecError(f"{where}: no cell matches {words} together; remove it or mend it")
+    return hit
+
+
+def _listed(values: Iterable[str | int]) -> str:
+    return ",".join(str(v) for v in values)
+
+
+def _refuse_axes(settings: Mapping[str, Any], where: str) -> None:
+    for key, inner in _AXIS_KEYS.items():
+        value = settings.get(key)
+        if key in settings and inner is None:
+            raise SpecError(
+                f"{where}.{key}: an override cannot move a cell along an axis; list it under '{key}s'"
+            )
+        if isinstance(value, Mapping) and inner in value:
+            raise SpecError(
+                f"{where}.{key}.{inner}: an override changes a cell's settings, not what it is; "
+                f"list another {key} under '{key}s' instead"
+            )
+
+
+def _refuse_repeats(study: StudySpec, cells: Sequence[RunSpec]) -> None:
+    by_digest: dict[str, list[RunSpec]] = defaultdict(list)
+    for cell in cells:
+        by_digest[cell.digest()].append(cell)
+    repeated = [same[0].cell_id + f" ({len(same)} times)" for same in by_digest.values() if len(same) > 1]
+    if repeated:
+        raise SpecError(
+            f"study {study.name!r} lists the same run more than once: {', '.join(repeated)}; "
+            "a model, dataset, method, regime or seed is repeated"
+        )
