@@ -1,0 +1,71 @@
+"""The table of layers in the design, held against the imports in the code.
+
+The checker is `import_graph.py`; `test_import_graph.py` shows that it can fail.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import dissensus
+from import_graph import OPENS_FILES, ImportGraph, Rule
+
+MODELLING = ("torch", "transformers", "peft", "safetensors", "accelerate", "tokenizers")
+OPTIONAL = (*MODELLING, "gguf", "datasets", "huggingface_hub")
+FILES = ("pyarrow", "pathlib", "io", "csv", "gzip", "shutil", "tempfile", "sqlite3", OPENS_FILES)
+PLOTTING = ("matplotlib", ".report")
+# What starts slowly enough to be felt before a command prints its first line.
+SLOW = ("scipy", "matplotlib")
+
+# One rule a row of the table, in its order. A dot in front means a module of dissensus.
+RULES = (
+    Rule("errors", only=()),
+    Rule("config", only=("errors", "config"), never=MODELLING),
+    Rule("data.annotations", never=MODELLING),
+    Rule("data.sources", never=(".train", ".metrics")),
+    Rule("data.noise", never=MODELLING),
+    Rule("measures", never=MODELLING, direct=FILES),
+    Rule("models", never=(".metrics", ".study")),
+    Rule("train.methods", never=(".metrics",), direct=(".curves",)),
+    Rule("train.recorder", never=(".metrics", ".report")),
+    Rule("train.loop", never=(".metrics", ".stats", ".study")),
+    Rule("integrations", never=(".study", ".report")),
+    Rule("curves", never=MODELLING),
+    Rule("metrics", never=(*MODELLING, *PLOTTING), direct=FILES),
+    Rule("stats", never=(*MODELLING, *PLOTTING, ".train"), direct=FILES),
+    Rule("study.grid", never=MODELLING),
+    Rule("study.runner", never=(".metrics", ".report")),
+    Rule("study.analysis", never=(*MODELLING, ".train")),
+    Rule("study.claims", never=(*MODELLING, ".train")),
+    Rule("report", never=(*MODELLING, ".train", ".study.runner")),
+    Rule("cli", eager=(*OPTIONAL, *SLOW, ".train", ".models", ".study", ".report", ".metrics", ".stats")),
+    # Beyond the table: what an extra brings may be missing, so nothing outside training loads it on import.
+    Rule("", eager=OPTIONAL, exempt=("models", "train", "integrations")),
+    # Plotting is the report's; it costs most of a second, and a font cache on the first day.
+    Rule("", eager=("matplotlib",), exempt=("report",)),
+)
+
+# Modules of the table that later work brings. A rule binds its module as soon as it is there.
+NOT_YET = {"integrations", "study.claims"}
+
+
+@pytest.fixture(scope="module")
+def graph() -> ImportGraph:
+    return ImportGraph.read(Path(dissensus.__file__).parent)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.module or f"everything-{rule.eager[-1]}")
+def test_the_code_keeps_the_table_of_layers(graph: ImportGraph, rule: Rule) -> None:
+    assert graph.violations([rule]) == []
+
+
+def test_errors_needs_nothing(graph: ImportGraph) -> None:
+    assert [imported.name for imported in graph.imports["dissensus.errors"]] == ["__future__"]
+
+
+def test_every_rule_binds_a_module(graph: ImportGraph) -> None:
+    """A renamed module would leave its rule without effect; a finished one must leave NOT_YET."""
+    unbound = {rule.module for rule in RULES if not graph.below(rule.module)}
+    assert unbound == NOT_YET
