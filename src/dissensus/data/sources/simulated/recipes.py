@@ -1,0 +1,248 @@
+"""One recipe a phenomenon: uniform random numbers in, a premise/hypothesis pair with its latent truth out.
+
+A recipe chooses how clear the case shall be (`_margin`), finds a number that reads naturally near there, and keeps the
+evidence of the number that it wrote down, so that text and truth agree.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+
+from dissensus.data.sources.simulated.grammar import (
+    CERTAIN,
+    KIND_OF,
+    SCALES,
+    TRAIT,
+    Dice,
+    Pair,
+    any_fact,
+    beyond,
+    claim,
+    denies,
+    number_near,
+    phrase_of,
+    sentence,
+    two,
+    who_of,
+)
+from dissensus.data.sources.simulated.scales import Pole, Scale, readable_number
+
+_VAGUE_BAND = 0.45
+_GUESS_BAND = 1.6
+_LEAN_BAND = 1.3
+_GUESS_SPREAD = 1.5  # of the cut of a conclusion, in the scale's own spreads
+_GAP_SPREAD = 0.45  # of the cut of a difference, natural log units
+_TOLERANCE, _TOLERANCE_SPREAD = 0.10, 0.04  # log ratio up to which "about" holds; its spread between people
+_LEAN = 1.1  # evidence for "Ann is tall" in "Ann is taller than Ben"
+
+
+_WITH_MORE = tuple(scale for scale in SCALES if scale.more)
+_WITH_GAP = tuple(scale for scale in SCALES if scale.gap)
+_WITH_RATIO = tuple(scale for scale in SCALES if scale.form == "log")
+_COUNTED = tuple(scale for scale in SCALES if scale.form != "clock")
+
+
+def _margin(dice: Dice) -> float:
+    """How far from the cut: a third clear cases, half close ones, the rest between; symmetric about 0."""
+    side = 1 if dice.yes(0.5) else -1
+    u = dice.between(0, 1)
+    if u < 0.33:
+        return side * dice.between(2.6, 6.0)
+    if u < 0.83:
+        return side * dice.between(0.0, 1.1)
+    return side * dice.between(1.1, 2.6)
+
+
+def _vague(dice: Dice) -> Pair:
+    """A number against a vague word, perhaps with a degree word, perhaps denied."""
+    scale = dice.pick(SCALES)
+    who, pole = who_of(KIND_OF[scale.name], dice), dice.pick(scale.poles)
+    phrase, shift = phrase_of(pole, dice)
+    denied = denies(pole, shift, dice)
+    number = number_near(scale, pole, _margin(dice) + shift)
+    return Pair(
+        sentence(scale.says.format(who=who, n=scale.written(number))),
+        claim(scale, who, phrase, denied),
+        TRAIT[scale.name, pole.phrase],
+        beyond(scale, pole, number) - shift,
+        _VAGUE_BAND,
+        denied,
+        "negation" if denied else "degree" if shift else "vague",
+    )
+
+
+def _wording(dice: Dice) -> Pair:
+    """A number said in words against a vague word."""
+    scale = dice.pick(SCALES)
+    who, pole = who_of(KIND_OF[scale.name], dice), dice.pick(scale.poles)
+    (words, number), (phrase, shift) = dice.pick(scale.words), phrase_of(pole, dice)
+    denied = denies(pole, shift, dice)
+    return Pair(
+        sentence(words.format(who=who)),
+        claim(scale, who, phrase, denied),
+        TRAIT[scale.name, pole.phrase],
+        beyond(scale, pole, number) - shift,
+        _VAGUE_BAND,
+        denied,
+        "wording",
+    )
+
+
+def _guess(dice: Dice) -> Pair:
+    """A number against a conclusion that some people draw from it and others do not."""
+    scale = dice.pick(SCALES)
+    who, guess = who_of(KIND_OF[scale.name], dice), dice.pick(scale.guesses)
+    number = number_near(scale, guess, _GUESS_SPREAD * dice.between(-5, 5))
+    return Pair(
+        sentence(scale.says.format(who=who, n=scale.written(number))),
+        sentence(guess.sentence.format(who=who)),
+        TRAIT[scale.name, guess.sentence],
+        beyond(scale, guess, number) / _GUESS_SPREAD,
+        _GUESS_BAND,
+        False,
+        "guess",
+    )
+
+
+def _other_claim(scale: Scale, who: str, dice: Dice) -> tuple[str, int]:
+    """Any hypothesis on this scale, and its trait."""
+    guess, pole = dice.pick(scale.guesses), dice.pick(scale.poles)
+    phrase, shift = phrase_of(pole, dice)
+    denied = denies(pole, shift, dice)
+    if dice.yes(0.2):
+        return sentence(guess.sentence.format(who=who)), TRAIT[scale.name, guess.sentence]
+    return claim(scale, who, phrase, denied), TRAIT[scale.name, pole.phrase]
+
+
+def _unrelated(dice: Dice) -> Pair:
+    """A fact on one scale, a hypothesis on another scale of the same thing: neutral."""
+    scale = dice.pick(SCALES)
+    kind = KIND_OF[scale.name]
+    who, other = who_of(kind, dice), dice.pick([s for s in kind.scales if s is not scale])
+    hypothesis, trait = _other_claim(other, who, dice)
+    wording = sentence(dice.pick(scale.words)[0].format(who=who))
+    premise = wording if dice.yes(0.25) else any_fact(scale, who, dice)
+    return Pair(premise, hypothesis, trait, 0.0, CERTAIN, False, "unrelated")
+
+
+def _elsewhere(dice: Dice) -> Pair:
+    """A fact about one thing, a hypothesis on the same scale about another thing: neutral."""
+    scale = dice.pick(SCALES)
+    a, b = two(KIND_OF[scale.name], dice)
+    hypothesis, trait = _other_claim(scale, b, dice)
+    return Pair(any_fact(scale, a, dice), hypothesis, trait, 0.0, CERTAIN, False, "elsewhere")
+
+
+def _comparison(dice: Dice) -> Pair:
+    """A comparison of two things against another comparison of them: settled by logic."""
+    scale = dice.pick(_WITH_MORE)
+    a, b = two(KIND_OF[scale.name], dice)
+    says_more, asks_more, swapped = dice.yes(0.5), dice.yes(0.5), dice.yes(0.5)
+    premise = (scale.more if says_more else scale.less).format(a=a, b=b)
+    x, y = (b, a) if swapped else (a, b)
+    hypothesis = (scale.more if asks_more else scale.less).format(a=x, b=y)
+    holds = (says_more == asks_more) != swapped
+    trait = TRAIT[scale.name, scale.poles[0].phrase]
+    evidence = CERTAIN if holds else -CERTAIN
+    return Pair(sentence(premise), sentence(hypothesis), trait, evidence, _VAGUE_BAND, False, "comparison")
+
+
+def _suggestion(dice: Dice) -> Pair:
+    """A comparison of two things against a vague word for one of them: suggested, to some readers."""
+    scale = dice.pick(_WITH_MORE)
+    a, b = two(KIND_OF[scale.name], dice)
+    says_more, of_first, pole = dice.yes(0.5), dice.yes(0.5), dice.pick(scale.poles)
+    phrase, shift = phrase_of(pole, dice)
+    premise = (scale.more if says_more else scale.less).format(a=a, b=b)
+    toward = 1 if (says_more == of_first) == (pole.sign > 0) else -1
+    return Pair(
+        sentence(premise),
+        claim(scale, a if of_first else b, phrase, False),
+        TRAIT[scale.name, pole.phrase],
+        toward * _LEAN - shift / 2,
+        _LEAN_BAND,
+        False,
+        "suggestion",
+    )
+
+
+def _difference(dice: Dice) -> Pair:
+    """The size of a difference against a vague word for it."""
+    scale = dice.pick(_WITH_GAP)
+    gap = scale.gap
+    assert gap is not None
+    a, b = two(KIND_OF[scale.name], dice)
+    large = dice.yes(0.5)
+    pole = Pole("", 1 if large else -1, gap.cut_large if large else gap.cut_small)
+    number = max(2.0, readable_number(pole.cut * math.exp(pole.sign * _margin(dice) * _GAP_SPREAD)))
+    return Pair(
+        sentence(gap.says.format(a=a, b=b, n=f"{number:g}")),
+        sentence((gap.large if large else gap.small).format(a=a, b=b)),
+        TRAIT[scale.name, "much" if large else "slightly"],
+        pole.sign * math.log(number / pole.cut) / _GAP_SPREAD,
+        _VAGUE_BAND,
+        False,
+        "difference",
+    )
+
+
+def _number(dice: Dice) -> Pair:
+    """A number against a bound: settled by arithmetic."""
+    scale = dice.pick(_COUNTED)
+    who, upward, far = who_of(KIND_OF[scale.name], dice), dice.yes(0.5), dice.between(1.0, 4.0)
+    number = number_near(scale, dice.pick(scale.poles), dice.between(-4, 4))
+    bound = scale.readable(scale.latent(number) + (far if dice.yes(0.5) else -far) * scale.spread)
+    holds = number > bound if upward else number < bound
+    words = f"{'more' if upward else 'less'} than {scale.written(bound)}"
+    return Pair(
+        sentence(scale.says.format(who=who, n=scale.written(number))),
+        sentence(scale.says.format(who=who, n=words)),
+        TRAIT[scale.name, "about"],
+        CERTAIN if holds else -CERTAIN,
+        _VAGUE_BAND,
+        False,
+        "number",
+    )
+
+
+def _approximate(dice: Dice) -> Pair:
+    """A number against "about" another number, which people stretch differently."""
+    scale = dice.pick(_WITH_RATIO)
+    who = who_of(KIND_OF[scale.name], dice)
+    number = number_near(scale, dice.pick(scale.poles), dice.between(-3, 4))
+    side = 1 if dice.yes(0.5) else -1
+    off = 0.0 if dice.yes(0.3) else dice.between(0.03, 0.25) if dice.yes(0.55) else dice.between(0.3, 1.5)
+    named = scale.readable(scale.latent(number) + side * off)
+    return Pair(
+        sentence(scale.says.format(who=who, n=scale.written(number))),
+        sentence(scale.says.format(who=who, n=f"about {scale.written(named)}")),
+        TRAIT[scale.name, "about"],
+        (_TOLERANCE - abs(math.log(named / number))) / _TOLERANCE_SPREAD,
+        _VAGUE_BAND,
+        False,
+        "approximate",
+    )
+
+
+_RECIPES: tuple[tuple[Callable[[Dice], Pair], float], ...] = (
+    (_vague, 0.44),
+    (_wording, 0.15),
+    (_guess, 0.12),
+    (_unrelated, 0.12),
+    (_elsewhere, 0.03),
+    (_comparison, 0.03),
+    (_suggestion, 0.03),
+    (_difference, 0.04),
+    (_number, 0.02),
+    (_approximate, 0.02),
+)
+_EDGES = tuple(accumulate(weight for _, weight in _RECIPES))
+
+
+def write_pair(numbers: Sequence[float]) -> Pair:
+    """One pair from `grammar.DRAWS` independent uniform numbers in [0, 1)."""
+    chosen = min(bisect(_EDGES, numbers[0] * _EDGES[-1]), len(_RECIPES) - 1)
+    return _RECIPES[chosen][0](Dice(numbers[1:]))

@@ -1,0 +1,124 @@
+"""What a thing of the simulated world is: a kind, the scales it is measured on, and the vague words for each."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Pole:
+    """A vague word for one end of a scale.
+
+    Attributes:
+        phrase: the words; `{m}` takes a degree word ("very ", "fairly ") or nothing.
+        sign: +1 when larger numbers make it truer, -1 when smaller ones do.
+        cut: the number at which the average annotator starts to apply it.
+        deniable: whether "not" in front of it reads well.
+    """
+
+    phrase: str
+    sign: Literal[1, -1]
+    cut: float
+    deniable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """A conclusion that people jump to from a number: plausible at the far end of the scale, never certain."""
+
+    sentence: str
+    sign: Literal[1, -1]
+    cut: float
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Words for the difference of two things on one scale.
+
+    Attributes:
+        says: a sentence with `{a}`, `{b}` and the difference `{n}`.
+        large, small: sentences that call the difference large, or small.
+        cut_large, cut_small: the differences at which the average annotator starts to do so.
+    """
+
+    says: str
+    large: str
+    small: str
+    cut_large: float
+    cut_small: float
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """One measurable property of one kind of thing.
+
+    Attributes:
+        name: unique in the world.
+        says: premise sentence with `{who}` and the number `{n}`.
+        claim, denial: hypothesis sentences with `{who}` and a pole's phrase `{p}`.
+        form: "log" compares ratios, "linear" differences, "clock" is linear in hours and written as h:mm.
+        spread: standard deviation, over annotators, of the cut of a pole (natural log units for "log").
+        floor, ceiling: the numbers that occur.
+        step: rounding of "linear" and "clock" numbers ("log" ones are rounded to about two digits).
+        poles: the vague words.
+        words: premise sentences that say the number in words, with the number that they stand for.
+        guesses: conclusions people jump to.
+        more, less: comparisons of `{a}` with `{b}`, true when a's number is the larger, or the smaller.
+        gap: words for differences.
+    """
+
+    name: str
+    says: str
+    claim: str
+    denial: str
+    form: Literal["log", "linear", "clock"]
+    spread: float
+    floor: float
+    ceiling: float
+    poles: tuple[Pole, ...]
+    step: float = 1.0
+    words: tuple[tuple[str, float], ...] = ()
+    guesses: tuple[Guess, ...] = ()
+    more: str = ""
+    less: str = ""
+    gap: Gap | None = None
+
+    def latent(self, number: float) -> float:
+        """The number on the axis on which differences are compared with `spread`."""
+        return math.log(number) if self.form == "log" else number
+
+    def readable(self, latent: float) -> float:
+        """The nearest number inside the scale that a person would write down."""
+        if self.form == "log":
+            return readable_number(min(max(math.exp(latent), self.floor), self.ceiling))
+        rounded = round(latent / self.step) * self.step
+        return min(max(rounded, self.floor), self.ceiling)
+
+    def written(self, number: float) -> str:
+        """A number of this scale as it stands in a sentence."""
+        if self.form == "clock":
+            minutes = round(number * 60) % 1440
+            return f"{minutes // 60}:{minutes % 60:02d}"
+        return f"{number:g}"
+
+
+def readable_number(number: float) -> float:
+    """Rounded as people do: ones below 30, fives below 200, then two leading digits; never below 1."""
+    if number < 30:
+        return float(max(1, round(number)))
+    if number < 200:
+        return float(5 * round(number / 5))
+    unit = 10 ** (math.floor(math.log10(number)) - 1)
+    return float(unit * round(number / unit))
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of thing: its names (first part x second part) and its scales."""
+
+    name: str
+    first: tuple[str, ...]
+    second: tuple[str, ...]
+    scales: tuple[Scale, ...]
