@@ -1,17 +1,185 @@
-"""Annotation entropy and agreement, from label counts."""
+"""Annotation entropy and agreement from label counts, and sub-sampling of annotators. Pure functions.
+
+Counts have one row an item and one column a label: how many annotators chose it. A row without annotations gives
+NaN, never 0. Counts may be fractional (a published distribution times its n); each function says what it does then.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dissensus.errors import DataError, SpecError
+
+ESTIMATORS = ("plugin", "miller_madow", "chao_shen")
+
+FloatArray = NDArray[np.float64]
+
 
 def annotation_entropy(
     counts: ArrayLike, *, estimator: str = "plugin", normalized: bool = False
-) -> NDArray[np.float64]:
-    """Placeholder signature; see the contract."""
-    c = np.asarray(counts, dtype=np.float64)
-    total = c.sum(axis=1, keepdims=True)
+) -> FloatArray:
+    """Entropy of the annotators' labels, in bits.
+
+    With n annotations of an item, p_k = c_k / n and m labels that somebody chose:
+
+    - `plugin`: H = -sum p_k log2 p_k, with 0 log 0 = 0. Range [0, log2 K]; too low on average when n is small.
+    - `miller_madow`: H + (m - 1) / (2 n ln 2), the first-order correction of that bias (Miller 1955). It can
+      exceed log2 K.
+    - `chao_shen`: a Horvitz-Thompson sum over coverage-adjusted shares (Chao and Shen 2003): with f_1 labels
+      chosen by exactly one annotator, C = 1 - f_1 / n and q_k = C p_k,
+      H = -sum q_k log2 q_k / (1 - (1 - q_k)^n). When every annotation is a label of its own (f_1 = n) the coverage
+      would be 0 and nothing could be estimated; f_1 = n - 1 is used then. It can exceed log2 K.
+
+    Args:
+        counts: annotators a label, shape (..., K).
+        estimator: one of `ESTIMATORS`.
+        normalized: divide by log2 K, where K counts every label that was on offer, chosen or not.
+
+    Returns:
+        Shape (...). NaN where there are no annotations, and for `normalized` with a single label.
+
+    Raises:
+        SpecError: the estimator is unknown.
+        DataError: counts are negative, not finite, or, for `chao_shen`, not whole (f_1 has no meaning then;
+            `plugin` and `miller_madow` take fractional counts as they are).
+
+    Sources: G. Miller, "Note on the bias of information estimates", 1955; A. Chao and T.-J. Shen, "Nonparametric
+    estimation of Shannon's index of diversity when there are unseen species in sample", Environmental and
+    Ecological Statistics 10, 2003.
+    """
+    if estimator not in ESTIMATORS:
+        raise SpecError(
+            f"the entropy estimator {estimator!r} is unknown; expected one of {', '.join(ESTIMATORS)}"
+        )
+    c = _checked(counts)
+    n = c.sum(axis=-1)
+    p = _shares(c, n)
+    if estimator == "chao_shen":
+        entropy = _chao_shen(_whole(c, "the estimator chao_shen"), n, p)
+    else:
+        entropy = _sum_of_surprise(p)
+        if estimator == "miller_madow":
+            with np.errstate(invalid="ignore", divide="ignore"):
+                entropy = entropy + ((c > 0).sum(axis=-1) - 1) / (2 * n * np.log(2))
+    entropy = np.where(n > 0, entropy, np.nan)
+    if normalized:
+        labels = c.shape[-1]
+        entropy = entropy / np.log2(labels) if labels > 1 else np.full_like(entropy, np.nan)
+    return np.asarray(entropy, dtype=np.float64)
+
+
+def gold_share(counts: ArrayLike, gold: ArrayLike) -> FloatArray:
+    """Share of annotators who chose the gold label, in [0, 1].
+
+    Below a half, most annotators reject the gold label: such an item is not contested but probably mislabelled.
+
+    Args:
+        counts: annotators a label, shape (n, K); fractional counts are taken as they are.
+        gold: label indices, shape (n,); -1 where there is none.
+
+    Returns:
+        Shape (n,). NaN without annotations or without a gold label.
+    """
+    c = _checked(counts)
+    labels = np.asarray(gold, dtype=np.int64)
+    if c.ndim != 2 or labels.shape != c.shape[:1]:
+        raise DataError(f"counts have shape {c.shape} and gold {labels.shape}; expected (n, K) and (n,)")
+    if labels.size and (labels.min() < -1 or labels.max() >= c.shape[1]):
+        raise DataError(
+            f"gold labels run from {labels.min()} to {labels.max()}; expected -1 to {c.shape[1] - 1}"
+        )
+    picked = np.take_along_axis(c, np.maximum(labels, 0)[:, None], axis=1)[:, 0]
     with np.errstate(invalid="ignore", divide="ignore"):
-        p = c / total
-        return -np.where(p > 0, p * np.log2(p), np.where(np.isnan(p), np.nan, 0.0)).sum(axis=1)
+        return np.asarray(np.where(labels >= 0, picked / c.sum(axis=1), np.nan), dtype=np.float64)
+
+
+def majority_share(counts: ArrayLike) -> FloatArray:
+    """Share of annotators who chose the most frequent label, in [1/K, 1]; NaN without annotations. Shape (...)."""
+    c = _checked(counts)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(c.max(axis=-1) / c.sum(axis=-1), dtype=np.float64)
+
+
+def pairwise_agreement(counts: ArrayLike) -> FloatArray:
+    """Observed agreement: the share of annotator pairs that chose the same label, in [0, 1].
+
+    sum c_k (c_k - 1) / (n (n - 1)), the item's P_i in Fleiss (1971). NaN with fewer than two annotations. Shape (...).
+
+    Raises:
+        DataError: counts are not whole (pairs cannot be counted then).
+    """
+    c = _whole(_checked(counts), "pairwise agreement")
+    n = c.sum(axis=-1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        agreeing = (c * (c - 1)).sum(axis=-1) / (n * (n - 1))
+    return np.asarray(np.where(n >= 2, agreeing, np.nan), dtype=np.float64)
+
+
+def subsample_annotators(counts: ArrayLike, n: int, rng: np.random.Generator) -> FloatArray:
+    """Counts as they would be with only n annotators an item, drawn without replacement.
+
+    Each row is a draw from the multivariate hypergeometric distribution, so that its expectation is n p_k.
+
+    Args:
+        counts: annotators a label, shape (items, K); whole numbers.
+        n: annotators to keep for each item, at least 1.
+        rng: generator that draws.
+
+    Raises:
+        DataError: n is below 1 or exceeds an item's annotations, or counts are not whole.
+    """
+    c = _whole(_checked(counts), "sub-sampling annotators")
+    if c.ndim != 2:
+        raise DataError(f"counts have shape {c.shape}; expected (items, K)")
+    totals = c.sum(axis=1)
+    if n < 1:
+        raise DataError(f"cannot keep {n} annotators an item; expected at least 1")
+    if np.any(totals < n):
+        row = int(np.argmax(totals < n))
+        raise DataError(f"cannot keep {n} annotators an item: the item in row {row} has {int(totals[row])}")
+    rows = [rng.multivariate_hypergeometric(row.astype(np.int64), n) for row in c]
+    return np.array(rows, dtype=np.float64).reshape(c.shape)
+
+
+def _checked(counts: ArrayLike) -> FloatArray:
+    c = np.asarray(counts, dtype=np.float64)
+    if c.ndim == 0:
+        raise DataError(f"counts are {c!r}; expected one number a label, in the last axis")
+    bad = ~(np.isfinite(c) & (c >= 0))
+    if bad.any():
+        where = tuple(int(i) for i in np.argwhere(bad)[0])
+        raise DataError(f"the count at {where} is {c[where]}; expected a finite number of at least 0")
+    return c
+
+
+def _whole(c: FloatArray, purpose: str) -> FloatArray:
+    rounded = np.rint(c)
+    # A published distribution times its n misses the whole number by rounding only.
+    off = np.abs(c - rounded) > 1e-6
+    if off.any():
+        where = tuple(int(i) for i in np.argwhere(off)[0])
+        raise DataError(f"{purpose} needs whole counts; the count at {where} is {c[where]}")
+    return rounded
+
+
+def _shares(c: FloatArray, n: FloatArray) -> FloatArray:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.where(n[..., None] > 0, c / n[..., None], np.nan), dtype=np.float64)
+
+
+def _sum_of_surprise(p: FloatArray) -> FloatArray:
+    logs = np.log2(np.where(p > 0, p, 1.0))  # 0 log 0 = 0
+    return np.asarray(np.maximum(-(p * logs).sum(axis=-1), 0.0), dtype=np.float64)
+
+
+def _chao_shen(c: FloatArray, n: FloatArray, p: FloatArray) -> FloatArray:
+    singletons = (c == 1).sum(axis=-1).astype(np.float64)
+    singletons = np.where(singletons == n, n - 1, singletons)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        q = (1 - singletons / n)[..., None] * p
+        seen = q > 0
+        safe = np.where(seen, q, 1.0)
+        # The denominator is the chance that a label with share q is seen at all among n annotations.
+        terms = np.where(seen, -safe * np.log2(safe) / (1 - (1 - safe) ** n[..., None]), 0.0)
+    return np.asarray(terms.sum(axis=-1), dtype=np.float64)

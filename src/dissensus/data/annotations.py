@@ -147,7 +147,7 @@ class AnnotatedDataset:
         labels: Sequence[str],
         text: Sequence[str],
         name: str = "data",
-        id: str = "id",  # noqa: A002 - the field's word
+        id: str = "id",
         gold: str | None = "gold",
         counts: str = "counts",
     ) -> AnnotatedDataset:

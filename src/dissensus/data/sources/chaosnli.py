@@ -13,7 +13,7 @@ from typing import Any, Literal
 from dissensus.config.sources import ChaosNLISource
 from dissensus.data.annotations import AnnotatedDataset, Example, majority
 from dissensus.data.sources.paths import find_file, resolve_path
-from dissensus.data.sources.reading import Record, label_name, read_jsonl
+from dissensus.data.sources.reading import Record, label_name, read_jsonl, shown
 
 NLI_LABELS = ("entailment", "neutral", "contradiction")
 ALPHANLI_LABELS = ("1", "2")
@@ -22,6 +22,7 @@ FILES = {
     "mnli": "chaosNLI_mnli_m.jsonl",
     "alphanli": "chaosNLI_alphanli.jsonl",
 }
+HOMEPAGE = "https://github.com/easonnie/ChaosNLI"
 
 _SHORT = {"e": 0, "n": 1, "c": 2}
 
@@ -80,7 +81,7 @@ def _counts(record: Record, labels: tuple[str, ...]) -> tuple[float, ...]:
     )
     if not whole or len(given) != len(labels):
         raise record.error(
-            f"'label_count' is {given!r:.60}; expected {len(labels)} whole numbers, for {', '.join(labels)}"
+            f"'label_count' is {shown(given)}; expected {len(labels)} whole numbers, for {', '.join(labels)}"
         )
     return tuple(float(c) for c in given)
 
@@ -99,7 +100,7 @@ def _extra(record: Record) -> dict[str, str | float | bool]:
     if "old_labels" in record.values:
         given = record.values["old_labels"]
         if not isinstance(given, list):
-            raise record.error(f"'old_labels' is {given!r:.60}; expected a list of labels")
+            raise record.error(f"'old_labels' is {shown(given)}; expected a list of labels")
         extra["original_labels"] = ",".join(label_name(label) or "" for label in given)
     if "entropy" in record.values:
         published = record.values["entropy"]

@@ -6,7 +6,8 @@ One JSON object an item, keyed by the item's number within its split. What varie
   An annotator who gave several labels ("entailment,neutral") counts 1/k for each of them.
 - `text`: one text, or several (a mapping, or a JSON object inside a string), as in dialogue corpora.
 - `hard_label` is the gold label; where it is missing or empty, the majority of the annotations is.
-- where `annotations` is missing, `soft_label` times `number of annotations` gives the counts.
+- where `annotations` is missing, or speaks of other labels than `soft_label` does, `soft_label` times
+  `number of annotations` gives the counts.
 
 Ids are unique within a split only, so they get the split in front: `train-17`.
 """
@@ -15,14 +16,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from dissensus.config.sources import LeWiDiSource
 from dissensus.data.annotations import AnnotatedDataset, Example, majority
 from dissensus.data.sources.paths import find_file, resolve_path
-from dissensus.data.sources.reading import Record, label_name, read_json, sorted_labels
+from dissensus.data.sources.reading import (
+    Record,
+    label_name,
+    not_shares,
+    read_json,
+    shown,
+    sorted_labels,
+    whole_if_near,
+)
 from dissensus.errors import DataError
 
 
@@ -32,7 +41,7 @@ class _Item:
     text: Mapping[str, str]
     gold: str | None
     votes: tuple[tuple[str, str, float], ...]  # annotator ('' if unknown), label, weight
-    labels: frozenset[str]
+    soft: tuple[tuple[str, float], ...]  # label, soft label times the number of annotations
     extra: Mapping[str, str | float | bool]
 
 
@@ -61,7 +70,20 @@ def read(parts: Sequence[tuple[str | None, Path]], *, name: str) -> AnnotatedDat
         DataError: a file is not in the harmonised format, or an id repeats within a split.
     """
     items = [item for split, path in parts for item in _items(path, split)]
-    labels = sorted_labels({label for item in items for label in item.labels})
+    notes = []
+    # Some corpora annotate on a finer scale than that of their hard and soft labels (ConvAbuse: -3 to 1, against
+    # 0 and 1, where an annotated 1 means the opposite of a hard 1). Gold and counts must speak of the same labels.
+    offered = {label for item in items for label, _ in item.soft}
+    voted = {label for item in items for _, label, _ in item.votes}
+    if offered and not voted <= offered:
+        notes.append(
+            f"annotations use the labels {', '.join(sorted_labels(voted))}, hard and soft labels "
+            f"{', '.join(sorted_labels(offered))}: counts are soft labels times the number of annotations"
+        )
+        items = [replace(item, votes=()) for item in items]
+    items = [item if item.votes else replace(item, votes=_unnamed(item.soft)) for item in items]
+    golds = {item.gold for item in items if item.gold is not None}
+    labels = sorted_labels({label for item in items for _, label, _ in item.votes} | offered | golds)
     position = {label: i for i, label in enumerate(labels)}
     fields = tuple(dict.fromkeys(key for item in items for key in item.text))
     examples, by_majority, ties, bare = [], 0, 0, 0
@@ -83,7 +105,6 @@ def read(parts: Sequence[tuple[str | None, Path]], *, name: str) -> AnnotatedDat
                 extra=item.extra,
             )
         )
-    notes = []
     if by_majority:
         notes.append(
             f"{by_majority} items without a hard label took the majority ({ties} ties: first label in order)"
@@ -91,6 +112,10 @@ def read(parts: Sequence[tuple[str | None, Path]], *, name: str) -> AnnotatedDat
     if bare:
         notes.append(f"{bare} items have no annotations")
     return AnnotatedDataset(name, labels, tuple(examples), notes=tuple(notes))
+
+
+def _unnamed(soft: tuple[tuple[str, float], ...]) -> tuple[tuple[str, str, float], ...]:
+    return tuple(("", label, count) for label, count in soft if count > 0)
 
 
 def _items(path: Path, split: str | None) -> list[_Item]:
@@ -104,7 +129,7 @@ def _items(path: Path, split: str | None) -> list[_Item]:
         place = f"item {key!r}"
         if not isinstance(values, dict):
             raise DataError(
-                f"{path}, {place}: it is {values!r:.60}; expected an object with text and annotations"
+                f"{path}, {place}: it is {shown(values)}; expected an object with text and annotations"
             )
         records.append(Record(path, place, values))
     texts = _texts(records)
@@ -125,11 +150,11 @@ def _texts(records: Sequence[Record]) -> list[Mapping[str, str]]:
     for record, text in zip(records, given, strict=True):
         if not isinstance(text, Mapping) or not text:
             raise record.error(
-                f"'text' is {text!r:.60}; expected a text, or an object with named texts, as elsewhere"
+                f"'text' is {shown(text)}; expected a text, or an object with named texts, as elsewhere"
             )
         wrong = [key for key, value in text.items() if value is not None and not isinstance(value, str)]
         if wrong:
-            raise record.error(f"'text' has {wrong[0]!r} = {text[wrong[0]]!r:.60}; expected a text")
+            raise record.error(f"'text' has {wrong[0]!r} = {shown(text[wrong[0]])}; expected a text")
         out.append({str(key): value or "" for key, value in text.items()})
     return out
 
@@ -149,16 +174,7 @@ def _item(record: Record, key: str, split: str | None, text: Mapping[str, str]) 
     prefix = split or own_split
     votes = _votes(record)
     gold = label_name(record.values.get("hard_label"))
-    soft = _soft_label(record)
-    if not votes and soft:
-        n = record.values.get("number of annotations")
-        if isinstance(n, bool) or not isinstance(n, int | float) or n <= 0:
-            raise record.error(
-                f"there are no annotations, and 'number of annotations' is {n!r}; expected a number, to turn "
-                "'soft_label' into counts"
-            )
-        # Shares times n are whole up to the rounding of what was published.
-        votes = tuple(("", label, _whole_if_near(share * n)) for label, share in soft.items() if share > 0)
+    soft = _soft_label(record, len(votes))
     extra: dict[str, str | float | bool] = {}
     if prefix:
         extra["split"] = prefix
@@ -174,7 +190,7 @@ def _item(record: Record, key: str, split: str | None, text: Mapping[str, str]) 
         text=text,
         gold=gold,
         votes=votes,
-        labels=frozenset({label for _, label, _ in votes} | set(soft) | ({gold} if gold else set())),
+        soft=soft,
         extra=extra,
     )
 
@@ -194,7 +210,7 @@ def _votes(record: Record) -> tuple[tuple[str, str, float], ...]:
         given = label_name(given)
     if not isinstance(given, str):
         raise record.error(
-            f"'annotations' is {given!r:.60}; expected labels separated by commas, or a mapping from annotator to label"
+            f"'annotations' is {shown(given)}; expected labels with commas between them, or a mapping by annotator"
         )
     if not given.strip():
         return ()
@@ -215,28 +231,33 @@ def _labels_of(record: Record, answer: object, who: str) -> list[str]:
         return []
     label = label_name(answer)
     if label is None:
-        raise record.error(f"the annotation of {who!r} is {answer!r:.60}; expected a label")
+        raise record.error(f"the annotation of {who!r} is {shown(answer)}; expected a label")
     return [label]
 
 
-def _soft_label(record: Record) -> dict[str, float]:
+def _soft_label(record: Record, votes: int) -> tuple[tuple[str, float], ...]:
+    """(label, share x n) pairs, n being the number of annotations; empty without a soft label."""
     given = record.values.get("soft_label")
-    if not isinstance(given, Mapping):
-        return {}
     # A multi-label corpus gives each label its own yes/no distribution: no single distribution, so no counts.
-    if any(isinstance(share, Mapping) for share in given.values()):
-        return {}
+    if not isinstance(given, Mapping) or any(isinstance(share, Mapping) for share in given.values()):
+        return ()
     shares: dict[str, float] = {}
-    for label, share in given.items():
-        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
-            raise record.error(
-                f"'soft_label' gives {label!r} the share {share!r}; expected a number from 0 to 1"
-            )
-        name = label_name(label)
-        if name is not None:
-            shares[name] = float(share)
-    return shares
-
-
-def _whole_if_near(value: float) -> float:
-    return float(round(value)) if abs(value - round(value)) < 0.01 else float(value)
+    for key, share in given.items():
+        label = label_name(key)
+        if (
+            label is None
+            or isinstance(share, bool)
+            or not isinstance(share, int | float)
+            or not 0 <= share <= 1
+        ):
+            raise record.error(f"'soft_label' gives {shown(key)} the share {shown(share)}; expected 0 to 1")
+        shares[label] = float(share)
+    if not shares:
+        return ()
+    wrong = not_shares(shares.values())
+    if wrong:
+        raise record.error(f"in 'soft_label', {wrong}")
+    n = record.values.get("number of annotations", votes or None)
+    if isinstance(n, bool) or not isinstance(n, int | float) or n <= 0:
+        raise record.error(f"'number of annotations' is {shown(n)}; expected a number of at least 1")
+    return tuple((label, whole_if_near(share * n)) for label, share in shares.items())

@@ -18,7 +18,7 @@ from dissensus.data.annotations import AnnotatedDataset, Example
 from dissensus.data.sources.chaosnli import NLI_LABELS
 from dissensus.data.sources.hub import load_hub
 from dissensus.data.sources.paths import data_dirs, find_file, resolve_path
-from dissensus.data.sources.reading import Record, label_name, read_jsonl
+from dissensus.data.sources.reading import Record, label_name, read_jsonl, shown
 from dissensus.errors import DataError
 
 POOL = "snli/snli_dev_test_pool.jsonl.gz"
@@ -116,7 +116,7 @@ def _published(record: Record) -> Example | None:
         return None
     given = record.values.get("annotator_labels") or []
     if not isinstance(given, list):
-        raise record.error(f"'annotator_labels' is {given!r:.60}; expected a list of labels")
+        raise record.error(f"'annotator_labels' is {shown(given)}; expected a list of labels")
     counts = [0.0] * len(NLI_LABELS)
     for label in filter(None, map(label_name, given)):
         counts[_index(record, label)] += 1

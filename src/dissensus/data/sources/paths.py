@@ -6,17 +6,14 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from dissensus import cache
+from dissensus.data.registry import SOURCES
 from dissensus.errors import DataError
 
 
 def cache_dir() -> Path:
-    """Folder of downloaded data: `$DISSENSUS_CACHE/data`, `$XDG_CACHE_HOME/dissensus/data`, or `~/.cache/...`."""
-    own = os.environ.get("DISSENSUS_CACHE")
-    if own:
-        return Path(own).expanduser() / "data"
-    shared = os.environ.get("XDG_CACHE_HOME")
-    base = Path(shared).expanduser() if shared else Path.home() / ".cache"
-    return base / "dissensus" / "data"
+    """Folder of downloaded data: `data` in the cache of `dissensus.cache`."""
+    return cache.cache_dir() / "data"
 
 
 def data_dirs(data_dir: Path | None = None) -> tuple[Path, ...]:
@@ -62,7 +59,7 @@ def find_file(
                 return folder / candidate
     places = ", ".join(str(folder) for folder in folders)
     raise DataError(
-        f"{what} was not found. Looked for {' or '.join(candidates)} in: {places}. "
+        f"{what} was not found. Looked for {candidates[0]} (and in the usual places beside it) in: {places}. "
         f"{_how_to_get(pull)}Or set DISSENSUS_DATA (or --data-dir) to the folder that holds it."
     )
 
@@ -94,7 +91,5 @@ def resolve_path(path: str, data_dir: Path | None = None) -> Path:
 def _how_to_get(pull: str | None) -> str:
     if pull is None:
         return ""
-    from dissensus.data.pull import SOURCES  # here, because pull needs the cache's address from this module
-
     source = SOURCES[pull]
-    return f"Fetch it with `dissensus data pull {pull}`, which downloads {source.url} ({source.licence}). "
+    return f"Fetch it with `dissensus data pull {pull}` ({source.homepage}; licence: {source.licence}). "

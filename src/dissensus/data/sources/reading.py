@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from dissensus.errors import DataError
+
+_WHOLE = re.compile(r"[+-]?\d+\.0+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,30 +45,35 @@ class Record:
         """The field `key`, which must be a string."""
         value = self.need(key)
         if not isinstance(value, str):
-            raise self.error(f"{key!r} is {value!r:.60}; expected a text")
+            raise self.error(f"{key!r} is {shown(value)}; expected a text")
         return value
 
     def need_name(self, key: str) -> str:
-        """The field `key` as an id or a label: a non-empty string, or a whole number written as one."""
+        """The field `key` as an id or a label: a non-empty text, or a number written as one."""
         value = self.need(key)
-        name = label_name(value)
+        name = cell_name(value)
         if name is None:
-            raise self.error(f"{key!r} is {value!r:.60}; expected a non-empty text or a whole number")
+            raise self.error(f"{key!r} is {shown(value)}; expected a non-empty text or a number")
         return name
 
     def need_mapping(self, key: str) -> Record:
         """The field `key`, which must be a mapping, as a record of the same place."""
         value = self.need(key)
         if not isinstance(value, Mapping):
-            raise self.error(f"{key!r} is {value!r:.60}; expected an object with named fields")
+            raise self.error(f"{key!r} is {shown(value)}; expected an object with named fields")
         return Record(self.path, f"{self.place}, {key!r}", value)
 
 
-def label_name(value: object) -> str | None:
-    """A cell as a label's name; None for an empty cell (None, NaN, blank text) or something that cannot be one.
+def shown(value: object) -> str:
+    """A value for an error message, shortened."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
 
-    Whole numbers lose a trailing '.0' (CSV and Parquet columns with gaps hold labels as floats) and booleans
-    become 'true' and 'false'.
+
+def cell_name(value: object) -> str | None:
+    """A cell as a name; None for an empty cell (None, NaN, blank text) or something that cannot be a name.
+
+    Whole numbers lose a trailing '.0' (columns with gaps hold them as floats); booleans become 'true' and 'false'.
     """
     if isinstance(value, bool):
         return str(value).lower()
@@ -80,6 +88,28 @@ def label_name(value: object) -> str | None:
     return None
 
 
+def label_name(value: object) -> str | None:
+    """A cell as a label's name, as `cell_name`; '1.0' and 1 are one label, and the text 'nan' is an empty cell."""
+    name = cell_name(value)
+    if name is None or name.casefold() == "nan":
+        return None
+    return name.partition(".")[0] if _WHOLE.fullmatch(name) else name
+
+
+def not_shares(shares: Iterable[float]) -> str | None:
+    """Why these are not the shares of one distribution, in words; None if they are.
+
+    Published shares are rounded, so that six of them may well sum to 1.02.
+    """
+    total = sum(shares)
+    return None if abs(total - 1) <= 0.05 else f"the shares sum to {total:.3f}; expected 1"
+
+
+def whole_if_near(value: float) -> float:
+    """A share times its n as a count: published shares are rounded, so 0.33 x 3 means 1."""
+    return float(round(value)) if abs(value - round(value)) < 0.05 else float(value)
+
+
 def sorted_labels(names: set[str]) -> tuple[str, ...]:
     """Labels in order: by number when every one of them is a number, else alphabetically."""
     try:
@@ -91,13 +121,13 @@ def sorted_labels(names: set[str]) -> tuple[str, ...]:
 def open_binary(path: Path) -> IO[bytes]:
     """Open a file, unpacking `.gz`; `DataError` says why it cannot be opened."""
     try:
-        return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
+        return cast(IO[bytes], gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from None
 
 
-def read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Numbered lines of a UTF-8 text file (`.gz` allowed), blank ones left out.
+def read_lines(path: Path, *, blank: bool = False) -> Iterator[tuple[int, str]]:
+    """Numbered lines of a UTF-8 text file (`.gz` allowed); blank ones are left out unless `blank`.
 
     Raises:
         DataError: unreadable, cut off, not UTF-8 text, or without a single line.
@@ -108,8 +138,8 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
         try:
             for number, raw in enumerate(handle, 1):
                 line = _decode(raw, path, number)
-                if line.strip():
-                    empty = False
+                empty = empty and not line.strip()
+                if blank or line.strip():
                     yield number, line
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise DataError(f"{path} is damaged after line {number}: it does not unpack ({error})") from None
@@ -121,7 +151,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 def read_text(path: Path) -> str:
     """A whole UTF-8 text file (`.gz` allowed)."""
-    return "".join(line for _, line in read_lines(path))
+    return "".join(line for _, line in read_lines(path, blank=True))
 
 
 def read_jsonl(path: Path) -> Iterator[Record]:

@@ -1,0 +1,153 @@
+"""What a data set holds, before anything is trained on it: `dissensus data check FILE`."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from dissensus.data.annotations import NO_GOLD, AnnotatedDataset
+from dissensus.data.sniff import sniff
+from dissensus.measures import annotation_entropy, gold_share
+
+__all__ = ["DataReport", "LabelReport", "check_dataset", "sniff"]
+
+BINS = 10
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class LabelReport:
+    """One label.
+
+    Attributes:
+        label: its name.
+        gold: examples whose gold label it is.
+        gold_share: of the examples that have a gold label; NaN if none has.
+        annotations: annotations that chose it (a sum of counts, so perhaps fractional).
+        annotation_share: of all annotations; NaN if there are none.
+    """
+
+    label: str
+    gold: int
+    gold_share: float
+    annotations: float
+    annotation_share: float
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """What `check_dataset` found.
+
+    Attributes:
+        name: of the data set.
+        notes: what its loader had to say.
+        rows: examples.
+        fields: names of the text fields.
+        labels: one entry a label, in label order.
+        annotators: fewest, median and most annotations an item, over items that have any; None if none has.
+        named_annotators: different annotators known by name.
+        without_annotations: items that nobody annotated.
+        without_gold: items without a gold label.
+        entropy_edges: edges of the histogram's bins, in bits: ten equal ones from 0 to log2 of the label count.
+        entropy_histogram: items in each bin; the last bin holds its upper edge.
+        entropy_mean: mean annotation entropy in bits over items with annotations; NaN if there are none.
+        repeated_texts: texts that more than one item has (case and spacing ignored).
+        repeated_items: items that share their text with another.
+        conflicting_texts: of the repeated texts, those whose items differ in the gold label.
+        repeated_ids: a few ids of such items.
+        empty_texts: items of which a text field is blank.
+        empty_ids: a few of their ids.
+        rejected_gold: items whose gold label fewer than half of the annotators chose.
+        rejected_ids: those of them whose gold label has the smallest share, a few.
+    """
+
+    name: str
+    notes: tuple[str, ...]
+    rows: int
+    fields: tuple[str, ...]
+    labels: tuple[LabelReport, ...]
+    annotators: tuple[float, float, float] | None
+    named_annotators: int
+    without_annotations: int
+    without_gold: int
+    entropy_edges: tuple[float, ...]
+    entropy_histogram: tuple[int, ...]
+    entropy_mean: float
+    repeated_texts: int
+    repeated_items: int
+    conflicting_texts: int
+    repeated_ids: tuple[str, ...]
+    empty_texts: int
+    empty_ids: tuple[str, ...]
+    rejected_gold: int
+    rejected_ids: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for `--json`; NaN becomes None."""
+        return {key: _plain(value) for key, value in asdict(self).items()}
+
+
+def check_dataset(dataset: AnnotatedDataset) -> DataReport:
+    """Count what is in a data set and what may be wrong with it. Pure; nothing is changed."""
+    counts, gold = dataset.counts, dataset.gold
+    totals = counts.sum(axis=1)
+    asked = totals[totals > 0]
+    entropy = annotation_entropy(counts)
+    known = entropy[~np.isnan(entropy)]
+    edges = np.linspace(0.0, np.log2(len(dataset.labels)), BINS + 1)
+    histogram, _ = np.histogram(np.minimum(known, edges[-1]), edges)
+    shares = gold_share(counts, gold)
+    rejected = np.flatnonzero(shares < 0.5)  # NaN is not below a half
+    worst = rejected[np.argsort(shares[rejected], kind="stable")]
+    empty = [e.id for e in dataset if not all(text.strip() for text in e.text.values())]
+    same: dict[str, list[int]] = defaultdict(list)
+    for row, example in enumerate(dataset):
+        same[example.joined_text].append(row)
+    repeated = [rows for rows in same.values() if len(rows) > 1]
+    ids = dataset.ids
+    return DataReport(
+        name=dataset.name,
+        notes=dataset.notes,
+        rows=len(dataset),
+        fields=dataset.fields,
+        labels=_label_reports(dataset),
+        annotators=(float(asked.min()), float(np.median(asked)), float(asked.max())) if len(asked) else None,
+        named_annotators=len({who for e in dataset for who, _ in e.annotations}),
+        without_annotations=int((totals == 0).sum()),
+        without_gold=int((gold == NO_GOLD).sum()),
+        entropy_edges=tuple(float(edge) for edge in edges),
+        entropy_histogram=tuple(int(n) for n in histogram),
+        entropy_mean=float(known.mean()) if len(known) else float("nan"),
+        repeated_texts=len(repeated),
+        repeated_items=sum(map(len, repeated)),
+        conflicting_texts=sum(len({int(gold[row]) for row in rows}) > 1 for rows in repeated),
+        repeated_ids=tuple(ids[row] for rows in repeated for row in rows)[:_SHOWN],
+        empty_texts=len(empty),
+        empty_ids=tuple(empty[:_SHOWN]),
+        rejected_gold=len(rejected),
+        rejected_ids=tuple(ids[row] for row in worst[:_SHOWN]),
+    )
+
+
+def _label_reports(dataset: AnnotatedDataset) -> tuple[LabelReport, ...]:
+    chosen = dataset.counts.sum(axis=0)
+    golds = np.bincount(dataset.gold[dataset.gold != NO_GOLD], minlength=len(dataset.labels))
+    with np.errstate(invalid="ignore"):
+        chosen_share, gold_shares = chosen / chosen.sum(), golds / golds.sum()
+    return tuple(
+        LabelReport(label, int(golds[k]), float(gold_shares[k]), float(chosen[k]), float(chosen_share[k]))
+        for k, label in enumerate(dataset.labels)
+    )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and np.isnan(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value

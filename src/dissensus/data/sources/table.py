@@ -1,0 +1,217 @@
+"""Any table whose columns a specification names: JSONL, JSON, CSV, TSV, Parquet, or a `datasets` data set.
+
+Empty cells (missing, NaN, blank) are skipped, not taken for a label. Every error names the file and the row.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dissensus.config.sources import TableSource
+from dissensus.data.annotations import AnnotatedDataset, Example, majority
+from dissensus.data.sources import cells
+from dissensus.data.sources.hub import load_hub
+from dissensus.data.sources.paths import resolve_path
+from dissensus.data.sources.reading import Record, read_jsonl, read_lines, read_text, shown, sorted_labels
+from dissensus.errors import DataError
+
+FORMS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
+
+
+def load(spec: TableSource, *, data_dir: Path | None = None) -> AnnotatedDataset:
+    """Load a table; see `dissensus.data.sources.load_source`."""
+    if spec.path is not None:
+        path = resolve_path(spec.path, data_dir)
+        return build(read_records(path), spec, name=path.name.partition(".")[0])
+    assert spec.hub is not None  # the specification demands one of the two
+    rows = load_hub(spec.hub, split=spec.split, config=spec.config)
+    return build(_records_of(rows, spec.hub), spec, name=spec.hub.rpartition("/")[2])
+
+
+def from_datasets(
+    dataset: Iterable[Mapping[str, Any]], *, name: str = "data", **columns: Any
+) -> AnnotatedDataset:
+    """Annotated data from a `datasets.Dataset` in memory, or from any iterable of mappings.
+
+    Integer columns that `datasets` knows as class labels are read as their names.
+
+    Args:
+        dataset: one split.
+        name: of the data set.
+        **columns: the column keys of `TableSource`: text, id, labels, gold, annotations, separator, counts,
+            distribution, annotators.
+
+    Raises:
+        SpecError: the columns do not fit together (two kinds of label information, say).
+        DataError: a column is missing or a cell is malformed; the message names the row.
+    """
+    spec = TableSource.parse({"source": "table", "path": name, **columns}, f"the columns of {name!r}")
+    return build(_records_of(dataset, name), spec, name=name)
+
+
+def read_records(path: Path) -> Iterator[Record]:
+    """The rows of a table file, each with its place.
+
+    Raises:
+        DataError: the form is unknown or the file is malformed.
+    """
+    suffixes = [s.lower() for s in path.suffixes]
+    form = next((s for s in reversed(suffixes) if s != ".gz"), "")
+    if form in (".csv", ".tsv"):
+        return _csv_records(path, "\t" if form == ".tsv" else ",")
+    if form == ".parquet":
+        return _parquet_records(path)
+    if form == ".json":
+        return _json_records(path)
+    if form in (".jsonl", ".ndjson"):
+        return read_jsonl(path)
+    raise DataError(
+        f"{path} is of no known form; expected a name that ends in {', '.join(FORMS)} (text also .gz)"
+    )
+
+
+def build(records: Iterable[Record], spec: TableSource, *, name: str) -> AnnotatedDataset:
+    """Annotated data from records and the columns that `spec` names."""
+    rows = [_row(record, spec) for record in records]
+    if not rows:
+        raise DataError(f"{name} has no rows")
+    labels = spec.labels
+    if labels is None:
+        seen = {label for row in rows for label in row.weights} | {
+            row.gold for row in rows if row.gold is not None
+        }
+        labels = cells.column_labels(spec) or sorted_labels(seen)
+    position = {label: i for i, label in enumerate(labels)}
+    occurrences: Counter[str] = Counter()
+    examples, repeated = [], 0
+    for row in rows:
+        unknown = [
+            label for label in (*row.weights, *([row.gold] if row.gold else [])) if label not in position
+        ]
+        if unknown:
+            raise row.record.error(f"the label {unknown[0]!r} is not among the labels: {', '.join(labels)}")
+        counts = tuple(row.weights.get(label, 0.0) for label in labels)
+        example_id = row.id
+        if example_id is None:
+            example_id = _text_id(row.text)
+            occurrences[example_id] += 1
+            if occurrences[example_id] > 1:
+                repeated += 1
+                example_id += f"-{occurrences[example_id]}"
+        gold = majority(counts) if spec.gold is None else None if row.gold is None else position[row.gold]
+        named = tuple((who, position[label]) for who, label in row.named)
+        examples.append(Example(example_id, row.text, gold, counts, named))
+    notes = [f"{repeated} rows repeat another row's text; their ids got a number"] if repeated else []
+    return AnnotatedDataset(name, tuple(labels), tuple(examples), notes=tuple(notes))
+
+
+def _row(record: Record, spec: TableSource) -> cells.Row:
+    text = {}
+    for column in spec.text:
+        value = record.need(column)
+        if isinstance(value, Mapping | list | tuple):
+            raise record.error(f"{column!r} is {shown(value)}; expected a text")
+        text[column] = "" if value is None or value != value else str(value)
+    weights, named = cells.label_weights(record, spec)
+    return cells.Row(
+        record=record,
+        id=None if spec.id is None else record.need_name(spec.id),
+        text=text,
+        gold=None if spec.gold is None else cells.gold_cell(record, spec.gold),
+        weights=weights,
+        named=named,
+    )
+
+
+def _text_id(text: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(list(text.items()), ensure_ascii=False).encode()).hexdigest()[:16]
+
+
+def _csv_records(path: Path, delimiter: str) -> Iterator[Record]:
+    reader = csv.reader((line for _, line in read_lines(path, blank=True)), delimiter=delimiter, strict=True)
+    try:
+        header = next(reader)
+        twice = [column for column, n in Counter(header).items() if n > 1]
+        if twice:
+            raise DataError(f"{path}: the column {twice[0]!r} is there twice; give every column its own name")
+        for row in reader:
+            if not any(row):
+                continue
+            if len(row) != len(header):
+                raise DataError(
+                    f"{path}, line {reader.line_num}: {len(row)} cells, but the header has {len(header)}; is the "
+                    f"separator {delimiter!r}, and is text that holds it in double quotes?"
+                )
+            yield Record(path, f"line {reader.line_num}", dict(zip(header, row, strict=True)))
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: not valid {path.suffix} ({error})") from None
+
+
+def _parquet_records(path: Path) -> Iterator[Record]:
+    try:
+        with pq.ParquetFile(path) as file:
+            number = 0
+            for batch in file.iter_batches():
+                for values in batch.to_pylist():
+                    number += 1
+                    yield Record(path, f"row {number}", values)
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path} is not Parquet that can be read ({str(error).splitlines()[0]})") from None
+
+
+def _json_records(path: Path) -> Iterator[Record]:
+    text = read_text(path)
+    if not text.lstrip().startswith("["):
+        yield from read_jsonl(path)
+        return
+    try:
+        rows = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        where = f", line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
+        raise DataError(f"{path}{where}: not JSON ({error}); is the file cut off?") from None
+    for number, values in enumerate(rows, 1):
+        if not isinstance(values, dict):
+            raise DataError(
+                f"{path}, row {number}: it is {shown(values)}; expected an object with named columns"
+            )
+        yield Record(path, f"row {number}", values)
+
+
+def _records_of(rows: Iterable[Mapping[str, Any]], name: str) -> Iterator[Record]:
+    names = _class_names(getattr(rows, "features", None))
+    for number, values in enumerate(rows, 1):
+        if not isinstance(values, Mapping):
+            raise DataError(
+                f"row {number} of {name!r} is {shown(values)}; expected a mapping from column to value"
+            )
+        converted = {
+            key: _class_name(value, names[key]) if key in names else value for key, value in values.items()
+        }
+        yield Record(Path(name), f"row {number}", converted)
+
+
+def _class_names(features: Any) -> dict[str, list[str]]:
+    """Columns of class labels (also lists of them) -> names, from the `features` of a `datasets.Dataset`."""
+    found = {}
+    for column, feature in features.items() if isinstance(features, Mapping) else ():
+        names = getattr(feature, "names", None) or getattr(getattr(feature, "feature", None), "names", None)
+        if names:
+            found[column] = list(names)
+    return found
+
+
+def _class_name(value: Any, names: list[str]) -> Any:
+    if isinstance(value, list):
+        return [_class_name(item, names) for item in value]
+    if isinstance(value, int) and not isinstance(value, bool):
+        return names[value] if 0 <= value < len(names) else None  # -1 stands for "no label"
+    return value
