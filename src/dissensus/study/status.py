@@ -1,0 +1,143 @@
+"""What has become of each cell of a study: the file `status.json`, and the view of a whole folder."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from dissensus.config import RunSpec, StudySpec
+from dissensus.curves import write_atomic
+from dissensus.errors import DissensusError, SpecError
+from dissensus.study.grid import expand
+from dissensus.study.lock import lock_held
+
+State = Literal["pending", "running", "interrupted", "failed", "done"]
+
+
+@dataclass(frozen=True, slots=True)
+class CellStatus:
+    """How far one cell is.
+
+    Attributes:
+        cell: the cell's id, which names its folder.
+        condition: its condition, or "" where its specification cannot be read.
+        state: pending (never started), running, interrupted (stopped half-way), failed, or done.
+        step: optimiser steps taken; total_steps: of the whole run, 0 until known.
+        tracking_points_done: tracking points stored; tracking_points: in all, 0 until known.
+        loss: training loss of the last step in nats; NaN before the first.
+        started: when it was (last) started, ISO 8601 with time zone, "" if never; ended: likewise.
+        seconds: time spent on it, over all its runs.
+        pid: process id of its last worker, 0 if never started.
+        error: for a failed cell, one or a few lines that say why.
+        traceback: for a failed cell, where in the code, as far as known.
+        in_study: whether the study lists it; False for folders left from an earlier form of the study.
+    """
+
+    cell: str
+    condition: str = ""
+    state: State = "pending"
+    step: int = 0
+    total_steps: int = 0
+    tracking_points_done: int = 0
+    tracking_points: int = 0
+    loss: float = math.nan
+    started: str = ""
+    ended: str = ""
+    seconds: float = 0.0
+    pid: int = 0
+    error: str = ""
+    traceback: str = ""
+    in_study: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values; an undefined loss is null."""
+        data = asdict(self)
+        data["loss"] = None if math.isnan(self.loss) else self.loss
+        return data
+
+
+def study_status(study_dir: Path) -> tuple[CellStatus, ...]:
+    """The status of every cell that the study lists, in its order, then of other cell folders found there.
+
+    A cell that was being run when its process was killed is 'interrupted', not 'running'.
+
+    Raises:
+        SpecError: the folder is missing or holds no study, or its study.yaml is not valid.
+    """
+    cells = expand(read_study(study_dir))
+    alive = lock_held(study_dir)
+    found = [_settled(read_status(cell_folder(study_dir, spec), spec), alive) for spec in cells]
+    listed = {status.cell for status in found}
+    root = study_dir / "cells"
+    others = sorted(p for p in root.iterdir() if p.is_dir() and p.name not in listed) if root.is_dir() else []
+    found += [replace(_settled(read_status(folder), alive), in_study=False) for folder in others]
+    return tuple(found)
+
+
+def read_study(study_dir: Path) -> StudySpec:
+    """The resolved specification in a study's folder; `SpecError` when there is none."""
+    path = study_dir / "study.yaml"
+    if not path.is_file():
+        what = "there is no such folder" if not study_dir.exists() else "it has no study.yaml"
+        raise SpecError(
+            f"{study_dir} is no study's folder: {what}. Give the folder that `dissensus run` wrote."
+        )
+    return StudySpec.from_yaml(path)
+
+
+def cell_folder(study_dir: Path, spec: RunSpec) -> Path:
+    """Where a study keeps a cell."""
+    return study_dir / "cells" / spec.cell_id
+
+
+def read_status(folder: Path, spec: RunSpec | None = None) -> CellStatus:
+    """The stored status of one cell; 'pending' where there is none.
+
+    A cell counts as done when its curves are complete too: a folder whose curves were deleted is run again.
+    """
+    condition = spec.condition if spec is not None else _condition(folder)
+    blank = CellStatus(cell=folder.name, condition=condition)
+    try:
+        data = json.loads((folder / "status.json").read_text(encoding="utf-8"))
+        known = {f.name for f in fields(CellStatus)} - {"cell", "condition", "in_study"}
+        given = {key: value for key, value in data.items() if key in known}
+        given["loss"] = math.nan if given.get("loss") is None else float(given["loss"])
+        status = replace(blank, **given)
+    except FileNotFoundError:
+        # `run_cell`, called from Python, writes curves but no status.
+        return replace(blank, state="done") if _complete(folder) else blank
+    except (OSError, ValueError, TypeError, AttributeError):
+        return replace(blank, state="interrupted")
+    if status.state not in get_args(State) or (status.state == "done" and not _complete(folder)):
+        return replace(status, state="interrupted")
+    return status
+
+
+def write_status(folder: Path, status: CellStatus) -> None:
+    """Store a cell's status beside its curves."""
+    data = status.to_json()
+    del data["in_study"]
+    write_atomic(folder / "status.json", json.dumps(data, indent=1) + "\n")
+
+
+def _settled(status: CellStatus, alive: bool) -> CellStatus:
+    return replace(status, state="interrupted") if status.state == "running" and not alive else status
+
+
+def _complete(folder: Path) -> bool:
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        return manifest.get("complete") is True
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _condition(folder: Path) -> str:
+    try:
+        text = (folder / "spec.json").read_text(encoding="utf-8")
+        return RunSpec.parse(json.loads(text), str(folder / "spec.json")).condition
+    except (OSError, ValueError, DissensusError):
+        return ""

@@ -1,0 +1,97 @@
+"""Stands in for `dissensus.study.cell` in the runner's tests: a real curves store, no model, no torch.
+
+What a cell does is said by its model's name: ok, fail, refuse, kill, leave, slow; `slow` waits at each step for
+the file `go` in the study's folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dissensus.config import RunSpec
+from dissensus.curves import CurvesWriter
+from dissensus.data.annotations import AnnotatedDataset
+from dissensus.errors import DataError
+
+STEPS = 4
+ROWS = [
+    {"id": f"e{i}", "text": t, "gold": g, "counts": {"no": n, "yes": 10 - n}}
+    for i, (t, g, n) in enumerate(
+        [
+            ("a b", "yes", 0),
+            ("c", "no", 9),
+            ("d e f", "yes", 5),
+            ("g", "no", 6),
+            ("h i", "yes", 3),
+            ("j", "no", 10),
+        ]
+    )
+]
+
+
+@dataclass(frozen=True)
+class Progress:
+    step: int
+    total_steps: int
+    tracking_points_done: int
+    tracking_points: int
+    loss: float
+
+
+def run_cell(
+    spec: RunSpec,
+    folder: Path,
+    *,
+    data_dir: Path | None = None,
+    threads: int | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> None:
+    behaviour = spec.model.name
+    print("this goes to the log, not among the events")  # noqa: T201
+    (folder / "spec.json").write_text(json.dumps(spec.model_dump(mode="json")))
+    facts = {
+        "threads": threads,
+        "omp": os.environ["OMP_NUM_THREADS"],
+        "data_dir": str(data_dir) if data_dir else None,
+        "modules": sorted(m for m in sys.modules if m.startswith(("dissensus", "torch"))),
+    }
+    (folder / "facts.json").write_text(json.dumps(facts))
+    if behaviour == "refuse":
+        raise DataError("no such file: here.jsonl; give --data-dir")
+    dataset = AnnotatedDataset.from_records(ROWS, labels=("no", "yes"), text=("text",), name="fake")
+    writer = CurvesWriter(folder, dataset, total_steps=STEPS, regime=spec.regime)
+    rng = np.random.default_rng(spec.seed)
+    for step in range(STEPS + 1):
+        raw = rng.normal(size=(len(ROWS), 2))
+        if step in writer.steps:
+            continue
+        log_probs = raw - np.log(np.exp(raw).sum(axis=1, keepdims=True))
+        writer.write(step, dataset.ids, log_probs.astype(np.float32))
+        if on_progress is not None:
+            on_progress(Progress(step, STEPS, step + 1, STEPS + 1, float("nan") if step == 0 else 1.0 / step))
+        if step == 2 and behaviour != "ok":
+            _trouble(behaviour, folder)
+    writer.finish()
+
+
+def _trouble(behaviour: str, folder: Path) -> None:
+    go = folder.parents[1] / "go"
+    if behaviour == "fail":
+        raise ZeroDivisionError("on purpose")
+    if behaviour == "kill" and not go.exists():
+        os.kill(os.getpid(), signal.SIGKILL)
+    if behaviour == "leave":
+        print("leaving early", file=sys.stderr, flush=True)  # noqa: T201
+        os._exit(7)
+    if behaviour == "slow":
+        while not go.exists():
+            time.sleep(0.02)

@@ -1,0 +1,364 @@
+"""The runner, with a stand-in for the cell (`fake_cell.py`) in real worker processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dissensus.config import StudySpec, When
+from dissensus.curves import load_curves
+from dissensus.errors import SpecError, StoreError
+from dissensus.study.lock import StudyLock, lock_held
+from dissensus.study.process import words_for_exit
+from dissensus.study.runner import StudyResult, default_threads, run_study
+from dissensus.study.status import CellStatus, read_status, study_status, write_status
+
+HERE = Path(__file__).parent
+FAKE = "fake_cell:run_cell"
+
+
+@pytest.fixture(autouse=True)
+def _fake_importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(HERE))
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+
+
+def make_study(*models: str, **more: Any) -> StudySpec:
+    return StudySpec.parse(
+        {
+            "name": "fake",
+            "models": [{"name": model} for model in models],
+            "datasets": [{"name": "sim", "tracked": {"source": "simulated"}}],
+            "methods": [{"name": "full", "learning_rate": 1e-4}],
+            "regimes": ["trained_on"],
+        }
+        | more,
+        "test",
+    )
+
+
+def run(study: StudySpec, out: Path, **more: Any) -> StudyResult:
+    return run_study(study, out, run_cell=FAKE, **more)
+
+
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end, f"waited in vain for {what}"
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, StudyResult, list[CellStatus]]:
+    """A run in which one cell ends well and each other one ends badly in a way of its own."""
+    out = tmp_path_factory.mktemp("mixed") / "study"
+    seen: list[CellStatus] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(HERE))
+        patch.delenv("OMP_NUM_THREADS", raising=False)
+        result = run(
+            make_study("fail", "refuse", "kill", "leave", "ok"),
+            out,
+            workers=2,
+            threads=3,
+            on_change=seen.append,
+        )
+    return out, result, seen
+
+
+def by_model(cells: tuple[CellStatus, ...]) -> dict[str, CellStatus]:
+    return {cell.condition.split(".")[1]: cell for cell in cells}
+
+
+def test_a_failing_cell_keeps_no_other_from_running(
+    mixed: tuple[Path, StudyResult, list[CellStatus]],
+) -> None:
+    out, result, _ = mixed
+    cells = by_model(result.cells)
+    assert {model: cell.state for model, cell in cells.items()} == {
+        "fail": "failed",
+        "refuse": "failed",
+        "kill": "failed",
+        "leave": "failed",
+        "ok": "done",
+    }
+    assert [cell.cell for cell in result.failures] == [cell.cell for cell in result.cells[:4]]
+    assert len(load_curves(out / "cells" / cells["ok"].cell).steps) == 5
+
+
+def test_each_way_to_fail_says_what_happened(mixed: tuple[Path, StudyResult, list[CellStatus]]) -> None:
+    out, result, _ = mixed
+    cells = by_model(result.cells)
+    assert cells["fail"].error == "ZeroDivisionError: on purpose"
+    assert "fake_cell.py" in cells["fail"].traceback
+    assert cells["refuse"].error == "no such file: here.jsonl; give --data-dir"
+    assert cells["kill"].error.startswith(
+        "worker died with signal 9 (SIGKILL); often this means that memory ran out"
+    )
+    assert cells["leave"].error.startswith("worker ended with exit code 7")
+    assert cells["leave"].error.endswith("leaving early")
+    assert by_model(study_status(out)) == cells
+    log = (out / "cells" / cells["ok"].cell / "log.txt").read_text()
+    assert log == "this goes to the log, not among the events\n"
+
+
+def test_status_holds_progress_and_times(mixed: tuple[Path, StudyResult, list[CellStatus]]) -> None:
+    out, result, seen = mixed
+    ok = by_model(result.cells)["ok"]
+    assert (ok.step, ok.total_steps, ok.tracking_points_done, ok.tracking_points) == (4, 4, 5, 5)
+    assert ok.loss == 0.25
+    assert ok.started <= ok.ended
+    assert ok.seconds > 0
+    stored = json.loads((out / "cells" / ok.cell / "status.json").read_text())
+    assert stored["state"] == "done"
+    assert stored["pid"] == ok.pid != os.getpid()
+    history = [s.state for s in seen if s.cell == ok.cell]
+    assert history == ["running"] * (len(history) - 1) + ["done"]
+    # Five tracking points are five calls, besides the one at the start and the one at the end.
+    assert len(history) == 7
+
+
+def test_workers_get_their_threads_and_import_no_analysis(
+    mixed: tuple[Path, StudyResult, list[CellStatus]],
+) -> None:
+    out, result, _ = mixed
+    facts = json.loads((out / "cells" / by_model(result.cells)["ok"].cell / "facts.json").read_text())
+    assert facts["threads"] == 3
+    assert facts["omp"] == "3"
+    unwanted = [
+        m for m in facts["modules"] if m.startswith(("torch", "dissensus.study.analysis", "dissensus.report"))
+    ]
+    assert unwanted == []
+    assert "dissensus.study.worker" not in facts["modules"]  # it runs as __main__, once
+    assert "dissensus.curves" in facts["modules"]
+
+
+def test_running_again_skips_what_is_done_and_resumes_what_is_not(tmp_path: Path) -> None:
+    study = make_study("ok", "kill")
+    first = by_model(run(study, tmp_path, workers=2).cells)
+    killed = tmp_path / "cells" / first["kill"].cell
+    before = {p.name: p.stat().st_mtime_ns for p in (killed / "curves").iterdir()}
+    assert len(before) == 3  # killed at step 2
+    (tmp_path / "go").touch()
+    again = run(study, tmp_path)
+    second = by_model(again.cells)
+    assert {model: cell.state for model, cell in second.items()} == {"ok": "done", "kill": "done"}
+    assert again.skipped == {first["ok"].cell}
+    assert second["ok"] == first["ok"]
+    assert second["kill"].error == second["kill"].traceback == ""
+    assert second["kill"].seconds > first["kill"].seconds
+    after = {p.name: p.stat().st_mtime_ns for p in (killed / "curves").iterdir()}
+    assert len(after) == 5
+    assert {name: after[name] for name in before} == before
+    # With everything done, no worker starts at all.
+    third = run_study(study, tmp_path, run_cell="no_such_module:nothing")
+    assert third.skipped == {cell.cell for cell in third.cells}
+    # A folder whose curves are gone is not done, whatever its status says.
+    (killed / "manifest.json").unlink()
+    assert by_model(study_status(tmp_path))["kill"].state == "interrupted"
+
+
+def test_only_runs_the_matching_cells_and_the_rest_is_pending(tmp_path: Path) -> None:
+    result = run(
+        make_study("ok", "fail", seeds=[0, 1]), tmp_path, only=When(model="ok", seed=1), data_dir=HERE
+    )
+    assert [cell.state for cell in result.cells] == ["done"]
+    assert sorted(cell.state for cell in study_status(tmp_path)) == ["done", "pending", "pending", "pending"]
+    facts = json.loads((tmp_path / "cells" / result.cells[0].cell / "facts.json").read_text())
+    assert facts["data_dir"] == str(HERE)
+
+
+def test_a_study_may_change_and_says_how_but_two_studies_do_not_share_a_folder(tmp_path: Path) -> None:
+    first = run(make_study("ok"), tmp_path)
+    assert first.study_diff == ""
+    changed = run(make_study("ok", analysis={"resamples": 200}, title="t"), tmp_path)
+    assert changed.skipped == {first.cells[0].cell}
+    assert "-  resamples: 1000" in changed.study_diff
+    assert "+  resamples: 200" in changed.study_diff
+    other = make_study("ok", name="other")
+    with pytest.raises(SpecError, match="holds the study 'fake', not 'other'") as caught:
+        run(other, tmp_path)
+    assert {"-name: fake", "+name: other"} <= set(str(caught.value).splitlines())
+    # Cells of the earlier form stay, and are told apart.
+    run(make_study("ok", training={"epochs": 2}), tmp_path)
+    assert [(c.state, c.in_study) for c in study_status(tmp_path)] == [("done", True), ("done", False)]
+
+
+def test_two_runs_at_once_are_refused_with_the_pid(tmp_path: Path) -> None:
+    assert not lock_held(tmp_path)
+    with StudyLock(tmp_path):
+        assert lock_held(tmp_path)
+        with pytest.raises(StoreError, match=rf"already under way in .* \(process {os.getpid()} on "):
+            run(make_study("ok"), tmp_path)
+        assert not (tmp_path / "study.yaml").exists()
+    assert not lock_held(tmp_path)
+    assert run(make_study("ok"), tmp_path).failures == ()
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from dissensus.config import StudySpec
+from dissensus.study.runner import run_study
+sys.path.insert(0, sys.argv[2])
+study = StudySpec.from_yaml(Path(sys.argv[1]) / "in.yaml")
+run_study(study, Path(sys.argv[1]), workers=2, run_cell="fake_cell:run_cell")
+"""
+
+
+@pytest.fixture
+def slow_run(tmp_path: Path) -> subprocess.Popen[bytes]:
+    """A run in another process, half-way in both of its cells."""
+    (tmp_path / "in.yaml").write_text(make_study("slow", seeds=[0, 1]).to_yaml())
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(tmp_path), str(HERE)], stderr=subprocess.PIPE
+    )
+
+    def half_way() -> bool:
+        assert process.poll() is None, process.stderr.read() if process.stderr else ""
+        return (tmp_path / "study.yaml").exists() and all(
+            cell.state == "running" and cell.step == 2 for cell in study_status(tmp_path)
+        )
+
+    wait_for(half_way, "both cells to be half-way")
+    return process
+
+
+def gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_stop_the_workers_and_leave_the_cells_interrupted(
+    tmp_path: Path, slow_run: subprocess.Popen[bytes], number: signal.Signals
+) -> None:
+    pids = [cell.pid for cell in study_status(tmp_path)]
+    slow_run.send_signal(number)
+    _, errors = slow_run.communicate(timeout=30)
+    assert errors.strip().endswith(b"KeyboardInterrupt")
+    assert all(gone(pid) for pid in pids)
+    stored = [json.loads(path.read_text()) for path in (tmp_path / "cells").glob("*/status.json")]
+    assert [(s["state"], s["step"]) for s in stored] == [("interrupted", 2)] * 2
+
+
+def test_a_killed_runner_leaves_no_worker_behind_and_its_study_resumes(
+    tmp_path: Path, slow_run: subprocess.Popen[bytes]
+) -> None:
+    pids = [cell.pid for cell in study_status(tmp_path)]
+    slow_run.kill()
+    slow_run.communicate(timeout=30)
+    wait_for(lambda: all(gone(pid) for pid in pids), "the orphaned workers to end")
+    # The files still say 'running'; the view does not.
+    stored = [read_status(path) for path in (tmp_path / "cells").iterdir()]
+    assert {s.state for s in stored} == {"running"}
+    assert {s.state for s in study_status(tmp_path)} == {"interrupted"}
+    (tmp_path / "go").touch()
+    result = run(make_study("slow", seeds=[0, 1]), tmp_path, only=When(seed=0))
+    assert [(c.state, c.step) for c in result.cells] == [("done", 4)]
+    # The other one is marked in its file too, now that a run has looked.
+    assert {read_status(path).state for path in (tmp_path / "cells").iterdir()} == {"done", "interrupted"}
+
+
+def test_kill_9_of_one_worker_fails_its_cell_alone(tmp_path: Path) -> None:
+    study = make_study("slow", "ok")
+    seen: list[CellStatus] = []
+
+    def kill_slow(status: CellStatus) -> None:
+        seen.append(status)
+        if ".slow." in status.condition and status.step == 2 and status.state == "running":
+            os.kill(status.pid, signal.SIGKILL)
+
+    cells = by_model(run(study, tmp_path, on_change=kill_slow).cells)
+    assert cells["slow"].state == "failed"
+    assert "signal 9" in cells["slow"].error
+    assert cells["ok"].state == "done"
+
+
+def test_an_error_in_the_callers_callback_stops_the_workers(tmp_path: Path) -> None:
+    pids = []
+
+    def burst(status: CellStatus) -> None:
+        pids.append(status.pid)
+        raise RuntimeError("the screen is gone")
+
+    with pytest.raises(RuntimeError, match="the screen is gone"):
+        run(make_study("slow"), tmp_path, on_change=burst)
+    assert all(gone(pid) for pid in pids)
+    assert [c.state for c in study_status(tmp_path)] == ["interrupted"]
+
+
+def test_a_run_outside_the_main_thread_works(tmp_path: Path) -> None:
+    results: list[StudyResult] = []
+    thread = threading.Thread(target=lambda: results.append(run(make_study("ok"), tmp_path)))
+    thread.start()
+    thread.join()
+    assert results[0].failures == ()
+
+
+@pytest.mark.parametrize("values", [{"workers": 0}, {"threads": 0}, {"only": When(model="x")}])
+def test_bad_options_are_refused_before_anything_is_made(tmp_path: Path, values: dict[str, Any]) -> None:
+    with pytest.raises(SpecError):
+        run(make_study("ok"), tmp_path / "new", **values)
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_output_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SpecError, match="cannot make the study's folder"):
+        run(make_study("ok"), tmp_path / "file")
+
+
+def test_cores_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(8)), raising=False)
+    assert [default_threads(w) for w in (1, 2, 3, 16)] == [8, 4, 2, 1]
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    assert default_threads(2) == 5
+
+
+def test_exit_codes_in_words() -> None:
+    assert words_for_exit(-11) == "worker died with signal 11 (SIGSEGV)"
+    assert words_for_exit(3) == "worker ended with exit code 3 before the cell was done"
+
+
+@pytest.mark.parametrize(
+    ("text", "state"),
+    [
+        ("", "interrupted"),
+        ("[]", "interrupted"),
+        ('{"loss": []}', "interrupted"),
+        ('{"state": "dreaming"}', "interrupted"),
+        ('{"state": "done"}', "interrupted"),  # done, but there are no curves
+        ('{"state": "failed", "of": "a later version"}', "failed"),
+    ],
+)
+def test_a_damaged_status_counts_as_interrupted(tmp_path: Path, text: str, state: str) -> None:
+    (tmp_path / "status.json").write_text(text)
+    assert read_status(tmp_path).state == state
+
+
+def test_status_survives_the_file(tmp_path: Path) -> None:
+    status = CellStatus(cell=tmp_path.name, state="failed", step=3, total_steps=9, loss=0.5, error="x", pid=4)
+    write_status(tmp_path, status)
+    assert read_status(tmp_path) == status
+
+
+def test_a_folder_without_a_study_is_explained(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"is no study's folder: it has no study\.yaml"):
+        study_status(tmp_path)
+    with pytest.raises(SpecError, match="there is no such folder"):
+        study_status(tmp_path / "none")
