@@ -1,0 +1,338 @@
+"""Figures: plain arrays in, SVG and PNG out. No pyplot state, no clock, no random ids.
+
+Each panel is drawn alone for the page (so that a phone shows one column) and again in one joint figure for
+papers and slides; both come from the same drawing functions. The page's copies take their colours from CSS
+variables, so that they follow a dark theme; the saved files keep fixed colours on white.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from markupsafe import Markup, escape
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from dissensus.curves import write_atomic
+from dissensus.report.tables import Estimate
+
+FloatArray = NDArray[np.float64]
+
+# Okabe-Ito vermilion and blue, told apart by all common forms of colour blindness; line styles repeat the coding.
+COLOURS = {"contested": "#c04a00", "middle": "#69717c", "settled": "#0068a8"}
+DASHES = {"contested": "-", "middle": (0, (1, 1.6)), "settled": (0, (5, 1.6))}
+INK, SOFT, GRID, POINT = "#1c2127", "#5b6570", "#e3e6ea", "#6b7785"
+THEME = {
+    COLOURS["contested"]: "--contested",
+    COLOURS["middle"]: "--middle",
+    COLOURS["settled"]: "--settled",
+    INK: "--ink",
+    SOFT: "--soft",
+    GRID: "--rule",
+}
+"""Colour of a saved figure -> CSS variable that takes its place in the page."""
+
+STYLE: Any = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 8,
+    "axes.edgecolor": SOFT,
+    "axes.labelcolor": SOFT,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.titlesize": 8,
+    "axes.titlelocation": "left",
+    "axes.titlecolor": INK,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 0,
+    "svg.hashsalt": "dissensus",
+    "svg.fonttype": "none",
+    "text.parse_math": False,  # names of data sets and models are text, dollar signs included
+    "path.simplify": True,
+}
+
+MAX_POINTS = 1500
+"""Points drawn in one scatter; more are thinned evenly along entropy, and the caption says so."""
+
+
+@dataclass(frozen=True)
+class GroupCurve:
+    """One entropy group's mean loss along training.
+
+    Attributes:
+        group: contested, middle or settled.
+        progress: u of each tracking point, shape (T,).
+        mean: mean gold loss in nats over examples, then over seeds, shape (T,).
+        low: lower edge of the band, shape (T,).
+        high: upper edge of the band, shape (T,).
+        seeds: each seed's own mean, shape (S, T).
+    """
+
+    group: str
+    progress: FloatArray
+    mean: FloatArray
+    low: FloatArray
+    high: FloatArray
+    seeds: FloatArray
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """Entropy against AULC for the examples of one condition (AULC averaged over seeds).
+
+    Attributes:
+        entropy: bits, shape (n,).
+        aulc: nats, shape (n,).
+        total: examples of the condition, those without an AULC included.
+    """
+
+    entropy: FloatArray
+    aulc: FloatArray
+    total: int
+
+    @property
+    def defined(self) -> NDArray[np.bool_]:
+        """Examples that have both values, shape (n,)."""
+        return np.isfinite(self.entropy) & np.isfinite(self.aulc)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One small plot: a title and what draws it."""
+
+    title: str
+    draw: Callable[[Axes], None]
+
+
+def limits(values: Sequence[FloatArray], *, pad: float = 0.04, zero: bool = True) -> tuple[float, float]:
+    """Common limits of several arrays, 0 among them if `zero`; (0, 1) when nothing is finite."""
+    finite = [v[np.isfinite(v)] for v in values]
+    joined = np.concatenate(finite) if finite else np.empty(0)
+    if not joined.size:
+        return 0.0, 1.0
+    low, high = joined.min().item(), joined.max().item()
+    low = min(0.0, low) if zero else low
+    return low, high + pad * ((high - low) or 1.0)
+
+
+def draw_curves(ax: Axes, curves: Sequence[GroupCurve], ylim: tuple[float, float]) -> None:
+    """Mean gold loss by entropy group, band shaded, each seed as a thin line when there are several."""
+    ends: list[tuple[float, str]] = []
+    for curve in curves:
+        colour = COLOURS[curve.group]
+        ok = np.isfinite(curve.mean)
+        if not ok.any():
+            continue
+        marker = "o" if ok.sum() == 1 else None
+        ax.fill_between(curve.progress, curve.low, curve.high, color=colour, alpha=0.18, linewidth=0)
+        if len(curve.seeds) > 1:
+            for line in curve.seeds:
+                ax.plot(curve.progress, line, color=colour, alpha=0.45, linewidth=0.5)
+        ax.plot(
+            curve.progress,
+            curve.mean,
+            color=colour,
+            linewidth=1.7,
+            linestyle=DASHES[curve.group],
+            marker=marker,
+            markersize=4,
+        )
+        ends.append((float(curve.mean[ok][-1]), curve.group))
+    span = ylim[1] - ylim[0]
+    for y, (value, group) in zip(
+        _spread([v for v, _ in sorted(ends)], 0.075 * span), sorted(ends), strict=True
+    ):
+        ax.annotate(
+            f"{value:.2f}",
+            (1.0, y),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            color=COLOURS[group],
+            annotation_clip=False,
+        )
+    ax.set(xlim=(0, 1), ylim=ylim, xlabel="training progress", ylabel="gold-label loss (nats)")
+    ax.set_xticks([0, 0.5, 1], ["0", "½", "1"])
+    _empty(ax, bool(ends))
+
+
+def draw_cloud(ax: Axes, cloud: Cloud, xlim: tuple[float, float], ylim: tuple[float, float]) -> None:
+    """Every example as a dot; the line joins medians of equal-sized entropy bins, the band is the middle half."""
+    ok = cloud.defined
+    x, y = cloud.entropy[ok], cloud.aulc[ok]
+    order = np.lexsort((y, x))
+    shown = order[thin(len(order))]
+    # Few annotators leave few distinct entropies: a fixed sideways nudge keeps the dots from hiding one another.
+    shift: FloatArray = np.zeros(len(shown))
+    if 0 < len(np.unique(x)) <= 25:
+        shift = ((np.arange(len(shown)) * 0.618034) % 1 - 0.5) * 0.025 * (xlim[1] - xlim[0])
+    ax.scatter(x[shown] + shift, y[shown], s=4, color=POINT, alpha=0.35, linewidths=0, rasterized=True)
+    trend = binned(x, y)
+    if len(trend):
+        ax.fill_between(
+            trend[:, 0], trend[:, 1], trend[:, 3], color=COLOURS["contested"], alpha=0.18, linewidth=0
+        )
+        ax.plot(
+            trend[:, 0],
+            trend[:, 2],
+            color=COLOURS["contested"],
+            linewidth=1.7,
+            marker="o",
+            markersize=2.6,
+            clip_on=False,
+        )
+    ax.set(xlim=xlim, ylim=ylim, xlabel="annotation entropy (bits)", ylabel="AULC (nats)")
+    _empty(ax, bool(ok.any()))
+
+
+def binned(x: FloatArray, y: FloatArray, bins: int = 10) -> FloatArray:
+    """Rows (median x, 25%, 50%, 75% of y) of bins with equal numbers of examples; ties share a bin.
+
+    Fewer than 20 examples, or one distinct x, give no row.
+    """
+    if len(x) < 20 or len(np.unique(x)) < 2:
+        return np.empty((0, 4))
+    edges = np.unique(np.quantile(x, np.linspace(0, 1, bins + 1)))
+    place = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, len(edges) - 2)
+    rows = [
+        (float(np.median(x[place == b])), *np.quantile(y[place == b], [0.25, 0.5, 0.75]))
+        for b in range(len(edges) - 1)
+        if np.any(place == b)
+    ]
+    return np.array(rows)
+
+
+def thin(n: int, most: int = MAX_POINTS) -> NDArray[np.int64]:
+    """Positions to draw among n sorted points: all, or `most` of them evenly spaced."""
+    return (
+        np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(np.int64))
+        if n
+        else np.empty(0, np.int64)
+    )
+
+
+def panel_svg(panel: Panel, prefix: str, label: str) -> Markup:
+    """One panel as inline SVG for the page: themed, without a title, ids made unique by `prefix`."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(3.7, 2.6))
+        FigureCanvasAgg(figure)
+        axes = figure.add_axes((0.15, 0.16, 0.735, 0.81))
+        panel.draw(axes)
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", transparent=True, dpi=220, metadata={"Date": None})
+    return inline_svg(buffer.getvalue(), prefix, label)
+
+
+def save_joint(panels: Sequence[Panel], columns: int, path: Path) -> None:
+    """All panels in one figure, written to `path` with the endings .svg and .png."""
+    if not panels:
+        return
+    columns = min(columns, len(panels))
+    rows = -(-len(panels) // columns)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(3.1 * columns, 2.45 * rows), layout="constrained")
+        FigureCanvasAgg(figure)
+        grid = figure.subplots(rows, columns, squeeze=False)
+        for axes in grid.flat[len(panels) :]:
+            axes.set_visible(False)
+        for axes, panel in zip(grid.flat, panels, strict=False):
+            panel.draw(axes)
+            axes.set_title(panel.title)
+            axes.label_outer()
+        for ending, dpi in ((".svg", 200), (".png", 170)):
+            buffer = io.BytesIO()
+            metadata = {"Date": None} if ending == ".svg" else None
+            figure.savefig(buffer, format=ending[1:], dpi=dpi, metadata=metadata)
+            write_atomic(path.with_suffix(ending), buffer.getvalue())
+
+
+def inline_svg(svg: str, prefix: str, label: str) -> Markup:
+    """Matplotlib's SVG made fit for a page: no prologue, CSS colours, the page's font, unique ids, a label."""
+    body = svg[svg.index("<svg") :]
+    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
+    body = re.sub(r"<style[^>]*>.*?</style>", "", body, flags=re.DOTALL)
+    used = set(re.findall(r"(?:url\(#|href=\"#)([^)\"]+)", body))
+    body = re.sub(r' id="([^"]*)"', lambda m: f' id="{prefix}-{m[1]}"' if m[1] in used else "", body)
+    body = re.sub(r"(url\(#|href=\"#)", rf"\g<1>{prefix}-", body)
+    for colour, variable in THEME.items():
+        body = body.replace(colour, f"var({variable})")
+    body = re.sub(r"font: ([0-9.]+px) [^;\"]*", r"font-size: \1", body)
+    opening = re.search(r'viewBox="[^"]*"', body)
+    assert opening is not None  # matplotlib always writes one
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" {opening[0]}'
+    body = f'{head} role="img" aria-label="{escape(label)}">' + body[body.index(">") + 1 :]
+    return _trusted(re.sub(r"\n\s*", "\n", body).strip())
+
+
+def sparkline(values: FloatArray, ylim: tuple[float, float], label: str) -> Markup:
+    """A tiny curve as inline SVG, 120 x 32 units, on a scale shared by its neighbours; NaN breaks the line."""
+    low, high = ylim
+    x = np.linspace(3, 117, len(values)) if len(values) > 1 else np.array([60.0])
+    y = 29 - 26 * (values - low) / ((high - low) or 1.0)
+    ok = np.isfinite(y)
+    path = " ".join(
+        f"{'L' if i and ok[i - 1] else 'M'}{x[i]:.1f} {y[i]:.1f}" for i in range(len(values)) if ok[i]
+    )
+    dots = ""
+    if ok.any():
+        last = int(np.flatnonzero(ok)[-1])
+        dots = f'<circle cx="{x[last]:.1f}" cy="{y[last]:.1f}" r="2.6"/>'
+    return _trusted(
+        f'<svg class="spark" viewBox="0 0 120 32" role="img" aria-label="{escape(label)}">'
+        f'<path d="{path}"/>{dots}</svg>'
+    )
+
+
+def interval(estimate: Estimate, *, scale: tuple[float, float]) -> Markup:
+    """A point with its interval as inline SVG, zero marked; decoration, since the numbers stand beside it."""
+    low, high = scale
+    if not estimate.defined:
+        return Markup("")
+
+    def at(value: float) -> float:
+        return 4 + 112 * (min(max(value, low), high) - low) / (high - low)
+
+    whisker = ""
+    if estimate.interval_known:
+        whisker = f'<path d="M{at(estimate.low):.1f} 7H{at(estimate.high):.1f}"/>'
+    return _trusted(
+        f'<svg class="interval" viewBox="0 0 120 14" aria-hidden="true"><path class="zero" d="M{at(0):.1f} 0V14"/>'
+        f'{whisker}<circle cx="{at(estimate.value):.1f}" cy="7" r="3.2"/></svg>'
+    )
+
+
+def _trusted(svg: str) -> Markup:
+    """SVG that was drawn here, every label in it escaped: the template must not escape it again."""
+    return Markup(svg)  # noqa: S704
+
+
+def _spread(values: Sequence[float], gap: float) -> list[float]:
+    """Sorted label heights pushed upwards until neighbours are `gap` apart, then centred back."""
+    placed = list(values)
+    for i in range(1, len(placed)):
+        placed[i] = max(placed[i], placed[i - 1] + gap)
+    crowded = any(b - a < gap * 1.01 for a, b in pairwise(placed))
+    shift = (np.mean(placed) - np.mean(values)) if crowded else 0.0
+    return [float(p - shift) for p in placed]
+
+
+def _empty(ax: Axes, drawn: bool) -> None:
+    if not drawn:
+        ax.text(0.5, 0.5, "no defined value", ha="center", va="center", color=SOFT, transform=ax.transAxes)

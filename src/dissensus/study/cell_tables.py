@@ -1,0 +1,335 @@
+"""One completed cell's curves to tables: a row an example, one row for the cell, a row a group and tracking point."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from dissensus.config import AnalysisSpec, ChaosNLISource, RunSpec, SimulatedSource, TableSource
+from dissensus.curves import Curves, FloatArray
+from dissensus.data.annotations import NO_GOLD
+from dissensus.measures import annotation_entropy
+from dissensus.metrics import aulc, cartography, forgetting, gold_margins, margin, unlearning
+from dissensus.stats import (
+    Correlation,
+    entropy_groups,
+    group_curves,
+    mean_difference,
+    partial_spearman,
+    spearman,
+)
+from dissensus.stats.groups import GROUPS
+
+STANDARD_COVARIATES = ("token_count", "lexical_overlap", "gold", "initial_loss")
+"""What the partial correlation holds fixed, as far as a cell has it."""
+
+
+@dataclass(frozen=True)
+class CellTables:
+    """What one cell adds to the study's tables.
+
+    Attributes:
+        examples: a row an example.
+        cell: the row of the cell.
+        groups: a row a (group, tracking point).
+    """
+
+    examples: pa.Table
+    cell: dict[str, Any]
+    groups: pa.Table
+
+
+@dataclass(frozen=True)
+class _Bootstrap:
+    """Options of every interval in one cell, with a generator of its own for each quantity."""
+
+    cell: str
+    settings: AnalysisSpec
+    clusters: NDArray[np.str_] | None
+
+    def options(self, quantity: str) -> dict[str, Any]:
+        """Keyword options; the seed comes from the study's seed, the cell's id and the quantity, nothing else."""
+        name = hashlib.sha256(f"{self.cell}\x1f{quantity}".encode()).digest()
+        return {
+            "resamples": self.settings.resamples,
+            "confidence": self.settings.confidence,
+            "rng": np.random.default_rng([self.settings.seed, int.from_bytes(name[:8], "big")]),
+            "clusters": self.clusters,
+        }
+
+
+@dataclass(frozen=True)
+class _PerExample:
+    """Values of the n examples of one cell.
+
+    Attributes:
+        entropy: bits.
+        group: entropy group, '' where entropy is undefined.
+        values: column name -> numbers, shape (n,); a column of the examples table each.
+        unlearned: flag of un-learning.
+        defined: whether un-learning is defined.
+    """
+
+    entropy: FloatArray
+    group: NDArray[np.str_]
+    values: Mapping[str, FloatArray]
+    unlearned: NDArray[np.bool_]
+    defined: NDArray[np.bool_]
+
+
+def analyze_cell(name: str, spec: RunSpec, curves: Curves, settings: AnalysisSpec) -> CellTables:
+    """Metrics, correlations and group curves of one cell.
+
+    Args:
+        name: the cell's id; stands in every row and in the seed of every bootstrap.
+        spec: the cell's specification.
+        curves: its completed curves.
+        settings: the study's analysis settings.
+    """
+    identity = {"cell": name, **condition_columns(spec), "seed": spec.seed}
+    per = _per_example(curves, settings)
+    boot = _Bootstrap(name, settings, premise_clusters(curves))
+    row = {
+        **identity,
+        "gold_source": gold_source(spec),
+        **_sizes(curves, per, boot),
+        **_correlations(curves, per, boot),
+        **_group_numbers(curves, per, boot),
+        **_undefined(per),
+    }
+    return CellTables(
+        examples=_examples_table(identity, curves, per),
+        cell=row,
+        groups=_groups_table(identity, curves, per, boot),
+    )
+
+
+def condition_columns(spec: RunSpec) -> dict[str, str]:
+    """The columns that name a condition."""
+    return {
+        "condition": spec.condition,
+        "dataset": spec.dataset.name,
+        "model": spec.model.name.replace("\\", "/").rstrip("/").rpartition("/")[2],
+        "head": spec.model.head,
+        "method": spec.method.label,
+        "regime": spec.regime,
+    }
+
+
+def gold_source(spec: RunSpec) -> str:
+    """Where the tracked gold labels come from: 'original', 'majority', 'published' or 'simulated'.
+
+    'original': the corpus' own label beside newer annotations (ChaosNLI); 'majority': of the annotations that
+    also give the entropy; 'published': whatever label the data set publishes.
+    """
+    source = spec.dataset.tracked
+    if isinstance(source, ChaosNLISource):
+        return source.gold
+    if isinstance(source, SimulatedSource):
+        return "simulated"
+    if isinstance(source, TableSource) and source.gold is None:
+        return "majority"
+    return "published"
+
+
+def premise_clusters(curves: Curves) -> NDArray[np.str_] | None:
+    """Examples of one premise belong together in the bootstrap: the premise texts, shape (n,).
+
+    The premise is the field of that name, or the first of several fields. None when no premise
+    repeats, there is one field only, or no text is stored.
+    """
+    if not curves.text or len(curves.text[0]) < 2:
+        return None
+    field = "premise" if "premise" in curves.text[0] else next(iter(curves.text[0]))
+    texts = [" ".join(text.get(field, "").split()).casefold() for text in curves.text]
+    if len(set(texts)) == len(texts):
+        return None
+    # Fixed-width hashes: an array of long texts would take the longest one's room for every example.
+    return np.array([hashlib.sha256(text.encode("utf-8", "replace")).hexdigest() for text in texts])
+
+
+def _per_example(curves: Curves, settings: AnalysisSpec) -> _PerExample:
+    entropy = annotation_entropy(curves.counts, estimator=settings.entropy)
+    back = unlearning(curves, noise_floor=settings.noise_floor)
+    card, lost, edge = cartography(curves), forgetting(curves), margin(curves)
+    annotations = curves.counts.sum(axis=1)
+    share = np.full(len(curves), np.nan)
+    gold = np.maximum(curves.gold, 0)
+    chosen = np.take_along_axis(curves.counts, gold[:, None], axis=1)[:, 0]
+    np.divide(chosen, annotations, out=share, where=(annotations > 0) & (curves.gold != NO_GOLD))
+    at_start = curves.losses[:, 0] if curves.steps[0] == 0 else np.full(len(curves), np.nan)
+    values = {
+        "aulc": aulc(curves),
+        "aulc_relative": aulc(curves, relative=True),
+        "aulc_soft": aulc(curves, loss="soft"),
+        "delta": back.delta,
+        "slope": back.slope,
+        "rise": back.rise,
+        "confidence": card.confidence,
+        "variability": card.variability,
+        "correctness": card.correctness,
+        "forgetting_events": lost.events,
+        "learned_step": lost.learned_step,
+        "margin_mean": edge.mean,
+        "margin_final": edge.final,
+        "initial_loss": at_start,
+        "final_loss": curves.losses[:, -1],
+        "gold_share": share,
+        "annotations": annotations,
+        **dict(sorted(curves.covariates.items())),
+    }
+    groups = entropy_groups(entropy, share=settings.contested_share, cuts=settings.cuts)
+    return _PerExample(entropy, groups, values, back.flag, back.defined)
+
+
+def _correlations(curves: Curves, per: _PerExample, boot: _Bootstrap) -> dict[str, Any]:
+    given: dict[str, FloatArray] = {"gold": curves.gold.astype(np.float64)}
+    given.update({name: per.values[name] for name in STANDARD_COVARIATES if name in per.values})
+    # A covariate that no example has (overlap without a pair) would drop every row; it is left out and not named.
+    covariates = {c: given[c] for c in STANDARD_COVARIATES if c in given and np.isfinite(given[c]).any()}
+    harder = {**covariates, "gold_share": per.values["gold_share"]}
+    x, y = per.entropy, per.values["aulc"]
+    measured = {
+        "rho": spearman(x, y, **boot.options("rho")),
+        "rho_slope": spearman(x, per.values["slope"], **boot.options("rho_slope")),
+        "partial": partial_spearman(x, y, covariates, **boot.options("partial")),
+        "partial_gold_share": partial_spearman(x, y, harder, **boot.options("partial_gold_share")),
+    }
+    row: dict[str, Any] = {"covariates": ", ".join("gold class" if c == "gold" else c for c in covariates)}
+    for name, result in measured.items():
+        row.update(_correlation_columns(name, result))
+    return row
+
+
+def _correlation_columns(name: str, result: Correlation) -> dict[str, Any]:
+    return {
+        name: result.rho,
+        f"{name}_low": result.low,
+        f"{name}_high": result.high,
+        f"{name}_p": result.p_value,
+        f"{name}_n": result.n,
+    }
+
+
+def _group_numbers(curves: Curves, per: _PerExample, boot: _Bootstrap) -> dict[str, Any]:
+    """Group sizes, mean losses at the start, the lowest point and the end, un-learned shares, mean changes."""
+    row: dict[str, Any] = {}
+    delta = per.values["delta"]
+    changes = group_curves(delta[:, None], per.group, **boot.options("delta"))
+    for group in GROUPS:
+        member = per.group == group
+        curve = _mean_known(curves.losses[member])
+        known = curve[np.isfinite(curve)]
+        has_start = curves.steps[0] == 0
+        row[f"n_{group}"] = int(member.sum())
+        row[f"loss_{group}_start"] = float(curve[0]) if has_start else float("nan")
+        row[f"loss_{group}_lowest"] = float(known.min()) if known.size else float("nan")
+        row[f"loss_{group}_end"] = float(curve[-1])
+        defined = member & per.defined
+        row[f"unlearned_{group}"] = float(per.unlearned[defined].mean()) if defined.any() else float("nan")
+        change = changes.get(group)
+        row[f"delta_{group}"] = float(change.mean[0]) if change else float("nan")
+        row[f"delta_{group}_low"] = float(change.low[0]) if change else float("nan")
+        row[f"delta_{group}_high"] = float(change.high[0]) if change else float("nan")
+    gap = mean_difference(delta, per.group, **boot.options("delta_difference"))
+    row["delta_difference"] = gap.difference
+    row["delta_difference_low"], row["delta_difference_high"] = gap.low, gap.high
+    return row
+
+
+def _sizes(curves: Curves, per: _PerExample, boot: _Bootstrap) -> dict[str, Any]:
+    margins = gold_margins(curves)
+    has_gold = curves.gold != NO_GOLD
+    asked = has_gold & (per.values["annotations"] > 0)
+    top = curves.counts.max(axis=1, initial=0) == np.take_along_axis(
+        curves.counts, np.maximum(curves.gold, 0)[:, None], axis=1
+    )[:, 0]  # fmt: skip
+    clusters = len(curves) if boot.clusters is None else len(np.unique(boot.clusters))
+    right = (margins[has_gold] > 0).mean(axis=0) if has_gold.any() else np.full(len(curves.steps), np.nan)
+    return {
+        "n": len(curves),
+        "clusters": clusters,
+        "tracking_points": len(curves.steps),
+        "last_step": int(curves.steps[-1]),
+        "total_steps": curves.total_steps,
+        "accuracy_start": float(right[0]) if curves.steps[0] == 0 else float("nan"),
+        "accuracy_end": float(right[-1]),
+        "gold_is_majority": float(top[asked].mean()) if asked.any() else float("nan"),
+    }
+
+
+def _undefined(per: _PerExample) -> dict[str, int]:
+    """How many examples have no value, for what the results rest on."""
+    columns = {
+        "entropy": per.entropy,
+        **{
+            name: per.values[name]
+            for name in ("aulc", "aulc_relative", "aulc_soft", "delta", "slope", "gold_share")
+        },
+    }
+    return {f"undefined_{name}": int((~np.isfinite(values)).sum()) for name, values in columns.items()}
+
+
+def _examples_table(identity: Mapping[str, Any], curves: Curves, per: _PerExample) -> pa.Table:
+    n = len(curves)
+    gold = [curves.labels[g] if g != NO_GOLD else None for g in curves.gold]
+    # Regime stands per example here: a trained-on cell may hold examples that were left out of training.
+    fixed = {k: pa.array([v] * n) for k, v in identity.items() if k != "regime"}
+    columns = {
+        **{k: a.dictionary_encode() if pa.types.is_string(a.type) else a for k, a in fixed.items()},
+        "regime": pa.array(curves.regime.tolist()).dictionary_encode(),
+        "id": pa.array(curves.ids),
+        "gold": pa.array(gold, type=pa.string()).dictionary_encode(),
+        "entropy": pa.array(per.entropy),
+        "group": pa.array(per.group.tolist()).dictionary_encode(),
+        "unlearned": pa.array(
+            [bool(f) if d else None for f, d in zip(per.unlearned, per.defined, strict=True)]
+        ),
+        **{name: pa.array(values) for name, values in per.values.items()},
+    }
+    return pa.table(columns)
+
+
+def _groups_table(
+    identity: Mapping[str, Any], curves: Curves, per: _PerExample, boot: _Bootstrap
+) -> pa.Table:
+    bands = group_curves(curves.losses, per.group, **boot.options("groups"))
+    rows = [
+        {
+            "cell": identity["cell"],
+            "condition": identity["condition"],
+            "seed": identity["seed"],
+            "group": name,
+            "step": int(step),
+            "progress": float(u),
+            "mean": float(band.mean[t]),
+            "low": float(band.low[t]),
+            "high": float(band.high[t]),
+            "n": int(band.finite[t]),
+        }
+        for name, band in bands.items()
+        for t, (step, u) in enumerate(zip(curves.steps, curves.progress, strict=True))
+    ]
+    return pa.Table.from_pylist(rows, schema=GROUPS_SCHEMA)
+
+
+GROUPS_SCHEMA = pa.schema(
+    [(c, pa.string()) for c in ("cell", "condition")]
+    + [("seed", pa.int64()), ("group", pa.string()), ("step", pa.int64())]
+    + [(c, pa.float64()) for c in ("progress", "mean", "low", "high")]
+    + [("n", pa.int64())]
+)
+
+
+def _mean_known(losses: FloatArray) -> FloatArray:
+    """Mean over the finite values of each column, shape (T,); NaN where there is none."""
+    known = np.isfinite(losses)
+    mean = np.full(losses.shape[1], np.nan)
+    np.divide(np.where(known, losses, 0.0).sum(axis=0), known.sum(axis=0), out=mean, where=known.any(axis=0))
+    return mean
