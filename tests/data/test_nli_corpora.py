@@ -1,0 +1,169 @@
+"""ChaosNLI and SNLI/MNLI readers on small files in the published forms."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dissensus.config import ChaosNLISource, NLISource, SimulatedSource
+from dissensus.data.sources import chaosnli, load_source, nli
+from dissensus.errors import DataError, MissingDependencyError, SpecError
+
+Write = Callable[[str, object], Path]
+
+
+def chaos(uid: str = "a", counts: object = (70, 30, 0), old: object = "n", **more: Any) -> dict[str, Any]:
+    return {
+        "uid": uid,
+        "label_count": list(counts) if isinstance(counts, tuple) else counts,
+        "entropy": 0.8812908992306927,
+        "example": {"uid": uid, "premise": "A man sleeps.", "hypothesis": "He dreams."},
+        "old_label": old,
+        "old_labels": ["neutral", "entailment"],
+        **more,
+    }
+
+
+def pair(uid: str, gold: str, labels: list[str], **more: Any) -> dict[str, Any]:
+    texts = {"sentence1": f"premise {uid}", "sentence2": f"hypothesis {uid}"}
+    return {"pairID": uid, "gold_label": gold, "annotator_labels": labels, **texts, **more}
+
+
+def test_chaosnli_original_and_majority(write: Write) -> None:
+    path = write("c.jsonl", [chaos("a"), chaos("b", (50, 50, 0))])
+    original = chaosnli.read(path)
+    assert original.gold.tolist() == [1, 1]
+    assert original["a"].extra["original_labels"] == "neutral,entailment"
+    majority = chaosnli.read(path, gold="majority")
+    assert majority.gold.tolist() == [0, 0]  # 70 of 100; and the tie goes to the first label
+    assert majority["a"].extra["original_gold"] == "neutral"
+    assert any("1 tied majorities" in note for note in majority.notes)
+
+
+def test_alphanli(write: Write) -> None:
+    example = {"obs1": "Stan felt sick.", "obs2": "Stan recovered.", "hyp1": "He stayed home.", "hyp2": "He left."}
+    path = write("a.jsonl", [{"uid": "x-1", "label_count": [37, 63], "example": example, "old_label": 2}])
+    data = chaosnli.read(path, part="alphanli")
+    assert data.labels == ("1", "2")
+    assert data.fields == ("obs1", "obs2", "hyp1", "hyp2")
+    assert data.gold.tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (chaos(counts=(70, 30)), r"line 1: 'label_count' is \[70, 30\]; expected 3 whole numbers"),
+        (chaos(counts="70"), "expected 3 whole numbers"),
+        (chaos(old="maybe"), "'old_label' is 'maybe'; expected one of entailment, neutral, contradiction"),
+        (chaos(example={"premise": "only"}), "'example': there is no field 'hypothesis'"),
+        (chaos(example="text"), "expected an object with named fields"),
+        ({"uid": "a"}, "there is no field 'label_count'; it has: uid"),
+        (chaos(entropy="high"), "expected a number of bits"),
+    ],
+)
+def test_a_wrong_chaosnli_record_is_named(write: Write, row: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        chaosnli.read(write("c.jsonl", [row]))
+
+
+def test_repeated_ids_are_named(write: Write) -> None:
+    with pytest.raises(DataError, match=r"1 repeated id\(s\), e.g. 'a'"):
+        chaosnli.read(write("c.jsonl", [chaos("a"), chaos("a")]))
+
+
+def test_chaosnli_is_found_in_its_usual_places(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DataError, match="dissensus data pull chaosnli"):
+        load_source(ChaosNLISource())
+    write("elsewhere/chaosNLI_v1.0/chaosNLI_snli.jsonl", [chaos("zipped")])
+    monkeypatch.setenv("DISSENSUS_DATA", str(tmp_path / "elsewhere"))
+    assert load_source(ChaosNLISource()).ids == ("zipped",)
+    write("named/chaosnli/chaosNLI_snli.jsonl", [chaos("named")])
+    assert load_source(ChaosNLISource(), data_dir=tmp_path / "named").ids == ("named",)
+    with pytest.raises(DataError, match="does not exist"):
+        load_source(ChaosNLISource(), data_dir=tmp_path / "absent")
+
+
+def test_published_pairs(write: Write, tmp_path: Path) -> None:
+    write("snli_1.0/snli_1.0_dev.jsonl", [pair("1", "neutral", ["neutral", "neutral", "entailment", "", "neutral"])])
+    write("snli_1.0/snli_1.0_test.jsonl", [pair("2", "-", ["neutral", "entailment"]), pair("3", "contradiction", [])])
+    data = load_source(NLISource(source="snli"), data_dir=tmp_path)
+    assert data.ids == ("1", "3")
+    assert data["1"].counts == (1.0, 3.0, 0.0)  # the blank cell is no label
+    assert data["3"].counts == (0.0, 0.0, 0.0)
+    assert data["1"].text == {"premise": "premise 1", "hypothesis": "hypothesis 1"}
+    assert data.notes == ("read from the published files", "1 pairs without a gold label left out")
+
+
+def test_the_pool_is_preferred_for_snli_dev_and_test(tmp_path: Path) -> None:
+    folder = tmp_path / "snli"
+    folder.mkdir()
+    rows = [
+        {"id": f"p{i}", "premise": "a", "hypothesis": str(i), "label": "entailment", "split": split}
+        for i, split in enumerate(("dev", "test", "dev"))
+    ]
+    with gzip.open(folder / "snli_dev_test_pool.jsonl.gz", "wt", encoding="utf-8") as handle:
+        handle.writelines(json.dumps(row) + "\n" for row in rows)
+    assert load_source(NLISource(source="snli", splits=("test", "dev")), data_dir=tmp_path).ids == ("p1", "p0", "p2")
+    assert load_source(NLISource(source="snli", splits=("dev",)), data_dir=tmp_path).ids == ("p0", "p2")
+    # The pool has no training pairs, so these come from the published files alone.
+    with pytest.raises(DataError, match=r"snli_1.0_train.jsonl"):
+        load_source(NLISource(source="snli", splits=("train",)), data_dir=tmp_path)
+
+
+def test_mnli_splits(write: Write, tmp_path: Path) -> None:
+    write("mnli/multinli_1.0/multinli_1.0_dev_matched.jsonl", [pair("1", "neutral", [], genre="travel")])
+    write("mnli/multinli_1.0/multinli_1.0_dev_mismatched.jsonl", [pair("2", "neutral", [], genre="letters")])
+    data = load_source(NLISource.parse({"source": "mnli"}, "test"), data_dir=tmp_path)
+    assert [e.extra["genre"] for e in data] == ["travel", "letters"]
+    with pytest.raises(DataError, match="no labelled split 'test'"):
+        load_source(NLISource(source="mnli", splits=("test",)), data_dir=tmp_path)
+    with pytest.raises(DataError, match="did you mean 'dev_matched'"):
+        load_source(NLISource(source="mnli", splits=("dev_match",)), data_dir=tmp_path)
+
+
+def test_a_specification_survives_being_written_and_read() -> None:
+    spec = NLISource.parse({"source": "mnli"}, "test")
+    assert NLISource.parse(spec.model_dump(mode="json"), "test") == spec
+    with pytest.raises(SpecError):
+        NLISource.parse({"source": "qnli"}, "test")
+
+
+def test_an_unknown_nli_label_is_named(write: Write) -> None:
+    with pytest.raises(DataError, match="line 2: the label is 'neutrall'"):
+        nli.read([write("s.jsonl", [pair("1", "neutral", []), pair("2", "neutrall", [])])], name="s")
+
+
+def test_hub_without_datasets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(MissingDependencyError, match=r"dissensus\[hub\]"):
+        load_source(NLISource(source="snli", hub=True))
+
+
+def test_hub_rows_and_failures(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{"premise": "a", "hypothesis": "b", "label": 2}, {"premise": "a", "hypothesis": "c", "label": -1}]
+    asked = []
+
+    def load_dataset(name: str, config: str | None, *, split: str) -> list[dict[str, Any]]:
+        asked.append((name, split))
+        if split == "test":
+            raise ConnectionError("no route to the hub")
+        return rows
+
+    monkeypatch.setitem(sys.modules, "datasets", types.SimpleNamespace(load_dataset=load_dataset))
+    data = load_source(NLISource(source="snli", hub=True, splits=("dev",)))
+    assert asked == [("stanfordnlp/snli", "validation")]
+    assert data.gold.tolist() == [2]
+    assert data.notes[-1] == "1 pairs without a gold label left out"
+    with pytest.raises(DataError, match="no route to the hub"):
+        load_source(NLISource(source="snli", hub=True, splits=("test",)))
+
+
+def test_simulated_panel_is_dispatched() -> None:
+    assert len(load_source(SimulatedSource(size=8))) == 8
