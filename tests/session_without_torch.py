@@ -19,7 +19,7 @@ LABELS = ("entailment", "neutral", "contradiction")
 N, STEPS = 90, (0, 5, 10, 20)
 
 
-class _Refuse(importlib.abc.MetaPathFinder):
+class Refuse(importlib.abc.MetaPathFinder):
     """Answers every import of the modelling libraries as if they were not installed."""
 
     def find_spec(self, fullname: str, path: object, target: object = None) -> None:
@@ -110,5 +110,5 @@ def _write_cell(cell: Path, dataset: object, rng: np.random.Generator) -> None:
 
 if __name__ == "__main__":
     if "--refuse-modelling" in sys.argv:
-        sys.meta_path.insert(0, _Refuse())
+        sys.meta_path.insert(0, Refuse())
     sys.stdout.write(json.dumps(main(Path(sys.argv[1]))) + "\n")

@@ -13,11 +13,28 @@ import pytest
 SESSION = Path(__file__).with_name("session_without_torch.py")
 
 
+# Put before any import of dissensus; what follows runs as if the modelling libraries were not installed.
+REFUSE = f"""
+import sys
+sys.path.insert(0, {str(SESSION.parent)!r})
+import session_without_torch
+sys.meta_path.insert(0, session_without_torch.Refuse())
+"""
+
+
+def _python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("study")
-    command = [sys.executable, "-W", "error", str(SESSION), str(folder), "--refuse-modelling"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+def study_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("study")
+
+
+@pytest.fixture(scope="module")
+def found(study_dir: Path) -> dict[str, Any]:
+    done = _python(str(SESSION), str(study_dir), "--refuse-modelling")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -45,13 +62,19 @@ def test_nothing_imported_a_modelling_library(found: dict[str, Any]) -> None:
     assert found["modelling_imported"] == []
 
 
+@pytest.mark.usefixtures("found")
+@pytest.mark.parametrize(
+    ("command", "said"), [("status", "1 done"), ("analyze", "rho(entropy, AULC)"), ("report", "report.html")]
+)
+def test_commands_that_read_a_study_work(study_dir: Path, command: str, said: str) -> None:
+    done = _python("-c", f"{REFUSE}from dissensus.cli import main\nmain()", command, str(study_dir))
+    assert done.returncode == 0, done.stderr
+    assert said in done.stdout
+
+
 def test_the_refusal_is_real() -> None:
     """Without it the session would import torch here, where it is installed, and prove nothing."""
     pytest.importorskip("torch")
-    code = f"import sys; sys.path.insert(0, {str(SESSION.parent)!r}); import session_without_torch as s\n"
-    code += "sys.meta_path.insert(0, s._Refuse())\nimport torch"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
-    )
+    done = _python("-c", f"{REFUSE}import torch")
     assert done.returncode == 1
     assert "refused by this test" in done.stderr
