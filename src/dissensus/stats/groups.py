@@ -59,7 +59,7 @@ def entropy_groups(
     By share: with r the average rank of an example's entropy among the n finite ones, from 1, its place is
     (r - 1/2) / n, in (0, 1). Places below `share` are settled, places above 1 - `share` contested. Examples
     of equal entropy have one place and hence one group, whatever the order of rows; a tied block goes to
-    the outer group that most of it lies in, so groups may be larger or smaller than `share`. The lowest of
+    the outer group that more than half of it lies in, so groups may be larger or smaller than `share`. The lowest of
     all values is settled and the highest contested in any case, unless all are equal: then all are middle,
     for nothing sets them apart. Entropies that differ by less than 1e-9 bits are equal: the same counts in
     another order differ by rounding.

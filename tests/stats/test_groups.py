@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from dissensus.errors import DataError, SpecError
+from dissensus.stats import entropy_groups, group_curves
+
+NAN = float("nan")
+
+
+def letters(groups: np.ndarray) -> str:
+    """'s', 'm', 'c' and '-' for settled, middle, contested and none."""
+    return "".join(g[:1] or "-" for g in groups.tolist())
+
+
+def test_thirds_without_ties():
+    assert letters(entropy_groups([0.5, 0.1, 0.9, 0.3, 1.2, 0.7])) == "mscscm"
+    # Places of seven: 1/14, 3/14, 5/14, ...: 5/14 is above 1/3, so two on each side.
+    assert letters(entropy_groups(np.arange(7) / 10)) == "ssmmmcc"
+    assert letters(entropy_groups(np.arange(4) / 10, share=0.5)) == "sscc"
+
+
+def test_a_tied_block_goes_where_most_of_it_lies():
+    # Of ten, 0.7 takes ranks 3 to 6: place (4.5 - 0.5) / 10 = 0.4, above 1/3: middle. At a share of 0.45: settled.
+    entropy = [0.0, 0.1, 0.7, 0.7, 0.7, 0.7, 1.0, 1.1, 1.2, 1.3]
+    assert letters(entropy_groups(entropy)) == "ssmmmmmccc"
+    assert letters(entropy_groups(entropy, share=0.45)) == "sssssscccc"
+
+
+def test_five_annotators():
+    # Three values of entropy, most items unanimous: the lowest value is settled and the highest contested in any case.
+    values = [0.0, 0.722, 0.971]
+    assert letters(entropy_groups(np.repeat(values, [8, 1, 1]))) == "sssssssscc"  # 0.722 lies at 0.85
+    assert letters(entropy_groups(np.repeat(values, [4, 3, 3]))) == "ssssmmmccc"  # at 0.55
+    assert letters(entropy_groups(np.repeat(values, [1, 1, 8]))) == "sscccccccc"  # 0.971 lies at 0.6
+    assert letters(entropy_groups([0.0] * 9 + [0.7])) == "sssssssssc"
+
+
+def test_all_equal_are_middle_and_nan_is_in_no_group():
+    assert letters(entropy_groups([0.5, 0.5, 0.5])) == "mmm"
+    assert letters(entropy_groups([NAN, 0.1, 0.2, 0.3])) == "-smc"
+    assert letters(entropy_groups([NAN, NAN])) == "--"
+    assert letters(entropy_groups([])) == ""
+
+
+def test_rounding_does_not_break_ties():
+    # The entropy of (50, 30, 20) summed in two orders differs in the last digit.
+    a = 1.4854752972273344
+    entropy = [0.0, 0.1, 0.2, a, np.nextafter(a, 2), np.nextafter(a, 1)]
+    assert letters(entropy_groups(entropy)) == "ssmccc"
+
+
+def test_cut_points():
+    assert letters(entropy_groups([0.2, 0.5, 0.6, 1.0, 1.1, NAN], cuts=(0.5, 1.0))) == "ssmcc-"
+
+
+@given(
+    arrays(np.float64, st.integers(1, 30), elements=st.integers(0, 8).map(lambda k: k / 4)),
+    st.floats(0.05, 0.5),
+    st.randoms(use_true_random=False),
+)
+def test_row_order_does_not_matter_and_groups_are_ordered(entropy, share, random):
+    order = np.array(random.sample(range(len(entropy)), len(entropy)))
+    groups = entropy_groups(entropy, share=share)
+    assert entropy_groups(entropy[order], share=share).tolist() == groups[order].tolist()
+    for value in np.unique(entropy):
+        assert len(set(groups[entropy == value].tolist())) == 1
+    settled, contested = entropy[groups == "settled"], entropy[groups == "contested"]
+    if np.ptp(entropy) > 0:
+        assert settled.max() < contested.min()
+        # Turned upside down, settled and contested change places.
+        swapped = {"settled": "contested", "contested": "settled", "middle": "middle"}
+        assert entropy_groups(-entropy, share=share).tolist() == [swapped[g] for g in groups.tolist()]
+
+
+def test_group_means_gaps_and_order():
+    losses = np.array([[1.0, 2.0], [3.0, NAN], [5.0, 6.0], [7.0, 7.0], [9.0, NAN]])
+    groups = ["settled", "settled", "contested", "", "other"]
+    curves = group_curves(losses, groups)
+    assert list(curves) == ["contested", "settled", "other"]
+    assert curves["settled"].mean.tolist() == [2.0, 2.0]
+    assert (curves["settled"].n, curves["settled"].finite.tolist()) == (2, [2, 1])
+    assert curves["contested"].mean.tolist() == [5.0, 6.0]
+    assert curves["other"].mean == pytest.approx([9, NAN], nan_ok=True)
+    assert np.isnan(curves["settled"].low).all()
+
+
+def test_bands_are_those_of_a_plain_bootstrap():
+    # The standard error of a mean of 400 normals of sd 2 is 0.1: the 95% band is the mean +- 0.196.
+    rng = np.random.default_rng(0)
+    losses = np.concatenate([rng.normal(3, 2, (400, 4)), rng.normal(1, 1, (100, 4))])
+    losses[::7, 2] = NAN
+    groups = np.repeat(["contested", "settled"], [400, 100])
+    curves = group_curves(losses, groups, resamples=2000, rng=1)
+    for name, sd, n in (("contested", 2, 400), ("settled", 1, 100)):
+        curve = curves[name]
+        assert curve.mean == pytest.approx(np.nanmean(losses[groups == name], axis=0), abs=1e-12)
+        half = 1.96 * sd / np.sqrt(curve.finite)
+        assert curve.high - curve.mean == pytest.approx(half, rel=0.2)
+        assert curve.mean - curve.low == pytest.approx(half, rel=0.2)
+        assert curve.finite[2] < n
+    again = group_curves(losses, groups, resamples=2000, rng=np.random.default_rng(1))
+    assert all(np.array_equal(again[g].low, curves[g].low) for g in curves)
+
+
+def test_bands_by_cluster_are_wider():
+    rng = np.random.default_rng(0)
+    losses = np.repeat(rng.normal(size=(50, 1)), 9, axis=0)
+    groups = np.full(450, "contested")
+    rows = group_curves(losses, groups, resamples=1000, rng=0)["contested"]
+    whole = group_curves(losses, groups, resamples=1000, rng=0, clusters=np.repeat(range(50), 9))["contested"]
+    # nine copies of each value: sqrt(9) times as wide
+    assert (whole.high - whole.low)[0] / (rows.high - rows.low)[0] == pytest.approx(3, rel=0.2)
+
+
+def test_bad_arguments_are_explained():
+    with pytest.raises(SpecError, match=r"share is 0\.7"):
+        entropy_groups([0.1, 0.2], share=0.7)
+    with pytest.raises(SpecError, match=r"cuts are \(1.0, 0.5\)"):
+        entropy_groups([0.1, 0.2], cuts=(1.0, 0.5))
+    with pytest.raises(DataError, match=r"losses of shape \(2, 1\) do not fit groups of shape \(3,\)"):
+        group_curves([[1.0], [2.0]], ["a", "b", "c"])
+    with pytest.raises(SpecError, match="needs rng"):
+        group_curves([[1.0]], ["a"], resamples=10)
