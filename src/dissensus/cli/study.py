@@ -1,0 +1,253 @@
+"""Commands on one study: quickstart, run, status, analyze, report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dissensus.cli.output import duration, emit_json, note, number, say, table
+from dissensus.errors import DissensusError
+
+if TYPE_CHECKING:
+    from dissensus.config import StudySpec
+    from dissensus.study.runner import StudyResult
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A study's folder, as `run` writes it.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        exists=True,
+        file_okay=False,
+        help="Where data files are looked up first; then DISSENSUS_DATA and the cache.",
+    ),
+]
+Workers = Annotated[
+    int, typer.Option("--workers", min=1, help="Cells that run at a time, each in its own process.")
+]
+Threads = Annotated[
+    int | None,
+    typer.Option("--threads", min=1, help="Threads of each worker; default: the cores, shared out."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the root."""
+    for command in (quickstart, run, status, analyze, report):
+        app.command()(command)
+
+
+def quickstart(
+    out: Annotated[Path, typer.Option("--out", help="The study's folder.")] = Path("runs/quickstart"),
+    workers: Workers = 1,
+    threads: Threads = None,
+) -> None:
+    """Run the embedded study, start to report.
+
+    It needs no download beyond the model. The same as `run quickstart`.
+    """
+    from dissensus.study.builtin import load_study
+
+    _run_and_report(load_study("quickstart"), out, workers=workers, threads=threads)
+
+
+def run(
+    study: Annotated[
+        str,
+        typer.Argument(
+            metavar="STUDY", help="A built-in name, a YAML file, or the folder of a study to go on with."
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="The study's folder; default: runs/NAME, or the folder given."),
+    ] = None,
+    workers: Workers = 1,
+    threads: Threads = None,
+    data_dir: DataDir = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--only",
+            metavar="KEY=VALUE[,VALUE]",
+            help="Only these cells; KEY: model, head, dataset, method, regime or seed. May be repeated.",
+        ),
+    ] = None,
+    no_report: Annotated[
+        bool, typer.Option("--no-report", help="Do not analyse, do not write the report.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Run a study, or go on with it.
+
+    Cells that are done are skipped, the others start or resume. Then come the tables and the report.
+    """
+    from dissensus.study.builtin import load_study
+    from dissensus.study.grid import parse_only
+
+    spec = load_study(study)
+    given = Path(study).expanduser()
+    _run_and_report(
+        spec,
+        out or (given if given.is_dir() and (given / "study.yaml").is_file() else Path("runs") / spec.name),
+        workers=workers,
+        threads=threads,
+        data_dir=data_dir.resolve() if data_dir else None,
+        only=parse_only(only or ()),
+        with_report=not no_report,
+        as_json=as_json,
+    )
+
+
+def status(folder: Folder, as_json: Json = False) -> None:
+    """Show how far each cell of a study is."""
+    from dissensus.study.status import study_status
+
+    cells = study_status(folder)
+    if as_json:
+        emit_json([cell.to_json() for cell in cells])
+        return
+    table(
+        ("cell", "state", "steps", "points", "loss", "time", "note"),
+        (
+            (
+                cell.cell,
+                cell.state,
+                f"{cell.step}/{cell.total_steps}" if cell.total_steps else "-",
+                f"{cell.tracking_points_done}/{cell.tracking_points}" if cell.tracking_points else "-",
+                number(cell.loss),
+                duration(cell.seconds) if cell.seconds else "-",
+                next(iter(cell.error.splitlines()), "") if cell.in_study else "not in study.yaml any more",
+            )
+            for cell in cells
+        ),
+        numeric=("steps", "points", "loss", "time"),
+    )
+    states = [cell.state for cell in cells if cell.in_study]
+    known = ("done", "running", "interrupted", "failed", "pending")
+    counted = ", ".join(f"{states.count(state)} {state}" for state in known if state in states)
+    say(f"{len(states)} cells: {counted}")
+
+
+def analyze(folder: Folder, as_json: Json = False) -> None:
+    """Make the tables of a study.
+
+    They are made from its stored curves; no torch is needed.
+    """
+    from dissensus.study.analysis import analyze as make_tables
+    from dissensus.study.analysis import summary_table
+
+    rows = summary_table(make_tables(folder))
+    if as_json:
+        emit_json(rows)
+    else:
+        summary(rows)
+        say(f"tables: {folder / 'analysis'}")
+
+
+def report(folder: Folder) -> None:
+    """Write the report of a study.
+
+    It is one HTML page that needs nothing else. The study is analysed first if need be; no torch is needed.
+    """
+    from dissensus.report.page import write_report
+
+    say(f"report: {write_report(folder)}")
+
+
+def summary(rows: list[dict[str, Any]]) -> None:
+    """Print the rows of `summary_table`, one a condition."""
+    table(
+        (
+            "condition",
+            "seeds",
+            "n",
+            "rho(entropy, AULC)",
+            "partial rho",
+            "contested loss",
+            "settled loss",
+            "un-learned: contested",
+            "settled",
+        ),
+        (
+            (
+                row["condition"],
+                row["seeds"],
+                row["n"],
+                _with_interval(row, "rho"),
+                _with_interval(row, "partial"),
+                f"{number(row['loss_contested_start'])} -> {number(row['loss_contested_end'])}",
+                f"{number(row['loss_settled_start'])} -> {number(row['loss_settled_end'])}",
+                _share(row["unlearned_contested"]),
+                _share(row["unlearned_settled"]),
+            )
+            for row in rows
+        ),
+        numeric=("seeds", "n", "un-learned: contested", "settled"),
+    )
+
+
+def _run_and_report(
+    spec: StudySpec, out: Path, *, with_report: bool = True, as_json: bool = False, **options: Any
+) -> None:
+    from dissensus.cli.progress import run_progress
+    from dissensus.study.grid import expand, select
+    from dissensus.study.runner import run_study
+
+    cells = expand(spec)
+    chosen = select(cells, options["only"]) if options.get("only") else cells
+    of_all = "" if len(chosen) == len(cells) else f" of {len(cells)}"
+    note(f"study {spec.name}: {len(chosen)}{of_all} cells, in {out}")
+    with run_progress(len(chosen)) as on_change:
+        result = run_study(spec, out, on_change=on_change, **options)
+    if result.study_diff:
+        note(f"the study is not the one that was stored here before:\n{result.study_diff}")
+    trouble = bool(result.failures)
+    rows: list[dict[str, Any]] = []
+    if with_report and any(cell.state == "done" for cell in result.cells):
+        from dissensus.report.page import write_report
+        from dissensus.study.analysis import analyze as make_tables
+        from dissensus.study.analysis import summary_table
+
+        try:
+            rows = summary_table(make_tables(out))
+            page = write_report(out)
+        except DissensusError as error:
+            note(f"error: the runs ended, but could not be analysed: {error}")
+            trouble = True
+        else:
+            if not as_json:
+                summary(rows)
+                say(f"report: {page}")
+    if as_json:
+        emit_json({"out": str(out), "cells": [cell.to_json() for cell in result.cells], "summary": rows})
+    _name_failures(result)
+    if trouble:
+        raise typer.Exit(1)
+
+
+def _name_failures(result: StudyResult) -> None:
+    if not result.failures:
+        return
+    note(
+        f"{len(result.failures)} of {len(result.cells)} cells failed; run the same command to try them again:"
+    )
+    by_error: dict[str, list[str]] = {}
+    for cell in result.failures:
+        by_error.setdefault(cell.error, []).append(cell.cell)
+    for error, names in by_error.items():
+        for name in names:
+            note(f"  {name}")
+        note("    " + error.replace("\n", "\n    "))
+    note(f"Tracebacks are in {result.out}/cells/CELL/status.json, what was printed in log.txt beside it.")
+
+
+def _with_interval(row: dict[str, Any], key: str) -> str:
+    return f"{number(row[key])} [{number(row[f'{key}_low'])}, {number(row[f'{key}_high'])}]"
+
+
+def _share(value: float) -> str:
+    return "-" if value != value else f"{value:.0%}"
