@@ -52,7 +52,9 @@ def annotation_entropy(
         raise SpecError(
             f"the entropy estimator {estimator!r} is unknown; expected one of {', '.join(ESTIMATORS)}"
         )
-    c = _checked(counts)
+    # Entropy does not know which label is which, but a floating-point sum knows its order: unsorted, (7, 2, 1) and
+    # (1, 2, 7) can differ in the last bit, which is enough to break a tie between ranks.
+    c = np.sort(_checked(counts), axis=-1)
     n = c.sum(axis=-1)
     p = _shares(c, n)
     if estimator == "chao_shen":
