@@ -41,7 +41,9 @@ def test_normalized_divides_by_every_label_on_offer() -> None:
 
 def test_miller_madow_adds_a_term_in_bits() -> None:
     # (3, 1): H = 0.8112781; m = 2 labels seen, n = 4: (2 - 1) / (2 * 4) = 0.125 nats = 0.125 / ln 2 = 0.1803369 bits.
-    assert annotation_entropy([3, 1, 0], estimator="miller_madow") == pytest.approx(0.8112781 + 0.1803369, abs=1e-6)
+    assert annotation_entropy([3, 1, 0], estimator="miller_madow") == pytest.approx(
+        0.8112781 + 0.1803369, abs=1e-6
+    )
     # One label seen: nothing to correct.
     assert annotation_entropy([4, 0, 0], estimator="miller_madow") == 0.0
 
@@ -89,7 +91,10 @@ def test_corrections_reduce_the_bias_of_small_panels() -> None:
     shares = np.array([0.6, 0.3, 0.1])
     truth = -(shares * np.log2(shares)).sum()
     panels = rng.multinomial(10, shares, size=4000)
-    bias = {e: annotation_entropy(panels, estimator=e).mean() - truth for e in ("plugin", "miller_madow", "chao_shen")}
+    bias = {
+        e: annotation_entropy(panels, estimator=e).mean() - truth
+        for e in ("plugin", "miller_madow", "chao_shen")
+    }
     assert bias["plugin"] < -0.1  # (K - 1) / (2 n ln 2) = 0.144 bits too low, to first order
     assert abs(bias["miller_madow"]) < abs(bias["plugin"]) / 3
     assert abs(bias["chao_shen"]) < abs(bias["plugin"]) / 2

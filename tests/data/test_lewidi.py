@@ -79,7 +79,9 @@ def test_soft_labels_stand_in_for_missing_annotations(write: Write) -> None:
 
 def test_annotations_on_another_scale_than_the_hard_label(write: Write) -> None:
     # As in ConvAbuse: an annotated 1 means "friendly", a hard label of 1 means "abusive".
-    data = read(write, item(annotations="1,-1,-2,-1"), item(annotations="1,1,1,1", soft_label={"0": 1.0, "1": 0.0}))
+    data = read(
+        write, item(annotations="1,-1,-2,-1"), item(annotations="1,1,1,1", soft_label={"0": 1.0, "1": 0.0})
+    )
     assert data.labels == ("0", "1")
     assert data.counts.tolist() == [[1.0, 3.0], [4.0, 0.0]]
     assert "counts are soft labels" in data.notes[0]

@@ -48,7 +48,12 @@ def test_chaosnli_original_and_majority(write: Write) -> None:
 
 
 def test_alphanli(write: Write) -> None:
-    example = {"obs1": "Stan felt sick.", "obs2": "Stan recovered.", "hyp1": "He stayed home.", "hyp2": "He left."}
+    example = {
+        "obs1": "Stan felt sick.",
+        "obs2": "Stan recovered.",
+        "hyp1": "He stayed home.",
+        "hyp2": "He left.",
+    }
     path = write("a.jsonl", [{"uid": "x-1", "label_count": [37, 63], "example": example, "old_label": 2}])
     data = chaosnli.read(path, part="alphanli")
     assert data.labels == ("1", "2")
@@ -78,7 +83,9 @@ def test_repeated_ids_are_named(write: Write) -> None:
         chaosnli.read(write("c.jsonl", [chaos("a"), chaos("a")]))
 
 
-def test_chaosnli_is_found_in_its_usual_places(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chaosnli_is_found_in_its_usual_places(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(DataError, match="dissensus data pull chaosnli"):
         load_source(ChaosNLISource())
     write("elsewhere/chaosNLI_v1.0/chaosNLI_snli.jsonl", [chaos("zipped")])
@@ -91,8 +98,14 @@ def test_chaosnli_is_found_in_its_usual_places(write: Write, tmp_path: Path, mon
 
 
 def test_published_pairs(write: Write, tmp_path: Path) -> None:
-    write("snli_1.0/snli_1.0_dev.jsonl", [pair("1", "neutral", ["neutral", "neutral", "entailment", "", "neutral"])])
-    write("snli_1.0/snli_1.0_test.jsonl", [pair("2", "-", ["neutral", "entailment"]), pair("3", "contradiction", [])])
+    write(
+        "snli_1.0/snli_1.0_dev.jsonl",
+        [pair("1", "neutral", ["neutral", "neutral", "entailment", "", "neutral"])],
+    )
+    write(
+        "snli_1.0/snli_1.0_test.jsonl",
+        [pair("2", "-", ["neutral", "entailment"]), pair("3", "contradiction", [])],
+    )
     data = load_source(NLISource(source="snli"), data_dir=tmp_path)
     assert data.ids == ("1", "3")
     assert data["1"].counts == (1.0, 3.0, 0.0)  # the blank cell is no label
@@ -110,7 +123,11 @@ def test_the_pool_is_preferred_for_snli_dev_and_test(tmp_path: Path) -> None:
     ]
     with gzip.open(folder / "snli_dev_test_pool.jsonl.gz", "wt", encoding="utf-8") as handle:
         handle.writelines(json.dumps(row) + "\n" for row in rows)
-    assert load_source(NLISource(source="snli", splits=("test", "dev")), data_dir=tmp_path).ids == ("p1", "p0", "p2")
+    assert load_source(NLISource(source="snli", splits=("test", "dev")), data_dir=tmp_path).ids == (
+        "p1",
+        "p0",
+        "p2",
+    )
     assert load_source(NLISource(source="snli", splits=("dev",)), data_dir=tmp_path).ids == ("p0", "p2")
     # The pool has no training pairs, so these come from the published files alone.
     with pytest.raises(DataError, match=r"snli_1.0_train.jsonl"):

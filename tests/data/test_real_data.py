@@ -51,7 +51,9 @@ def test_the_snli_pool_shares_labels_but_no_pair_with_chaosnli(data_dir: Path) -
     assert dev.ids + test.ids == pool.ids
 
 
-@pytest.mark.parametrize(("name", "sizes", "annotators"), [("MD-Agreement", 10753, 5), ("HS-Brexit", 1120, 6)])
+@pytest.mark.parametrize(
+    ("name", "sizes", "annotators"), [("MD-Agreement", 10753, 5), ("HS-Brexit", 1120, 6)]
+)
 def test_lewidi(data_dir: Path, name: str, sizes: int, annotators: int) -> None:
     data = load_source(LeWiDiSource(dataset=name, splits=("train", "dev", "test")), data_dir=data_dir)
     assert len(data) == sizes

@@ -76,9 +76,8 @@ def read(
 
 def _counts(record: Record, labels: tuple[str, ...]) -> tuple[float, ...]:
     given = record.need("label_count")
-    whole = isinstance(given, list) and all(
-        isinstance(c, int) and not isinstance(c, bool) and c >= 0 for c in given
-    )
+    # The upper bound only keeps absurd numbers from overflowing.
+    whole = isinstance(given, list) and all(type(c) is int and 0 <= c < 1e9 for c in given)
     if not whole or len(given) != len(labels):
         raise record.error(
             f"'label_count' is {shown(given)}; expected {len(labels)} whole numbers, for {', '.join(labels)}"

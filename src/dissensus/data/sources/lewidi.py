@@ -258,6 +258,6 @@ def _soft_label(record: Record, votes: int) -> tuple[tuple[str, float], ...]:
     if wrong:
         raise record.error(f"in 'soft_label', {wrong}")
     n = record.values.get("number of annotations", votes or None)
-    if isinstance(n, bool) or not isinstance(n, int | float) or n <= 0:
+    if isinstance(n, bool) or not isinstance(n, int | float) or not 0 < n < 1e9:
         raise record.error(f"'number of annotations' is {shown(n)}; expected a number of at least 1")
     return tuple((label, whole_if_near(share * n)) for label, share in shares.items())

@@ -169,6 +169,7 @@ def read_jsonl(path: Path) -> Iterator[Record]:
             ) from None
         if not isinstance(values, dict):
             raise DataError(f"{path}, line {number}: expected a JSON object; it is {line.strip()[:60]!r}")
+        refuse_half_characters(values, line, f"{path}, line {number}")
         yield Record(path, f"line {number}", values)
 
 
@@ -176,13 +177,29 @@ def read_json(path: Path) -> Any:
     """One JSON document; `DataError` names the line and column where it stops being JSON."""
     text = read_text(path)
     try:
-        return json.loads(text)
+        document = json.loads(text)
     except json.JSONDecodeError as error:
         raise DataError(
             f"{path}, line {error.lineno}, column {error.colno}: not JSON ({error.msg}); is the file cut off?"
         ) from None
     except (ValueError, RecursionError):
         raise DataError(f"{path} is not JSON that can be read: too deeply nested or malformed") from None
+    refuse_half_characters(document, text, str(path))
+    return document
+
+
+def refuse_half_characters(values: object, source: str, where: str) -> None:
+    """Raise a `DataError` that opens with `where` if JSON read from `source` holds a lone surrogate."""
+    # JSON can spell half of a surrogate pair (\\ud83d alone), which no text file, hash or tokenizer can take.
+    if "\\ud" not in source.casefold():
+        return
+    try:
+        json.dumps(values, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        half = error.object[error.start]
+        raise DataError(
+            f"{where}: the text holds half of a character ({half!a}), so it was cut inside one; remove it"
+        ) from None
 
 
 def _decode(raw: bytes, path: Path, number: int) -> str:

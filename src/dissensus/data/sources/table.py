@@ -21,7 +21,15 @@ from dissensus.data.annotations import AnnotatedDataset, Example, majority
 from dissensus.data.sources import cells
 from dissensus.data.sources.hub import load_hub
 from dissensus.data.sources.paths import resolve_path
-from dissensus.data.sources.reading import Record, read_jsonl, read_lines, read_text, shown, sorted_labels
+from dissensus.data.sources.reading import (
+    Record,
+    read_jsonl,
+    read_lines,
+    read_text,
+    refuse_half_characters,
+    shown,
+    sorted_labels,
+)
 from dissensus.errors import DataError
 
 FORMS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
@@ -178,6 +186,7 @@ def _json_records(path: Path) -> Iterator[Record]:
     except (ValueError, RecursionError) as error:
         where = f", line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
         raise DataError(f"{path}{where}: not JSON ({error}); is the file cut off?") from None
+    refuse_half_characters(rows, text, str(path))
     for number, values in enumerate(rows, 1):
         if not isinstance(values, dict):
             raise DataError(
