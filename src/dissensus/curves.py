@@ -15,9 +15,9 @@ shard that it does not list does not exist. Losses, margins and soft losses are 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -31,9 +31,22 @@ from numpy.typing import NDArray
 
 from dissensus.data.annotations import NO_GOLD, AnnotatedDataset
 from dissensus.errors import StoreError
+from dissensus.files import file_sha256, write_atomic
 from dissensus.measures import annotation_entropy
 
+__all__ = [
+    "SCHEMA_VERSION",
+    "Curves",
+    "CurvesWriter",
+    "FloatArray",
+    "file_sha256",
+    "load_curves",
+    "write_atomic",
+]
+
 SCHEMA_VERSION = 1
+_FIXED_COLUMNS = frozenset({"id", "gold", "counts", "entropy", "regime", "text"})
+_MANIFEST_KEYS = frozenset({"labels", "total_steps", "complete", "shards", "provenance", "examples_sha256"})
 
 FloatArray = NDArray[np.float64]
 
@@ -79,9 +92,7 @@ class Curves:
         }
         for name, (given, wanted) in expected.items():
             if given != wanted:
-                raise StoreError(
-                    f"{name} has shape {given}; expected {wanted} for {n} examples, {t} points, {k} labels"
-                )
+                raise StoreError(f"{name} has shape {given}; expected {wanted} (n={n}, T={t}, K={k})")
         if len(set(self.ids)) < n:
             raise StoreError("curves hold an example id twice; ids must be unique")
         if t and (np.any(np.diff(self.steps) <= 0) or self.steps[0] < 0 or self.steps[-1] > self.total_steps):
@@ -113,8 +124,8 @@ class Curves:
         totals = self.counts.sum(axis=1, keepdims=True)
         with np.errstate(invalid="ignore", divide="ignore"):
             shares = self.counts / totals
-        # 0 x -inf is 0 here: a label that nobody chose does not count, however improbable the model finds it.
-        weighted = np.where(shares[:, None, :] == 0, 0.0, shares[:, None, :] * self.log_probs)
+            # 0 x -inf is 0 here: a label that nobody chose does not count, however improbable the model finds it.
+            weighted = np.where(shares[:, None, :] == 0, 0.0, shares[:, None, :] * self.log_probs)
         return np.asarray(-weighted.sum(axis=2), dtype=np.float64)
 
     def subset(self, keep: NDArray[np.bool_]) -> Curves:
@@ -154,11 +165,11 @@ class CurvesWriter:
         self.path = Path(path)
         self._ids = dataset.ids
         self._labels = dataset.labels
-        (self.path / "curves").mkdir(parents=True, exist_ok=True)
+        self._total_steps = int(total_steps)
         identity = {
             "schema": SCHEMA_VERSION,
             "labels": list(dataset.labels),
-            "total_steps": int(total_steps),
+            "total_steps": self._total_steps,
             "tracked_fingerprint": dataset.fingerprint,
         }
         regimes = [regime] * len(dataset) if isinstance(regime, str) else list(regime)
@@ -170,6 +181,7 @@ class CurvesWriter:
                         f"{self.path} holds another run: its {key} is {self._manifest.get(key)!r}, this run's is "
                         f"{value!r}. Choose another folder, or delete that one."
                     )
+            _same_regimes(self.path, regimes)
         else:
             self._manifest = {
                 **identity,
@@ -177,9 +189,12 @@ class CurvesWriter:
                 "shards": [],
                 "provenance": dict(provenance or {}),
             }
-            _write_parquet(
-                self.path / "examples.parquet", _examples_table(dataset, regimes, covariates or {})
-            )
+            table = _examples_table(dataset, regimes, covariates or {})
+            try:
+                (self.path / "curves").mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StoreError(f"cannot make the folder {self.path / 'curves'}: {error.strerror}") from None
+            _write_parquet(self.path / "examples.parquet", table)
             self._manifest["examples_sha256"] = file_sha256(self.path / "examples.parquet")
             self._write_manifest()
 
@@ -201,20 +216,19 @@ class CurvesWriter:
     def write(self, step: int, ids: Sequence[str], log_probs: NDArray[np.float32]) -> None:
         """Store one tracking point: log_probs of shape (n, K), rows named by `ids` in any order.
 
-        Raises `StoreError` if the ids are not exactly the tracked ones, or the step is already stored.
+        Raises `StoreError` if the ids are not exactly the tracked ones, or the step is already stored or not one
+        of the run's.
         """
+        if not 0 <= step <= self._total_steps:
+            raise StoreError(f"tracking point {step} is outside this run's 0 to {self._total_steps}")
         if step in self.steps:
             raise StoreError(f"{self.path} already holds tracking point {step}; a shard is written once")
-        if log_probs.shape != (len(ids), len(self._labels)):
-            raise StoreError(
-                f"log_probs has shape {log_probs.shape}; expected ({len(ids)}, {len(self._labels)})"
-            )
+        expected = (len(ids), len(self._labels))
+        if log_probs.shape != expected:
+            raise StoreError(f"log_probs has shape {log_probs.shape}; expected {expected}")
         position = {example_id: row for row, example_id in enumerate(ids)}
         if len(position) != len(ids) or position.keys() != set(self._ids):
-            missing = [i for i in self._ids if i not in position][:3]
-            raise StoreError(
-                f"tracking point {step} must hold every tracked id once; missing or repeated: {missing}"
-            )
+            raise StoreError(f"point {step} must hold every tracked id once; {_difference(ids, self._ids)}")
         ordered = np.ascontiguousarray(log_probs[[position[i] for i in self._ids]], dtype=np.float32)
         values = pa.FixedSizeListArray.from_arrays(pa.array(ordered.ravel()), len(self._labels))
         name = f"curves/step-{step:08d}.parquet"
@@ -274,13 +288,10 @@ def load_curves(path: str | os.PathLike[str], *, partial: bool = False, verify: 
     for t, shard in enumerate(shards):
         table = _read_parquet(folder / shard["file"], shard["sha256"] if verify else None)
         if table["id"].to_pylist() != ids:
-            raise StoreError(
-                f"{folder / shard['file']} does not hold the ids of examples.parquet; the store is damaged"
-            )
+            raise StoreError(f"{folder / shard['file']} is damaged: its ids are not the tracked ones")
         log_probs[:, t, :] = (
             table["log_probs"].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(-1, k)
         )
-    fixed = {"id", "gold", "counts", "entropy", "regime", "text"}
     counts = np.array(examples["counts"].to_pylist(), dtype=np.float64).reshape(len(ids), k)
     return Curves(
         ids=tuple(ids),
@@ -294,40 +305,29 @@ def load_curves(path: str | os.PathLike[str], *, partial: bool = False, verify: 
         covariates={
             c: np.asarray(examples[c].to_numpy(), dtype=np.float64)
             for c in examples.column_names
-            if c not in fixed
+            if c not in _FIXED_COLUMNS
         },
         text=tuple(json.loads(t) for t in examples["text"].to_pylist()),
         provenance=manifest["provenance"],
     )
 
 
-def write_atomic(path: Path, content: str | bytes) -> None:
-    """Write a file so that readers, and a crash, see the old content or the new, never a part."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    data = content.encode() if isinstance(content, str) else content
-    with beside.open("wb") as handle:
-        handle.write(data)
-        handle.flush()
-        os.fsync(handle.fileno())
-    beside.replace(path)
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, as hex."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
 def _examples_table(
     dataset: AnnotatedDataset, regime: Sequence[str], covariates: Mapping[str, FloatArray]
 ) -> pa.Table:
     if len(regime) != len(dataset):
-        raise StoreError(
-            f"{len(regime)} regimes for {len(dataset)} examples; expected one each, or one word for all"
-        )
+        raise StoreError(f"{len(regime)} regimes for {len(dataset)} examples; expected one each, or one")
     unknown = sorted(set(regime) - {"held_out", "trained_on"})
     if unknown:
         raise StoreError(f"regime is {unknown[0]!r}; expected 'held_out' or 'trained_on'")
+    for name, values in covariates.items():
+        if name in _FIXED_COLUMNS:
+            raise StoreError(
+                f"a covariate is named {name!r}, a column that every store has; choose another name "
+                f"(taken: {', '.join(sorted(_FIXED_COLUMNS))})"
+            )
+        if np.shape(values) != (len(dataset),):
+            raise StoreError(f"covariate {name!r} has shape {np.shape(values)}; expected ({len(dataset)},)")
     return pa.table(
         {
             "id": pa.array(dataset.ids),
@@ -349,22 +349,39 @@ def _write_parquet(path: Path, table: pa.Table) -> None:
 
 def _read_parquet(path: Path, sha256: str | None) -> pa.Table:
     if not path.is_file():
-        raise StoreError(
-            f"{path} is missing though the manifest lists it; the store is damaged: delete the folder, run again"
-        )
+        raise StoreError(f"{path} is missing though the manifest lists it; delete the folder, run again")
     if sha256 is not None and file_sha256(path) != sha256:
+        raise StoreError(f"{path} is damaged: not the manifest's checksum; delete the folder, run again")
+    try:
+        return pq.read_table(path)
+    except pa.ArrowInvalid as error:
+        raise StoreError(f"{path} is damaged: it is no Parquet file ({error})") from None
+
+
+def _same_regimes(folder: Path, regimes: Sequence[str]) -> None:
+    stored = _read_parquet(folder / "examples.parquet", None)["regime"].to_pylist()
+    if stored != list(regimes):
         raise StoreError(
-            f"{path} is damaged: its checksum is not the manifest's; delete the folder and run again"
+            f"{folder} holds another run: its regimes are {sorted(set(stored))}, this run's are "
+            f"{sorted(set(regimes))}, or not of the same examples. Choose another folder, or delete that one."
         )
-    return pq.read_table(path)
+
+
+def _difference(given: Sequence[str], wanted: Sequence[str]) -> str:
+    """Words for what is wrong with a list of ids."""
+    seen, expected = set(given), set(wanted)
+    faults = {
+        "missing": [i for i in wanted if i not in seen],
+        "unknown": [i for i in given if i not in expected],
+        "repeated": [i for i, n in Counter(given).items() if n > 1],
+    }
+    return "; ".join(f"{fault}: {len(ids)}, e.g. {ids[0]!r}" for fault, ids in faults.items() if ids)
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / "manifest.json"
     if not path.is_file():
-        raise StoreError(
-            f"{folder} is no curves store: it has no manifest.json. Expected the folder of one cell."
-        )
+        raise StoreError(f"{folder} is no curves store (a cell's folder): it has no manifest.json")
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError):
@@ -376,4 +393,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
             f"{path} has schema {manifest['schema']!r}; this version of dissensus reads schema {SCHEMA_VERSION}. "
             "Open it with the version that wrote it."
         )
+    lacking = sorted(_MANIFEST_KEYS - manifest.keys())
+    if lacking:
+        raise StoreError(f"{path} is damaged: it lacks {', '.join(map(repr, lacking))}")
     return manifest

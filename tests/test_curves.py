@@ -1,0 +1,312 @@
+"""The curves store: what is written comes back, and nothing damaged, foreign or half done passes for a run."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from dissensus.curves import Curves, CurvesWriter, load_curves, write_atomic
+from dissensus.data.annotations import AnnotatedDataset
+from dissensus.errors import StoreError
+
+STEPS = (0, 5, 20)
+
+
+def log_probs_at(step: int, n: int = 24) -> np.ndarray:
+    logits = np.random.default_rng(step).normal(size=(n, 3))
+    return (logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))).astype(np.float32)
+
+
+def write_store(
+    path: Path, dataset: AnnotatedDataset, *, finish: bool = True, **options: object
+) -> CurvesWriter:
+    writer = CurvesWriter(path, dataset, total_steps=20, **options)
+    for step in STEPS:
+        writer.write(step, dataset.ids, log_probs_at(step))
+    if finish:
+        writer.finish()
+    return writer
+
+
+@pytest.fixture
+def store(tmp_path: Path, tiny_dataset: AnnotatedDataset) -> Path:
+    write_store(tmp_path / "cell", tiny_dataset)
+    return tmp_path / "cell"
+
+
+def test_round_trip(tmp_path, tiny_dataset):
+    tokens = np.arange(24.0)
+    tokens[3] = np.nan
+    regime = ["held_out", "trained_on"] * 12
+    write_store(
+        tmp_path / "a" / "cell",
+        tiny_dataset,
+        regime=regime,
+        covariates={"tokens": tokens},
+        provenance={"model": "tiny", "versions": {"torch": "2"}},
+    )
+    curves = load_curves(tmp_path / "a" / "cell")
+    assert curves.ids == tiny_dataset.ids
+    assert curves.labels == tiny_dataset.labels
+    assert curves.steps.tolist() == list(STEPS)
+    assert curves.total_steps == 20
+    assert curves.progress.tolist() == [0, 0.25, 1]
+    assert curves.log_probs.dtype == np.float32
+    for t, step in enumerate(STEPS):
+        assert np.array_equal(curves.log_probs[:, t], log_probs_at(step))  # to the bit
+    assert np.array_equal(curves.gold, tiny_dataset.gold)
+    assert np.array_equal(curves.counts, tiny_dataset.counts)
+    assert curves.regime.tolist() == regime
+    assert np.array_equal(curves.covariates["tokens"], tokens, equal_nan=True)
+    assert [dict(t) for t in curves.text] == [dict(e.text) for e in tiny_dataset]
+    assert curves.provenance == {"model": "tiny", "versions": {"torch": "2"}}
+
+
+def test_rows_are_joined_by_id_not_by_position(tmp_path, tiny_dataset):
+    writer = CurvesWriter(tmp_path, tiny_dataset, total_steps=1)
+    order = np.random.default_rng(0).permutation(24)
+    writer.write(0, [tiny_dataset.ids[i] for i in order], log_probs_at(0)[order])
+    assert np.array_equal(load_curves(tmp_path, partial=True).log_probs[:, 0], log_probs_at(0))
+
+
+def test_points_come_back_in_the_order_of_steps(tmp_path, tiny_dataset):
+    writer = CurvesWriter(tmp_path, tiny_dataset, total_steps=9)
+    for step in (9, 0, 4):
+        writer.write(step, tiny_dataset.ids, log_probs_at(step))
+    assert writer.steps == (0, 4, 9)
+    assert np.array_equal(load_curves(tmp_path, partial=True).log_probs[:, 1], log_probs_at(4))
+
+
+def test_losses_are_derived():
+    # p = (1/2, 1/2, 0) and annotators 3 : 1 : 0: gold 0 gives ln 2, gold 2 infinity, none NaN; the soft loss is
+    # 3/4 ln 2 + 1/4 ln 2 = ln 2, the impossible third label being one that nobody chose.
+    with np.errstate(divide="ignore"):
+        log_probs = np.log(np.tile([0.5, 0.5, 0.0], (4, 1, 1))).astype(np.float32)
+    curves = Curves(
+        ids=("a", "b", "c", "d"),
+        labels=("x", "y", "z"),
+        steps=np.array([0]),
+        total_steps=0,
+        log_probs=log_probs,
+        gold=np.array([0, 2, -1, 1]),
+        counts=np.array([[3.0, 1, 0], [0, 0, 2], [0, 0, 0], [1, 0, 0]]),
+        regime=np.array(["held_out"] * 4),
+    )
+    assert curves.losses[:, 0] == pytest.approx([np.log(2), np.inf, np.nan, np.log(2)], nan_ok=True)
+    assert curves.soft_losses[:, 0] == pytest.approx([np.log(2), np.inf, np.nan, np.log(2)], nan_ok=True)
+    kept = curves.subset(np.array([False, True, False, True]))
+    assert kept.ids == ("b", "d")
+    assert kept.losses[:, 0].tolist() == curves.losses[[1, 3], 0].tolist()
+
+
+def test_curves_that_do_not_fit_together_are_refused(store):
+    curves = load_curves(store)
+    fields = {name: getattr(curves, name) for name in Curves.__dataclass_fields__}
+    for change, message in (
+        ({"gold": curves.gold[:5]}, r"gold has shape \(5,\); expected \(24,\)"),
+        ({"ids": ("twice", *curves.ids[1:23], "twice")}, "an example id twice"),
+        ({"steps": np.array([0, 20, 5])}, "steps must rise"),
+        ({"steps": np.array([0, 5, 21])}, "steps must rise within 0 to 20"),
+    ):
+        with pytest.raises(StoreError, match=message):
+            Curves(**{**fields, **change})
+
+
+def test_run_that_has_not_ended(tmp_path, tiny_dataset):
+    writer = CurvesWriter(tmp_path, tiny_dataset, total_steps=20)
+    with pytest.raises(StoreError, match="holds no tracking point yet"):
+        load_curves(tmp_path, partial=True)
+    writer.write(0, tiny_dataset.ids, log_probs_at(0))
+    assert not writer.complete
+    with pytest.raises(StoreError, match=r"has not ended \(1 tracking points so far\).*partial=True"):
+        load_curves(tmp_path)
+    assert load_curves(tmp_path, partial=True).steps.tolist() == [0]
+
+
+def test_a_run_goes_on_where_it_stopped(tmp_path, tiny_dataset):
+    write_store(tmp_path, tiny_dataset)
+    whole = load_curves(tmp_path).log_probs
+    again = CurvesWriter(tmp_path, tiny_dataset, total_steps=20)
+    assert again.steps == STEPS
+    again.drop_after(5)
+    assert again.steps == (0, 5)
+    assert not again.complete
+    assert not (tmp_path / "curves/step-00000020.parquet").exists()
+    assert load_curves(tmp_path, partial=True).steps.tolist() == [0, 5]
+    with pytest.raises(StoreError, match="already holds tracking point 5"):
+        again.write(5, tiny_dataset.ids, log_probs_at(5))
+    again.write(20, tiny_dataset.ids, log_probs_at(20))
+    again.note(minutes=3)
+    again.finish()
+    assert np.array_equal(load_curves(tmp_path).log_probs, whole)
+    assert load_curves(tmp_path).provenance == {"minutes": 3}
+    again.drop_after(-1)
+    assert again.steps == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"total_steps": 21}, "total_steps is 20, this run's is 21"),
+        ({"regime": "trained_on"}, r"regimes are \['held_out'\], this run's are \['trained_on'\]"),
+    ],
+)
+def test_another_runs_folder_is_refused(store, tiny_dataset, change, message):
+    with pytest.raises(StoreError, match=message):
+        CurvesWriter(store, tiny_dataset, **{"total_steps": 20, **change})
+
+
+def test_another_data_sets_folder_is_refused(store, tiny_dataset):
+    fewer = tiny_dataset.subset(tiny_dataset.ids[:5])
+    with pytest.raises(
+        StoreError, match=r"holds another run: its tracked_fingerprint is .* Choose another folder"
+    ):
+        CurvesWriter(store, fewer, total_steps=20)
+    assert len(load_curves(store)) == 24
+
+
+def test_wrong_rows_are_refused_and_leave_nothing(tmp_path, tiny_dataset):
+    writer = CurvesWriter(tmp_path, tiny_dataset, total_steps=20)
+    ids, values = list(tiny_dataset.ids), log_probs_at(0)
+    for given, rows, message in (
+        (ids[:-1], values[:-1], "missing: 1, e.g. 'tiny-23'"),
+        ([*ids[:-1], "stranger"], values, "missing: 1, e.g. 'tiny-23'; unknown: 1, e.g. 'stranger'"),
+        ([*ids[:-1], ids[0]], values, "missing: 1, e.g. 'tiny-23'; repeated: 1, e.g. 'tiny-00'"),
+        ([*ids, ids[0]], np.vstack([values, values[:1]]), "once; repeated: 1, e.g. 'tiny-00'"),
+        (ids, values[:, :2], r"log_probs has shape \(24, 2\); expected \(24, 3\)"),
+    ):
+        with pytest.raises(StoreError, match=message):
+            writer.write(0, given, rows)
+    for step in (-1, 21):
+        with pytest.raises(StoreError, match=f"tracking point {step} is outside this run's 0 to 20"):
+            writer.write(step, ids, values)
+    assert writer.steps == ()
+    assert list((tmp_path / "curves").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"regime": "seen"}, "regime is 'seen'; expected 'held_out' or 'trained_on'"),
+        ({"regime": ["held_out"]}, "1 regimes for 24 examples"),
+        ({"covariates": {"gold": np.zeros(24)}}, "a covariate is named 'gold'"),
+        ({"covariates": {"tokens": np.zeros(23)}}, r"covariate 'tokens' has shape \(23,\)"),
+    ],
+)
+def test_bad_options_are_refused_before_anything_is_written(tmp_path, tiny_dataset, options, message):
+    with pytest.raises(StoreError, match=message):
+        CurvesWriter(tmp_path / "cell", tiny_dataset, total_steps=1, **options)
+    assert not (tmp_path / "cell").exists()
+
+
+def test_a_file_in_the_way_is_explained(tmp_path, tiny_dataset):
+    (tmp_path / "cell").write_text("")
+    with pytest.raises(StoreError, match="cannot make the folder"):
+        CurvesWriter(tmp_path / "cell", tiny_dataset, total_steps=1)
+
+
+@pytest.mark.parametrize("name", ["examples.parquet", "curves/step-00000005.parquet"])
+def test_damage_is_found(store, name):
+    path = store / name
+    content = path.read_bytes()
+    path.write_bytes(content[:40] + bytes([content[40] ^ 1]) + content[41:])  # one bit
+    with pytest.raises(StoreError, match="is damaged: not the manifest's checksum"):
+        load_curves(store)
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(StoreError, match="checksum"):
+        load_curves(store)
+    with pytest.raises(StoreError, match="is no Parquet file"):
+        load_curves(store, verify=False)
+    path.unlink()
+    for verify in (True, False):
+        with pytest.raises(StoreError, match="is missing though the manifest lists it"):
+            load_curves(store, verify=verify)
+
+
+def test_a_shard_of_other_ids_is_found_without_checksums(store):
+    path = store / "curves/step-00000005.parquet"
+    table = pq.read_table(path)
+    pq.write_table(table.set_column(0, "id", pa.array(table["id"].to_pylist()[::-1])), path)
+    with pytest.raises(StoreError, match="is damaged: its ids are not the tracked ones"):
+        load_curves(store, verify=False)
+
+
+def test_foreign_and_damaged_manifests(tmp_path, store):
+    with pytest.raises(StoreError, match=r"is no curves store .*: it has no manifest\.json"):
+        load_curves(tmp_path / "nowhere")
+    manifest = store / "manifest.json"
+    whole = json.loads(manifest.read_text())
+    for content, message in (
+        ("{half", "is damaged: it is not JSON"),
+        ("[1, 2]", "is not a dissensus manifest"),
+        ('{"name": "an app"}', "is not a dissensus manifest: it names no schema"),
+        (json.dumps({**whole, "schema": 99}), "has schema 99; this version of dissensus reads schema 1"),
+        (json.dumps({"schema": 1, "labels": []}), "is damaged: it lacks 'complete', 'examples_sha256'"),
+    ):
+        manifest.write_text(content)
+        with pytest.raises(StoreError, match=message):
+            load_curves(store)
+
+
+def test_a_shard_that_the_manifest_does_not_list_does_not_exist(tmp_path, tiny_dataset):
+    # What a kill between the shard and the manifest leaves behind.
+    writer = CurvesWriter(tmp_path, tiny_dataset, total_steps=20)
+    writer.write(0, tiny_dataset.ids, log_probs_at(0))
+    (tmp_path / "curves/step-00000005.parquet").write_bytes(b"half a shard")
+    assert load_curves(tmp_path, partial=True).steps.tolist() == [0]
+    again = CurvesWriter(tmp_path, tiny_dataset, total_steps=20)
+    again.write(5, tiny_dataset.ids, log_probs_at(5))
+    assert np.array_equal(load_curves(tmp_path, partial=True).log_probs[:, 1], log_probs_at(5))
+
+
+def test_a_write_that_fails_changes_nothing(store, tiny_dataset, monkeypatch):
+    before = {p.relative_to(store): p.read_bytes() for p in store.rglob("*") if p.is_file()}
+    writer = CurvesWriter(store, tiny_dataset, total_steps=20)
+
+    def full_disk(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full_disk)
+        with pytest.raises(OSError, match="No space left"):
+            writer.write(7, tiny_dataset.ids, log_probs_at(7))
+        with pytest.raises(OSError, match="No space left"):
+            write_atomic(store / "manifest.json", "{}")
+    after = {p.relative_to(store): p.read_bytes() for p in store.rglob("*") if p.is_file()}
+    assert after == before
+
+
+def test_a_kill_leaves_a_store_that_opens(tmp_path):
+    # A process writes shards until it is killed; whatever it had reached must open with every checksum right.
+    program = """
+import sys
+import numpy as np
+from dissensus.curves import CurvesWriter
+from dissensus.data.annotations import AnnotatedDataset
+records = [{"id": f"e{i}", "text": "a", "gold": "x", "counts": [1, 1]} for i in range(50)]
+data = AnnotatedDataset.from_records(records, labels=("x", "y"), text=("text",))
+writer = CurvesWriter(sys.argv[1], data, total_steps=10**6)
+for step in range(10**6):
+    writer.write(step, data.ids, np.full((50, 2), -step, dtype=np.float32))
+    print(step, flush=True)
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        for line in process.stdout:
+            if int(line) == 12:
+                process.send_signal(signal.SIGKILL)
+                break
+    curves = load_curves(tmp_path, partial=True)
+    assert len(curves.steps) >= 13
+    assert np.array_equal(curves.steps, np.arange(len(curves.steps)))
+    assert np.array_equal(curves.log_probs[7, :, 1], -curves.steps.astype(np.float32))
