@@ -39,6 +39,16 @@ def test_normalized_divides_by_every_label_on_offer() -> None:
     assert np.isnan(annotation_entropy([5], normalized=True))
 
 
+@pytest.mark.parametrize("estimator", ["plugin", "miller_madow", "chao_shen"])
+def test_the_order_of_labels_changes_not_one_bit(estimator: str) -> None:
+    """Otherwise rank correlations would break ties by rounding. Every way to split ten annotators over three labels."""
+    splits = [(a, b, 10 - a - b) for a in range(11) for b in range(11 - a)]
+    values = {tuple(sorted(split)): set[float]() for split in splits}
+    for split in splits:
+        values[tuple(sorted(split))].add(float(annotation_entropy(split, estimator=estimator)))
+    assert {counts: found for counts, found in values.items() if len(found) > 1} == {}
+
+
 def test_miller_madow_adds_a_term_in_bits() -> None:
     # (3, 1): H = 0.8112781; m = 2 labels seen, n = 4: (2 - 1) / (2 * 4) = 0.125 nats = 0.125 / ln 2 = 0.1803369 bits.
     assert annotation_entropy([3, 1, 0], estimator="miller_madow") == pytest.approx(
