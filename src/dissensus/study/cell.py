@@ -183,12 +183,12 @@ def _training_labels(
     gold = data.train.gold
     if spec.training.noise is None:
         return gold
-    from dissensus.data.noise import inject_noise, save_mask
+    from dissensus.data.noise import inject_noise, save_noise
 
     noise = spec.training.noise
     rng = np.random.default_rng(stream_seed(spec.seed, "noise"))
     noisy = inject_noise(gold, data.train.counts, kind=noise.kind, rate=noise.rate, rng=rng)
-    save_mask(folder / "noise.parquet", data.train.ids, gold, noisy)
+    save_noise(folder / "noise.parquet", data.train.ids, gold, noisy)
     return noisy.labels
 
 
