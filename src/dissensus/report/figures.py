@@ -180,10 +180,10 @@ def draw_cloud(ax: Axes, cloud: Cloud, xlim: tuple[float, float], ylim: tuple[fl
     order = np.lexsort((y, x))
     shown = order[thin(len(order))]
     # Few annotators leave few distinct entropies: a fixed sideways nudge keeps the dots from hiding one another.
-    shift: FloatArray = np.zeros(len(shown))
+    at = x[shown]
     if 0 < len(np.unique(x)) <= 25:
-        shift = ((np.arange(len(shown)) * 0.618034) % 1 - 0.5) * 0.025 * (xlim[1] - xlim[0])
-    ax.scatter(x[shown] + shift, y[shown], s=4, color=POINT, alpha=0.35, linewidths=0, rasterized=True)
+        at = at + ((np.arange(len(shown)) * 0.618034) % 1 - 0.5) * 0.025 * (xlim[1] - xlim[0])
+    ax.scatter(at, y[shown], s=4, color=POINT, alpha=0.35, linewidths=0, rasterized=True)
     trend = binned(x, y)
     if len(trend):
         ax.fill_between(
@@ -261,6 +261,7 @@ def save_joint(panels: Sequence[Panel], columns: int, path: Path) -> None:
             metadata = {"Date": None} if ending == ".svg" else None
             figure.savefig(buffer, format=ending[1:], dpi=dpi, metadata=metadata)
             write_atomic(path.with_suffix(ending), buffer.getvalue())
+            figure.set_layout_engine("none")  # the layout is found once and kept
 
 
 def inline_svg(svg: str, prefix: str, label: str) -> Markup:

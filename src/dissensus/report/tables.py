@@ -89,6 +89,8 @@ class GroupCell:
     @property
     def path(self) -> str:
         """Start, lowest point where it is a real dip, and end: '1.10 → 1.04 → 1.09'."""
+        if not (math.isfinite(self.start) or math.isfinite(self.end)):
+            return number(math.nan)
         middle = []
         if math.isfinite(self.lowest) and self.lowest < min(self.start, self.end) - 0.005:
             middle = [number(self.lowest)]

@@ -89,6 +89,7 @@ def study_words(
     steps = sorted({row.steps for row in rows})
     points = sorted({row.points for row in rows})
     training = study.training
+    epochs = f"{training.epochs:g} {'epoch' if training.epochs == 1 else 'epochs'}"
     pairs = [
         ("Models", "; ".join(dict.fromkeys(_model_words(model) for model in study.models))),
         ("Data", "; ".join(_dataset_words(dataset) for dataset in study.datasets)),
@@ -112,7 +113,7 @@ def study_words(
         ("Regime", "; ".join(f"{REGIMES[r]}: {REGIME_NOTES[r]}" for r in regimes)),
         (
             "Training",
-            f"{training.epochs:g} {'epoch' if training.epochs == 1 else 'epochs'}, batches of {training.batch_size}, {_range(steps, 'optimiser steps')}"
+            f"{epochs}, batches of {training.batch_size}, {_range(steps, 'optimiser steps')}"
             + (
                 f", {percent(training.noise.rate)} of the training labels flipped ({training.noise.kind})"
                 if training.noise
@@ -236,7 +237,7 @@ def _covariates(rows: Sequence[ConditionRow]) -> str:
 
 def _of(count: int, total: int, noun: str) -> str:
     if total == 1:
-        return f"the one {noun.removesuffix('s')}" if count else f"none of the {noun} (there is one)"
+        return f"the one {noun.removesuffix('s')}" if count else f"none (of one {noun.removesuffix('s')})"
     if count == total:
         return f"all {total} {noun}"
     return f"{count or 'none'} of the {total} {noun}"

@@ -135,7 +135,7 @@ def summary_table(analysis: Analysis) -> list[dict[str, Any]]:
     keys += ["rho_slope", "unlearned_contested", "unlearned_settled"]
     keys += [f"loss_{g}_{at}" for g in ("contested", "settled") for at in ("start", "end")]
     rows: list[dict[str, Any]] = analysis.conditions.select(keys).to_pylist()
-    return rows
+    return [{**row, "n": round(row["n"])} for row in rows]
 
 
 def _missing(cell: CellStatus) -> dict[str, str]:

@@ -251,7 +251,8 @@ def _sizes(curves: Curves, per: _PerExample, boot: _Bootstrap) -> dict[str, Any]
         curves.counts, np.maximum(curves.gold, 0)[:, None], axis=1
     )[:, 0]  # fmt: skip
     clusters = len(curves) if boot.clusters is None else len(np.unique(boot.clusters))
-    right = (margins[has_gold] > 0).mean(axis=0) if has_gold.any() else np.full(len(curves.steps), np.nan)
+    # An undefined margin is neither right nor wrong.
+    right = _mean_known(np.where(np.isnan(margins), np.nan, margins > 0))
     return {
         "n": len(curves),
         "clusters": clusters,

@@ -72,7 +72,7 @@ def write_cell(
     provenance: dict[str, Any] | None = None,
     covariates: dict[str, np.ndarray[Any, Any]] | None = None,
 ) -> None:
-    """Store curves whose gold-label losses are `losses`, (n, T), at T evenly spaced points; the rest goes to label 1."""
+    """Store curves with gold-label losses `losses`, (n, T), at T evenly spaced points."""
     points = losses.shape[1]
     steps = np.linspace(0, total_steps, points).round().astype(int) if points > 1 else [0]
     n = len(data)
@@ -89,7 +89,7 @@ def write_cell(
     for t, step in enumerate(steps):
         p = np.exp(-losses[:, t])
         q = np.maximum((1 - p) * [[0.6], [0.4]], 1e-12)
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", divide="ignore"):
             writer.write(int(step), data.ids, np.log(np.stack([p, *q], axis=1)).astype(np.float32))
     writer.finish()
 

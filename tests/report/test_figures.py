@@ -1,0 +1,136 @@
+"""Figures and the lists beside them: known values and repeatable drawings."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pyarrow.compute as pc
+import pytest
+
+from dissensus.curves import load_curves
+from dissensus.report import figures
+from dissensus.report.examples import risers, shorten
+from dissensus.report.figures import Cloud, GroupCurve, Panel
+from dissensus.study.analysis import analyze
+from synthetic_study import study_spec, write_study
+
+FULL = {"methods": [{"name": "full", "learning_rate": 1e-4}]}
+
+
+def test_limits_hold_zero_unless_told_and_ignore_what_is_not_finite() -> None:
+    values = [np.array([2.0, np.nan]), np.array([4.0, np.inf])]
+    assert figures.limits(values, pad=0.5) == (0.0, 6.0)
+    assert figures.limits(values, pad=0.5, zero=False) == (2.0, 5.0)
+    assert figures.limits([np.array([np.nan])]) == (0.0, 1.0)
+    assert figures.limits([]) == (0.0, 1.0)
+
+
+def test_binned_medians() -> None:
+    # 40 points y = x in 2 bins: the lower half (0 to 19) and the upper half (20 to 39).
+    x = np.arange(40.0)
+    rows = figures.binned(x, x, bins=2)
+    assert rows[:, 0] == pytest.approx([9.5, 29.5])
+    assert rows[:, 2] == pytest.approx([9.5, 29.5])
+    assert rows[0, 1:] == pytest.approx([4.75, 9.5, 14.25])
+    assert len(figures.binned(x[:19], x[:19])) == 0
+    assert len(figures.binned(np.ones(40), x)) == 0
+
+
+def test_ties_share_a_bin() -> None:
+    x = np.repeat([0.0, 0.5, 1.0], 20)
+    rows = figures.binned(x, x * 2)
+    assert rows[:, 0].tolist() == sorted(set(rows[:, 0].tolist()))
+    assert rows[-1, 2] == 2.0 or rows[-1, 3] == 2.0
+
+
+def test_thinning_keeps_the_ends_and_never_repeats() -> None:
+    assert figures.thin(3, 10).tolist() == [0, 1, 2]
+    assert figures.thin(0).tolist() == []
+    kept = figures.thin(10_000, 1500)
+    assert len(kept) == len(set(kept.tolist())) == 1500
+    assert (kept[0], kept[-1]) == (0, 9999)
+
+
+def panel() -> Panel:
+    u = np.linspace(0, 1, 5)
+    curve = GroupCurve("contested", u, u + 1, u + 0.9, u + 1.1, np.stack([u + 1, u + 1.05]))
+    return Panel("a $title$ & <b>", lambda ax: figures.draw_curves(ax, [curve], (0, 2.2)))
+
+
+def test_an_inline_panel_is_themed_labelled_and_has_its_own_ids() -> None:
+    svg = figures.panel_svg(panel(), "p7", 'a "label" & <b>')
+    assert svg.startswith("<svg ")
+    assert 'aria-label="a &#34;label&#34; &amp; &lt;b&gt;"' in svg
+    assert "var(--contested)" in svg
+    assert figures.COLOURS["contested"] not in svg
+    ids = re.findall(r' id="([^"]*)"', svg)
+    assert ids
+    assert all(name.startswith("p7-") for name in ids)
+    assert set(re.findall(r'(?:url\(#|href="#)([^)"]+)', svg)) <= set(ids)
+    assert svg == figures.panel_svg(panel(), "p7", 'a "label" & <b>')
+
+
+def test_a_joint_figure_is_written_twice_alike(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        figures.save_joint([panel()] * 3, 2, tmp_path / name)
+    for ending in (".svg", ".png"):
+        assert (tmp_path / "a").with_suffix(ending).read_bytes() == (tmp_path / "b").with_suffix(
+            ending
+        ).read_bytes()
+    assert "a $title$ &amp; &lt;b&gt;" in (tmp_path / "a.svg").read_text(encoding="utf-8")
+    figures.save_joint([], 2, tmp_path / "none")
+    assert not (tmp_path / "none.svg").exists()
+
+
+@pytest.mark.parametrize("distinct", [1, 3, 400])
+def test_a_cloud_of_any_shape_is_drawn(distinct: int) -> None:
+    x = np.arange(400.0) % distinct
+    cloud = Cloud(x, np.where(x == 0, np.nan, x) if distinct == 3 else x, 400)
+    svg = figures.panel_svg(
+        Panel("", lambda ax: figures.draw_cloud(ax, cloud, (0, 400), (0, 400))), "d", "dots"
+    )
+    assert "data:image/png;base64," in svg
+
+
+def test_a_sparkline_breaks_where_a_value_is_missing() -> None:
+    # 4 points at x = 3, 41, 79, 117; y from 29 (lowest) to 3 (highest).
+    svg = figures.sparkline(np.array([0.0, 1.0, np.nan, 0.5]), (0.0, 1.0), "l")
+    assert 'd="M3.0 29.0 L41.0 3.0 M117.0 16.0"' in svg
+    assert 'cx="117.0" cy="16.0"' in svg
+    assert 'd=""' in figures.sparkline(np.full(3, np.nan), (0.0, 1.0), "l")
+
+
+def test_risers_are_the_largest_mean_rises_with_their_votes(tmp_path: Path) -> None:
+    def losses(n: int, _points: int, k: int) -> np.ndarray:
+        rise = np.zeros(n)
+        rise[[10, 20, 30]] = [0.5, 1.0, 1.5] if k == 0 else [0.5, 1.0, -0.9]
+        return 1 + rise[:, None] * np.array([0.0, 0.5, 1.0])
+
+    names = write_study(tmp_path, study_spec(**FULL, seeds=[0, 1]), n=40, losses=losses)
+    curves = [load_curves(tmp_path / "cells" / name) for name in names]
+    found = risers(analyze(tmp_path).examples, curves)
+    # Mean rise over the two seeds: item 20: 1.0; item 10: 0.5; item 30: (1.5 - 0.9) / 2 = 0.3.
+    assert [(r.id, r.delta) for r in found.shown] == [
+        ("item-00020", "1.00"),
+        ("item-00010", "0.50"),
+        ("item-00030", "0.30"),
+    ]
+    assert found.shown[0].flagged == "un-learned in 2 of 2 seeds"
+    assert found.shown[2].flagged == "un-learned in 1 of 2 seeds"
+    assert found.flagged == ("item-00020", "item-00010", "item-00030")
+    assert (found.shown[0].start, found.shown[0].end) == ("1.00", "2.00")
+    # Item 20 of 40: 60 x 20 / 39 = 31 of 100 annotators left the first label, a third of them for the last one.
+    assert [(v.label, v.count, v.gold) for v in found.shown[0].votes] == [
+        ("entailment", 69.0, True),
+        ("neutral", 21.0, False),
+        ("contradiction", 10.0, False),
+    ]
+    assert pc.sum(analyze(tmp_path).examples["unlearned"]).as_py() == 5
+
+
+def test_shortening_names_what_it_cuts() -> None:
+    assert shorten("a\n b\tc") == "a b c"
+    assert shorten("abcdef", 4) == "abcd … (2 more characters)"
+    assert shorten("a\x00b") == "a�b"

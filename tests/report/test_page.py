@@ -1,0 +1,187 @@
+"""The page as a whole: self-contained, escaped, repeatable, readable whatever the study holds."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dissensus.report.page import write_report
+from dissensus.report.provenance import scrub
+from synthetic_study import dataset, made_losses, study_spec, write_study
+
+FULL = {"methods": [{"name": "full", "learning_rate": 1e-4}]}
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "\u202eright to left שלום",
+    "family 👩‍👩‍👧‍👦 and {{ 7 * 7 }} and {% raw %}",
+    "x" * 10_000,
+    "quote \" and ' and a bell \x07 & <img src=x onerror=alert(2)>",
+)
+
+
+class Reader(HTMLParser):
+    """Collects what a browser would see: elements with their attributes, and the text outside of style."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in ("meta", "br", "img", "link"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, f"</{tag}> closes something else"
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        if not self.open or self.open[-1] != "style":
+            self.text += data
+
+
+def report(folder: Path, **options: object) -> str:
+    study = options.pop("study", None) or study_spec()
+    write_study(folder, study, **options)  # type: ignore[arg-type]
+    return write_report(folder).read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return report(tmp_path_factory.mktemp("plain") / "study", failed=[1], study=study_spec(seeds=[0, 1]))
+
+
+def test_the_page_asks_for_nothing_outside_itself(plain: str) -> None:
+    page = Reader(plain)
+    assert not page.open
+    assert {"script", "link", "iframe", "object", "img", "base", "form"}.isdisjoint(
+        t for t, _ in page.elements
+    )
+    for tag, attrs in page.elements:
+        for name in ("src", "href", "xlink:href", "action", "poster", "srcset"):
+            value = attrs.get(name)
+            assert value is None or value.startswith(("#", "data:image/png;base64,")), (tag, name, value)
+        assert not any(name.startswith("on") for name in attrs)
+    assert not re.search(r"@import|url\((?!#)", plain)
+
+
+def test_links_lead_somewhere_and_ids_are_unique(plain: str) -> None:
+    page = Reader(plain)
+    ids = Counter(attrs["id"] for _, attrs in page.elements if "id" in attrs)
+    assert [name for name, n in ids.items() if n > 1] == []
+    links = [attrs["href"] for tag, attrs in page.elements if tag == "a"]
+    assert len(links) > 8
+    assert all(link and link[1:] in ids for link in links)
+    labelled = [attrs["aria-labelledby"] for _, attrs in page.elements if "aria-labelledby" in attrs]
+    assert all(name in ids for name in labelled)
+
+
+def test_figures_and_tables_can_be_read_without_eyes(plain: str) -> None:
+    page = Reader(plain)
+    pictures = [attrs for tag, attrs in page.elements if tag == "svg" and "aria-hidden" not in attrs]
+    assert len(pictures) >= 2 * 2  # two conditions, two plots each, and the sparklines
+    assert all(attrs.get("role") == "img" and attrs.get("aria-label") for attrs in pictures)
+    headers = [attrs for tag, attrs in page.elements if tag == "th"]
+    assert all("scope" in attrs for attrs in headers)
+    assert dict(page.elements)["html"] == {"lang": "en"}
+
+
+def test_the_page_says_what_was_run_and_what_is_missing(plain: str) -> None:
+    text = " ".join(Reader(plain).text.split())
+    assert "held out: tracked examples are never trained on" in text
+    assert "the data set's original label" in text
+    assert "LoRA, rank 8 (learning rate 0.001); full fine-tuning (learning rate 5e-05)" in text
+    assert "no ChaosNLI item was among them" in text
+    assert "ModelError: no weights for this model" in text
+    assert "One cell has no result" in text
+    assert "model fingerprint: abababababababab" in text
+    assert "dissensus run made.yaml" in text
+
+
+def test_the_same_study_gives_the_same_page_wherever_it_lies(tmp_path: Path) -> None:
+    places = [tmp_path / "here" / "a", tmp_path / "there"]
+    study = study_spec(seeds=[0, 1], **FULL)
+    pages = [report(place, study=study) for place in places]
+    assert pages[0] == pages[1]
+    assert write_report(places[0]).read_text(encoding="utf-8") == pages[0]  # from the stored tables
+    assert str(tmp_path) not in pages[0]
+    for name in ("curves.svg", "curves.png", "entropy_aulc.svg", "entropy_aulc.png"):
+        first, second = ((place / "figures" / name).read_bytes() for place in places)
+        assert first == second
+        assert len(first) > 3000
+
+
+def test_hostile_text_stays_text(tmp_path: Path) -> None:
+    study = study_spec(
+        title="<script>alert('title')</script>", description="</style><b onclick=x>bold</b>", **FULL
+    )
+    data = dataset(30, text=lambda i: HOSTILE[i % len(HOSTILE)])
+    # The loss of item i rises by i / 30: the last five, one of each kind, are shown.
+    page = report(
+        tmp_path / "s",
+        study=study,
+        data=data,
+        losses=lambda n, t, _: 1 + np.outer(np.arange(n) / n, np.linspace(0, 1, t)),
+    )
+    read = Reader(page)
+    assert {"script", "img", "b"}.isdisjoint(tag for tag, _ in read.elements)
+    assert "<script>alert(1)</script>" in read.text
+    assert "{{ 7 * 7 }} and {% raw %}" in read.text
+    assert "👩‍👩‍👧‍👦" in read.text
+    assert "\x07" not in page
+    assert "x" * 420 + " … (9580 more characters)" in read.text
+    assert "x" * 421 not in page
+    # An override of the reading direction must not leak out of its own element.
+    assert re.search(r'<bdi dir="auto">\u202eright to left', page)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_study_without_a_single_number_still_has_a_page(tmp_path: Path, value: float) -> None:
+    page = report(
+        tmp_path / "s", study=study_spec(**FULL), n=12, losses=lambda n, t, _: np.full((n, t), value)
+    )
+    text = Reader(page).text
+    assert "is undefined in every condition" in text
+    assert "no defined value" in text
+    assert "nan" not in re.findall(r"[a-z]+", text)
+
+
+@pytest.mark.parametrize(("n", "points"), [(20, 1), (2, 3), (1, 3)])
+def test_the_smallest_studies_have_a_page(tmp_path: Path, n: int, points: int) -> None:
+    page = report(tmp_path / "s", study=study_spec(**FULL), n=n, points=points)
+    assert "Conditions with fewer than 50 tracked examples: 1 of 1" in Reader(page).text
+
+
+def test_eight_conditions_of_1500_examples_stay_under_three_megabytes(tmp_path: Path) -> None:
+    study = study_spec(
+        models=[{"name": "minilm-l6"}, {"name": "smollm2-135m"}], regimes=["held_out", "trained_on"]
+    )
+    page = report(
+        tmp_path / "s", study=study, n=1500, points=20, losses=lambda n, t, k: made_losses(n, t, k % 3)
+    )
+    assert page.count("<article") == 8
+    assert len(page.encode()) < 3_000_000
+    families = re.findall(r"<h3>(.*?)</h3>", page)
+    assert families == [
+        "snli · minilm-l6 · held out",
+        "snli · minilm-l6 · trained on",
+        "snli · smollm2-135m · held out",
+        "snli · smollm2-135m · trained on",
+    ]
+
+
+def test_errors_lose_the_folders_of_absolute_paths() -> None:
+    assert scrub("cannot read /srv/a b/x.json: gone") == "cannot read …/a b/x.json: gone"
+    assert scrub(r"no file C:\Users\me\data.csv") == "no file …/data.csv"
+    assert scrub("held_out and/or 3/4 of org/name") == "held_out and/or 3/4 of org/name"
+    assert len(scrub("y" * 5000)) < 700
