@@ -1,0 +1,183 @@
+"""A scoring model gives the logits that the plain model gives, for every architecture with a built-in name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from tiny import ARCHITECTURES, DECODERS, make_tiny
+
+from dissensus.config import ModelSpec
+from dissensus.data.annotations import AnnotatedDataset
+from dissensus.errors import ModelError
+from dissensus.models.scoring import ScoringModel, load_scoring_model
+
+
+@pytest.fixture(scope="module", params=ARCHITECTURES)
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny(request.param, tmp_path_factory.mktemp("models") / request.param)
+
+
+def load(folder: Path, dataset: AnnotatedDataset, seed: int = 0, **spec: object) -> ScoringModel:
+    spec.setdefault("max_length", 48)
+    model = load_scoring_model(
+        ModelSpec.parse({"name": str(folder), **spec}, "test"), dataset.labels, dataset.fields, head_seed=seed
+    )
+    model.module.eval()
+    return model
+
+
+def test_padding_does_not_reach_the_logits(folder: Path, tiny_dataset: AnnotatedDataset) -> None:
+    model = load(folder, tiny_dataset)
+    encoded = model.encode(tiny_dataset)
+    rows = list(range(len(tiny_dataset)))
+    assert len(set(encoded.lengths.tolist())) > 1  # else nothing is padded
+    with torch.no_grad():
+        together = model.logits(encoded.batch(rows, model.pad_id))
+        alone = torch.cat([model.logits(encoded.batch([r], model.pad_id)) for r in rows])
+    torch.testing.assert_close(together, alone, atol=2e-5, rtol=1e-4)
+    assert together.std() > 1e-3  # a model that says the same of everything would pass the line above
+
+
+def test_the_head_depends_on_its_seed_alone(folder: Path, tiny_dataset: AnnotatedDataset) -> None:
+    torch.manual_seed(1)
+    first = load(folder, tiny_dataset, seed=7)
+    torch.manual_seed(2)
+    again, other = load(folder, tiny_dataset, seed=7), load(folder, tiny_dataset, seed=8)
+    weights = [dict(m.module.named_parameters()) for m in (first, again, other)]
+    assert all(torch.equal(weights[0][n], weights[1][n]) for n in weights[0])
+    differing = {n for n in weights[0] if not torch.equal(weights[0][n], weights[2][n])}
+    assert differing
+    assert all(any(n.startswith(f"{head}.") for head in first.fresh) for n in differing)
+    assert first.fingerprint == other.fingerprint  # of the loaded weights, not of the head
+
+
+def test_loading_leaves_the_callers_random_stream(tiny_encoder_dir: Path, tiny_dataset: AnnotatedDataset) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    load(tiny_encoder_dir, tiny_dataset)
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("arch", DECODERS)
+def test_a_decoder_pools_the_last_real_token(arch: str, tmp_path: Path, tiny_dataset: AnnotatedDataset) -> None:
+    model = load(make_tiny(arch, tmp_path), tiny_dataset)
+    encoded = model.encode(tiny_dataset)
+    with torch.no_grad():
+        for row in range(0, len(tiny_dataset), 5):
+            # transformers' own sequence classifier, on one unpadded row, pools its last token.
+            batch = encoded.batch([row], model.pad_id)
+            torch.testing.assert_close(
+                model.logits(batch), model.module(**batch).logits.float(), atol=1e-5, rtol=1e-4
+            )
+
+
+@pytest.mark.parametrize("arch", DECODERS)
+def test_a_verbalizer_reads_the_label_words_at_the_answer_position(
+    arch: str, tmp_path: Path, tiny_dataset: AnnotatedDataset
+) -> None:
+    words = ("dog", "bird", "apples")
+    model = load(make_tiny(arch, tmp_path), tiny_dataset, head="verbalizer", label_words=words, max_length=100)
+    encoded = model.encode(tiny_dataset)
+    ids = [model.tokenizer(f" {w}", add_special_tokens=False)["input_ids"][0] for w in words]
+    with torch.no_grad():
+        got = model.logits(encoded.batch([3, 11], model.pad_id))
+        for i, row in enumerate((3, 11)):
+            batch = encoded.batch([row], model.pad_id)
+            whole = model.module(**batch).logits[0, -1]
+            torch.testing.assert_close(got[i], whole[ids].float(), atol=1e-5, rtol=1e-4)
+    assert model.fresh == ()
+
+
+def test_truncation_keeps_the_answer_cue_and_is_counted(
+    tiny_decoder_dir: Path, tiny_dataset: AnnotatedDataset
+) -> None:
+    spec = {"head": "verbalizer", "label_words": ("dog", "bird", "no"), "prompt": "{premise} {hypothesis} is it ?"}
+    whole = load(tiny_decoder_dir, tiny_dataset, max_length=120, **spec)
+    longest = int(whole.encode(tiny_dataset).lengths.max())
+    cue = whole.tokenizer(" is it ?", add_special_tokens=False)["input_ids"]
+    short = load(tiny_decoder_dir, tiny_dataset, max_length=longest - 3, **spec).encode(tiny_dataset)
+    assert short.truncated == int((whole.encode(tiny_dataset).lengths > longest - 3).sum()) > 0
+    assert short.lengths.max() <= longest - 3
+    assert all(list(row[-len(cue) :]) == cue for row in short.input_ids)
+
+
+def test_an_encoder_truncates_to_max_length(tiny_encoder_dir: Path, tiny_dataset: AnnotatedDataset) -> None:
+    whole = load(tiny_encoder_dir, tiny_dataset).encode(tiny_dataset)
+    assert whole.truncated == 0
+    short = load(tiny_encoder_dir, tiny_dataset, max_length=12).encode(tiny_dataset)
+    assert short.lengths.max() == 12
+    assert short.truncated == int((whole.lengths > 12).sum())
+    # A pair keeps both separators: [CLS] a [SEP] b [SEP].
+    separator = transformers.AutoTokenizer.from_pretrained(tiny_encoder_dir).sep_token_id
+    assert all(row.count(separator) == 2 for row in short.input_ids)
+
+
+def test_more_than_two_fields_reach_an_encoder(tiny_encoder_dir: Path) -> None:
+    records = [
+        {"id": str(i), "a": "a dog runs", "b": "two birds", "c": word, "gold": "x", "counts": [1, 0]}
+        for i, word in enumerate(("apples", "garden"))
+    ]
+    data = AnnotatedDataset.from_records(records, labels=["x", "y"], text=["a", "b", "c"])
+    encoded = load(tiny_encoder_dir, data).encode(data)
+    assert encoded.input_ids[0] != encoded.input_ids[1]
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"head": "verbalizer"}, "needs a decoder-only"),
+        ({"max_length": 4000}, "positions"),
+    ],
+)
+def test_what_does_not_fit_an_encoder_is_refused(
+    spec: dict[str, object], message: str, tiny_encoder_dir: Path, tiny_dataset: AnnotatedDataset
+) -> None:
+    with pytest.raises(ModelError, match=message):
+        load(tiny_encoder_dir, tiny_dataset, **spec)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"label_words": ("dog", "dog", "no")}, "different tokens"),
+        ({"label_words": ("dog", "no")}, "2 words for the 3 labels"),
+        ({"label_words": ("dog", "bird", "no"), "prompt": "{premise} {hypothesys}"}, "hypothesys"),
+        ({"label_words": ("dog", "bird", "no"), "prompt": "many words " * 30 + "{premise}"}, "raise model.max_length"),
+    ],
+)
+def test_a_verbalizer_that_cannot_work_is_refused(
+    spec: dict[str, object], message: str, tiny_decoder_dir: Path, tiny_dataset: AnnotatedDataset
+) -> None:
+    with pytest.raises(ModelError, match=message):
+        load(tiny_decoder_dir, tiny_dataset, head="verbalizer", **spec).encode(tiny_dataset)
+
+
+def test_a_folder_with_damaged_weights_is_an_error_in_words(
+    tiny_encoder_dir: Path, tmp_path: Path, tiny_dataset: AnnotatedDataset
+) -> None:
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / name).write_bytes((tiny_encoder_dir / name).read_bytes())
+    (tmp_path / "model.safetensors").write_bytes(b"not weights")
+    with pytest.raises(ModelError, match="could not load model"):
+        load(tmp_path, tiny_dataset)
+
+
+def test_pickled_weights_are_not_loaded(tiny_encoder_dir: Path, tmp_path: Path, tiny_dataset: AnnotatedDataset) -> None:
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / name).write_bytes((tiny_encoder_dir / name).read_bytes())
+    torch.save({"x": torch.zeros(1)}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(ModelError, match="could not load model"):
+        load(tmp_path, tiny_dataset)
+
+
+def test_lengths_are_those_of_the_rows(tiny_encoder_dir: Path, tiny_dataset: AnnotatedDataset) -> None:
+    encoded = load(tiny_encoder_dir, tiny_dataset).encode(tiny_dataset)
+    batch = encoded.batch([0, 5, 9], 0)
+    assert batch["attention_mask"].sum(dim=1).tolist() == encoded.lengths[[0, 5, 9]].tolist()
+    assert batch["input_ids"].shape[1] == encoded.lengths[[0, 5, 9]].max()
+    assert np.array_equal(batch["input_ids"][1, : encoded.lengths[5]].numpy(), encoded.input_ids[5])
