@@ -13,6 +13,8 @@ from dissensus.curves import load_curves
 from dissensus.report import figures
 from dissensus.report.examples import risers, shorten
 from dissensus.report.figures import Cloud, GroupCurve, Panel
+from dissensus.report.palette import COLOURS
+from dissensus.report.svg import sparkline
 from dissensus.study.analysis import analyze
 from synthetic_study import study_spec, write_study
 
@@ -64,7 +66,7 @@ def test_an_inline_panel_is_themed_labelled_and_has_its_own_ids() -> None:
     assert svg.startswith("<svg ")
     assert 'aria-label="a &#34;label&#34; &amp; &lt;b&gt;"' in svg
     assert "var(--contested)" in svg
-    assert figures.COLOURS["contested"] not in svg
+    assert COLOURS["contested"] not in svg
     ids = re.findall(r' id="([^"]*)"', svg)
     assert ids
     assert all(name.startswith("p7-") for name in ids)
@@ -96,10 +98,10 @@ def test_a_cloud_of_any_shape_is_drawn(distinct: int) -> None:
 
 def test_a_sparkline_breaks_where_a_value_is_missing() -> None:
     # 4 points at x = 3, 41, 79, 117; y from 29 (lowest) to 3 (highest).
-    svg = figures.sparkline(np.array([0.0, 1.0, np.nan, 0.5]), (0.0, 1.0), "l")
+    svg = sparkline(np.array([0.0, 1.0, np.nan, 0.5]), (0.0, 1.0), "l")
     assert 'd="M3.0 29.0 L41.0 3.0 M117.0 16.0"' in svg
     assert 'cx="117.0" cy="16.0"' in svg
-    assert 'd=""' in figures.sparkline(np.full(3, np.nan), (0.0, 1.0), "l")
+    assert 'd=""' in sparkline(np.full(3, np.nan), (0.0, 1.0), "l")
 
 
 def test_risers_are_the_largest_mean_rises_with_their_votes(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ import pyarrow as pa
 from markupsafe import Markup
 
 from dissensus.curves import Curves
-from dissensus.report.figures import FloatArray, limits, sparkline
+from dissensus.report.figures import limits
+from dissensus.report.svg import FloatArray, sparkline
 from dissensus.report.tables import number, percent
 
 SHOWN = 5

@@ -8,65 +8,24 @@ variables, so that they follow a dark theme; the saved files keep fixed colours 
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import numpy as np
-from markupsafe import Markup, escape
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from dissensus.curves import write_atomic
-from dissensus.report.tables import Estimate
+from dissensus.report.palette import COLOURS, DASHES, POINT, SOFT, STYLE
+from dissensus.report.svg import inline_svg
 
 FloatArray = NDArray[np.float64]
-
-# Okabe-Ito vermilion and blue, told apart by all common forms of colour blindness; line styles repeat the coding.
-COLOURS = {"contested": "#c04a00", "middle": "#69717c", "settled": "#0068a8"}
-DASHES = {"contested": "-", "middle": (0, (1, 1.6)), "settled": (0, (5, 1.6))}
-INK, SOFT, GRID, POINT = "#1c2127", "#5b6570", "#e3e6ea", "#6b7785"
-THEME = {
-    COLOURS["contested"]: "--contested",
-    COLOURS["middle"]: "--middle",
-    COLOURS["settled"]: "--settled",
-    INK: "--ink",
-    SOFT: "--soft",
-    GRID: "--rule",
-}
-"""Colour of a saved figure -> CSS variable that takes its place in the page."""
-
-STYLE: Any = {
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 8,
-    "axes.edgecolor": SOFT,
-    "axes.labelcolor": SOFT,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.titlesize": 8,
-    "axes.titlelocation": "left",
-    "axes.titlecolor": INK,
-    "grid.color": GRID,
-    "grid.linewidth": 0.6,
-    "xtick.color": SOFT,
-    "ytick.color": SOFT,
-    "xtick.major.size": 2.5,
-    "ytick.major.size": 0,
-    "svg.hashsalt": "dissensus",
-    "svg.fonttype": "none",
-    "text.parse_math": False,  # names of data sets and models are text, dollar signs included
-    "path.simplify": True,
-}
 
 MAX_POINTS = 1500
 """Points drawn in one scatter; more are thinned evenly along entropy, and the caption says so."""
@@ -262,66 +221,6 @@ def save_joint(panels: Sequence[Panel], columns: int, path: Path) -> None:
             figure.savefig(buffer, format=ending[1:], dpi=dpi, metadata=metadata)
             write_atomic(path.with_suffix(ending), buffer.getvalue())
             figure.set_layout_engine("none")  # the layout is found once and kept
-
-
-def inline_svg(svg: str, prefix: str, label: str) -> Markup:
-    """Matplotlib's SVG made fit for a page: no prologue, CSS colours, the page's font, unique ids, a label."""
-    body = svg[svg.index("<svg") :]
-    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
-    body = re.sub(r"<style[^>]*>.*?</style>", "", body, flags=re.DOTALL)
-    used = set(re.findall(r"(?:url\(#|href=\"#)([^)\"]+)", body))
-    body = re.sub(r' id="([^"]*)"', lambda m: f' id="{prefix}-{m[1]}"' if m[1] in used else "", body)
-    body = re.sub(r"(url\(#|href=\"#)", rf"\g<1>{prefix}-", body)
-    for colour, variable in THEME.items():
-        body = body.replace(colour, f"var({variable})")
-    body = re.sub(r"font: ([0-9.]+px) [^;\"]*", r"font-size: \1", body)
-    opening = re.search(r'viewBox="[^"]*"', body)
-    assert opening is not None  # matplotlib always writes one
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" {opening[0]}'
-    body = f'{head} role="img" aria-label="{escape(label)}">' + body[body.index(">") + 1 :]
-    return _trusted(re.sub(r"\n\s*", "\n", body).strip())
-
-
-def sparkline(values: FloatArray, ylim: tuple[float, float], label: str) -> Markup:
-    """A tiny curve as inline SVG, 120 x 32 units, on a scale shared by its neighbours; NaN breaks the line."""
-    low, high = ylim
-    x = np.linspace(3, 117, len(values)) if len(values) > 1 else np.array([60.0])
-    y = 29 - 26 * (values - low) / ((high - low) or 1.0)
-    ok = np.isfinite(y)
-    path = " ".join(
-        f"{'L' if i and ok[i - 1] else 'M'}{x[i]:.1f} {y[i]:.1f}" for i in range(len(values)) if ok[i]
-    )
-    dots = ""
-    if ok.any():
-        last = int(np.flatnonzero(ok)[-1])
-        dots = f'<circle cx="{x[last]:.1f}" cy="{y[last]:.1f}" r="2.6"/>'
-    return _trusted(
-        f'<svg class="spark" viewBox="0 0 120 32" role="img" aria-label="{escape(label)}">'
-        f'<path d="{path}"/>{dots}</svg>'
-    )
-
-
-def interval(estimate: Estimate, *, scale: tuple[float, float]) -> Markup:
-    """A point with its interval as inline SVG, zero marked; decoration, since the numbers stand beside it."""
-    low, high = scale
-    if not estimate.defined:
-        return Markup("")
-
-    def at(value: float) -> float:
-        return 4 + 112 * (min(max(value, low), high) - low) / (high - low)
-
-    whisker = ""
-    if estimate.interval_known:
-        whisker = f'<path d="M{at(estimate.low):.1f} 7H{at(estimate.high):.1f}"/>'
-    return _trusted(
-        f'<svg class="interval" viewBox="0 0 120 14" aria-hidden="true"><path class="zero" d="M{at(0):.1f} 0V14"/>'
-        f'{whisker}<circle cx="{at(estimate.value):.1f}" cy="7" r="3.2"/></svg>'
-    )
-
-
-def _trusted(svg: str) -> Markup:
-    """SVG that was drawn here, every label in it escaped: the template must not escape it again."""
-    return Markup(svg)  # noqa: S704
 
 
 def _spread(values: Sequence[float], gap: float) -> list[float]:

@@ -20,6 +20,7 @@ from dissensus.curves import Curves, load_curves, write_atomic
 from dissensus.report import figures, words
 from dissensus.report.examples import RiserList, risers
 from dissensus.report.provenance import CellFacts, cell_facts, scrub, specification
+from dissensus.report.svg import interval
 from dissensus.report.tables import GROUPS, ConditionRow, condition_row, number
 from dissensus.study.analysis import Analysis, analyze, load_analysis
 
@@ -124,7 +125,7 @@ def render(page: Page) -> str:
     )
     environment.filters["number"] = number
     environment.globals["style"] = Markup(_template_text(environment, "style.css"))  # noqa: S704 - our own file
-    environment.globals["interval"] = partial(figures.interval, scale=page.scale)
+    environment.globals["interval"] = partial(interval, scale=page.scale)
     return environment.get_template("report.html.j2").render(page=page, groups=GROUPS)
 
 

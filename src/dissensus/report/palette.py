@@ -1,0 +1,45 @@
+"""Colours, line styles and type of every figure: one coding of the groups, in the page and in saved files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# Okabe-Ito vermilion and blue, told apart by all common forms of colour blindness; line styles repeat the coding.
+COLOURS = {"contested": "#c04a00", "middle": "#69717c", "settled": "#0068a8"}
+DASHES = {"contested": "-", "middle": (0, (1, 1.6)), "settled": (0, (5, 1.6))}
+INK, SOFT, GRID, POINT = "#1c2127", "#5b6570", "#e3e6ea", "#6b7785"
+THEME = {
+    COLOURS["contested"]: "--contested",
+    COLOURS["middle"]: "--middle",
+    COLOURS["settled"]: "--settled",
+    INK: "--ink",
+    SOFT: "--soft",
+    GRID: "--rule",
+}
+"""Colour of a saved figure -> CSS variable that takes its place in the page."""
+
+STYLE: Any = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 8,
+    "axes.edgecolor": SOFT,
+    "axes.labelcolor": SOFT,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.titlesize": 8,
+    "axes.titlelocation": "left",
+    "axes.titlecolor": INK,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 0,
+    "svg.hashsalt": "dissensus",
+    "svg.fonttype": "none",
+    "text.parse_math": False,  # names of data sets and models are text, dollar signs included
+    "path.simplify": True,
+}
