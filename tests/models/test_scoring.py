@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from tiny import ARCHITECTURES, DECODERS, make_tiny
 
 from dissensus.config import ModelSpec
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import ModelError
 from dissensus.models.scoring import ScoringModel, load_scoring_model
+from tiny import ARCHITECTURES, DECODERS, make_tiny
 
 
 @pytest.fixture(scope="module", params=ARCHITECTURES)
@@ -55,7 +55,9 @@ def test_the_head_depends_on_its_seed_alone(folder: Path, tiny_dataset: Annotate
     assert first.fingerprint == other.fingerprint  # of the loaded weights, not of the head
 
 
-def test_loading_leaves_the_callers_random_stream(tiny_encoder_dir: Path, tiny_dataset: AnnotatedDataset) -> None:
+def test_loading_leaves_the_callers_random_stream(
+    tiny_encoder_dir: Path, tiny_dataset: AnnotatedDataset
+) -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
@@ -64,7 +66,9 @@ def test_loading_leaves_the_callers_random_stream(tiny_encoder_dir: Path, tiny_d
 
 
 @pytest.mark.parametrize("arch", DECODERS)
-def test_a_decoder_pools_the_last_real_token(arch: str, tmp_path: Path, tiny_dataset: AnnotatedDataset) -> None:
+def test_a_decoder_pools_the_last_real_token(
+    arch: str, tmp_path: Path, tiny_dataset: AnnotatedDataset
+) -> None:
     model = load(make_tiny(arch, tmp_path), tiny_dataset)
     encoded = model.encode(tiny_dataset)
     with torch.no_grad():
@@ -81,7 +85,9 @@ def test_a_verbalizer_reads_the_label_words_at_the_answer_position(
     arch: str, tmp_path: Path, tiny_dataset: AnnotatedDataset
 ) -> None:
     words = ("dog", "bird", "apples")
-    model = load(make_tiny(arch, tmp_path), tiny_dataset, head="verbalizer", label_words=words, max_length=100)
+    model = load(
+        make_tiny(arch, tmp_path), tiny_dataset, head="verbalizer", label_words=words, max_length=100
+    )
     encoded = model.encode(tiny_dataset)
     ids = [model.tokenizer(f" {w}", add_special_tokens=False)["input_ids"][0] for w in words]
     with torch.no_grad():
@@ -96,7 +102,11 @@ def test_a_verbalizer_reads_the_label_words_at_the_answer_position(
 def test_truncation_keeps_the_answer_cue_and_is_counted(
     tiny_decoder_dir: Path, tiny_dataset: AnnotatedDataset
 ) -> None:
-    spec = {"head": "verbalizer", "label_words": ("dog", "bird", "no"), "prompt": "{premise} {hypothesis} is it ?"}
+    spec = {
+        "head": "verbalizer",
+        "label_words": ("dog", "bird", "no"),
+        "prompt": "{premise} {hypothesis} is it ?",
+    }
     whole = load(tiny_decoder_dir, tiny_dataset, max_length=120, **spec)
     longest = int(whole.encode(tiny_dataset).lengths.max())
     cue = whole.tokenizer(" is it ?", add_special_tokens=False)["input_ids"]
@@ -147,7 +157,10 @@ def test_what_does_not_fit_an_encoder_is_refused(
         ({"label_words": ("dog", "dog", "no")}, "different tokens"),
         ({"label_words": ("dog", "no")}, "2 words for the 3 labels"),
         ({"label_words": ("dog", "bird", "no"), "prompt": "{premise} {hypothesys}"}, "hypothesys"),
-        ({"label_words": ("dog", "bird", "no"), "prompt": "many words " * 30 + "{premise}"}, "raise model.max_length"),
+        (
+            {"label_words": ("dog", "bird", "no"), "prompt": "many words " * 30 + "{premise}"},
+            "raise model.max_length",
+        ),
     ],
 )
 def test_a_verbalizer_that_cannot_work_is_refused(
@@ -167,7 +180,9 @@ def test_a_folder_with_damaged_weights_is_an_error_in_words(
         load(tmp_path, tiny_dataset)
 
 
-def test_pickled_weights_are_not_loaded(tiny_encoder_dir: Path, tmp_path: Path, tiny_dataset: AnnotatedDataset) -> None:
+def test_pickled_weights_are_not_loaded(
+    tiny_encoder_dir: Path, tmp_path: Path, tiny_dataset: AnnotatedDataset
+) -> None:
     for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
         (tmp_path / name).write_bytes((tiny_encoder_dir / name).read_bytes())
     torch.save({"x": torch.zeros(1)}, tmp_path / "pytorch_model.bin")

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import ARCHITECTURES, make_tiny
 
 from dissensus.config import MethodSpec, ModelSpec
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import ModelError
 from dissensus.models.scoring import ScoringModel, load_scoring_model
 from dissensus.train.methods import apply_method, trainable_parameters
+from tiny import ARCHITECTURES, make_tiny
 
 # What one layer's adapters sit on, by architecture: the names a reader of each paper would expect.
 LORA = {
@@ -63,7 +63,9 @@ def test_adapters_sit_where_they_should_and_start_as_the_identity(
     arch, folder = arch_folder
     rank = {"rank": 4} if name == "lora" else {}
     adapted, plain = build(folder, tiny_dataset, name=name, **rank), build(folder, tiny_dataset, name="full")
-    torch.testing.assert_close(logits(adapted, tiny_dataset), logits(plain, tiny_dataset), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(
+        logits(adapted, tiny_dataset), logits(plain, tiny_dataset), atol=1e-6, rtol=1e-5
+    )
 
     marker = r"\.lora_[AB]\." if name == "lora" else r"\.ia3_l\."
     names = trainable_parameters(adapted.module)
@@ -77,7 +79,9 @@ def test_adapters_sit_where_they_should_and_start_as_the_identity(
     assert all("modules_to_save" in n and any(f".{head}." in n for head in adapted.fresh) for n in rest)
 
 
-@pytest.mark.parametrize("method", [{"name": "lora", "rank": 4}, {"name": "lora", "rank": 2}, {"name": "ia3"}])
+@pytest.mark.parametrize(
+    "method", [{"name": "lora", "rank": 4}, {"name": "lora", "rank": 2}, {"name": "ia3"}]
+)
 def test_methods_and_ranks_share_the_head(
     method: dict[str, object], arch_folder: tuple[str, Path], tiny_dataset: AnnotatedDataset
 ) -> None:
@@ -93,7 +97,9 @@ def test_methods_and_ranks_share_the_head(
     assert all(torch.equal(p, full[n]) for n, p in heads.items())
 
 
-def test_adapter_weights_depend_on_their_seed_alone(tiny_encoder_dir: Path, tiny_dataset: AnnotatedDataset) -> None:
+def test_adapter_weights_depend_on_their_seed_alone(
+    tiny_encoder_dir: Path, tiny_dataset: AnnotatedDataset
+) -> None:
     torch.manual_seed(1)
     first = trainable_parameters(build(tiny_encoder_dir, tiny_dataset, 5, name="lora", rank=4).module)
     torch.manual_seed(2)
@@ -114,6 +120,8 @@ def test_explicit_targets_are_taken(tiny_encoder_dir: Path, tiny_dataset: Annota
         assert all(".key." in n or "modules_to_save" in n for n in names)
 
 
-def test_targets_that_match_nothing_are_an_error(tiny_encoder_dir: Path, tiny_dataset: AnnotatedDataset) -> None:
+def test_targets_that_match_nothing_are_an_error(
+    tiny_encoder_dir: Path, tiny_dataset: AnnotatedDataset
+) -> None:
     with pytest.raises(ModelError, match="match no module"):
         build(tiny_encoder_dir, tiny_dataset, name="lora", rank=2, targets=("q_proj",))

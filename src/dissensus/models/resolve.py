@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dissensus.cache import cache_dir
-from dissensus.curves import file_sha256
 from dissensus.errors import ModelError
+from dissensus.files import file_sha256
 from dissensus.models.registry import BUILTIN, Carrier, ModelCard, known_names
 
 

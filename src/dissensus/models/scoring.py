@@ -75,7 +75,7 @@ class ScoringModel:
             return cast(Tensor, base.score(pooled)).float()
         head = base.get_output_embeddings()
         rows = torch.tensor(self.answer_ids, device=pooled.device)
-        bias = None if getattr(head, "bias", None) is None else head.bias[rows]
+        bias = None if head.bias is None else head.bias[rows]
         return nn.functional.linear(pooled, head.weight[rows], bias).float()
 
 
@@ -161,7 +161,8 @@ def device_for(name: str | None = None) -> torch.device:
 
 def _unwrapped(module: nn.Module) -> Any:
     """The transformers model inside a PEFT wrapper (adapters stay: they live in its layers)."""
-    return module.get_base_model() if hasattr(module, "get_base_model") else module
+    adapted: Any = module
+    return adapted.get_base_model() if hasattr(adapted, "get_base_model") else adapted
 
 
 def _kind(model_type: str) -> str:

@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from dissensus.config import RunSpec
-from dissensus.curves import load_curves, write_atomic
+from dissensus.curves import load_curves
 from dissensus.data.assembly import CellData, assemble
 from dissensus.errors import MissingDependencyError, StoreError
+from dissensus.files import write_atomic
 from dissensus.train.seeding import stream_seed
 
 

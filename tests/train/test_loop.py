@@ -1,0 +1,224 @@
+"""The loop: exact under accumulation, under tracking, and under interruption."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from dissensus.config import TrainingSpec
+from dissensus.curves import load_curves
+from dissensus.data.annotations import AnnotatedDataset
+from dissensus.errors import ModelError, StoreError
+from dissensus.models.scoring import ScoringModel
+from dissensus.train import loop
+from dissensus.train.checkpoint import Checkpoint
+from dissensus.train.loop import TrainingSet, total_steps, train
+from dissensus.train.methods import trainable_parameters
+from dissensus.train.recorder import CurveRecorder
+
+# 24 examples: 4 steps an epoch, the last of 3 examples.
+SPEC = TrainingSpec(epochs=3, batch_size=7, gradient_accumulation_steps=2)
+
+
+def weights(model: ScoringModel) -> dict[str, torch.Tensor]:
+    return {n: p.detach().clone() for n, p in trainable_parameters(model.module).items()}
+
+
+def recorder(path: Path, dataset: AnnotatedDataset, model: ScoringModel) -> CurveRecorder:
+    return CurveRecorder(
+        path,
+        dataset,
+        total_steps=total_steps(len(dataset), SPEC),
+        encoded=model.encode(dataset),
+        pad_id=model.pad_id,
+        score=lambda _module, batch: model.logits(batch),
+        points=7,
+        token_budget=200,
+    )
+
+
+def run(build: Any, method: str = "full", **kwargs: Any) -> dict[str, torch.Tensor]:
+    model, data = build(method)
+    train(model, data, kwargs.pop("spec", SPEC), learning_rate=1e-3, seed=0, **kwargs)
+    return weights(model)
+
+
+def no_dropout(model: ScoringModel) -> None:
+    for module in model.module.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+
+
+@pytest.mark.parametrize("method", ["full", "lora", "ia3"])
+def test_tracking_leaves_the_trained_weights_bit_identical(
+    method: str, build: Any, tmp_path: Path, tiny_dataset: AnnotatedDataset
+) -> None:
+    plain = run(build, method)
+    model, data = build(method)
+    assert any(isinstance(m, nn.Dropout) and m.p > 0 for m in model.module.modules())
+    start = weights(model)
+    train(
+        model, data, SPEC, learning_rate=1e-3, seed=0, recorder=recorder(tmp_path / "r", tiny_dataset, model)
+    )
+    tracked = weights(model)
+    assert all(torch.equal(plain[n], tracked[n]) for n in plain)
+    assert any(not torch.equal(start[n], tracked[n]) for n in start)
+
+
+def test_the_callers_random_state_does_not_matter(build: Any) -> None:
+    torch.manual_seed(1)
+    first = run(build)
+    torch.manual_seed(2)
+    second = run(build)
+    assert all(torch.equal(first[n], second[n]) for n in first)
+
+
+@pytest.mark.parametrize("parts", [2, 5, 100])
+def test_micro_batches_give_the_whole_batchs_gradient(parts: int, build: Any) -> None:
+    gradients = []
+    for n in (1, parts):
+        model, data = build("full")
+        no_dropout(model)
+        model.module.double()
+        rows = np.array([0, 3, 5, 8, 11, 17, 23])
+        spec = TrainingSpec(gradient_accumulation_steps=n)
+        device = torch.device("cpu")
+        # The scoring model hands out float32 logits; in float64 the comparison is exact to rounding.
+        model.logits = lambda batch, m=model: m.module(**batch).logits  # type: ignore[method-assign]
+        loss = loop._accumulate(model, data, rows, spec, seed=0, step=1, device=device)
+        named = model.module.named_parameters()
+        gradients.append((loss, {name: p.grad.clone() for name, p in named if p.grad is not None}))
+    assert gradients[0][0] == pytest.approx(gradients[1][0], abs=1e-12)
+    for name, grad in gradients[0][1].items():
+        torch.testing.assert_close(grad, gradients[1][1][name], atol=1e-12, rtol=1e-9)
+
+
+def test_every_epoch_sees_every_example_once_in_an_order_of_its_own() -> None:
+    epochs = [
+        np.concatenate([loop._batch_rows(s, 24, 7, 0) for s in range(e * 4 + 1, e * 4 + 5)]) for e in (0, 1)
+    ]
+    assert all(sorted(e.tolist()) == list(range(24)) for e in epochs)
+    assert not np.array_equal(epochs[0], epochs[1])
+    assert np.array_equal(epochs[0][:7], loop._batch_rows(1, 24, 7, 0))
+    assert not np.array_equal(epochs[0][:7], loop._batch_rows(1, 24, 7, 1))
+
+
+def test_an_interrupted_run_ends_bit_identical(
+    build: Any, tmp_path: Path, tiny_dataset: AnnotatedDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)  # at every tracking point
+    model, data = build("full")
+    train(
+        model,
+        data,
+        SPEC,
+        learning_rate=1e-3,
+        seed=0,
+        recorder=recorder(tmp_path / "whole", tiny_dataset, model),
+    )
+    whole = weights(model)
+
+    class StopError(Exception):
+        pass
+
+    def stop_at_nine(step: int, _loss: float) -> None:
+        if step == 9:  # tracking points are 0, 2, 4, ..., 12: the state of step 8 is stored
+            raise StopError
+
+    checkpoint = Checkpoint(tmp_path / "cut" / "checkpoint")
+    for on_step in (stop_at_nine, None):
+        model, data = build("full")
+        rec = recorder(tmp_path / "cut", tiny_dataset, model)
+        try:
+            train(
+                model,
+                data,
+                SPEC,
+                learning_rate=1e-3,
+                seed=0,
+                recorder=rec,
+                checkpoint=checkpoint,
+                on_step=on_step,
+            )
+        except StopError:
+            assert max(rec.writer.steps) == 8
+    resumed = weights(model)
+    assert all(torch.equal(whole[n], resumed[n]) for n in whole)
+    for name in ("whole", "cut"):
+        assert len(list((tmp_path / name / "curves").iterdir())) == 7
+    for shard in (tmp_path / "whole" / "curves").iterdir():
+        assert shard.read_bytes() == (tmp_path / "cut" / "curves" / shard.name).read_bytes()
+    stored = load_curves(tmp_path / "cut", partial=True)
+    assert stored.steps.tolist() == [0, 2, 4, 6, 8, 10, 12]
+
+
+def test_a_foreign_or_damaged_checkpoint_is_refused(build: Any, tmp_path: Path) -> None:
+    full, _ = build("full")
+    checkpoint = Checkpoint(tmp_path / "checkpoint")
+    parameters = trainable_parameters(full.module)
+    optimizer = torch.optim.AdamW(parameters.values())
+    checkpoint.save(3, parameters, optimizer)
+    assert checkpoint.load(parameters, optimizer) == 3
+    lora = trainable_parameters(build("lora")[0].module)
+    with pytest.raises(StoreError, match="another model"):
+        checkpoint.load(lora, torch.optim.AdamW(lora.values()))
+    (tmp_path / "checkpoint" / "state.safetensors").write_bytes(b"cut sh")
+    with pytest.raises(StoreError, match="damaged"):
+        checkpoint.load(parameters, optimizer)
+    checkpoint.remove()
+    assert checkpoint.load(parameters, optimizer) is None
+
+
+def test_a_diverging_run_is_named(build: Any) -> None:
+    model, data = build("full")
+    with torch.no_grad():
+        next(model.module.parameters()).fill_(float("nan"))
+    with pytest.raises(ModelError, match="Lower the learning rate"):
+        train(model, data, SPEC, learning_rate=1e-3, seed=0)
+
+
+def test_training_lowers_the_loss(build: Any) -> None:
+    model, data = build("full")
+    seen: list[float] = []
+    spec = TrainingSpec(epochs=30, batch_size=24)
+    train(model, data, spec, learning_rate=3e-3, seed=0, on_step=lambda _step, loss: seen.append(loss))
+    assert np.mean(seen[-5:]) < 0.7 * np.mean(seen[:5])
+
+
+def test_bf16_stays_near_fp32(build: Any) -> None:
+    fp32 = run(build, spec=TrainingSpec(epochs=1, batch_size=8))
+    bf16 = run(build, spec=TrainingSpec(epochs=1, batch_size=8, precision="bf16"))
+    assert all(p.dtype == torch.float32 for p in bf16.values())
+    assert any(not torch.equal(fp32[n], bf16[n]) for n in fp32)
+    # Three AdamW steps at 1e-3 move a weight by at most about 3e-3 either way.
+    assert max(float((fp32[n] - bf16[n]).abs().max()) for n in fp32) < 7e-3
+
+
+def test_steps_count_the_shorter_last_batch() -> None:
+    assert total_steps(24, SPEC) == 12  # ceil(24 / 7) = 4 steps an epoch
+    assert total_steps(24, TrainingSpec(epochs=0.5, batch_size=7)) == 2
+    assert total_steps(1, TrainingSpec(epochs=0.1, batch_size=32)) == 1
+
+
+def test_vectors_are_not_decayed(build: Any) -> None:
+    groups = loop._groups(trainable_parameters(build("full")[0].module), 0.01)
+    assert all(p.ndim > 1 for p in groups[0]["params"])  # type: ignore[attr-defined]
+    assert all(p.ndim == 1 for p in groups[1]["params"])  # type: ignore[attr-defined]
+    assert [g["weight_decay"] for g in groups] == [0.01, 0.0]
+
+
+def test_noise_in_the_labels_is_what_is_trained_on(build: Any) -> None:
+    model, data = build("full")
+    flipped = TrainingSet(data.encoded, (data.labels + 1) % 3)
+    train(model, flipped, TrainingSpec(epochs=30, batch_size=24), learning_rate=3e-3, seed=0)
+    model.module.eval()
+    with torch.no_grad():
+        logits = model.logits(data.encoded.batch(range(24), model.pad_id)).log_softmax(-1).numpy()
+    on = -np.take_along_axis(logits, flipped.labels[:, None], 1).mean()
+    off = -np.take_along_axis(logits, data.labels[:, None], 1).mean()
+    assert on < off
