@@ -76,12 +76,13 @@ def test_an_inline_panel_is_themed_labelled_and_has_its_own_ids() -> None:
 
 def test_a_joint_figure_is_written_twice_alike(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        figures.save_joint([panel()] * 3, 2, tmp_path / name)
+        figures.save_joint([panel()] * 3, 2, tmp_path / name, legend=True)
     for ending in (".svg", ".png"):
         assert (tmp_path / "a").with_suffix(ending).read_bytes() == (tmp_path / "b").with_suffix(
             ending
         ).read_bytes()
     assert "a $title$ &amp; &lt;b&gt;" in (tmp_path / "a.svg").read_text(encoding="utf-8")
+    assert all(f">{group}<" in (tmp_path / "a.svg").read_text(encoding="utf-8") for group in figures.GROUPS)
     figures.save_joint([], 2, tmp_path / "none")
     assert not (tmp_path / "none.svg").exists()
 

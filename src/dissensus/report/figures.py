@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from textwrap import fill
 
 import matplotlib
 import numpy as np
@@ -19,11 +20,13 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from dissensus.curves import write_atomic
 from dissensus.report.palette import COLOURS, DASHES, POINT, SOFT, STYLE
 from dissensus.report.svg import inline_svg
+from dissensus.report.tables import GROUPS
 
 FloatArray = NDArray[np.float64]
 
@@ -199,8 +202,8 @@ def panel_svg(panel: Panel, prefix: str, label: str) -> Markup:
     return inline_svg(buffer.getvalue(), prefix, label)
 
 
-def save_joint(panels: Sequence[Panel], columns: int, path: Path) -> None:
-    """All panels in one figure, written to `path` with the endings .svg and .png."""
+def save_joint(panels: Sequence[Panel], columns: int, path: Path, *, legend: bool = False) -> None:
+    """All panels in one figure, written to `path` with the endings .svg and .png; `legend` names the groups."""
     if not panels:
         return
     columns = min(columns, len(panels))
@@ -213,8 +216,13 @@ def save_joint(panels: Sequence[Panel], columns: int, path: Path) -> None:
             axes.set_visible(False)
         for axes, panel in zip(grid.flat, panels, strict=False):
             panel.draw(axes)
-            axes.set_title(panel.title)
+            axes.set_title("\n".join(fill(line, 48) for line in panel.title.splitlines()))
             axes.label_outer()
+        if legend:
+            handles = [
+                Line2D([], [], color=COLOURS[g], linestyle=DASHES[g], linewidth=1.7, label=g) for g in GROUPS
+            ]
+            figure.legend(handles=handles, loc="outside upper left", ncols=3, frameon=False)
         for ending, dpi in ((".svg", 200), (".png", 170)):
             buffer = io.BytesIO()
             metadata = {"Date": None} if ending == ".svg" else None

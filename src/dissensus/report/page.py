@@ -187,8 +187,10 @@ def _views(analysis: Analysis, rows: Sequence[ConditionRow]) -> tuple[list[Condi
     folder = analysis.folder / "figures"
     folder.mkdir(exist_ok=True)
     columns = min(4, max(2, len({row.method for row in rows})))
-    figures.save_joint(list(lines.values()), columns, folder / "curves")
-    figures.save_joint(list(dots.values()), columns, folder / "entropy_aulc")
+    families = list(dict.fromkeys(row.family for row in rows))
+    order = [row.condition for family in families for row in rows if row.family == family]
+    figures.save_joint([lines[c] for c in order], columns, folder / "curves", legend=True)
+    figures.save_joint([dots[c] for c in order], columns, folder / "entropy_aulc")
     views, notes = [], []
     for number_, row in enumerate(rows):
         stored = _load(analysis, row.condition)
