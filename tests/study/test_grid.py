@@ -218,3 +218,23 @@ def test_cells_are_valid_specs_that_survive_json() -> None:
 def test_listing_the_cells_loads_no_torch() -> None:
     code = "import sys, dissensus.study.grid; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_cells_that_a_table_could_not_tell_apart_need_a_tag() -> None:
+    base = {
+        "name": "rates",
+        "models": [{"name": "minilm-l6"}],
+        "datasets": [
+            {
+                "name": "panel",
+                "tracked": {"source": "simulated"},
+                "train": {"source": "simulated", "split": "train"},
+            }
+        ],
+    }
+    rates = [{"name": "full", "learning_rate": rate} for rate in (1e-4, 1e-5)]
+    with pytest.raises(SpecError, match=r"panel\.minilm-l6\.full\.held_out with seed 0.*tag"):
+        expand(StudySpec.parse({**base, "methods": rates}, "t"))
+    tagged = [{**rate, "tag": tag} for rate, tag in zip(rates, ("high", "low"), strict=True)]
+    cells = expand(StudySpec.parse({**base, "methods": tagged}, "t"))
+    assert [c.method.label for c in cells] == ["full-high", "full-low"]

@@ -30,6 +30,21 @@ class ModelSpec(Spec):
     label_words: tuple[str, ...] | None = Field(
         None, description="Verbalizer: one word a label, in label order."
     )
+    tag: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9_]+$",
+        description="Added to the name in tables and folders; tells apart two that differ in other settings alone.",
+    )
+
+    @property
+    def label(self) -> str:
+        """Short name for folders: the model's name, its head unless a classifier, its tag."""
+        # Of a local folder only the last part names the model; a hub path keeps its owner.
+        local = self.name.startswith(("/", ".", "~")) or "\\" in self.name
+        parts = [part for part in self.name.replace("\\", "/").split("/") if part]
+        name = parts[-1] if local and parts else "--".join(parts)
+        head = "" if self.head == "classifier" else self.head
+        return "-".join(part for part in (name, head, self.tag) if part)
 
 
 class MethodSpec(Spec):
@@ -42,6 +57,11 @@ class MethodSpec(Spec):
     dropout: float = Field(0.0, ge=0, lt=1, description="LoRA dropout.")
     targets: tuple[str, ...] | None = Field(
         None, description="Target modules; default: the model's usual ones."
+    )
+    tag: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9_]+$",
+        description="Added to the name in tables and folders; tells apart two that differ in other settings alone.",
     )
 
     @model_validator(mode="after")
@@ -59,8 +79,9 @@ class MethodSpec(Spec):
 
     @property
     def label(self) -> str:
-        """Short name for tables and folders: `lora-r8`, `full`, `ia3`."""
-        return f"lora-r{self.rank}" if self.name == "lora" else self.name
+        """Short name for tables and folders: `lora-r8`, `full`, `ia3`, with the tag if there is one."""
+        name = f"lora-r{self.rank}" if self.name == "lora" else self.name
+        return f"{name}-{self.tag}" if self.tag else name
 
 
 class NoiseSpec(Spec):
@@ -143,9 +164,7 @@ class RunSpec(Spec):
     @property
     def condition(self) -> str:
         """Readable name of the condition: dataset.model.method.regime."""
-        model = self.model.name.replace("/", "--").rstrip("-")
-        head = "" if self.model.head == "classifier" else f"-{self.model.head}"
-        return f"{self.dataset.name}.{model}{head}.{self.method.label}.{self.regime}"
+        return f"{self.dataset.name}.{self.model.label}.{self.method.label}.{self.regime}"
 
     @property
     def cell_id(self) -> str:

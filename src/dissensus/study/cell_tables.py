@@ -115,7 +115,11 @@ def condition_columns(spec: RunSpec) -> dict[str, str]:
     return {
         "condition": spec.condition,
         "dataset": spec.dataset.name,
-        "model": spec.model.name.replace("\\", "/").rstrip("/").rpartition("/")[2],
+        "model": "-".join(
+            part
+            for part in (spec.model.name.replace("\\", "/").rstrip("/").rpartition("/")[2], spec.model.tag)
+            if part
+        ),
         "head": spec.model.head,
         "method": spec.method.label,
         "regime": spec.regime,

@@ -126,7 +126,7 @@ class _Place:
     def values(self, key: str) -> tuple[str | int, ...]:
         """What a `When` key may say to match this place."""
         values: dict[str, tuple[str | int, ...]] = {
-            "model": (self.model.name,),
+            "model": (self.model.name, self.model.label),
             "head": (self.model.head,),
             "dataset": (self.dataset.name,),
             "method": (self.method.name, self.method.label),
@@ -214,3 +214,12 @@ def _refuse_repeats(study: StudySpec, cells: Sequence[RunSpec]) -> None:
             f"study {study.name!r} lists the same run more than once: {', '.join(repeated)}; "
             "a model, dataset, method, regime or seed is repeated"
         )
+    by_name: dict[tuple[str, int], int] = defaultdict(int)
+    for cell in cells:
+        by_name[cell.condition, cell.seed] += 1
+    for (condition, seed), times in by_name.items():
+        if times > 1:  # tables would take them for seeds of one condition
+            raise SpecError(
+                f"study {study.name!r} has {times} cells named {condition} with seed {seed} that differ in other "
+                "settings alone; give those models or methods a 'tag' each, e.g. tag: lr1e4"
+            )
