@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from dissensus.data.sources.simulated.scales import Guess, Kind, Pole, Scale
-from dissensus.data.sources.simulated.world import DEGREES, WORLD
+from dissensus.data.sources.simulated.scales import Degree, Guess, Kind, Pole, Report, Scale
+from dissensus.data.sources.simulated.world import DEGREES, REPORTS, WORLD
 
 T = TypeVar("T")
 
@@ -16,6 +16,10 @@ DRAWS = 24
 
 CERTAIN = 12.0
 """Evidence, or half a neutral zone, that practically no threshold overturns."""
+
+
+ASK_FIRST = 0.8
+"""Probability that a hypothesis takes a scale's first pole without looking at the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +91,24 @@ def _first(kind: Kind, name: str) -> str:
     return next(first for first in kind.first if name.startswith(first))
 
 
-def phrase_of(pole: Pole, dice: Dice) -> tuple[str, float]:
-    """The pole with or without a degree word, and how far that moves its cut outward, in spreads."""
-    degree, shift = dice.pick(DEGREES)
-    if "{m}" not in pole.phrase:
-        return pole.phrase, 0.0
-    return pole.phrase.format(m=degree), shift
+def degree_of(pole: Pole, plain: float, dice: Dice) -> Degree:
+    """No degree word with probability `plain`, and always where the pole takes none; else any of the others."""
+    other = dice.pick(DEGREES[1:])
+    return DEGREES[0] if dice.yes(plain) or "{m}" not in pole.phrase else other
+
+
+def phrase_of(pole: Pole, degree: str) -> str:
+    """The pole's words with the degree word in them."""
+    return pole.phrase.format(m=degree).replace("a extremely", "an extremely")
+
+
+def asked(options: Sequence[T], dice: Dice) -> T:
+    """What a hypothesis asks about: mostly the first pole, or conclusion, of a scale.
+
+    Asking for "tall" more often than for "short" lets a small model start from "which end does the premise speak
+    of?", which it learns from few examples, before it has to combine both sentences.
+    """
+    return options[0] if dice.yes(ASK_FIRST) else dice.pick(options)
 
 
 def number_near(scale: Scale, pole: Pole | Guess, spreads: float) -> float:
@@ -115,9 +131,22 @@ def claim(scale: Scale, who: str, phrase: str, denied: bool) -> str:
     return sentence((scale.denial if denied else scale.claim).format(who=who, p=phrase))
 
 
-def denies(pole: Pole, shift: float, dice: Dice) -> bool:
+def denies(pole: Pole, degree: Degree, share: float, dice: Dice) -> bool:
     """Whether to deny; "not fairly" is left out, nobody says it."""
-    return dice.yes(0.4) and pole.deniable and shift >= 0
+    return dice.yes(share) and pole.deniable and degree.shift >= 0
+
+
+def report_of(pole: Pole, dice: Dice) -> Report:
+    """Any way to report with this pole that reads well."""
+    options = [
+        r for r in REPORTS if (pole.deniable or not r.denied) and ("{m}" in pole.phrase or not r.degree)
+    ]
+    return dice.pick(options)
+
+
+def told(scale: Scale, who: str, pole: Pole, report: Report) -> str:
+    """The premise that reports a number with a vague word."""
+    return claim(scale, who, report.before + phrase_of(pole, report.degree), report.denied)
 
 
 def any_fact(scale: Scale, who: str, dice: Dice) -> str:

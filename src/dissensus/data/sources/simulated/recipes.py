@@ -19,23 +19,28 @@ from dissensus.data.sources.simulated.grammar import (
     Dice,
     Pair,
     any_fact,
+    asked,
     beyond,
     claim,
+    degree_of,
     denies,
     number_near,
     phrase_of,
+    report_of,
     sentence,
+    told,
     two,
     who_of,
 )
-from dissensus.data.sources.simulated.scales import Pole, Scale, readable_number
+from dissensus.data.sources.simulated.scales import Guess, Pole, Report, Scale, readable_number
 
+_PLAIN, _DENIED = 0.5, 0.15  # shares of hypotheses without a degree word, and of denied ones
 _VAGUE_BAND = 0.45
 _GUESS_BAND = 1.6
 _LEAN_BAND = 1.3
 _GUESS_SPREAD = 1.5  # of the cut of a conclusion, in the scale's own spreads
 _GAP_SPREAD = 0.45  # of the cut of a difference, natural log units
-_TOLERANCE, _TOLERANCE_SPREAD = 0.10, 0.04  # log ratio up to which "about" holds; its spread between people
+_TOLERANCE, _TOLERANCE_SPREAD = 0.22, 0.09  # log ratio up to which "about" holds; its spread between people
 _LEAN = 1.1  # evidence for "Ann is tall" in "Ann is taller than Ben"
 
 
@@ -46,12 +51,12 @@ _COUNTED = tuple(scale for scale in SCALES if scale.form != "clock")
 
 
 def _margin(dice: Dice) -> float:
-    """How far from the cut: a third clear cases, half close ones, the rest between; symmetric about 0."""
+    """How far from the cut: a third clear cases, about half close ones, the rest between; symmetric about 0."""
     side = 1 if dice.yes(0.5) else -1
     u = dice.between(0, 1)
-    if u < 0.33:
-        return side * dice.between(2.6, 6.0)
-    if u < 0.83:
+    if u < 0.34:
+        return side * dice.between(2.6, 7.0)
+    if u < 0.82:
         return side * dice.between(0.0, 1.1)
     return side * dice.between(1.1, 2.6)
 
@@ -59,62 +64,102 @@ def _margin(dice: Dice) -> float:
 def _vague(dice: Dice) -> Pair:
     """A number against a vague word, perhaps with a degree word, perhaps denied."""
     scale = dice.pick(SCALES)
-    who, pole = who_of(KIND_OF[scale.name], dice), dice.pick(scale.poles)
-    phrase, shift = phrase_of(pole, dice)
-    denied = denies(pole, shift, dice)
-    number = number_near(scale, pole, _margin(dice) + shift)
+    who, pole = who_of(KIND_OF[scale.name], dice), asked(scale.poles, dice)
+    degree = degree_of(pole, _PLAIN, dice)
+    denied = denies(pole, degree, _DENIED, dice)
+    number = number_near(scale, pole, _margin(dice) + degree.shift)
     return Pair(
         sentence(scale.says.format(who=who, n=scale.written(number))),
-        claim(scale, who, phrase, denied),
+        claim(scale, who, phrase_of(pole, degree.word), denied),
         TRAIT[scale.name, pole.phrase],
-        beyond(scale, pole, number) - shift,
+        beyond(scale, pole, number) - degree.shift,
         _VAGUE_BAND,
         denied,
-        "negation" if denied else "degree" if shift else "vague",
+        "negation" if denied else "degree" if degree.shift else "vague",
     )
 
 
 def _wording(dice: Dice) -> Pair:
     """A number said in words against a vague word."""
     scale = dice.pick(SCALES)
-    who, pole = who_of(KIND_OF[scale.name], dice), dice.pick(scale.poles)
-    (words, number), (phrase, shift) = dice.pick(scale.words), phrase_of(pole, dice)
-    denied = denies(pole, shift, dice)
+    who, pole = who_of(KIND_OF[scale.name], dice), asked(scale.poles, dice)
+    (words, number), degree = dice.pick(scale.words), degree_of(pole, _PLAIN, dice)
+    denied = denies(pole, degree, _DENIED, dice)
     return Pair(
         sentence(words.format(who=who)),
-        claim(scale, who, phrase, denied),
+        claim(scale, who, phrase_of(pole, degree.word), denied),
         TRAIT[scale.name, pole.phrase],
-        beyond(scale, pole, number) - shift,
+        beyond(scale, pole, number) - degree.shift,
         _VAGUE_BAND,
         denied,
         "wording",
     )
 
 
-def _guess(dice: Dice) -> Pair:
-    """A number against a conclusion that some people draw from it and others do not."""
+def _graded(dice: Dice) -> Pair:
+    """A vague word against a vague word: mostly the same one, with other degree words or denied."""
     scale = dice.pick(SCALES)
-    who, guess = who_of(KIND_OF[scale.name], dice), dice.pick(scale.guesses)
-    number = number_near(scale, guess, _GUESS_SPREAD * dice.between(-5, 5))
+    who, pole = who_of(KIND_OF[scale.name], dice), asked(scale.poles, dice)
+    said = pole if dice.yes(0.6) else dice.pick(scale.poles)
+    report, degree = report_of(said, dice), degree_of(pole, 0.7, dice)
+    denied = denies(pole, degree, _DENIED, dice)
+    evidence = _reported(scale, said, report, pole) - degree.shift
+    if said is pole and report.degree == degree.word:  # logic, not vagueness: X against X, or against not X
+        evidence = -CERTAIN if report.denied or report.before else CERTAIN
     return Pair(
-        sentence(scale.says.format(who=who, n=scale.written(number))),
+        told(scale, who, said, report),
+        claim(scale, who, phrase_of(pole, degree.word), denied),
+        TRAIT[scale.name, pole.phrase],
+        evidence,
+        _VAGUE_BAND,
+        denied,
+        "graded",
+    )
+
+
+def _reported(scale: Scale, said: Pole, report: Report, about: Pole | Guess) -> float:
+    """How far beyond a cut the number is that "very tall" reports, in spreads."""
+    latent = scale.latent(said.cut) + said.sign * report.stands_for * scale.spread
+    return about.sign * (latent - scale.latent(about.cut)) / scale.spread
+
+
+def _guess(dice: Dice) -> Pair:
+    """A number, or a vague word, against a conclusion that some people draw from it and others do not."""
+    scale = dice.pick(SCALES)
+    who, guess, pole = who_of(KIND_OF[scale.name], dice), asked(scale.guesses, dice), asked(scale.poles, dice)
+    report = report_of(pole, dice)
+    number = number_near(scale, guess, _GUESS_SPREAD * dice.between(-5, 5))
+    in_words = dice.yes(0.5)
+    premise = sentence(scale.says.format(who=who, n=scale.written(number)))
+    evidence = _reported(scale, pole, report, guess) if in_words else beyond(scale, guess, number)
+    return Pair(
+        told(scale, who, pole, report) if in_words else premise,
         sentence(guess.sentence.format(who=who)),
         TRAIT[scale.name, guess.sentence],
-        beyond(scale, guess, number) / _GUESS_SPREAD,
+        evidence / _GUESS_SPREAD,
         _GUESS_BAND,
         False,
         "guess",
     )
 
 
+def _any_premise(scale: Scale, who: str, dice: Dice) -> str:
+    """Any premise on this scale: a vague word, a number, or a number in words."""
+    pole = asked(scale.poles, dice)
+    vague = told(scale, who, pole, report_of(pole, dice))
+    wording = sentence(dice.pick(scale.words)[0].format(who=who))
+    number = any_fact(scale, who, dice)
+    return vague if dice.yes(0.35) else wording if dice.yes(0.08) else number
+
+
 def _other_claim(scale: Scale, who: str, dice: Dice) -> tuple[str, int]:
     """Any hypothesis on this scale, and its trait."""
-    guess, pole = dice.pick(scale.guesses), dice.pick(scale.poles)
-    phrase, shift = phrase_of(pole, dice)
-    denied = denies(pole, shift, dice)
+    guess, pole = asked(scale.guesses, dice), asked(scale.poles, dice)
+    degree = degree_of(pole, _PLAIN, dice)
+    denied = denies(pole, degree, _DENIED, dice)
     if dice.yes(0.2):
         return sentence(guess.sentence.format(who=who)), TRAIT[scale.name, guess.sentence]
-    return claim(scale, who, phrase, denied), TRAIT[scale.name, pole.phrase]
+    return claim(scale, who, phrase_of(pole, degree.word), denied), TRAIT[scale.name, pole.phrase]
 
 
 def _unrelated(dice: Dice) -> Pair:
@@ -123,8 +168,7 @@ def _unrelated(dice: Dice) -> Pair:
     kind = KIND_OF[scale.name]
     who, other = who_of(kind, dice), dice.pick([s for s in kind.scales if s is not scale])
     hypothesis, trait = _other_claim(other, who, dice)
-    wording = sentence(dice.pick(scale.words)[0].format(who=who))
-    premise = wording if dice.yes(0.25) else any_fact(scale, who, dice)
+    premise = _any_premise(scale, who, dice)
     return Pair(premise, hypothesis, trait, 0.0, CERTAIN, False, "unrelated")
 
 
@@ -133,7 +177,7 @@ def _elsewhere(dice: Dice) -> Pair:
     scale = dice.pick(SCALES)
     a, b = two(KIND_OF[scale.name], dice)
     hypothesis, trait = _other_claim(scale, b, dice)
-    return Pair(any_fact(scale, a, dice), hypothesis, trait, 0.0, CERTAIN, False, "elsewhere")
+    return Pair(_any_premise(scale, a, dice), hypothesis, trait, 0.0, CERTAIN, False, "elsewhere")
 
 
 def _comparison(dice: Dice) -> Pair:
@@ -154,15 +198,15 @@ def _suggestion(dice: Dice) -> Pair:
     """A comparison of two things against a vague word for one of them: suggested, to some readers."""
     scale = dice.pick(_WITH_MORE)
     a, b = two(KIND_OF[scale.name], dice)
-    says_more, of_first, pole = dice.yes(0.5), dice.yes(0.5), dice.pick(scale.poles)
-    phrase, shift = phrase_of(pole, dice)
+    says_more, of_first, pole = dice.yes(0.5), dice.yes(0.75), asked(scale.poles, dice)
+    degree = degree_of(pole, _PLAIN, dice)
     premise = (scale.more if says_more else scale.less).format(a=a, b=b)
     toward = 1 if (says_more == of_first) == (pole.sign > 0) else -1
     return Pair(
         sentence(premise),
-        claim(scale, a if of_first else b, phrase, False),
+        claim(scale, a if of_first else b, phrase_of(pole, degree.word), False),
         TRAIT[scale.name, pole.phrase],
-        toward * _LEAN - shift / 2,
+        toward * _LEAN - degree.shift / 2,
         _LEAN_BAND,
         False,
         "suggestion",
@@ -175,7 +219,7 @@ def _difference(dice: Dice) -> Pair:
     gap = scale.gap
     assert gap is not None
     a, b = two(KIND_OF[scale.name], dice)
-    large = dice.yes(0.5)
+    large = asked((True, False), dice)
     pole = Pole("", 1 if large else -1, gap.cut_large if large else gap.cut_small)
     number = max(2.0, readable_number(pole.cut * math.exp(pole.sign * _margin(dice) * _GAP_SPREAD)))
     return Pair(
@@ -228,16 +272,17 @@ def _approximate(dice: Dice) -> Pair:
 
 
 _RECIPES: tuple[tuple[Callable[[Dice], Pair], float], ...] = (
-    (_vague, 0.44),
-    (_wording, 0.15),
-    (_guess, 0.12),
-    (_unrelated, 0.12),
+    (_vague, 0.38),
+    (_graded, 0.25),
+    (_wording, 0.02),
+    (_guess, 0.07),
+    (_unrelated, 0.15),
     (_elsewhere, 0.03),
-    (_comparison, 0.03),
-    (_suggestion, 0.03),
-    (_difference, 0.04),
-    (_number, 0.02),
-    (_approximate, 0.02),
+    (_comparison, 0.01),
+    (_suggestion, 0.04),
+    (_difference, 0.03),
+    (_number, 0.01),
+    (_approximate, 0.01),
 )
 _EDGES = tuple(accumulate(weight for _, weight in _RECIPES))
 

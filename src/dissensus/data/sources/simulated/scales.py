@@ -25,6 +25,31 @@ class Pole:
 
 
 @dataclass(frozen=True, slots=True)
+class Degree:
+    """A degree word of a hypothesis, and how far it moves the cut outward, in spreads."""
+
+    word: str
+    shift: float
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How a premise speaks of a vague word instead of giving the number.
+
+    Attributes:
+        degree: degree word inside the phrase.
+        before: words in front of the phrase.
+        denied: whether the scale's denial is used.
+        stands_for: how far beyond the plain cut the number is that is reported so, in spreads.
+    """
+
+    degree: str
+    before: str
+    denied: bool
+    stands_for: float
+
+
+@dataclass(frozen=True, slots=True)
 class Guess:
     """A conclusion that people jump to from a number: plausible at the far end of the scale, never certain."""
 
@@ -104,14 +129,20 @@ class Scale:
         return f"{number:g}"
 
 
+_ROUND = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
+
+
 def readable_number(number: float) -> float:
-    """Rounded as people do: ones below 30, fives below 200, then two leading digits; never below 1."""
-    if number < 30:
-        return float(max(1, round(number)))
-    if number < 200:
-        return float(5 * round(number / 5))
-    unit = 10 ** (math.floor(math.log10(number)) - 1)
-    return float(unit * round(number / unit))
+    """The nearest (by ratio) of the round numbers 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, ...; never below 1.
+
+    Few different numbers, so that a small training set shows each of them often.
+    """
+    if number < 10:
+        candidates = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0]
+    else:
+        unit = 10.0 ** math.floor(math.log10(number))
+        candidates = [unit * digit for digit in (*_ROUND, 10.0)]
+    return min(candidates, key=lambda candidate: abs(math.log(candidate / number)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ Nothing here is random. All cuts and spreads are choices of ours, made to read p
 
 from __future__ import annotations
 
-from dissensus.data.sources.simulated.scales import Gap, Guess, Kind, Pole, Scale
+from dissensus.data.sources.simulated.scales import Degree, Gap, Guess, Kind, Pole, Report, Scale
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -50,14 +50,6 @@ _PERSON = Kind(
                     "{a} is only slightly older than {b}.", 11, 4),
         ),
         Scale(
-            "sleep", "{who} slept for {n} hours.", "{who} slept {p}.", "{who} did not sleep {p}.",
-            "linear", 0.8, 1, 14,
-            (Pole("{m}long", 1, 8.5), Pole("{m}little", -1, 6, deniable=False)), step=0.5,
-            words=(("{who} hardly slept.", 1.5), ("{who} slept all day.", 14)),
-            guesses=(Guess("{who} is tired.", -1, 5.5), Guess("{who} feels fresh.", 1, 8)),
-            more="{a} slept longer than {b}.", less="{a} slept less than {b}.",
-        ),
-        Scale(
             "wait", "{who} waited {n} minutes for the bus.", "{who} waited {p} for the bus.",
             "{who} did not wait {p} for the bus.",
             "log", 0.38, 2, 300,
@@ -70,33 +62,12 @@ _PERSON = Kind(
                     "{a} waited only slightly longer than {b}.", 16, 5),
         ),
         Scale(
-            "books", "{who} owns {n} books.", "{who} owns {p} books.", "{who} does not own {p} books.",
-            "log", 0.45, 2, 6000,
-            (Pole("{m}many", 1, 120), Pole("{m}few", -1, 25, deniable=False)),
-            words=(("{who} owns a couple of books.", 2), ("{who} owns thousands of books.", 3000)),
-            guesses=(Guess("{who} loves reading.", 1, 150), Guess("{who} hates reading.", -1, 8)),
-            more="{a} owns more books than {b}.", less="{a} owns fewer books than {b}.",
-            gap=Gap("{a} owns {n} more books than {b}.", "{a} owns many more books than {b}.",
-                    "{a} owns only slightly more books than {b}.", 50, 10),
-        ),
-        Scale(
             "rising", "{who} gets up at {n}.", "{who} gets up {p}.", "{who} does not get up {p}.",
             "clock", 0.55, 3.5, 13,
             (Pole("{m}late", 1, 9), Pole("{m}early", -1, 6.5)), step=0.25,
             words=(("{who} gets up before dawn.", 4), ("{who} gets up at noon.", 12)),
-            guesses=(Guess("{who} works in a bakery.", -1, 5), Guess("{who} is on holiday.", 1, 9.5)),
+            guesses=(Guess("{who} is on holiday.", 1, 9.5), Guess("{who} works in a bakery.", -1, 5)),
             more="{a} gets up later than {b}.", less="{a} gets up earlier than {b}.",
-        ),
-        Scale(
-            "commute", "{who} lives {n} kilometres from work.",
-            "{who} lives {p} work.", "{who} does not live {p} work.",
-            "log", 0.4, 2, 240,
-            (Pole("{m}far from", 1, 20), Pole("{m}close to", -1, 6)),
-            words=(("{who} lives across the street from work.", 0.1), ("{who} lives hours away from work.", 150)),
-            guesses=(Guess("{who} walks to work.", -1, 3), Guess("{who} spends a lot on petrol.", 1, 30)),
-            more="{a} lives further from work than {b}.", less="{a} lives closer to work than {b}.",
-            gap=Gap("{a} lives {n} kilometres further away than {b}.", "{a} lives much further away than {b}.",
-                    "{a} lives only slightly further away than {b}.", 18, 4),
         ),
     ),
 )  # fmt: skip
@@ -126,24 +97,6 @@ _THING = Kind(
             gap=Gap("{a} weighs {n} kilos more than {b}.", "{a} weighs much more than {b}.",
                     "{a} weighs only slightly more than {b}.", 12, 3),
         ),
-        Scale(
-            "width", "{who} is {n} centimetres across.", "{who} is {p}.", "{who} is not {p}.",
-            "log", 0.28, 3, 600,
-            (Pole("{m}large", 1, 95), Pole("{m}small", -1, 35)),
-            words=(("{who} fits into a pocket.", 6), ("{who} takes up half the room.", 350)),
-            guesses=(Guess("{who} does not fit into the lift.", 1, 130), Guess("{who} is easy to lose.", -1, 15)),
-            more="{a} is larger than {b}.", less="{a} is smaller than {b}.",
-            gap=Gap("{a} is {n} centimetres larger than {b}.", "{a} is much larger than {b}.",
-                    "{a} is only slightly larger than {b}.", 30, 7),
-        ),
-        Scale(
-            "bought", "{who} was bought {n} days ago.", "{who} was bought {p}.", "{who} was not bought {p}.",
-            "log", 0.5, 2, 9000,
-            (Pole("a {m}long time ago", 1, 250), Pole("{m}recently", -1, 20)),
-            words=(("{who} was bought this morning.", 0.3), ("{who} was bought decades ago.", 9000)),
-            guesses=(Guess("{who} shows signs of wear.", 1, 500), Guess("{who} is still in its box.", -1, 5)),
-            more="{a} was bought before {b}.", less="{a} was bought after {b}.",
-        ),
     ),
 )  # fmt: skip
 
@@ -172,28 +125,10 @@ _EVENT = Kind(
                     "{a} lasts only slightly longer than {b}.", 50, 12),
         ),
         Scale(
-            "start", "{who} starts in {n} minutes.", "{who} starts {p}.", "{who} does not start {p}.",
-            "log", 0.45, 2, 5000,
-            (Pole("{m}soon", -1, 25), Pole("{m}late", 1, 300, deniable=False)),
-            words=(("{who} starts any second now.", 0.3), ("{who} starts next month.", 40000)),
-            guesses=(Guess("the guests of {who} are already there.", -1, 15),
-                     Guess("nobody is there yet for {who}.", 1, 180)),
-            more="{a} starts after {b}.", less="{a} starts before {b}.",
-        ),
-        Scale(
-            "rain", "there is a {n} percent chance of rain at {who}.", "rain is {p} at {who}.",
-            "rain is not {p} at {who}.",
-            "linear", 7, 1, 99,
-            (Pole("{m}likely", 1, 62), Pole("{m}unlikely", -1, 32)),
-            words=(("the forecast for {who} is cloudless.", 2), ("the forecast for {who} is a downpour.", 98)),
-            guesses=(Guess("{who} will be moved inside.", 1, 70), Guess("nobody brings an umbrella to {who}.", -1, 25)),
-        ),
-        Scale(
             "share", "{n} percent of the guests at {who} are students.", "{p} guests at {who} are students.",
             "not {p} guests at {who} are students.",
             "linear", 6, 1, 99,
-            (Pole("most", 1, 63), Pole("few", -1, 26, deniable=False), Pole("almost all", 1, 86),
-             Pole("hardly any", -1, 11, deniable=False)),
+            (Pole("most", 1, 63), Pole("few", -1, 26, deniable=False)),
             words=(("all the guests at {who} are students.", 120), ("none of the guests at {who} are students.", -20)),
             guesses=(Guess("{who} is held at a university.", 1, 75), Guess("{who} is for families.", -1, 20)),
         ),
@@ -212,17 +147,9 @@ _PLACE = Kind(
             (Pole("{m}far from", 1, 1800), Pole("{m}near", -1, 500)),
             words=(("{who} is next door to the station.", 20),
                    ("{who} and the station are in different towns.", 30000)),
-            guesses=(Guess("{who} is easy to reach on foot.", -1, 900),
-                     Guess("most visitors of {who} come by car.", 1, 3000)),
+            guesses=(Guess("most visitors of {who} come by car.", 1, 3000),
+                     Guess("{who} is easy to reach on foot.", -1, 900)),
             more="{a} is further from the station than {b}.", less="{a} is nearer to the station than {b}.",
-        ),
-        Scale(
-            "entry", "a visit to {who} costs {n} euros.", "a visit to {who} is {p}.", "a visit to {who} is not {p}.",
-            "log", 0.35, 2, 300,
-            (Pole("{m}expensive", 1, 28), Pole("{m}cheap", -1, 8)),
-            words=(("a visit to {who} costs a few cents.", 0.3), ("a visit to {who} costs a fortune.", 300)),
-            guesses=(Guess("{who} is popular with students.", -1, 6), Guess("{who} is for rich people.", 1, 45)),
-            more="a visit to {a} costs more than one to {b}.", less="a visit to {a} costs less than one to {b}.",
         ),
         Scale(
             "queue", "{n} people are queuing at {who}.", "the queue at {who} is {p}.", "the queue at {who} is not {p}.",
@@ -240,15 +167,6 @@ _PLACE = Kind(
             guesses=(Guess("the heating of {who} is on.", 1, 24),
                      Guess("visitors keep their coats on in {who}.", -1, 14)),
             more="it is warmer inside {a} than inside {b}.", less="it is colder inside {a} than inside {b}.",
-        ),
-        Scale(
-            "closing", "{who} closes at {n}.", "{who} closes {p}.", "{who} does not close {p}.",
-            "clock", 0.75, 11, 26,
-            (Pole("{m}late", 1, 21.5), Pole("{m}early", -1, 17)), step=0.25,
-            words=(("{who} closes at noon.", 12), ("{who} closes after midnight.", 25.5)),
-            guesses=(Guess("people go to {who} after dinner.", 1, 21),
-                     Guess("office workers rarely get to {who}.", -1, 17)),
-            more="{a} closes later than {b}.", less="{a} closes earlier than {b}.",
         ),
     ),
 )  # fmt: skip
@@ -275,20 +193,27 @@ _DISH = Kind(
             guesses=(Guess("{who} follows a difficult recipe.", 1, 100), Guess("{who} comes out of a packet.", -1, 8)),
             more="{a} takes longer to make than {b}.", less="{a} takes less time to make than {b}.",
         ),
-        Scale(
-            "portion", "{who} fills {n} plates.", "{who} is {p}.", "{who} is not {p}.",
-            "log", 0.38, 2, 300,
-            (Pole("a {m}large amount", 1, 14), Pole("a {m}small amount", -1, 4)),
-            words=(("{who} is a mouthful.", 0.2), ("{who} feeds the whole village.", 200)),
-            guesses=(Guess("there will be leftovers of {who}.", 1, 20),
-                     Guess("somebody will not get any of {who}.", -1, 3)),
-            more="{a} fills more plates than {b}.", less="{a} fills fewer plates than {b}.",
-        ),
     ),
 )  # fmt: skip
 
 WORLD: tuple[Kind, ...] = (_PERSON, _THING, _EVENT, _PLACE, _DISH)
 """Every kind of thing there is."""
 
-DEGREES: tuple[tuple[str, float], ...] = (("", 0.0), ("very ", 1.6), ("fairly ", -0.8))
-"""Degree words and how far each moves a cut outward, in units of the scale's spread."""
+DEGREES: tuple[Degree, ...] = (
+    Degree("", 0.0),
+    Degree("fairly ", -0.8),
+    Degree("very ", 1.5),
+    Degree("extremely ", 3.0),
+)
+"""Degree words, plain first."""
+
+REPORTS: tuple[Report, ...] = (
+    Report("extremely ", "", False, 5.0),
+    Report("very ", "", False, 2.8),
+    Report("", "", False, 1.2),
+    Report("fairly ", "", False, 0.3),
+    Report("very ", "", True, -0.7),
+    Report("", "", True, -2.4),
+    Report("", "anything but ", False, -4.5),
+)
+"""Ways to report a number with a vague word, from the most to the least."""
