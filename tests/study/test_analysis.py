@@ -333,3 +333,26 @@ def test_a_wider_floor_un_learns_fewer(tmp_path: Path) -> None:
 def test_the_made_curves_rise_where_they_say() -> None:
     losses = made_losses(60, 6, 0)
     assert losses[-20:, -1].mean() > 1.3 > 0.9 > losses[:20, -1].mean()
+
+
+def test_the_loss_can_be_read_on_the_majority_without_new_training(tmp_path: Path) -> None:
+    # Gold is label 0 everywhere; the annotators' majority is label 1 for the last two items.
+    votes = [(10, 0), (10, 0), (9, 1), (8, 2), (4, 6), (3, 7)]
+    data = AnnotatedDataset(
+        "six",
+        LABELS,
+        tuple(
+            Example(f"i{k}", {"premise": f"p{k}", "hypothesis": "h"}, 0, (float(a), float(b), 0.0))
+            for k, (a, b) in enumerate(votes)
+        ),
+    )
+    tables = {}
+    for gold in ("as_stored", "majority"):
+        study = study_spec(**FULL, analysis={"resamples": 100, "gold": gold})
+        write_study(tmp_path / gold, study, data=data, losses=six_losses, points=3)
+        tables[gold] = analyze(tmp_path / gold)
+    before, after = (tables[g].examples.to_pylist() for g in ("as_stored", "majority"))
+    assert [row["gold"] for row in before] == [LABELS[0]] * 6
+    assert [row["gold"] for row in after] == [LABELS[0]] * 4 + [LABELS[1]] * 2
+    assert [b["aulc"] == a["aulc"] for b, a in zip(before, after, strict=True)] == [True] * 4 + [False] * 2
+    assert {row["gold_source"] for row in tables["majority"].cells.to_pylist()} == {"majority"}

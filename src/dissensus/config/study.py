@@ -37,6 +37,11 @@ class AnalysisSpec(Spec):
     """How stored curves become tables. Not part of a cell's identity: change it and analyse again."""
 
     entropy: Literal["plugin", "miller_madow", "chao_shen"] = "plugin"
+    gold: Literal["as_stored", "majority"] = Field(
+        "as_stored",
+        description="Which label the loss is read on: the one the data set gave, or the annotators' most frequent. "
+        "Every label's log-probability is stored, so this asks for no new training.",
+    )
     contested_share: float = Field(
         1 / 3, gt=0, le=0.5, description="Share of items in each outer entropy group."
     )

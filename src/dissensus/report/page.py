@@ -22,7 +22,7 @@ from dissensus.report.examples import RiserList, risers
 from dissensus.report.provenance import CellFacts, cell_facts, scrub, specification
 from dissensus.report.svg import interval
 from dissensus.report.tables import GROUPS, ConditionRow, condition_row, number
-from dissensus.study.analysis import Analysis, analyze, load_analysis
+from dissensus.study.analysis import Analysis, analyze, load_analysis, on_gold
 
 
 @dataclass(frozen=True)
@@ -210,7 +210,7 @@ def _views(analysis: Analysis, rows: Sequence[ConditionRow]) -> tuple[list[Condi
 def _load(analysis: Analysis, condition: str) -> list[Curves]:
     """The condition's curves, one a seed. Checksums were verified by the analysis."""
     cells = _of(analysis.cells, condition)["cell"].to_pylist()
-    return [load_curves(analysis.cell_folder(cell), verify=False) for cell in cells]
+    return [on_gold(load_curves(analysis.cell_folder(cell), verify=False), analysis.study) for cell in cells]
 
 
 def _of(table: pa.Table, condition: str) -> pa.Table:

@@ -17,17 +17,20 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
 from dissensus.config import RunSpec, StudySpec
-from dissensus.curves import file_sha256, load_curves, write_atomic
+from dissensus.curves import Curves, load_curves
+from dissensus.data.annotations import NO_GOLD, majority
 from dissensus.errors import DissensusError, StoreError
+from dissensus.files import file_sha256, write_atomic
 from dissensus.study.cell_tables import CellTables, analyze_cell
 from dissensus.study.condition_tables import condition_rows
 from dissensus.study.grid import expand
@@ -155,7 +158,7 @@ def _analyze_one(folder: Path, spec: RunSpec, study: StudySpec) -> CellTables:
         stored = RunSpec.parse(_read_json(folder / "spec.json"), str(folder / "spec.json"))
         if stored != spec:
             raise StoreError("spec.json is not the study's specification of this cell")
-        return analyze_cell(folder.name, spec, load_curves(folder), study.analysis)
+        return analyze_cell(folder.name, spec, on_gold(load_curves(folder), study), study.analysis)
     except DissensusError as problem:
         raise StoreError(f"cell {folder.name}: {problem}") from None
     except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as problem:
@@ -163,6 +166,14 @@ def _analyze_one(folder: Path, spec: RunSpec, study: StudySpec) -> CellTables:
             f"cell {folder.name} is damaged and cannot be read ({type(problem).__name__}: {problem}); "
             f"delete the folder {folder} and run the study again"
         ) from problem
+
+
+def on_gold(curves: Curves, study: StudySpec) -> Curves:
+    """The curves with the gold label that the study's analysis reads the loss on."""
+    if study.analysis.gold == "as_stored":
+        return curves
+    golds = [majority(row) for row in curves.counts.tolist()]
+    return replace(curves, gold=np.array([NO_GOLD if g is None else g for g in golds], dtype=np.int64))
 
 
 def _inputs(study: StudySpec, found: Sequence[CellStatus], study_dir: Path) -> dict[str, Any]:

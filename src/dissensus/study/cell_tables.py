@@ -97,7 +97,7 @@ def analyze_cell(name: str, spec: RunSpec, curves: Curves, settings: AnalysisSpe
     boot = _Bootstrap(name, settings, premise_clusters(curves))
     row = {
         **identity,
-        "gold_source": gold_source(spec),
+        "gold_source": "majority" if settings.gold == "majority" else gold_source(spec),
         **_sizes(curves, per, boot),
         **_correlations(curves, per, boot),
         **_group_numbers(curves, per, boot),
