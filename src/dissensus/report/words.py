@@ -100,7 +100,12 @@ def study_words(
                 f"{name}: {GOLD.get(gold, gold)} (the annotators' most frequent label for {share} of the examples)"
                 for name, gold, share in golds
             )
-            + ". The loss on this label is what the curves show.",
+            + ". The loss on this label is what the curves show."
+            + (
+                " Training used the label that the data set gives, which may be another."
+                if study.analysis.gold == "majority"
+                else ""
+            ),
         ),
         (
             "Methods",
