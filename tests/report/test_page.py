@@ -185,3 +185,15 @@ def test_errors_lose_the_folders_of_absolute_paths() -> None:
     assert scrub(r"no file C:\Users\me\data.csv") == "no file …/data.csv"
     assert scrub("held_out and/or 3/4 of org/name") == "held_out and/or 3/4 of org/name"
     assert len(scrub("y" * 5000)) < 700
+
+
+def test_a_page_can_be_passed_on_without_the_texts(tmp_path: Path) -> None:
+    write_study(tmp_path, study_spec(), n=30)
+    whole = write_report(tmp_path).read_text()
+    texts = re.findall(r'<bdi dir="auto">(.*?)</bdi>', whole)
+    assert len(texts) > 4
+    few = re.findall(r'<bdi dir="auto">(.*?)</bdi>', write_report(tmp_path, quotes=1).read_text())
+    assert 0 < len(set(few)) <= 2  # premise and hypothesis of one example, which more than one list may show
+    none = write_report(tmp_path, quotes=0).read_text()
+    assert '<bdi dir="auto">' not in none
+    assert whole.count('<span class="id">') == none.count('<span class="id">')

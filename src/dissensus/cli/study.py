@@ -148,14 +148,22 @@ def analyze(folder: Folder, as_json: Json = False) -> None:
         say(f"tables: {folder / 'analysis'}")
 
 
-def report(folder: Folder) -> None:
+def report(
+    folder: Folder,
+    quotes: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Quote the text of this many examples at most; show the others by id alone."
+        ),
+    ] = None,
+) -> None:
     """Write the report of a study.
 
     It is one HTML page that needs nothing else. The study is analysed first if need be; no torch is needed.
     """
     from dissensus.report.page import write_report
 
-    say(f"report: {write_report(folder)}")
+    say(f"report: {write_report(folder, quotes=quotes)}")
 
 
 def summary(rows: list[dict[str, Any]]) -> None:

@@ -6,7 +6,7 @@ The same study gives the same bytes: no clock, no machine path, no unordered lis
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -102,13 +102,18 @@ class Page:
     noise_floor: float
 
 
-def write_report(study_dir: Path) -> Path:
+def write_report(study_dir: Path, *, quotes: int | None = None) -> Path:
     """Write STUDY_DIR/report.html and STUDY_DIR/figures/; analyses first where the tables are missing or old.
+
+    Args:
+        study_dir: the study's folder.
+        quotes: examples whose text is quoted, at most; the others are shown by id alone, so that a page can
+            be passed on where its data cannot. Default: no limit.
 
     Returns the page's path. Raises what `analyze` raises.
     """
     analysis = load_analysis(study_dir) or analyze(study_dir)
-    html = render(build(analysis))
+    html = render(build(analysis, quotes=quotes))
     path = study_dir / "report.html"
     write_atomic(path, html)
     return path
@@ -129,7 +134,7 @@ def render(page: Page) -> str:
     return environment.get_template("report.html.j2").render(page=page, groups=GROUPS)
 
 
-def build(analysis: Analysis) -> Page:
+def build(analysis: Analysis, *, quotes: int | None = None) -> Page:
     """Everything that the page shows; draws the figures and saves the joint ones on the way."""
     from dissensus import __version__
 
@@ -140,6 +145,8 @@ def build(analysis: Analysis) -> Page:
         Family(name, tuple(v for v in views if v.row.family == name))
         for name in dict.fromkeys(row.family for row in rows)
     )
+    if quotes is not None:
+        families = _with_fewer_quotes(families, quotes)
     missing = tuple(
         MissingCell(row["cell"], row["state"], scrub(row["error"])) for row in analysis.missing.to_pylist()
     )
@@ -205,6 +212,18 @@ def _views(analysis: Analysis, rows: Sequence[ConditionRow]) -> tuple[list[Condi
             )
         )
     return views, notes
+
+
+def _with_fewer_quotes(families: tuple[Family, ...], quotes: int) -> tuple[Family, ...]:
+    """The first `quotes` different examples in the order of the page keep their text."""
+    shown = [riser.id for family in families for view in family.views for riser in view.risers.shown]
+    quoted = set(list(dict.fromkeys(shown))[:quotes])
+
+    def trimmed(view: ConditionView) -> ConditionView:
+        kept = (r if r.id in quoted else replace(r, fields=()) for r in view.risers.shown)
+        return replace(view, risers=replace(view.risers, shown=tuple(kept)))
+
+    return tuple(replace(family, views=tuple(map(trimmed, family.views))) for family in families)
 
 
 def _load(analysis: Analysis, condition: str) -> list[Curves]:
