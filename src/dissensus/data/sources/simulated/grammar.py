@@ -18,7 +18,7 @@ CERTAIN = 12.0
 """Evidence, or half a neutral zone, that practically no threshold overturns."""
 
 
-ASK_FIRST = 0.8
+ASK_FIRST = 0.9
 """Probability that a hypothesis takes a scale's first pole without looking at the others."""
 
 

@@ -34,7 +34,7 @@ from dissensus.data.sources.simulated.grammar import (
 )
 from dissensus.data.sources.simulated.scales import Guess, Pole, Report, Scale, readable_number
 
-_PLAIN, _DENIED = 0.5, 0.15  # shares of hypotheses without a degree word, and of denied ones
+_PLAIN, _DENIED = 0.6, 0.1  # shares of hypotheses without a degree word, and of denied ones
 _VAGUE_BAND = 0.45
 _GUESS_BAND = 1.6
 _LEAN_BAND = 1.3
