@@ -11,6 +11,8 @@ from dissensus.data.annotations import AnnotatedDataset
 
 # No test may depend on a network by accident. Set before anything imports the hub's client, which reads it once.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# Tiny models gain nothing from threads, and threads that wait for a busy machine's cores lose a great deal.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Figures are drawn without a display.
 os.environ.setdefault("MPLBACKEND", "agg")
 

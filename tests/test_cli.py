@@ -245,7 +245,7 @@ def test_built_in_studies_are_listed_shown_and_valid() -> None:
     for name in names:
         assert f"name: {name}\n" in cli("studies", "show", name).stdout
         cells = cli("studies", "show", name, "--cells").stdout.splitlines()
-        assert len(cells) == {"chaosnli-mini": 16, "quickstart": 2}[name]
+        assert len(cells) == {"chaosnli-mini": 20, "md-agreement": 2, "quickstart": 2}[name]
     assert "resamples: 1000" in cli("studies", "show", "quickstart", "--resolved").stdout
     assert cli("studies", "list").stdout.splitlines()[0].split() == ["study", "cells", "title"]
 
