@@ -63,7 +63,12 @@ def load(spec: SimulatedSource) -> AnnotatedDataset:
         examples += _labelled(pairs, panel, spec, number, len(examples))
         if len(examples) >= spec.size:
             break
-    return AnnotatedDataset(f"simulated-{spec.split}", LABELS, tuple(examples[: spec.size]))
+    kept = tuple(examples[: spec.size])
+    notes = [f"simulated panel, seed {spec.seed}; the true label distribution of each item is in `extra`"]
+    if spec.mislabelled > 0:
+        wrong = sum(bool(example.extra["mislabelled"]) for example in kept)
+        notes.append(f"{wrong} of {len(kept)} gold labels are wrong on purpose")
+    return AnnotatedDataset(f"simulated-{spec.split}", LABELS, kept, tuple(notes))
 
 
 def _blocks(seed: int, split: str) -> Iterator[list[Pair]]:
