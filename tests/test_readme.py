@@ -1,0 +1,67 @@
+"""What the README shows is what the code takes: its blocks are read from it and used."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from dissensus.cli.app import app
+from dissensus.config import StudySpec
+from dissensus.data.annotations import AnnotatedDataset
+from dissensus.study.grid import expand
+
+README = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.S)
+
+
+def test_the_study_of_ones_own_data_is_valid() -> None:
+    (text,) = blocks("yaml")
+    cells = expand(StudySpec.parse(yaml.safe_load(text), "README.md"))
+    assert len(cells) == 6  # two methods, three seeds
+
+
+def test_the_two_lines_and_the_reading_work(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tiny_dataset: AnnotatedDataset,
+    tiny_encoder_dir: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    import transformers
+
+    monkeypatch.chdir(tmp_path)
+    recording, reading = blocks("python")
+    names: dict[str, Any] = {
+        "rows": [
+            {"id": e.id, **e.text, "gold": tiny_dataset.labels[e.gold or 0], "counts": list(e.counts)}
+            for e in tiny_dataset
+        ],
+        "tokenizer": transformers.AutoTokenizer.from_pretrained(tiny_encoder_dir),
+        "model": transformers.AutoModelForSequenceClassification.from_pretrained(
+            tiny_encoder_dir, num_labels=3
+        ),
+        "batches": [1, 2, 3],
+    }
+    exec(recording, names)
+    exec(reading, names)
+    rho, low, high = map(float, capsys.readouterr().out.split())
+    assert -1 <= low <= rho <= high <= 1
+
+
+def test_every_command_that_it_lists_exists() -> None:
+    import typer.main
+
+    command = typer.main.get_command(app)
+    listed = re.findall(r"^dissensus (\w+)(?: ((?:\w+\|)+\w+))?", README, flags=re.M)
+    assert len(listed) > 6
+    for name, below in listed:
+        assert name in command.commands  # type: ignore[attr-defined]
+        for sub in below.split("|") if below else []:
+            assert sub in command.commands[name].commands  # type: ignore[attr-defined]
