@@ -68,8 +68,8 @@ class Checkpoint:
             if kind == "optimizer":
                 field, _, name = rest.partition("/")
                 parameter = parameters[name]
-                # AdamW keeps its step counter where it was made; only the moments follow the weights' device.
-                optimizer.state[parameter][field] = value if field == "step" else value.to(parameter.device)
+                # The fused AdamW wants its step counter, like its moments, where the weights are.
+                optimizer.state[parameter][field] = value.to(parameter.device)
         return step
 
     def remove(self) -> None:
