@@ -12,7 +12,7 @@ import pytest
 from dissensus.config import DatasetSpec
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.data.assembly import assemble, stratified_sample
-from dissensus.errors import DataError
+from dissensus.errors import DataError, SpecError
 from dissensus.measures import annotation_entropy
 
 
@@ -99,6 +99,18 @@ def test_shared_ids_of_different_examples_are_kept_apart(tmp_path: Path) -> None
     data = assemble(spec(tmp_path, TRACKED, pool), "trained_on", sample_seed=0)
     assert data.train["t0"].text["premise"] == "premise 0"
     assert data.train["train:t0"].text["premise"] == "another premise"
+
+
+def test_a_pool_example_never_bears_a_held_out_examples_id(tmp_path: Path) -> None:
+    pool = [row(0, "another premise", prefix="t"), *POOL]
+    data = assemble(spec(tmp_path, TRACKED, pool), "held_out", sample_seed=0)
+    assert "train:t0" in data.train.ids
+    assert not set(data.train.ids) & set(data.tracked.ids)
+
+
+def test_settings_of_a_pool_need_a_pool(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="train_size is about the training pool"):
+        spec(tmp_path, TRACKED, None, train_size=3)
 
 
 def test_unlabelled_pool_examples_are_left_out_and_counted(tmp_path: Path) -> None:

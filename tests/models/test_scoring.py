@@ -12,7 +12,7 @@ import transformers
 from dissensus.config import ModelSpec
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import ModelError
-from dissensus.models.scoring import ScoringModel, load_scoring_model
+from dissensus.models.scoring import ScoringModel, device_for, load_scoring_model
 from tiny import ARCHITECTURES, DECODERS, make_tiny
 
 
@@ -116,6 +116,17 @@ def test_truncation_keeps_the_answer_cue_and_is_counted(
     assert all(list(row[-len(cue) :]) == cue for row in short.input_ids)
 
 
+def test_a_field_may_bear_any_name_and_braces_may_be_meant(tiny_decoder_dir: Path) -> None:
+    records = [{"id": "1", "text.a": "a dog {runs}", "b:c": "two birds", "gold": "x", "counts": [1, 0]}]
+    data = AnnotatedDataset.from_records(records, labels=["x", "y"], text=["text.a", "b:c"])
+    model = load(tiny_decoder_dir, data, max_length=100)
+    assert model.tokenizer.decode(model.encode(data).input_ids[0]).endswith(
+        "Text.a: a dog {runs}\nB:c: two birds"
+    )
+    braced = load(tiny_decoder_dir, data, max_length=100, prompt="{{no}} {b:c}")
+    assert braced.tokenizer.decode(braced.encode(data).input_ids[0]).endswith("{no} two birds")
+
+
 def test_an_encoder_truncates_to_max_length(tiny_encoder_dir: Path, tiny_dataset: AnnotatedDataset) -> None:
     whole = load(tiny_encoder_dir, tiny_dataset).encode(tiny_dataset)
     assert whole.truncated == 0
@@ -196,3 +207,10 @@ def test_lengths_are_those_of_the_rows(tiny_encoder_dir: Path, tiny_dataset: Ann
     assert batch["attention_mask"].sum(dim=1).tolist() == encoded.lengths[[0, 5, 9]].tolist()
     assert batch["input_ids"].shape[1] == encoded.lengths[[0, 5, 9]].max()
     assert np.array_equal(batch["input_ids"][1, : encoded.lengths[5]].numpy(), encoded.input_ids[5])
+
+
+def test_a_device_that_is_not_here_is_an_error_in_words() -> None:
+    assert device_for("cpu") == torch.device("cpu")
+    for name in ("cuda:99", "nonsense"):
+        with pytest.raises(ModelError, match=name):
+            device_for(name)

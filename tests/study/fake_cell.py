@@ -53,6 +53,7 @@ def run_cell(
     *,
     data_dir: Path | None = None,
     threads: int | None = None,
+    device: str | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> None:
     behaviour = spec.model.name
@@ -60,6 +61,7 @@ def run_cell(
     (folder / "spec.json").write_text(json.dumps(spec.model_dump(mode="json")))
     facts = {
         "threads": threads,
+        "device": device,
         "omp": os.environ["OMP_NUM_THREADS"],
         "data_dir": str(data_dir) if data_dir else None,
         "modules": sorted(m for m in sys.modules if m.startswith(("dissensus", "torch"))),

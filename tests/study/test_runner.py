@@ -71,6 +71,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, StudyResult, 
             out,
             workers=2,
             threads=3,
+            device="cpu",
             on_change=seen.append,
         )
     return out, result, seen
@@ -134,6 +135,7 @@ def test_workers_get_their_threads_and_import_no_analysis(
     out, result, _ = mixed
     facts = json.loads((out / "cells" / by_model(result.cells)["ok"].cell / "facts.json").read_text())
     assert facts["threads"] == 3
+    assert facts["device"] == "cpu"
     assert facts["omp"] == "3"
     unwanted = [
         m for m in facts["modules"] if m.startswith(("torch", "dissensus.study.analysis", "dissensus.report"))

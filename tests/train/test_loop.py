@@ -39,6 +39,7 @@ def recorder(path: Path, dataset: AnnotatedDataset, model: ScoringModel) -> Curv
         score=lambda _module, batch: model.logits(batch),
         points=7,
         token_budget=200,
+        resume=True,
     )
 
 
@@ -182,6 +183,15 @@ def test_a_diverging_run_is_named(build: Any) -> None:
         train(model, data, SPEC, learning_rate=1e-3, seed=0)
 
 
+def test_a_gradient_that_overflows_is_named_before_it_reaches_the_weights(build: Any) -> None:
+    model, data = build("full")
+    before = weights(model)
+    model.module.classifier.bias.register_hook(lambda grad: grad * float("inf"))
+    with pytest.raises(ModelError, match="gradient's norm"):
+        train(model, data, SPEC, learning_rate=1e-3, seed=0)
+    assert all(torch.equal(before[n], p) for n, p in weights(model).items())
+
+
 def test_training_lowers_the_loss(build: Any) -> None:
     model, data = build("full")
     seen: list[float] = []
@@ -210,6 +220,14 @@ def test_vectors_are_not_decayed(build: Any) -> None:
     assert all(p.ndim > 1 for p in groups[0]["params"])  # type: ignore[attr-defined]
     assert all(p.ndim == 1 for p in groups[1]["params"])  # type: ignore[attr-defined]
     assert [g["weight_decay"] for g in groups] == [0.01, 0.0]
+    # IA3's scales start at one and are stored as (d, 1): decay would pull keys and values towards nothing.
+    ia3 = trainable_parameters(build("ia3")[0].module)
+    scales = [p for name, p in ia3.items() if ".ia3_l." in name]
+    assert scales
+    assert all(p.ndim > 1 for p in scales)
+    decayed, kept = loop._groups(ia3, 0.01)
+    assert all(any(p is q for q in kept["params"]) for p in scales)  # type: ignore[attr-defined]
+    assert len(decayed["params"]) == 2  # type: ignore[arg-type]  # matrices of the fresh pooler and head
 
 
 def test_noise_in_the_labels_is_what_is_trained_on(build: Any) -> None:

@@ -176,6 +176,26 @@ def test_the_context_manager_finishes_only_what_went_well(
         raise KeyError("the user's own")
 
 
+def test_a_second_run_does_not_slip_into_the_first_ones_folder(
+    plain: tuple[Any, Any], tiny_dataset: AnnotatedDataset, tmp_path: Path
+) -> None:
+    model, tokenizer = plain
+
+    def recorder(**kwargs: Any) -> CurveRecorder:
+        return CurveRecorder(tmp_path, tiny_dataset, tokenizer=tokenizer, total_steps=2, **kwargs)
+
+    first = recorder()
+    first.step(model, 0)
+    first.step(model, 1)
+    with pytest.raises(StoreError, match=r"2 tracking points.*resume=True"):
+        recorder()
+    again = recorder(resume=True)
+    assert not again.step(model, 1)
+    assert again.step(model, 2)
+    again.finish()
+    assert load_curves(tmp_path).steps.tolist() == [0, 1, 2]
+
+
 def test_what_is_missing_is_named(
     plain: tuple[Any, Any], tiny_dataset: AnnotatedDataset, tmp_path: Path
 ) -> None:

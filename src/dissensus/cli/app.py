@@ -28,9 +28,10 @@ class _Root(TyperGroup):
         except DissensusError as error:
             _complain(str(error), debug=bool(ctx.params.get("debug")))
         except OSError as error:
-            if error.errno == errno.EPIPE or error.filename is None:
+            if error.errno == errno.EPIPE:
                 raise
-            _complain(f"{error.filename}: {error.strerror}", debug=bool(ctx.params.get("debug")))
+            place = f"{error.filename}: " if error.filename is not None else ""
+            _complain(f"{place}{error.strerror or error}", debug=bool(ctx.params.get("debug")))
         except KeyboardInterrupt:
             typer.echo("stopped; the same command goes on from here", err=True)
             raise typer.Exit(130) from None

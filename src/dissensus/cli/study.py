@@ -32,6 +32,10 @@ Threads = Annotated[
     int | None,
     typer.Option("--threads", min=1, help="Threads of each worker; default: the cores, shared out."),
 ]
+Device = Annotated[
+    str | None,
+    typer.Option("--device", help="'cpu', 'cuda', 'cuda:1', ...; default: a GPU where there is one."),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -44,6 +48,7 @@ def quickstart(
     out: Annotated[Path, typer.Option("--out", help="The study's folder.")] = Path("runs/quickstart"),
     workers: Workers = 1,
     threads: Threads = None,
+    device: Device = None,
 ) -> None:
     """Run the embedded study, start to report.
 
@@ -51,7 +56,7 @@ def quickstart(
     """
     from dissensus.study.builtin import load_study
 
-    _run_and_report(load_study("quickstart"), out, workers=workers, threads=threads)
+    _run_and_report(load_study("quickstart"), out, workers=workers, threads=threads, device=device)
 
 
 def run(
@@ -67,6 +72,7 @@ def run(
     ] = None,
     workers: Workers = 1,
     threads: Threads = None,
+    device: Device = None,
     data_dir: DataDir = None,
     only: Annotated[
         list[str] | None,
@@ -95,6 +101,7 @@ def run(
         out or (given if given.is_dir() and (given / "study.yaml").is_file() else Path("runs") / spec.name),
         workers=workers,
         threads=threads,
+        device=device,
         data_dir=data_dir.resolve() if data_dir else None,
         only=parse_only(only or ()),
         with_report=not no_report,

@@ -141,6 +141,15 @@ class DatasetSpec(Spec):
         (), description="Drop training examples that share one of these text fields with a tracked example."
     )
 
+    @model_validator(mode="after")
+    def _pool_settings_need_a_pool(self) -> DatasetSpec:
+        given = [name for name in ("train_size", "exclude_shared") if getattr(self, name)]
+        if self.train is None and given:
+            raise ValueError(
+                f"{' and '.join(given)} is about the training pool, and no 'train' source is given"
+            )
+        return self
+
 
 class RunSpec(Spec):
     """One cell: a condition (model x dataset x method x regime) with a seed."""

@@ -78,7 +78,7 @@ def assemble(
         train = drawn
     else:
         train = [*tracked.examples, *drawn]
-    named = AnnotatedDataset(f"{spec.name}-train", tracked.labels, tuple(_renamed(train, tracked, regime)))
+    named = AnnotatedDataset(f"{spec.name}-train", tracked.labels, tuple(_renamed(train, tracked)))
     return CellData(tracked, named, len(labelled) - len(kept), len(pool) - len(labelled))
 
 
@@ -133,10 +133,8 @@ def _refuse_overlap(train: list[Example], tracked: AnnotatedDataset, name: str) 
         )
 
 
-def _renamed(train: list[Example], tracked: AnnotatedDataset, regime: Regime) -> list[Example]:
+def _renamed(train: list[Example], tracked: AnnotatedDataset) -> list[Example]:
     """Pool ids that a tracked example also bears get a prefix: the two are different examples."""
-    if regime == "held_out":
-        return train
     own = set(map(id, tracked.examples))
     taken = set(tracked.ids)
     return [

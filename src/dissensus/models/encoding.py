@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -58,6 +59,10 @@ class Encoded:
             if self.token_type_ids is not None:
                 out["token_type_ids"][i, :length] = torch.tensor(self.token_type_ids[r])
         return out
+
+
+# Not str.format: a column may bear any name, and nothing but a field's text is to be reached.
+_PLACE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
 
 
 def encode(
@@ -147,14 +152,17 @@ def _encode_template(
 
 
 def _filled(tokenizer: Any, template: str, text: Mapping[str, str]) -> list[int]:
-    try:
-        filled = template.format_map(text)
-    except (KeyError, IndexError, ValueError, AttributeError) as error:
-        raise ModelError(
-            f"the prompt {template!r} does not fit the data ({type(error).__name__}: {error}); the text fields are: "
-            f"{', '.join(text)}, each to be written in braces"
-        ) from None
-    ids: list[int] = tokenizer(filled, verbose=False)["input_ids"]
+    def value(match: re.Match[str]) -> str:
+        if match[1] is None:  # a doubled brace stands for itself
+            return match[0][0]
+        if match[1] not in text:
+            raise ModelError(
+                f"the prompt {template!r} names {{{match[1]}}}; the text fields are: {', '.join(text)} "
+                "(a brace that is meant as one is written twice)"
+            )
+        return text[match[1]]
+
+    ids: list[int] = tokenizer(_PLACE.sub(value, template), verbose=False)["input_ids"]
     return ids
 
 

@@ -120,6 +120,11 @@ def pull_model(name: str) -> ResolvedModel:
         location = snapshot_download(hub, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model"])
     except Exception as error:  # noqa: BLE001 - the hub client raises many kinds, from many libraries
         raise ModelError(f"could not download {hub} from the hub: {_first_line(error)}") from None
+    if not any(Path(location).glob("*.safetensors")):
+        raise ModelError(
+            f"{hub} publishes no safetensors file, and pickled weights are not loaded. Convert it once where you trust "
+            "it (save_pretrained writes safetensors) and give that folder as the model's name."
+        )
     return ResolvedModel(location, "hub", note=card.note if card else "")
 
 

@@ -94,7 +94,8 @@ def load_scoring_model(
         ModelError: the model cannot be found or loaded, or the head does not fit it.
     """
     found = resolve_model(spec.name, spec.revision)
-    where = {"revision": found.revision} if found.revision else {}
+    where: dict[str, Any] = {"revision": found.revision} if found.revision else {}
+    where["trust_remote_code"] = False  # code that comes with weights is never run, nor asked about
     if found.gguf_file:
         _need_gguf(found)
         where["gguf_file"] = found.gguf_file
@@ -155,7 +156,11 @@ def load_scoring_model(
 def device_for(name: str | None = None) -> torch.device:
     """The device asked for, else a GPU where there is one, else the CPU."""
     if name is not None:
-        return torch.device(name)
+        try:
+            return torch.empty(0, device=name).device
+        except (RuntimeError, AssertionError) as error:
+            first = str(error).strip().splitlines()[0]
+            raise ModelError(f"the device {name!r} cannot be used here: {first}") from None
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 import json
-import os
 import platform
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +21,9 @@ from dissensus.data.assembly import CellData, assemble
 from dissensus.errors import MissingDependencyError, StoreError
 from dissensus.files import write_atomic
 from dissensus.train.seeding import stream_seed
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,7 @@ def run_cell(
     """
     claim_folder(spec, folder)
     if _finished(folder):
+        shutil.rmtree(folder / "checkpoint", ignore_errors=True)  # left if the end of the run was cut off
         return
     try:
         import torch
@@ -103,7 +108,7 @@ def run_cell(
         steps=spec.tracking.steps,
         regime=spec.regime,
         token_budget=spec.tracking.token_budget,
-        precision=spec.training.precision,
+        resume=True,
         provenance={
             "train_fingerprint": data.train.fingerprint,
             "train_examples": len(data.train),
@@ -116,10 +121,13 @@ def run_cell(
             "model_note": model.note,
             "trainable_parameters": sum(p.numel() for p in model.module.parameters() if p.requires_grad),
             "parameters": sum(p.numel() for p in model.module.parameters()),
-            "versions": _versions(),
+            "versions": _versions(next(model.module.parameters()).device),
         },
     )
     _same_ground(recorder.writer.provenance, data, model.fingerprint, folder)
+    now = _versions(next(model.module.parameters()).device)
+    if recorder.writer.provenance["versions"] != now:  # allowed, but no longer promised to be bit-identical
+        recorder.writer.note(resumed_under=now)
 
     def report(step: int, loss: float) -> None:
         if on_progress is not None:
@@ -204,7 +212,7 @@ def _same_ground(provenance: dict[str, object], data: CellData, model_fingerprin
             )
 
 
-def _versions() -> dict[str, str]:
+def _versions(device: torch.device) -> dict[str, str]:
     packages = ("dissensus", "torch", "transformers", "peft", "numpy")
     import torch
 
@@ -213,5 +221,5 @@ def _versions() -> dict[str, str]:
         **{name: version(name) for name in packages},
         "threads": str(torch.get_num_threads()),
         "platform": f"{sys.platform}-{platform.machine()}",
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu x{os.cpu_count()}",
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
     }

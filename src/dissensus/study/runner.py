@@ -64,6 +64,7 @@ def run_study(
     *,
     workers: int = 1,
     threads: int | None = None,
+    device: str | None = None,
     data_dir: Path | None = None,
     only: When | None = None,
     on_change: OnChange | None = None,
@@ -76,6 +77,7 @@ def run_study(
         out: the study's folder; made if need be.
         workers: cells that run at a time, each in a process of its own.
         threads: threads of each worker; default: OMP_NUM_THREADS, or else the cores divided by the workers.
+        device: torch device of every worker; default: a GPU where there is one.
         data_dir: where data files are looked up first.
         only: run only the cells that this matches.
         on_change: called when a cell starts, advances or ends, from this thread.
@@ -101,6 +103,7 @@ def run_study(
         session = _Session(
             out=out,
             threads=threads or default_threads(workers),
+            device=device,
             data_dir=data_dir,
             run_cell=run_cell or RUN_CELL,
             on_change=on_change or (lambda _status: None),
@@ -134,6 +137,7 @@ class _Session:
 
     out: Path
     threads: int
+    device: str | None
     data_dir: Path | None
     run_cell: str
     on_change: OnChange
@@ -180,6 +184,7 @@ class _Session:
             "folder": str(folder),
             "data_dir": str(self.data_dir) if self.data_dir else None,
             "threads": self.threads,
+            "device": self.device,
         }
         name = cell.cell_id
         worker = WorkerProcess(

@@ -46,6 +46,7 @@ def main() -> int:
             Path(job["folder"]),
             data_dir=Path(job["data_dir"]) if job["data_dir"] else None,
             threads=job["threads"],
+            device=job["device"],
             on_progress=_throttled(send),
         )
     except DissensusError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from dissensus.models.encoding import Encoded
 from dissensus.models.scoring import ScoringModel
 from dissensus.train.checkpoint import Checkpoint
 from dissensus.train.methods import trainable_parameters
-from dissensus.train.recorder import CurveRecorder, autocast
+from dissensus.train.recorder import CurveRecorder
 from dissensus.train.schedule import learning_rate_factor
 from dissensus.train.seeding import stream_seed
 
@@ -83,12 +84,12 @@ def train(
             group["lr"] = learning_rate * factor
         rows = _batch_rows(step, len(data.labels), spec.batch_size, seed)
         loss = _accumulate(model, data, rows, spec, seed=seed, step=step, device=device)
-        if not math.isfinite(loss):
+        norm = float(nn.utils.clip_grad_norm_(parameters.values(), spec.max_grad_norm))
+        if not (math.isfinite(loss) and math.isfinite(norm)):
             raise ModelError(
-                f"the training loss is {loss} at step {step} of {steps}: the run diverged. "
-                f"Lower the learning rate (now {learning_rate:g}) or the gradient norm."
+                f"the run diverged: at step {step} of {steps} the training loss is {loss:g} and its gradient's norm "
+                f"{norm:g}. Lower the learning rate (now {learning_rate:g})."
             )
-        nn.utils.clip_grad_norm_(parameters.values(), spec.max_grad_norm)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         measured = recorder.step(module, step) if recorder is not None else False
@@ -120,12 +121,18 @@ def _accumulate(
         batch = {k: v.to(device) for k, v in data.encoded.batch(micro.tolist(), model.pad_id).items()}
         labels: Tensor = torch.from_numpy(data.labels[micro]).to(device)
         torch.manual_seed(stream_seed(seed, "dropout", step, part))
-        with autocast(device, spec.precision):
+        with _autocast(device, spec.precision):
             logits = model.logits(batch)
         loss = nn.functional.cross_entropy(logits, labels, reduction="sum") / len(rows)
         loss.backward()  # type: ignore[no-untyped-call]
         total += float(loss.detach())
     return total
+
+
+def _autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[object]:
+    if precision == "bf16":
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return contextlib.nullcontext()
 
 
 def _batch_rows(step: int, n: int, batch_size: int, seed: int) -> NDArray[np.int64]:
@@ -137,8 +144,9 @@ def _batch_rows(step: int, n: int, batch_size: int, seed: int) -> NDArray[np.int
 
 
 def _groups(parameters: dict[str, nn.Parameter], weight_decay: float) -> list[dict[str, object]]:
-    """Decay for matrices; none for biases, normalisation weights and other vectors."""
-    matrices = [p for p in parameters.values() if p.ndim > 1]
-    vectors = [p for p in parameters.values() if p.ndim <= 1]
+    """Decay for matrices; none for biases, normalisation weights and IA3's scales, which are stored as (d, 1)."""
+    decayed = {name for name, p in parameters.items() if p.ndim > 1 and ".ia3_l." not in name}
+    matrices = [p for name, p in parameters.items() if name in decayed]
+    vectors = [p for name, p in parameters.items() if name not in decayed]
     groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
     return [group for group in groups if group["params"]]

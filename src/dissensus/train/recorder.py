@@ -47,7 +47,7 @@ class CurveRecorder:
     were: the trained weights are the same, bit for bit, with or without it.
 
     Args:
-        path: folder of the curves store; a store of the same examples and steps is continued.
+        path: folder of the curves store.
         dataset: the tracked set.
         total_steps: optimiser steps of the whole run.
         tokenizer: encodes the text fields (one field, or a pair); not needed with `encoded`.
@@ -60,11 +60,11 @@ class CurveRecorder:
         regime: 'held_out' or 'trained_on', one for all or one an example.
         max_length: tokens an example.
         token_budget: padded tokens a forward pass.
-        precision: 'fp32', or 'bf16' for a pass under autocast.
+        resume: go on in a store that an interrupted run of the same examples and steps left here.
         provenance: JSON values that go into the manifest.
 
     Raises:
-        StoreError: `path` holds another run.
+        StoreError: `path` holds tracking points already and `resume` is not set, or it holds another run.
         DataError: `encoded` does not hold the tracked ids.
     """
 
@@ -84,7 +84,7 @@ class CurveRecorder:
         regime: str | Sequence[str] = "held_out",
         max_length: int = 128,
         token_budget: int = 4096,
-        precision: Literal["fp32", "bf16"] = "fp32",
+        resume: bool = False,
         provenance: Mapping[str, Any] | None = None,
     ) -> None:
         _need_torch()
@@ -105,7 +105,6 @@ class CurveRecorder:
         self._pad_id = pad_id
         self._score = score or _default_score
         self._token_budget = token_budget
-        self._precision: Literal["fp32", "bf16"] = precision
         covariates = {"token_count": encoded.lengths.astype(np.float64)}
         overlap = lexical_overlap(dataset)
         if overlap is not None:
@@ -118,6 +117,12 @@ class CurveRecorder:
             covariates=covariates,
             provenance={**(provenance or {}), "truncated_examples": encoded.truncated},
         )
+        if self.writer.steps and not resume:
+            raise StoreError(
+                f"{self.writer.path} holds the curves of a run already ({len(self.writer.steps)} tracking points). "
+                "Choose another folder or delete that one; to go on with an interrupted run whose training state you "
+                "restore yourself, pass resume=True."
+            )
 
     def __enter__(self) -> CurveRecorder:
         return self
@@ -148,7 +153,6 @@ class CurveRecorder:
             self._score,
             pad_id=self._pad_id,
             token_budget=self._token_budget,
-            precision=self._precision,
         )
         self.writer.write(step, self._encoded.ids, log_probs)
         self.seconds += time.perf_counter() - begin
@@ -192,7 +196,6 @@ def tracking_pass(
     *,
     pad_id: int,
     token_budget: int,
-    precision: Literal["fp32", "bf16"] = "fp32",
 ) -> NDArray[np.float32]:
     """Log-probabilities over the labels of every example, weights fixed, dropout off, shape (n, K), float32.
 
@@ -203,7 +206,7 @@ def tracking_pass(
 
     device = next(model.parameters()).device
     rows: list[tuple[list[int], Tensor]] = []
-    with _undisturbed(model, device), autocast(device, precision):
+    with _undisturbed(model, device):
         for batch_rows in length_sorted_batches(encoded.lengths, token_budget):
             batch = {k: v.to(device) for k, v in encoded.batch(batch_rows, pad_id).items()}
             rows.append((batch_rows, torch.log_softmax(score(model, batch).float(), dim=-1).cpu()))
@@ -225,15 +228,6 @@ def length_sorted_batches(lengths: NDArray[np.int64], token_budget: int) -> list
     if current:
         batches.append(current)
     return batches
-
-
-def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:
-    """Autocast to bfloat16 for 'bf16'; nothing for 'fp32'."""
-    import torch
-
-    if precision == "bf16":
-        return torch.autocast(device.type, dtype=torch.bfloat16)
-    return contextlib.nullcontext()
 
 
 @contextlib.contextmanager
