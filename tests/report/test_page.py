@@ -180,6 +180,32 @@ def test_eight_conditions_of_1500_examples_stay_under_three_megabytes(tmp_path: 
     ]
 
 
+def test_captions_tell_what_each_condition_ran_with_and_prompts_stay_text(tmp_path: Path) -> None:
+    prompt = "<b>{premise}</b>\n{hypothesis}"
+    rule = {
+        "when": {"method": "full"},
+        "set": {"method": {"learning_rate": 2e-5}, "training": {"epochs": 4}},
+    }
+    study = study_spec(
+        models=[
+            {"name": "smollm2-135m", "head": "verbalizer", "prompt": prompt, "label_words": ["y", "?", "n"]}
+        ],
+        overrides=[rule],
+    )
+    read = Reader(report(tmp_path / "s", study=study, n=12, provenance={"train_examples": 12345}))
+    text = " ".join(read.text.split())
+    assert "Learning rate 0.001, 1 epoch over 12,345 training examples, batches of 32: 100 steps" in text
+    assert "Learning rate 2e-05, 4 epochs over 12,345 training examples, batches of 32: 100 steps" in text
+    assert "words y, ?, n; prompt “<b>{premise}</b> ⏎ {hypothesis}”" in text
+    assert "b" not in {tag for tag, _ in read.elements}
+
+
+def test_settings_of_cells_without_a_result_are_not_on_the_page(tmp_path: Path) -> None:
+    text = " ".join(Reader(report(tmp_path / "s", failed=[1], n=12)).text.split())
+    assert "LoRA, rank 8 (learning rate 0.001)" in text
+    assert "learning rate 5e-05" not in text
+
+
 def test_errors_lose_the_folders_of_absolute_paths() -> None:
     assert scrub("cannot read /srv/a b/x.json: gone") == "cannot read …/a b/x.json: gone"
     assert scrub(r"no file C:\Users\me\data.csv") == "no file …/data.csv"

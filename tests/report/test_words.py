@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
+from dissensus.config import StudySpec
 from dissensus.report.tables import ConditionRow, Estimate, GroupCell, method_words, number, percent
-from dissensus.report.words import findings, limits_of_reading, model_notes, tail
+from dissensus.report.words import findings, limits_of_reading, model_notes, study_words, tail
+from dissensus.study.grid import expand
 from synthetic_study import study_spec
 
 UP = Estimate(0.3, 0.25, 0.35, 0.001)
@@ -99,7 +102,8 @@ def test_covariates_are_named_and_the_hard_control_is_reported() -> None:
 
 
 def test_limits_name_seeds_methods_gold_and_missing_cells() -> None:
-    one = " ".join(limits_of_reading([row(), row(method="lora-r8", gold="majority", n=20)], missing=2))
+    rows = [row(), row(method="lora-r8", gold="majority", n=20)]
+    one = " ".join(limits_of_reading(rows, 2, expand(study_spec())))
     for part in (
         "one seed",
         "one learning rate",
@@ -108,9 +112,74 @@ def test_limits_name_seeds_methods_gold_and_missing_cells() -> None:
         "1 of 2",
     ):
         assert part in one, part
-    several = " ".join(limits_of_reading([row(seeds=3)], missing=0))
+    several = " ".join(limits_of_reading([row(seeds=3)], 0, expand(study_spec())))
     assert "one seed" not in several
     assert "no result" not in several
+
+
+def said_of(study: StudySpec, rows: Sequence[ConditionRow]) -> dict[str, str]:
+    return dict(study_words(study, rows, expand(study), "5 an example"))
+
+
+def test_settings_are_those_of_the_cells_not_those_that_overrides_replaced() -> None:
+    both = {"regimes": ["held_out", "trained_on"], "training": {"epochs": 1.5}}
+    changes = {"dataset": {"train_size": 300, "tracked_size": 600}, "training": {"epochs": 4}}
+    rule = {
+        "when": {"regime": "trained_on", "method": "full"},
+        "set": {**changes, "method": {"learning_rate": 2e-5}},
+    }
+    study = study_spec(**both, overrides=[rule])
+    rows = [row(), row(regime="trained_on", n=600)]
+    said = said_of(study, rows)
+    assert said["Methods"] == (
+        "LoRA, rank 8 (learning rate 0.001); full fine-tuning (learning rates 2e-05 or 5e-05)"
+    )
+    assert said["Training"].startswith("1.5 or 4 epochs, batches of 32")
+    assert "600 or 1500 of them" in said["Data"]
+    assert "300 or 1000 drawn" in said["Data"]
+    rows = [row(), row(method="lora-r8")]
+    limits = " ".join(limits_of_reading(rows, 0, expand(study)))
+    assert "Each condition ran at one learning rate (see its caption)" in limits
+    assert "Methods ran at one" not in limits
+    # A rate that replaces the study's in every cell is the only one that is named.
+    everywhere = study_spec(
+        overrides=[{"when": {"method": "full"}, "set": {"method": {"learning_rate": 7e-4}}}]
+    )
+    assert "full fine-tuning (learning rate 0.0007)" in said_of(everywhere, rows)["Methods"]
+    assert "Methods ran at one learning rate each" in " ".join(limits_of_reading(rows, 0, expand(everywhere)))
+    by_seed = [{"when": {"seed": 1, "method": "full"}, "set": {"method": {"learning_rate": 7e-4}}}]
+    seeds = expand(study_spec(seeds=[0, 1], overrides=by_seed))
+    assert "between seeds" in " ".join(limits_of_reading(rows, 0, seeds))
+
+
+def test_a_schedule_is_named_only_where_it_placed_the_points() -> None:
+    log = said_of(study_spec(tracking={"schedule": "log"}), [row()])["Tracking"]
+    assert log == "20 tracking points (log), step 0 and the last included"
+    given = said_of(study_spec(tracking={"schedule": "log", "steps": [5, 10]}), [row()])["Tracking"]
+    assert given == "20 tracking points (at the steps given), step 0 and the last included"
+
+
+def test_cuts_are_inclusive_and_noise_is_said_where_there_is_any() -> None:
+    plain = said_of(study_spec(), [row()])
+    assert "flipped" not in plain["Training"]
+    cut = said_of(study_spec(analysis={"cuts": [0.5, 0.9709505945]}), [row()])["Entropy groups"]
+    assert "contested at or above 0.9709505945 bits, settled at or below 0.5" in cut
+    noisy = {"when": {"method": "full"}, "set": {"training": {"noise": {"rate": 0.2}}}}
+    assert said_of(study_spec(overrides=[noisy]), [row()])["Training"].endswith(
+        "training labels flipped: none or 20% (uniform)"
+    )
+
+
+def test_prompt_and_label_words_are_shown_for_models_that_answer_in_words() -> None:
+    assert "Answers asked for" not in said_of(study_spec(), [row()])
+    model = {"name": "smollm2-135m", "head": "verbalizer"}
+    words = {**model, "prompt": "{premise}\nSo {hypothesis}?", "label_words": ["yes", "maybe", "no"]}
+    assert said_of(study_spec(models=[words]), [row()])["Answers asked for"] == (
+        "smollm2-135m-verbalizer: words yes, maybe, no; prompt “{premise} ⏎ So {hypothesis}?”"
+    )
+    assert said_of(study_spec(models=[model]), [row()])["Answers asked for"] == (
+        "smollm2-135m-verbalizer: the labels' own names; the default prompt, which lists them"
+    )
 
 
 def test_the_minilm_note_appears_for_that_model_alone() -> None:

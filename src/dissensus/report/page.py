@@ -16,8 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from markupsafe import Markup
 
+from dissensus.config import RunSpec
 from dissensus.curves import Curves, load_curves, write_atomic
-from dissensus.report import figures, words
+from dissensus.report import figures, settings, words
 from dissensus.report.examples import RiserList, risers
 from dissensus.report.provenance import CellFacts, cell_facts, scrub, specification
 from dissensus.report.svg import interval
@@ -31,6 +32,7 @@ class ConditionView:
 
     Attributes:
         row: its numbers.
+        settings: what it ran with, overrides included, in words.
         curves: inline SVG of the group curves.
         cloud: inline SVG of entropy against AULC.
         cloud_note: how many dots are drawn of how many.
@@ -38,6 +40,7 @@ class ConditionView:
     """
 
     row: ConditionRow
+    settings: str
     curves: Markup
     cloud: Markup
     cloud_note: str
@@ -140,7 +143,8 @@ def build(analysis: Analysis, *, quotes: int | None = None) -> Page:
 
     study = analysis.study
     rows = tuple(condition_row(row) for row in analysis.conditions.to_pylist())
-    views, notes = _views(analysis, rows)
+    cells = settings.cells_shown(study, analysis.cells["cell"].to_pylist())
+    views, notes = _views(analysis, rows, cells)
     families = tuple(
         Family(name, tuple(v for v in views if v.row.family == name))
         for name in dict.fromkeys(row.family for row in rows)
@@ -153,10 +157,10 @@ def build(analysis: Analysis, *, quotes: int | None = None) -> Page:
     return Page(
         title=study.title or study.name,
         description=study.description,
-        study=words.study_words(study, rows, _annotation_words(analysis)),
+        study=words.study_words(study, rows, cells, _annotation_words(analysis)),
         notes=words.model_notes(study, notes),
         findings=words.findings(rows, 1 - study.analysis.confidence),
-        limits=words.limits_of_reading(rows, len(missing)),
+        limits=words.limits_of_reading(rows, len(missing), cells),
         families=families,
         rows=tuple(view.row for family in families for view in family.views),
         scale=_scale(rows),
@@ -170,7 +174,9 @@ def build(analysis: Analysis, *, quotes: int | None = None) -> Page:
     )
 
 
-def _views(analysis: Analysis, rows: Sequence[ConditionRow]) -> tuple[list[ConditionView], list[str]]:
+def _views(
+    analysis: Analysis, rows: Sequence[ConditionRow], cells: Sequence[RunSpec]
+) -> tuple[list[ConditionView], list[str]]:
     """Panels and examples of every condition; the joint figures are saved; notes recorded with the models."""
     curves = {row.condition: _group_curves(analysis, row.condition) for row in rows}
     clouds = {row.condition: _cloud(analysis, row.condition) for row in rows}
@@ -205,6 +211,10 @@ def _views(analysis: Analysis, rows: Sequence[ConditionRow]) -> tuple[list[Condi
         views.append(
             ConditionView(
                 row=row,
+                settings=settings.caption(
+                    [cell for cell in cells if cell.condition == row.condition],
+                    [c.provenance for c in stored],
+                ),
                 curves=figures.panel_svg(lines[row.condition], f"l{number_}", _curve_label(row)),
                 cloud=figures.panel_svg(dots[row.condition], f"d{number_}", _cloud_label(row)),
                 cloud_note=_cloud_note(clouds[row.condition]),

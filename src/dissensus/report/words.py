@@ -6,18 +6,19 @@ a cause, none speaks of models or data outside the study, and what limits the re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from dissensus.config import (
     ChaosNLISource,
-    DatasetSpec,
     LeWiDiSource,
     ModelSpec,
+    RunSpec,
     SimulatedSource,
     SourceSpec,
     StudySpec,
     TableSource,
 )
+from dissensus.report import settings
 from dissensus.report.tables import GOLD, REGIMES, ConditionRow, method_words, number, percent
 
 MINILM_NOTE = (
@@ -40,8 +41,10 @@ def findings(rows: Sequence[ConditionRow], alpha: float) -> tuple[str, ...]:
     return tuple(sentence for sentence in said if sentence)
 
 
-def limits_of_reading(rows: Sequence[ConditionRow], missing: int) -> tuple[str, ...]:
-    """What keeps the findings from saying more."""
+def limits_of_reading(
+    rows: Sequence[ConditionRow], missing: int, cells: Sequence[RunSpec]
+) -> tuple[str, ...]:
+    """What keeps the findings from saying more. `cells` are those behind the rows, overrides merged."""
     said = [
         "These are rank correlations over the examples of a data set: they show what goes together, not why, and "
         "they hold for these models, data and settings."
@@ -57,8 +60,8 @@ def limits_of_reading(rows: Sequence[ConditionRow], missing: int) -> tuple[str, 
         )
     if len({row.method for row in rows}) > 1:
         said.append(
-            "Methods ran at one learning rate each and did not get equally far (compare their losses at the end), "
-            "so a difference between methods is one between these settings."
+            f"{settings.rates_sentence(cells)} (compare their losses at the end), so a difference between methods is "
+            "one between these settings."
         )
     if any(row.gold == "majority" for row in rows):
         said.append(
@@ -70,29 +73,33 @@ def limits_of_reading(rows: Sequence[ConditionRow], missing: int) -> tuple[str, 
         said.append(
             f"Conditions with fewer than {FEW} tracked examples: {len(small)} of {len(rows)}. Read them as a trial."
         )
-    if missing:
-        cells = "One cell has" if missing == 1 else f"{missing} cells have"
-        said.append(
-            f"{cells} no result and is missing from every number here (see below)."
-            if missing == 1
-            else f"{cells} no result and are missing from every number here (see below)."
-        )
+    if missing == 1:
+        said.append("One cell has no result and is missing from every number here (see below).")
+    elif missing:
+        said.append(f"{missing} cells have no result and are missing from every number here (see below).")
     return tuple(said)
 
 
 def study_words(
-    study: StudySpec, rows: Sequence[ConditionRow], annotations: str
+    study: StudySpec, rows: Sequence[ConditionRow], cells: Sequence[RunSpec], annotations: str
 ) -> tuple[tuple[str, str], ...]:
-    """The study as (term, description) pairs. `annotations` says how many there are for an example."""
+    """The study as (term, description) pairs.
+
+    Args:
+        study: for what holds for every cell: how it is analysed.
+        rows: the conditions.
+        cells: those behind the rows, overrides merged: what was trained, how and on what.
+        annotations: how many there are for an example, in words.
+    """
     regimes = list(dict.fromkeys(row.regime for row in rows)) or list(study.regimes)
     golds = list(dict.fromkeys((row.dataset, row.gold, percent(row.majority_agrees)) for row in rows))
     steps = sorted({row.steps for row in rows})
     points = sorted({row.points for row in rows})
-    training = study.training
-    epochs = f"{training.epochs:g} {'epoch' if training.epochs == 1 else 'epochs'}"
+    noise = settings.noise_words(cells)
     pairs = [
-        ("Models", "; ".join(dict.fromkeys(_model_words(model) for model in study.models))),
-        ("Data", "; ".join(_dataset_words(dataset) for dataset in study.datasets)),
+        ("Models", "; ".join(dict.fromkeys(_model_words(cell.model) for cell in cells))),
+        ("Answers asked for", settings.prompts_words(cells)),
+        ("Data", "; ".join(_data_words(name, cells, rows) for name in _names(cells))),
         ("Annotations", annotations),
         (
             "Gold label",
@@ -107,34 +114,24 @@ def study_words(
                 else ""
             ),
         ),
-        (
-            "Methods",
-            "; ".join(
-                dict.fromkeys(
-                    f"{method_words(m.label)} (learning rate {m.learning_rate:g})" for m in study.methods
-                )
-            ),
-        ),
+        ("Methods", settings.methods_words(cells)),
         ("Regime", "; ".join(f"{REGIMES[r]}: {REGIME_NOTES[r]}" for r in regimes)),
         (
             "Training",
-            f"{epochs}, batches of {training.batch_size}, {_range(steps, 'optimiser steps')}"
-            + (
-                f", {percent(training.noise.rate)} of the training labels flipped ({training.noise.kind})"
-                if training.noise
-                else ""
-            ),
+            f"{settings.epochs_words(cells)}, {settings.batches_words(cells)}, {_range(steps, 'optimiser steps')}"
+            + (noise and f"; {noise}"),
         ),
         (
             "Tracking",
-            f"{_range(points, 'tracking points')} ({study.tracking.schedule}), step 0 and the last included",
+            f"{_range(points, 'tracking points')} ({settings.schedule_words(cells)}), step 0 and the last included",
         ),
-        ("Seeds", ", ".join(str(seed) for seed in study.seeds)),
+        ("Seeds", ", ".join(map(str, dict.fromkeys(cell.seed for cell in cells)))),
         (
             "Entropy groups",
             f"{study.analysis.entropy.replace('_', '-')} estimator; "
             + (
-                f"contested above {study.analysis.cuts[1]:g} bits, settled below {study.analysis.cuts[0]:g}"
+                f"contested at or above {study.analysis.cuts[1]:.10g} bits, settled at or below "
+                f"{study.analysis.cuts[0]:.10g}"
                 if study.analysis.cuts
                 else f"contested and settled: top and bottom {percent(study.analysis.contested_share)} by entropy"
             ),
@@ -147,7 +144,11 @@ def study_words(
     ]
     if study.overrides:
         pairs.append(
-            ("Exceptions", "some cells have other settings: see `overrides` in the specification below")
+            (
+                "Exceptions",
+                "settings differ between cells; each condition's own stand under its figures, and the rules are "
+                "`overrides` in the specification below",
+            )
         )
     return tuple((term, text) for term, text in pairs if text)
 
@@ -259,14 +260,27 @@ def _model_words(model: ModelSpec) -> str:
     return f"{tail(model.name)} ({head})"
 
 
-def _dataset_words(dataset: DatasetSpec) -> str:
-    text = f"{dataset.name}: tracked, {_source_words(dataset.tracked)}"
-    if dataset.tracked_size:
-        text += f", {dataset.tracked_size} of them"
-    if dataset.train is not None:
-        text += f"; trained on, {_source_words(dataset.train)}"
-        text += f", {dataset.train_size} drawn" if dataset.train_size else ""
+def _names(cells: Sequence[RunSpec]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(cell.dataset.name for cell in cells))
+
+
+def _data_words(name: str, cells: Sequence[RunSpec], rows: Sequence[ConditionRow]) -> str:
+    """What was tracked and trained on under one data set's name, with every size that occurred."""
+    specs = list(dict.fromkeys(cell.dataset for cell in cells if cell.dataset.name == name))
+    text = f"{name}: tracked, {_sources(spec.tracked for spec in specs)}"
+    sampled = any(spec.tracked_size for spec in specs)
+    sizes = {row.n for row in rows if row.dataset == name} if sampled else set()
+    text += f", {settings.sizes_words(sizes)} of them" if sizes else ""
+    pools = [spec for spec in specs if spec.train is not None]
+    if pools:
+        text += f"; trained on, {_sources(spec.train for spec in pools if spec.train)}"
+        drawn = [spec.train_size for spec in pools]
+        text += f", {settings.sizes_words(drawn)} drawn" if any(drawn) else ""
     return text
+
+
+def _sources(sources: Iterable[SourceSpec]) -> str:
+    return " or ".join(dict.fromkeys(_source_words(source) for source in sources))
 
 
 def _source_words(source: SourceSpec) -> str:

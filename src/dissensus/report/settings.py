@@ -1,0 +1,126 @@
+"""The settings that cells ran with, in words: read off the cells, overrides included, never off the study alone.
+
+A study's common settings may hold for none of its cells; what the page says must be true of every cell on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from dissensus.config import ModelSpec, RunSpec, StudySpec
+from dissensus.report.tables import method_words, percent
+from dissensus.study.grid import expand
+
+PROMPT_SHOWN = 400
+"""Characters of a prompt that the page shows; the specification holds all of it."""
+
+
+def cells_shown(study: StudySpec, done: Iterable[str]) -> tuple[RunSpec, ...]:
+    """The study's cells whose ids are in `done`, those with a result; all of them when none is."""
+    cells, names = expand(study), frozenset(done)
+    return tuple(cell for cell in cells if cell.cell_id in names) or cells
+
+
+def rates_sentence(cells: Sequence[RunSpec]) -> str:
+    """How learning rates went with methods, as far as it is true of these cells."""
+    if _single(cells, lambda cell: cell.method.label):
+        return "Methods ran at one learning rate each and did not get equally far"
+    if _single(cells, lambda cell: cell.condition):
+        return (
+            "Each condition ran at one learning rate (see its caption), not every one of a method at the same, and "
+            "methods did not get equally far"
+        )
+    return (
+        "Learning rates differ between conditions and between seeds (see the captions), and methods did not get "
+        "equally far"
+    )
+
+
+def methods_words(cells: Sequence[RunSpec]) -> str:
+    """Every method with the learning rates at which it ran."""
+    return "; ".join(
+        f"{method_words(method)} ({_rates(c for c in cells if c.method.label == method)})"
+        for method in dict.fromkeys(cell.method.label for cell in cells)
+    )
+
+
+def epochs_words(cells: Iterable[RunSpec]) -> str:
+    """'1.5 or 4 epochs'."""
+    values = sorted({cell.training.epochs for cell in cells})
+    return f"{_either(f'{v:g}' for v in values)} {'epoch' if values == [1] else 'epochs'}"
+
+
+def batches_words(cells: Iterable[RunSpec]) -> str:
+    """'batches of 16 or 32'."""
+    return f"batches of {_either(str(v) for v in sorted({c.training.batch_size for c in cells}))}"
+
+
+def noise_words(cells: Iterable[RunSpec]) -> str:
+    """Label noise, nothing where no cell has any: '20% of the training labels flipped (uniform)'."""
+    kinds = list(dict.fromkeys(cell.training.noise for cell in cells))
+    if not any(kinds):
+        return ""
+    said = _either(f"{percent(n.rate)} ({n.kind})" if n else "none" for n in kinds)
+    return f"training labels flipped: {said}"
+
+
+def schedule_words(cells: Iterable[RunSpec]) -> str:
+    """How tracking points were placed; a schedule is not named where the steps were given one by one."""
+    return _either(
+        dict.fromkeys(
+            "at the steps given" if c.tracking.steps is not None else c.tracking.schedule for c in cells
+        )
+    )
+
+
+def sizes_words(sizes: Iterable[int | None], every: str = "all") -> str:
+    """'3000 or 12000'; None is said as `every`."""
+    known = set(sizes)
+    words = [str(size) for size in sorted(size for size in known if size is not None)]
+    return _either([*words, every] if None in known else words)
+
+
+def prompts_words(cells: Iterable[RunSpec]) -> str:
+    """Prompt and label words of every model that answers in label words; nothing where none does."""
+    models = dict.fromkeys(cell.model for cell in cells if cell.model.head == "verbalizer")
+    return "; ".join(f"{model.label.rpartition('--')[2]}: {_prompt(model)}" for model in models)
+
+
+def caption(cells: Sequence[RunSpec], provenance: Sequence[Mapping[str, Any]]) -> str:
+    """Learning rate, epochs, training examples and label noise of one condition's cells, its seeds.
+
+    Args:
+        cells: of the condition; at least one.
+        provenance: as stored with each cell; training examples are left unsaid where none counts them.
+    """
+    examples = sorted({n for p in provenance if isinstance(n := p.get("train_examples"), int)})
+    over = f" over {_either(f'{n:,}' for n in examples)} training examples" if examples else ""
+    parts = [_rates(cells), epochs_words(cells) + over, batches_words(cells), noise_words(cells)]
+    text = ", ".join(filter(None, parts))
+    return text[:1].upper() + text[1:]
+
+
+def _prompt(model: ModelSpec) -> str:
+    words = f"words {', '.join(model.label_words)}" if model.label_words else "the labels' own names"
+    if model.prompt is None:
+        return f"{words}; the default prompt, which lists them"
+    shown = " ⏎ ".join(model.prompt.splitlines())
+    return f"{words}; prompt “{shown if len(shown) <= PROMPT_SHOWN else shown[:PROMPT_SHOWN] + ' …'}”"
+
+
+def _single(cells: Sequence[RunSpec], key: Callable[[RunSpec], str]) -> bool:
+    """Whether the cells of one key share one learning rate."""
+    pairs = {(key(cell), cell.method.learning_rate) for cell in cells}
+    return len(pairs) == len({name for name, _ in pairs})
+
+
+def _rates(cells: Iterable[RunSpec]) -> str:
+    values = sorted({cell.method.learning_rate for cell in cells})
+    return f"learning {'rate' if len(values) == 1 else 'rates'} {_either(f'{v:g}' for v in values)}"
+
+
+def _either(words: Iterable[str]) -> str:
+    """'a', 'a or b', 'a, b or c'."""
+    *head, last = words
+    return f"{', '.join(head)} or {last}" if head else last
