@@ -58,6 +58,17 @@ def test_cut_points():
     assert letters(entropy_groups([0.2, 0.5, 0.6, 1.0, 1.1, NAN], cuts=(0.5, 1.0))) == "ssmcc-"
 
 
+def test_a_cut_written_with_fewer_digits_takes_the_whole_block_of_equal_entropies():
+    # Three of five: -(0.6 log2 0.6 + 0.4 log2 0.4) = 0.97095059445..., below the cut in its eleventh digit.
+    block = -(0.6 * np.log2(0.6) + 0.4 * np.log2(0.4))
+    assert block < 0.9709505945
+    entropy = [0.0, np.nextafter(block, 0), block, np.nextafter(block, 2)]
+    assert letters(entropy_groups(entropy, cuts=(0.5, 0.9709505945))) == "sccc"
+    # The same from below, the entropy now above the cut; a millionth of a bit is a difference.
+    assert letters(entropy_groups(entropy, cuts=(0.9709505944, 1.0))) == "ssss"
+    assert letters(entropy_groups(entropy, cuts=(0.9709495, 0.9709515))) == "smmm"
+
+
 @given(
     arrays(np.float64, st.integers(1, 30), elements=st.integers(0, 8).map(lambda k: k / 4)),
     st.floats(0.05, 0.5),

@@ -168,6 +168,28 @@ def test_a_damaged_store_is_an_error_that_names_the_cell(tmp_path: Path) -> None
         analyze(tmp_path)
 
 
+def test_a_manifest_of_the_wrong_shape_is_damage_and_says_what_to_delete(tmp_path: Path) -> None:
+    name = write_study(tmp_path, study_spec(**FULL))[0]
+    path = tmp_path / "cells" / name / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "shards": [{}]}))
+    with pytest.raises(StoreError, match=f"cell {name}: its curves store is damaged .*KeyError.*delete"):
+        analyze(tmp_path)
+
+
+@pytest.mark.parametrize("error", [ValueError, TypeError, KeyError, OSError])
+def test_an_error_in_computing_is_never_called_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    write_study(tmp_path, study_spec(**FULL))
+
+    def broken(*_: object) -> None:
+        raise error("a fault in the program")
+
+    monkeypatch.setattr("dissensus.study.analysis.analyze_cell", broken)
+    with pytest.raises(error, match="a fault in the program"):
+        analyze(tmp_path)
+
+
 def test_another_specification_in_a_cells_folder_is_an_error(tmp_path: Path) -> None:
     name = write_study(tmp_path, study_spec(**FULL))[0]
     path = tmp_path / "cells" / name / "spec.json"

@@ -23,6 +23,8 @@ from dissensus.stats.ranks import average_ranks
 CONTESTED, MIDDLE, SETTLED, UNGROUPED = "contested", "middle", "settled", ""
 GROUPS = (CONTESTED, MIDDLE, SETTLED)
 """The groups in the order in which results list them."""
+EQUAL = 1e-9
+"""Bits: entropies less than this apart are equal, for the same counts in another order differ by rounding."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,8 @@ def entropy_groups(
     for nothing sets them apart. Entropies that differ by less than 1e-9 bits are equal: the same counts in
     another order differ by rounding.
 
-    By cuts (low, high), in bits: entropy <= low is settled, >= high contested.
+    By cuts (low, high), in bits: entropy at or below low is settled, at or above high contested; here too, less than
+    1e-9 bits apart is equal, so that a cut written with a few digits less than the entropy takes its whole block.
 
     Args:
         entropy: bits, shape (n,).
@@ -86,7 +89,7 @@ def entropy_groups(
             raise SpecError(
                 f"cuts are {cuts}; expected (low, high) in bits with low below high, such as (0.5, 1.0)"
             )
-        settled, contested = values <= low, values >= high
+        settled, contested = values < low + EQUAL, values > high - EQUAL
     else:
         if not 0 < share <= 0.5:
             raise SpecError(f"share is {share!r}; expected a number above 0, at most 0.5")

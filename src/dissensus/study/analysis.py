@@ -158,12 +158,19 @@ def _analyze_one(folder: Path, spec: RunSpec, study: StudySpec) -> CellTables:
         stored = RunSpec.parse(_read_json(folder / "spec.json"), str(folder / "spec.json"))
         if stored != spec:
             raise StoreError("spec.json is not the study's specification of this cell")
-        return analyze_cell(folder.name, spec, on_gold(load_curves(folder), study), study.analysis)
+        curves = _read_curves(folder)
+        return analyze_cell(folder.name, spec, on_gold(curves, study), study.analysis)
     except DissensusError as problem:
         raise StoreError(f"cell {folder.name}: {problem}") from None
+
+
+def _read_curves(folder: Path) -> Curves:
+    """The stored curves. What fails here is the store's fault; what fails in computing is not, and is let through."""
+    try:
+        return load_curves(folder)
     except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as problem:
         raise StoreError(
-            f"cell {folder.name} is damaged and cannot be read ({type(problem).__name__}: {problem}); "
+            f"its curves store is damaged and cannot be read ({type(problem).__name__}: {problem}); "
             f"delete the folder {folder} and run the study again"
         ) from problem
 
