@@ -119,6 +119,7 @@ def run_cell(
             "model_fingerprint": model.fingerprint,
             "model_origin": model.origin,
             "model_note": model.note,
+            "prompt": model.template,
             "trainable_parameters": sum(p.numel() for p in model.module.parameters() if p.requires_grad),
             "parameters": sum(p.numel() for p in model.module.parameters()),
             "versions": _versions(next(model.module.parameters()).device),
