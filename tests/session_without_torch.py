@@ -95,7 +95,7 @@ def main(folder: Path) -> dict[str, object]:
 def _write_cell(cell: Path, dataset: object, rng: np.random.Generator) -> None:
     """Curves whose gold loss is 0.5 + H u: its integral over u in [0, 1] is 0.5 + H / 2."""
     from dissensus import annotation_entropy
-    from dissensus.curves import CurvesWriter
+    from dissensus.store import CurvesWriter
 
     entropy, gold = annotation_entropy(dataset.counts), dataset.gold
     token_count = rng.integers(5, 40, size=N).astype(np.float64)

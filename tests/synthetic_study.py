@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from dissensus.config import StudySpec
-from dissensus.curves import CurvesWriter
 from dissensus.data.annotations import AnnotatedDataset, Example
+from dissensus.store import CurvesWriter
 from dissensus.study.grid import expand
 
 LABELS = ("entailment", "neutral", "contradiction")

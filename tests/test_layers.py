@@ -33,6 +33,7 @@ RULES = (
     Rule("train.loop", never=(".metrics", ".stats", ".study")),
     Rule("integrations", never=(".study", ".report")),
     Rule("curves", never=MODELLING),
+    Rule("store", never=MODELLING),
     Rule("metrics", never=(*MODELLING, *PLOTTING), direct=FILES),
     Rule("stats", never=(*MODELLING, *PLOTTING, ".train"), direct=FILES),
     Rule("study.grid", never=MODELLING),

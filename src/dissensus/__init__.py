@@ -8,13 +8,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dissensus.curves import Curves, load_curves
+    from dissensus.curves import Curves
     from dissensus.data.annotations import AnnotatedDataset, Example
     from dissensus.errors import DissensusError
     from dissensus.measures import annotation_entropy
     from dissensus.metrics.aulc import aulc
     from dissensus.stats.correlation import spearman
     from dissensus.stats.partial import partial_spearman
+    from dissensus.store import load_curves
     from dissensus.train.recorder import CurveRecorder
 
 __version__ = "0.1.0"
@@ -40,7 +41,7 @@ _HOME = {
     "Example": "data.annotations",
     "annotation_entropy": "measures",
     "aulc": "metrics.aulc",
-    "load_curves": "curves",
+    "load_curves": "store",
     "partial_spearman": "stats.partial",
     "spearman": "stats.correlation",
 }

@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow.compute as pc
 import pytest
 
-from dissensus.curves import load_curves
 from dissensus.report import figures
 from dissensus.report.examples import risers, shorten
 from dissensus.report.figures import Cloud, GroupCurve, Panel
 from dissensus.report.palette import COLOURS
 from dissensus.report.svg import sparkline
+from dissensus.store import load_curves
 from dissensus.study.analysis import analyze
 from synthetic_study import study_spec, write_study
 

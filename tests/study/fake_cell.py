@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from dissensus.config import RunSpec
-from dissensus.curves import CurvesWriter
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import DataError
+from dissensus.store import CurvesWriter
 
 STEPS = 4
 ROWS = [

@@ -16,11 +16,11 @@ import pytest
 from scipy import stats
 
 from dissensus.config import RunSpec, TableSource
-from dissensus.curves import load_curves
 from dissensus.data.annotations import AnnotatedDataset, Example
 from dissensus.errors import SpecError, StoreError
 from dissensus.measures import annotation_entropy
 from dissensus.stats import holm
+from dissensus.store import load_curves
 from dissensus.study.analysis import Analysis, analyze, load_analysis, summary_table
 from dissensus.study.cell_tables import gold_source, premise_clusters
 from dissensus.study.grid import expand

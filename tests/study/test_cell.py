@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from dissensus.config import RunSpec
-from dissensus.curves import load_curves
 from dissensus.errors import StoreError
+from dissensus.store import load_curves
 from dissensus.study.cell import CellProgress, run_cell
 
 Finished = tuple[RunSpec, Path, list[CellProgress]]

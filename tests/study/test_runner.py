@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from dissensus.config import StudySpec, When
-from dissensus.curves import load_curves
 from dissensus.errors import SpecError, StoreError
+from dissensus.store import load_curves
 from dissensus.study.lock import StudyLock, lock_held
 from dissensus.study.process import words_for_exit
 from dissensus.study.runner import StudyResult, default_threads, run_study

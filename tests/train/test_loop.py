@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from dissensus.config import TrainingSpec
-from dissensus.curves import load_curves
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import ModelError, StoreError
 from dissensus.models.scoring import ScoringModel
+from dissensus.store import load_curves
 from dissensus.train import loop
 from dissensus.train.checkpoint import Checkpoint
 from dissensus.train.loop import TrainingSet, total_steps, train

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from dissensus.curves import write_atomic
 from dissensus.data.annotations import NO_GOLD
 from dissensus.errors import DataError, SpecError
+from dissensus.files import write_atomic
 
 _COLUMNS = ("id", "gold", "label", "flipped")
 

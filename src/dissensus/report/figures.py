@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from dissensus.curves import write_atomic
+from dissensus.files import write_atomic
 from dissensus.report.palette import COLOURS, DASHES, POINT, SOFT, STYLE
 from dissensus.report.svg import inline_svg
 from dissensus.report.tables import GROUPS

@@ -17,12 +17,14 @@ import pyarrow.compute as pc
 from markupsafe import Markup
 
 from dissensus.config import RunSpec
-from dissensus.curves import Curves, load_curves, write_atomic
+from dissensus.curves import Curves
+from dissensus.files import write_atomic
 from dissensus.report import figures, settings, words
 from dissensus.report.examples import RiserList, risers
 from dissensus.report.provenance import CellFacts, cell_facts, scrub, specification
 from dissensus.report.svg import interval
 from dissensus.report.tables import GROUPS, ConditionRow, condition_row, number
+from dissensus.store import load_curves
 from dissensus.study.analysis import Analysis, analyze, load_analysis, on_gold
 
 

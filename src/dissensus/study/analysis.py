@@ -27,10 +27,11 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from dissensus.config import RunSpec, StudySpec
-from dissensus.curves import Curves, load_curves
+from dissensus.curves import Curves
 from dissensus.data.annotations import NO_GOLD, majority
 from dissensus.errors import DissensusError, StoreError
 from dissensus.files import file_sha256, write_atomic
+from dissensus.store import load_curves
 from dissensus.study.cell_tables import CellTables, analyze_cell
 from dissensus.study.condition_tables import condition_rows
 from dissensus.study.grid import expand

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dissensus.config import RunSpec
-from dissensus.curves import load_curves
 from dissensus.data.assembly import CellData, assemble
 from dissensus.errors import MissingDependencyError, StoreError
 from dissensus.files import write_atomic
+from dissensus.store import load_curves
 from dissensus.train.seeding import stream_seed
 
 if TYPE_CHECKING:

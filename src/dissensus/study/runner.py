@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from dissensus.config import RunSpec, StudySpec, When
-from dissensus.curves import write_atomic
 from dissensus.errors import SpecError
+from dissensus.files import write_atomic
 from dissensus.study.grid import expand, select
 from dissensus.study.lock import StudyLock
 from dissensus.study.process import Event, WorkerProcess, words_for_exit

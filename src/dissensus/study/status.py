@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from dissensus.config import RunSpec, StudySpec
-from dissensus.curves import write_atomic
 from dissensus.errors import DissensusError, SpecError
+from dissensus.files import write_atomic
 from dissensus.study.grid import expand
 from dissensus.study.lock import lock_held
 

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dissensus.curves import CurvesWriter
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import DataError, MissingDependencyError, SpecError, StoreError
 from dissensus.models.encoding import Encoded, encode, lexical_overlap
+from dissensus.store import CurvesWriter
 from dissensus.train.schedule import tracking_steps
 
 if TYPE_CHECKING:

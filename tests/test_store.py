@@ -14,9 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dissensus.curves import Curves, CurvesWriter, load_curves, write_atomic
+from dissensus.curves import Curves
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import StoreError
+from dissensus.files import write_atomic
+from dissensus.store import CurvesWriter, load_curves
 
 STEPS = (0, 5, 20)
 
@@ -250,7 +252,10 @@ def test_foreign_and_damaged_manifests(tmp_path, store):
         ("[1, 2]", "is not a dissensus manifest"),
         ('{"name": "an app"}', "is not a dissensus manifest: it names no schema"),
         (json.dumps({**whole, "schema": 99}), "has schema 99; this version of dissensus reads schema 1"),
-        (json.dumps({"schema": 1, "labels": []}), "is damaged: it lacks 'complete', 'examples_sha256'"),
+        (
+            json.dumps({"schema": 1, "labels": []}),
+            "is damaged: 'total_steps' is None; expected a whole number",
+        ),
     ):
         manifest.write_text(content)
         with pytest.raises(StoreError, match=message):
@@ -290,7 +295,7 @@ def test_a_kill_leaves_a_store_that_opens(tmp_path):
     program = """
 import sys
 import numpy as np
-from dissensus.curves import CurvesWriter
+from dissensus.store import CurvesWriter
 from dissensus.data.annotations import AnnotatedDataset
 records = [{"id": f"e{i}", "text": "a", "gold": "x", "counts": [1, 1]} for i in range(50)]
 data = AnnotatedDataset.from_records(records, labels=("x", "y"), text=("text",))
@@ -310,3 +315,31 @@ for step in range(10**6):
     assert len(curves.steps) >= 13
     assert np.array_equal(curves.steps, np.arange(len(curves.steps)))
     assert np.array_equal(curves.log_probs[7, :, 1], -curves.steps.astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"file": "../../precious.txt"},
+        {"file": "curves/step-00000099.parquet"},
+        {"step": -1, "file": "curves/step--0000001.parquet"},
+        {"step": "0"},
+        {"rows": None},
+        {"sha256": 7},
+    ],
+)
+def test_a_manifest_cannot_lead_out_of_its_folder(store, tiny_dataset, tmp_path, change):
+    precious = tmp_path.parent / "precious.txt"
+    precious.write_text("somebody's own")
+    manifest = json.loads((store / "manifest.json").read_text())
+    manifest["shards"][0].update(change)
+    (store / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(StoreError, match="it lists a tracking point as"):
+        load_curves(store)
+    with pytest.raises(StoreError, match="it lists a tracking point as"):
+        CurvesWriter(store, tiny_dataset, total_steps=20).drop_after(-1)
+    assert precious.read_text() == "somebody's own"
+    manifest["shards"][0] = {**manifest["shards"][0], "file": str(precious)}
+    (store / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(StoreError):
+        CurvesWriter(store, tiny_dataset, total_steps=20)
