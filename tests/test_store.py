@@ -249,6 +249,8 @@ def test_foreign_and_damaged_manifests(tmp_path, store):
     whole = json.loads(manifest.read_text())
     for content, message in (
         ("{half", "is damaged: it is not JSON"),
+        ('{"schema": ' + "[" * 200_000, "is damaged: it is not JSON"),
+        ('{"schema": ' + "1" * 5_000 + "}", "is damaged: it is not JSON"),
         ("[1, 2]", "is not a dissensus manifest"),
         ('{"name": "an app"}', "is not a dissensus manifest: it names no schema"),
         (json.dumps({**whole, "schema": 99}), "has schema 99; this version of dissensus reads schema 1"),
@@ -321,9 +323,13 @@ for step in range(10**6):
     "change",
     [
         {"file": "../../precious.txt"},
+        {"file": "curves/../../../precious.txt"},
+        {"file": "{absolute}"},
         {"file": "curves/step-00000099.parquet"},
+        {"file": None},
         {"step": -1, "file": "curves/step--0000001.parquet"},
         {"step": "0"},
+        {"step": False},
         {"rows": None},
         {"sha256": 7},
     ],
@@ -331,15 +337,39 @@ for step in range(10**6):
 def test_a_manifest_cannot_lead_out_of_its_folder(store, tiny_dataset, tmp_path, change):
     precious = tmp_path.parent / "precious.txt"
     precious.write_text("somebody's own")
+    if change.get("file") == "{absolute}":
+        change = {"file": str(precious)}
     manifest = json.loads((store / "manifest.json").read_text())
     manifest["shards"][0].update(change)
     (store / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(StoreError, match="it lists a tracking point as"):
+    with pytest.raises(StoreError, match=r"it lists a tracking point as .*; expected a step from 0"):
         load_curves(store)
     with pytest.raises(StoreError, match="it lists a tracking point as"):
         CurvesWriter(store, tiny_dataset, total_steps=20).drop_after(-1)
     assert precious.read_text() == "somebody's own"
-    manifest["shards"][0] = {**manifest["shards"][0], "file": str(precious)}
-    (store / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(StoreError):
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"labels": "xyz"}, "'labels' is 'xyz'; expected a list of names"),
+        ({"labels": ["x", 2, "z"]}, r"'labels' is \['x', 2, 'z'\]; expected a list of names"),
+        ({"total_steps": "20"}, "'total_steps' is '20'; expected a whole number"),
+        ({"total_steps": True}, "'total_steps' is True; expected a whole number"),
+        ({"complete": 1}, "'complete' is 1; expected true or false"),
+        ({"shards": {}}, "'shards' is {}; expected a list of tracking points"),
+        (
+            {"shards": ["curves/step-00000000.parquet"]},
+            "lists a tracking point as 'curves/step-00000000.parquet'",
+        ),
+        ({"provenance": ["model"]}, r"'provenance' is \['model'\]; expected a mapping"),
+        ({"examples_sha256": None}, "'examples_sha256' is None; expected a checksum"),
+    ],
+)
+def test_a_manifest_of_other_kinds_of_values_is_refused(store, tiny_dataset, change, message):
+    manifest = json.loads((store / "manifest.json").read_text())
+    (store / "manifest.json").write_text(json.dumps({**manifest, **change}))
+    with pytest.raises(StoreError, match=message):
+        load_curves(store)
+    with pytest.raises(StoreError, match=message):
         CurvesWriter(store, tiny_dataset, total_steps=20)

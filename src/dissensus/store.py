@@ -20,7 +20,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import pyarrow as pa
@@ -283,7 +283,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         raise StoreError(f"{folder} is no curves store (a cell's folder): it has no manifest.json")
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError):
+    except (ValueError, RecursionError):  # not UTF-8, not JSON, or nested or with digits beyond reading
         raise StoreError(f"{path} is damaged: it is not JSON") from None
     if not isinstance(manifest, dict) or "schema" not in manifest:
         raise StoreError(f"{path} is not a dissensus manifest: it names no schema")
@@ -293,20 +293,32 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
             "Open it with the version that wrote it."
         )
     for key, (kind, word) in _MANIFEST_KINDS.items():
-        if not isinstance(manifest.get(key), kind):
-            raise StoreError(f"{path} is damaged: {key!r} is {manifest.get(key)!r:.60}; expected {word}")
+        value = manifest.get(key)
+        fits = _is_int(value) if kind is int else isinstance(value, kind)
+        if key == "labels" and isinstance(value, list):
+            fits = all(isinstance(label, str) for label in value)
+        if not fits:
+            raise StoreError(f"{path} is damaged: {key!r} is {value!r:.60}; expected {word}")
     for shard in manifest["shards"]:
         if not _is_shard(shard):
-            raise StoreError(f"{path} is damaged: it lists a tracking point as {shard!r:.120}")
+            raise StoreError(
+                f"{path} is damaged: it lists a tracking point as {shard!r:.120}; expected a step from 0, its rows, "
+                "its sha256 and the file curves/step-<the step in 8 digits>.parquet. Delete the folder, run again"
+            )
     return manifest
 
 
 def _is_shard(entry: Any) -> bool:
     """A store may come from anywhere: its manifest must not lead a reader, or `drop_after`, out of its folder."""
-    if not isinstance(entry, dict) or not isinstance(step := entry.get("step"), int) or step < 0:
+    if not isinstance(entry, dict) or not _is_int(step := entry.get("step")) or step < 0:
         return False
-    facts = isinstance(entry.get("rows"), int) and isinstance(entry.get("sha256"), str)
+    facts = _is_int(entry.get("rows")) and isinstance(entry.get("sha256"), str)
     return facts and entry.get("file") == _shard_name(step)
+
+
+def _is_int(value: object) -> TypeGuard[int]:
+    """Whether a JSON value is a whole number; Python counts true and false among its ints."""
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _shard_name(step: int) -> str:
