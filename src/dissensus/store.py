@@ -284,7 +284,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError):  # not UTF-8, not JSON, or nested or with digits beyond reading
-        raise StoreError(f"{path} is damaged: it is not JSON") from None
+        raise StoreError(f"{path} is damaged: it is not JSON; delete the folder, run again") from None
     if not isinstance(manifest, dict) or "schema" not in manifest:
         raise StoreError(f"{path} is not a dissensus manifest: it names no schema")
     if manifest["schema"] != SCHEMA_VERSION:
@@ -298,7 +298,9 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         if key == "labels" and isinstance(value, list):
             fits = all(isinstance(label, str) for label in value)
         if not fits:
-            raise StoreError(f"{path} is damaged: {key!r} is {value!r:.60}; expected {word}")
+            raise StoreError(
+                f"{path} is damaged: {key!r} is {value!r:.60}; expected {word}; delete the folder, run again"
+            )
     for shard in manifest["shards"]:
         if not _is_shard(shard):
             raise StoreError(
