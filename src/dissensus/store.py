@@ -305,7 +305,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         if not _is_shard(shard):
             raise StoreError(
                 f"{path} is damaged: it lists a tracking point as {shard!r:.120}; expected a step from 0, its rows, "
-                "its sha256 and the file curves/step-<the step in 8 digits>.parquet. Delete the folder, run again"
+                "its sha256 and the file curves/step-<the step in 8 digits>.parquet; delete the folder, run again"
             )
     return manifest
 
