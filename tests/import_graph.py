@@ -34,7 +34,6 @@ class Rule:
         module: the module or sub-package that the rule binds.
         never: no import statement anywhere in it, nor anything that loads it when the module is imported.
         eager: not loaded when the module is imported; a function may import it.
-        direct: no import statement anywhere in it; what its own imports need is their business.
         only: the package's own modules that it may import; None allows all.
         exempt: modules below `module` that the rule does not bind.
     """
@@ -42,7 +41,6 @@ class Rule:
     module: str
     never: tuple[str, ...] = ()
     eager: tuple[str, ...] = ()
-    direct: tuple[str, ...] = ()
     only: tuple[str, ...] | None = None
     exempt: tuple[str, ...] = ()
 
@@ -109,7 +107,7 @@ class ImportGraph:
             own = _is_below(imported.name, self.package)
             if imported.kind == "typing" and not own:
                 continue
-            for banned in (*rule.never, *rule.direct):
+            for banned in rule.never:
                 if self._matches(imported.name, banned):
                     yield f"{module}:{imported.line} imports {imported.name}; it must not import {banned}"
             if (

@@ -27,7 +27,7 @@ def load(path): ...
 }
 RULES = (
     Rule("curves", never=("torch",)),
-    Rule("metrics", never=("torch", ".train"), direct=(OPENS_FILES,), only=("metrics", "curves")),
+    Rule("metrics", never=("torch", ".train", OPENS_FILES), only=("metrics", "curves")),
     Rule("train", never=(".metrics",)),
     Rule("cli", eager=("torch", ".train")),
 )
