@@ -63,6 +63,7 @@ class CurvesWriter:
     ) -> None:
         self.path = Path(path)
         self._ids = dataset.ids
+        self._id_column = pa.array(dataset.ids)
         self._labels = dataset.labels
         self._total_steps = int(total_steps)
         identity = {
@@ -98,6 +99,11 @@ class CurvesWriter:
             self._write_manifest()
 
     @property
+    def ids(self) -> tuple[str, ...]:
+        """The tracked ids, in the order of `examples.parquet`."""
+        return self._ids
+
+    @property
     def steps(self) -> tuple[int, ...]:
         """Steps that are stored, rising."""
         return tuple(shard["step"] for shard in self._manifest["shards"])
@@ -125,13 +131,17 @@ class CurvesWriter:
         expected = (len(ids), len(self._labels))
         if log_probs.shape != expected:
             raise StoreError(f"log_probs has shape {log_probs.shape}; expected {expected}")
-        position = {example_id: row for row, example_id in enumerate(ids)}
-        if len(position) != len(ids) or position.keys() != set(self._ids):
-            raise StoreError(f"point {step} must hold every tracked id once; {_difference(ids, self._ids)}")
-        ordered = np.ascontiguousarray(log_probs[[position[i] for i in self._ids]], dtype=np.float32)
+        if ids is not self._ids:  # the recorder's are the same object, and need no look at each
+            position = {example_id: row for row, example_id in enumerate(ids)}
+            if len(position) != len(ids) or position.keys() != set(self._ids):
+                raise StoreError(
+                    f"point {step} must hold every tracked id once; {_difference(ids, self._ids)}"
+                )
+            log_probs = log_probs[[position[i] for i in self._ids]]
+        ordered = np.ascontiguousarray(log_probs, dtype=np.float32)
         values = pa.FixedSizeListArray.from_arrays(pa.array(ordered.ravel()), len(self._labels))
         name = _shard_name(step)
-        _write_parquet(self.path / name, pa.table({"id": pa.array(self._ids), "log_probs": values}))
+        _write_parquet(self.path / name, pa.table({"id": self._id_column, "log_probs": values}))
         shard = {"step": step, "file": name, "rows": len(ids), "sha256": file_sha256(self.path / name)}
         self._manifest["shards"] = sorted([*self._manifest["shards"], shard], key=lambda s: s["step"])
         self._write_manifest()

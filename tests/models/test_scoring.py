@@ -12,7 +12,8 @@ import transformers
 from dissensus.config import ModelSpec
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import ModelError
-from dissensus.models.scoring import ScoringModel, device_for, load_scoring_model
+from dissensus.models.loading import load_scoring_model
+from dissensus.models.scoring import ScoringModel, device_for
 from tiny import ARCHITECTURES, DECODERS, make_tiny
 
 

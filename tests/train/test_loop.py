@@ -34,9 +34,7 @@ def recorder(path: Path, dataset: AnnotatedDataset, model: ScoringModel) -> Curv
         path,
         dataset,
         total_steps=total_steps(len(dataset), SPEC),
-        encoded=model.encode(dataset),
-        pad_id=model.pad_id,
-        score=lambda _module, batch: model.logits(batch),
+        scoring=model,
         points=7,
         token_budget=200,
         resume=True,
@@ -89,8 +87,6 @@ def test_micro_batches_give_the_whole_batchs_gradient(parts: int, build: Any) ->
         rows = np.array([0, 3, 5, 8, 11, 17, 23])
         spec = TrainingSpec(gradient_accumulation_steps=n)
         device = torch.device("cpu")
-        # The scoring model hands out float32 logits; in float64 the comparison is exact to rounding.
-        model.logits = lambda batch, m=model: m.module(**batch).logits  # type: ignore[method-assign]
         loss = loop._accumulate(model, data, rows, spec, seed=0, step=1, device=device)
         named = model.module.named_parameters()
         gradients.append((loss, {name: p.grad.clone() for name, p in named if p.grad is not None}))
@@ -147,7 +143,8 @@ def test_an_interrupted_run_ends_bit_identical(
                 on_step=on_step,
             )
         except StopError:
-            assert max(rec.writer.steps) == 8
+            assert max(rec.steps) == 8
+            rec.flush()
     resumed = weights(model)
     assert all(torch.equal(whole[n], resumed[n]) for n in whole)
     for name in ("whole", "cut"):

@@ -11,7 +11,8 @@ import torch
 from dissensus.config import MethodSpec, ModelSpec
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import ModelError
-from dissensus.models.scoring import ScoringModel, load_scoring_model
+from dissensus.models.loading import load_scoring_model
+from dissensus.models.scoring import ScoringModel
 from dissensus.train.methods import apply_method, trainable_parameters
 from tiny import ARCHITECTURES, make_tiny
 

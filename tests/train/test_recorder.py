@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from dissensus import CurveRecorder, load_curves
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import DataError, SpecError, StoreError
-from dissensus.train.recorder import length_sorted_batches, tracking_pass
+from dissensus.train.tracking import PaddedSet, length_sorted_batches, tracking_pass
 
 
 @pytest.fixture
@@ -114,13 +114,9 @@ def test_batches_do_not_change_what_is_measured(
     from dissensus.models.encoding import encode
 
     model, tokenizer = plain
-    got = tracking_pass(
-        model,
-        encode(tiny_dataset, tokenizer, max_length=48),
-        lambda m, b: m(**b).logits,
-        pad_id=0,
-        token_budget=budget,
-    )
+    encoded = encode(tiny_dataset, tokenizer, max_length=48)
+    tracked = PaddedSet(encoded, lambda m, b: m(**b).logits, pad_id=0, token_budget=budget)
+    got = tracking_pass(model, tracked, len(encoded))
     np.testing.assert_allclose(got, one_by_one(model, tokenizer, tiny_dataset), atol=2e-5)
 
 
@@ -192,6 +188,7 @@ def test_a_second_run_does_not_slip_into_the_first_ones_folder(
     first = recorder()
     first.step(model, 0)
     first.step(model, 1)
+    first.flush()
     with pytest.raises(StoreError, match=r"2 tracking points.*resume=True"):
         recorder()
     again = recorder(resume=True)

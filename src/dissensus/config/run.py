@@ -122,7 +122,11 @@ class TrackingSpec(Spec):
     steps: tuple[int, ...] | None = Field(
         None, description="Explicit steps instead; 0 and the last are added."
     )
-    token_budget: int = Field(4096, ge=1, description="Padded tokens a forward pass of the tracking pass.")
+    token_budget: int = Field(4096, ge=1, description="Tokens a forward pass of the tracking pass.")
+    precision: Literal["fp32", "bf16"] = Field(
+        "fp32",
+        description="bf16 lets tracking passes compute in bf16, whatever training does; results are rounded.",
+    )
 
 
 class DatasetSpec(Spec):

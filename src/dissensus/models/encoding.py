@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +18,23 @@ from dissensus.errors import ModelError
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class FlatTokens:
+    """The same tokens as `Encoded`, end to end.
+
+    Attributes:
+        input_ids: every example's token ids, shape (N,).
+        token_type_ids: their segment ids, shape (N,), or None.
+        starts: index of each example's first token, shape (n,).
+        lengths: tokens of each example, shape (n,).
+    """
+
+    input_ids: NDArray[np.int32]
+    token_type_ids: NDArray[np.int32] | None
+    starts: NDArray[np.int64]
+    lengths: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -37,10 +56,20 @@ class Encoded:
     def __len__(self) -> int:
         return len(self.ids)
 
-    @property
+    @cached_property
     def lengths(self) -> NDArray[np.int64]:
         """Tokens of each example, shape (n,)."""
         return np.array([len(row) for row in self.input_ids], dtype=np.int64)
+
+    @cached_property
+    def flat(self) -> FlatTokens:
+        """The tokens end to end, from which packed batches are cut without a loop over examples."""
+        return FlatTokens(
+            input_ids=_end_to_end(self.input_ids),
+            token_type_ids=None if self.token_type_ids is None else _end_to_end(self.token_type_ids),
+            starts=np.cumsum(self.lengths) - self.lengths,
+            lengths=self.lengths,
+        )
 
     def batch(self, rows: Sequence[int], pad_id: int) -> dict[str, torch.Tensor]:
         """The given rows as tensors (b, longest), padded on the right."""
@@ -59,6 +88,10 @@ class Encoded:
             if self.token_type_ids is not None:
                 out["token_type_ids"][i, :length] = torch.tensor(self.token_type_ids[r])
         return out
+
+
+def _end_to_end(rows: tuple[tuple[int, ...], ...]) -> NDArray[np.int32]:
+    return np.fromiter(chain.from_iterable(rows), dtype=np.int32)
 
 
 # Not str.format: a column may bear any name, and nothing but a field's text is to be reached.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dissensus.config import nearest
 
@@ -53,22 +53,32 @@ class Architecture:
 
     LoRA follows the usual choice of query and value projections (fused projections where the model fuses
     them); IA3 follows its paper: keys, values, and the input of the second feed-forward projection.
+
+    Attributes:
+        lora: targets of LoRA.
+        ia3: targets of IA3.
+        ia3_feedforward: those of IA3's targets whose input is scaled.
+        packs: the model takes its attention from transformers' interface and hands it the layout of a packed
+            row; a test holds it against padded batches. DeBERTa computes attention by itself.
     """
 
     lora: str
     ia3: str
     ia3_feedforward: str
+    packs: bool = False
 
 
 _BERT = Architecture(
     lora=r".*\.attention\.self\.(query|value)",
     ia3=r".*\.attention\.self\.(key|value)|.*layer\.\d+\.output\.dense",
     ia3_feedforward=r".*layer\.\d+\.output\.dense",
+    packs=True,
 )
 _LLAMA = Architecture(
     lora=r".*\.self_attn\.(q_proj|v_proj)",
     ia3=r".*\.self_attn\.(k_proj|v_proj)|.*\.mlp\.down_proj",
     ia3_feedforward=r".*\.mlp\.down_proj",
+    packs=True,
 )
 
 ARCHITECTURES: dict[str, Architecture] = {
@@ -82,18 +92,23 @@ ARCHITECTURES: dict[str, Architecture] = {
     ),
     # ModernBERT and GPT-2 fuse query, key and value into one projection, so its scale acts on all three.
     "modernbert": Architecture(
-        lora=r".*\.attn\.Wqkv", ia3=r".*\.attn\.Wqkv|.*\.mlp\.Wo", ia3_feedforward=r".*\.mlp\.Wo"
+        lora=r".*\.attn\.Wqkv",
+        ia3=r".*\.attn\.Wqkv|.*\.mlp\.Wo",
+        ia3_feedforward=r".*\.mlp\.Wo",
+        packs=True,
     ),
     "gpt2": Architecture(
         lora=r".*\.attn\.c_attn",
         ia3=r".*\.attn\.c_attn|.*\.mlp\.c_proj",
         ia3_feedforward=r".*\.mlp\.c_proj",
+        packs=True,
     ),
     "llama": _LLAMA,
     "mistral": _LLAMA,
     "qwen2": _LLAMA,
     "qwen3": _LLAMA,
-    "gemma2": _LLAMA,
+    # Gemma 2 caps its scores, which the packed attention does not do.
+    "gemma2": replace(_LLAMA, packs=False),
 }
 
 BUILTIN: dict[str, ModelCard] = {

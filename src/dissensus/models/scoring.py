@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import logging
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, cast
 
+import numpy as np
 import torch
-import transformers
-from safetensors import SafetensorError
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dissensus.config import ModelSpec
 from dissensus.data.annotations import AnnotatedDataset
-from dissensus.errors import MissingDependencyError, ModelError
-from dissensus.models.encoding import Encoded, answer_template, encode, plain_template
+from dissensus.errors import ModelError
+from dissensus.models.attention import PACKED, PADDED, attending
+from dissensus.models.dropout import DropoutKeys, token_keys
+from dissensus.models.encoding import Encoded, encode
+from dissensus.models.label_tokens import label_tokens_only
+from dissensus.models.packing import PackedBatch, pack
 from dissensus.models.registry import ARCHITECTURES
-from dissensus.models.resolve import ResolvedModel, resolve_model
 
 Batch = Mapping[str, Tensor]
 
@@ -41,6 +41,8 @@ class ScoringModel:
         fingerprint: SHA-256 of the loaded weights, the fresh ones left out.
         origin: where the weights came from.
         note: what a reader of results must know.
+        packs: whether batches are computed as packed rows; False computes them padded, with the same numbers.
+        dropout: keys of the keyed dropout, once `train.methods` has installed it.
     """
 
     module: nn.Module
@@ -55,102 +57,118 @@ class ScoringModel:
     fingerprint: str
     origin: str
     note: str
+    packs: bool
+    dropout: DropoutKeys = field(default_factory=DropoutKeys)
 
     def encode(self, dataset: AnnotatedDataset) -> Encoded:
         """Token ids of every example."""
         return encode(dataset, self.tokenizer, max_length=self.max_length, template=self.template)
 
-    def logits(self, batch: Batch) -> Tensor:
-        """Label logits, float32, shape (b, K)."""
-        if self.kind == "encoder":
-            return cast(Tensor, self.module(**batch).logits).float()
-        # Right padding cannot reach an earlier position of a causal model, so the last real token's state is
-        # exact, and only that one position meets the head.
+    def score_rows(
+        self, encoded: Encoded, rows: Sequence[int] | NDArray[np.int64], *, stream: int | None = None
+    ) -> tuple[NDArray[np.int64], Tensor]:
+        """Label logits of some examples, by the quickest layout that the model can read.
+
+        Args:
+            encoded: the data set.
+            rows: which examples.
+            stream: keys dropout, where the model is in training mode (see `dropout.token_keys`); without one
+                torch's generator is drawn from.
+
+        Returns:
+            The rows in the order of the logits, shape (b,); and the logits, shape (b, K), float32 or wider.
+        """
+        device = next(self.module.parameters()).device
+        try:
+            if self.packs:
+                batch = pack(encoded, rows).to(device)
+                if stream is not None:
+                    keys = token_keys(
+                        stream,
+                        np.repeat(batch.rows, batch.lengths),
+                        np.concatenate([np.arange(n, dtype=np.int64) for n in batch.lengths]),
+                    )
+                    self.dropout.packed(keys, batch, self.label_at(batch))
+                return batch.rows, self.score(self.features(batch))
+            given = np.asarray(rows, dtype=np.int64)
+            padded = {k: v.to(device) for k, v in encoded.batch(given.tolist(), self.pad_id).items()}
+            if stream is not None:
+                width = np.arange(padded["input_ids"].shape[1], dtype=np.int64)
+                self.dropout.padded(token_keys(stream, given[:, None], width[None]), device)
+            return given, self.logits(padded)
+        finally:
+            self.dropout.clear()
+
+    def label_at(self, batch: PackedBatch) -> Tensor:
+        """Index of each example's label token in the row: the first token, or a decoder's last; shape (b,)."""
+        return batch.first if self.kind == "encoder" else batch.last
+
+    def features(self, batch: PackedBatch) -> Tensor:
+        """What the head reads of each example, shape (b, d), in the batch's order.
+
+        The state of its label token; the mean over its tokens where the model pools so (ModernBERT).
+        """
         base = _unwrapped(self.module)
-        body = base.get_decoder() if self.head == "verbalizer" else getattr(base, base.base_model_prefix)
-        states = body(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state
-        last = batch["attention_mask"].sum(dim=1) - 1
-        pooled = states[torch.arange(states.shape[0], device=states.device), last]
-        if self.answer_ids is None:
-            return cast(Tensor, base.score(pooled)).float()
-        head = base.get_output_embeddings()
-        rows = torch.tensor(self.answer_ids, device=pooled.device)
-        bias = None if head.bias is None else head.bias[rows]
-        return nn.functional.linear(pooled, head.weight[rows], bias).float()
+        inputs: dict[str, Any] = {"input_ids": batch.input_ids, "position_ids": batch.position_ids}
+        if batch.token_type_ids is not None:
+            inputs["token_type_ids"] = batch.token_type_ids
+        if base.config.model_type == "roberta":  # it numbers its positions from the padding id + 1
+            inputs["position_ids"] = batch.position_ids + (base.config.pad_token_id + 1)
+        if base.config.model_type in ("roberta", "gpt2"):  # these look ids up in ways that want int64
+            inputs = {name: ids.long() for name, ids in inputs.items()}
+        if self.kind == "decoder":
+            inputs["use_cache"] = False  # it would keep every layer's keys and values
+        at = self.label_at(batch)
+        with attending(base.config, PACKED), label_tokens_only(base, at) as only:
+            states = self._body(base)(**inputs, layout=batch.layout).last_hidden_state[0]
+        if only:
+            return cast(Tensor, states)
+        if getattr(base.config, "classifier_pooling", None) == "mean" and self.kind == "encoder":
+            parts = zip(batch.layout.runs, states.split(batch.layout.sizes), strict=True)
+            means = [p.view(run.examples, run.length, -1).mean(dim=1) for run, p in parts]
+            return torch.cat(means)
+        return cast(Tensor, states[at])
 
+    def score(self, features: Tensor) -> Tensor:
+        """Label logits, at least float32, shape (b, K), of features (b, d): the head by itself."""
+        base = _unwrapped(self.module)
+        if self.answer_ids is not None:
+            head = base.get_output_embeddings()
+            rows = torch.tensor(self.answer_ids, device=features.device)
+            bias = None if head.bias is None else head.bias[rows]
+            return _at_least_float32(nn.functional.linear(features, head.weight[rows], bias))
+        if self.kind == "decoder":
+            return _at_least_float32(base.score(features))
+        if base.config.model_type == "bert":
+            pooled = base.bert.pooler(features[:, None])
+            return _at_least_float32(base.classifier(base.dropout(pooled)))
+        if base.config.model_type == "modernbert":
+            return _at_least_float32(base.classifier(base.drop(base.head(features))))
+        return _at_least_float32(
+            base.classifier(features[:, None])
+        )  # takes the first token's state by itself
 
-def load_scoring_model(
-    spec: ModelSpec, labels: Sequence[str], fields: Sequence[str], *, head_seed: int
-) -> ScoringModel:
-    """Load tokenizer, weights (fp32) and head.
+    def logits(self, batch: Batch) -> Tensor:
+        """Label logits of a padded batch, at least float32, shape (b, K), in the batch's order."""
+        base = _unwrapped(self.module)
+        architecture = ARCHITECTURES.get(base.config.model_type)
+        plugs = architecture is not None and architecture.packs
+        with attending(base.config, PADDED) if plugs else contextlib.nullcontext():
+            if self.kind == "encoder":
+                return _at_least_float32(self.module(**batch).logits)
+            # Right padding cannot reach an earlier position of a causal model, so the last real token's state is
+            # exact, and only that one position meets the head.
+            mask = batch["attention_mask"]
+            body = self._body(base)
+            states = body(
+                input_ids=batch["input_ids"], attention_mask=mask, use_cache=False
+            ).last_hidden_state
+        last = mask.sum(dim=1) - 1
+        return self.score(states[torch.arange(states.shape[0], device=states.device), last])
 
-    Args:
-        spec: which model, head and prompt.
-        labels: label names, in order.
-        fields: text fields, in reading order.
-        head_seed: seeds whatever the checkpoint lacks, so that methods and ranks share it.
-
-    Raises:
-        ModelError: the model cannot be found or loaded, or the head does not fit it.
-    """
-    found = resolve_model(spec.name, spec.revision)
-    where: dict[str, Any] = {"revision": found.revision} if found.revision else {}
-    where["trust_remote_code"] = False  # code that comes with weights is never run, nor asked about
-    if found.gguf_file:
-        _need_gguf(found)
-        where["gguf_file"] = found.gguf_file
-    with _quiet_transformers(), _explained(spec.name):
-        config = transformers.AutoConfig.from_pretrained(found.location, **where)
-        kind = _kind(config.model_type)
-        if spec.head == "verbalizer" and kind == "encoder":
-            raise ModelError(
-                f"model {spec.name!r} is an encoder ({config.model_type}); the verbalizer head needs a decoder-only "
-                "model. Use head: classifier."
-            )
-        tokenizer = transformers.AutoTokenizer.from_pretrained(found.location, **where)
-        if spec.head == "verbalizer":
-            factory: Any = transformers.AutoModelForCausalLM
-            extra: dict[str, Any] = {}
-        else:
-            factory, extra = transformers.AutoModelForSequenceClassification, {"num_labels": len(labels)}
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(head_seed)
-            module, info = factory.from_pretrained(
-                found.location,
-                dtype=torch.float32,
-                use_safetensors=None if found.gguf_file else True,
-                output_loading_info=True,
-                **where,
-                **extra,
-            )
-    missing = set(info["missing_keys"])
-    if spec.head == "verbalizer" and missing:
-        raise ModelError(
-            f"the weights of {spec.name!r} lack {sorted(missing)[:3]}; it is no complete language model"
-        )
-    words = spec.label_words or tuple(labels)
-    if len(words) != len(labels):
-        raise ModelError(f"label_words has {len(words)} words for the {len(labels)} labels {list(labels)}")
-    template = None
-    if kind == "decoder":
-        default = answer_template(fields, words) if spec.head == "verbalizer" else plain_template(fields)
-        template = spec.prompt or default
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    module.config.pad_token_id = int(pad or 0)
-    return ScoringModel(
-        module=module,
-        tokenizer=tokenizer,
-        kind=kind,
-        head=spec.head,
-        fresh=_fresh_modules(module, missing),
-        pad_id=int(pad or 0),
-        template=template,
-        max_length=_max_length(spec, config),
-        answer_ids=_answer_ids(tokenizer, words) if spec.head == "verbalizer" else None,
-        fingerprint=_fingerprint(module, missing),
-        origin=found.origin,
-        note=found.note,
-    )
+    def _body(self, base: Any) -> Any:
+        """The transformer without its head."""
+        return base.get_decoder() if self.head == "verbalizer" else getattr(base, base.base_model_prefix)
 
 
 def device_for(name: str | None = None) -> torch.device:
@@ -170,96 +188,5 @@ def _unwrapped(module: nn.Module) -> Any:
     return adapted.get_base_model() if hasattr(adapted, "get_base_model") else adapted
 
 
-def _kind(model_type: str) -> str:
-    from transformers.models.auto import modeling_auto
-
-    if model_type in ("bert", "roberta", "electra"):  # these also exist as decoders; nobody means that here
-        return "encoder"
-    causal = model_type in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-    masked = model_type in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
-    if causal and not masked:
-        return "decoder"
-    if masked:
-        return "encoder"
-    raise ModelError(
-        f"model type {model_type!r} is neither an encoder nor a decoder-only language model that transformers knows; "
-        f"tested: {', '.join(sorted(ARCHITECTURES))}"
-    )
-
-
-def _max_length(spec: ModelSpec, config: Any) -> int:
-    positions = getattr(config, "max_position_embeddings", None)
-    # RoBERTa numbers its positions from pad_token_id + 1, so two of them are never used.
-    usable = positions - 2 if positions and config.model_type == "roberta" else positions
-    if usable and spec.max_length > usable:
-        raise ModelError(
-            f"max_length {spec.max_length} is more than the {usable} positions of model {spec.name!r}"
-        )
-    return spec.max_length
-
-
-def _answer_ids(tokenizer: Any, words: Sequence[str]) -> tuple[int, ...]:
-    ids = tuple(tokenizer(f" {word}", add_special_tokens=False)["input_ids"][0] for word in words)
-    if len(set(ids)) < len(ids):
-        raise ModelError(
-            f"the label words {list(words)} do not begin with different tokens for this tokenizer; "
-            "choose others with model.label_words"
-        )
-    return ids
-
-
-def _fresh_modules(module: nn.Module, missing: set[str]) -> tuple[str, ...]:
-    """Outermost modules all of whose parameters were missing from the checkpoint."""
-    names = {name for name, _ in module.named_parameters()}
-    found: list[str] = []
-    for name, _ in module.named_modules():
-        inside = {p for p in names if p.startswith(f"{name}.")}
-        covered = any(name.startswith(f"{outer}.") for outer in found)
-        if name and inside and inside <= missing and not covered:
-            found.append(name)
-    left = {p for p in missing & names if not any(p.startswith(f"{outer}.") for outer in found)}
-    if left:
-        raise ModelError(
-            f"the checkpoint lacks single weights inside a module: {sorted(left)[:3]}; it is damaged"
-        )
-    return tuple(found)
-
-
-def _fingerprint(module: nn.Module, missing: set[str]) -> str:
-    digest = hashlib.sha256()
-    for name, parameter in sorted(module.named_parameters()):
-        if name not in missing:
-            digest.update(name.encode())
-            digest.update(parameter.detach().contiguous().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
-def _need_gguf(found: ResolvedModel) -> None:
-    try:
-        import gguf  # noqa: F401
-    except ImportError:
-        raise MissingDependencyError("gguf", "gguf", f"reading {found.gguf_file}") from None
-
-
-@contextlib.contextmanager
-def _explained(name: str) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"could not load model {name!r}: {first}") from error
-
-
-@contextlib.contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """No progress bars and no report of the head's missing weights, which are expected here."""
-    before = transformers.logging.get_verbosity()
-    bars = transformers.logging.is_progress_bar_enabled()
-    transformers.logging.set_verbosity(logging.CRITICAL)
-    transformers.logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers.logging.set_verbosity(before)
-        if bars:
-            transformers.logging.enable_progress_bar()
+def _at_least_float32(logits: Tensor) -> Tensor:
+    return logits if logits.dtype == torch.float64 else logits.float()

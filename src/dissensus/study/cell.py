@@ -77,7 +77,8 @@ def run_cell(
     except ImportError:
         raise MissingDependencyError("torch", "train", "running a cell") from None
     # Imported here: a study whose cells are all done needs none of them.
-    from dissensus.models.scoring import device_for, load_scoring_model
+    from dissensus.models.loading import load_scoring_model
+    from dissensus.models.scoring import device_for
     from dissensus.train.checkpoint import Checkpoint
     from dissensus.train.loop import TrainingSet, total_steps, train
     from dissensus.train.methods import apply_method
@@ -100,9 +101,8 @@ def run_cell(
         folder,
         data.tracked,
         total_steps=steps,
-        encoded=model.encode(data.tracked),
-        pad_id=model.pad_id,
-        score=lambda _module, batch: model.logits(batch),
+        scoring=model,
+        precision=spec.tracking.precision,
         points=spec.tracking.points,
         schedule=spec.tracking.schedule,
         steps=spec.tracking.steps,
@@ -132,10 +132,10 @@ def run_cell(
 
     def report(step: int, loss: float) -> None:
         if on_progress is not None:
-            done = len(recorder.writer.steps)
+            done = len(recorder.steps)
             on_progress(CellProgress(step, steps, done, len(recorder.points), loss))
 
-    report(max(recorder.writer.steps, default=0), float("nan"))
+    report(max(recorder.steps, default=0), float("nan"))
     checkpoint = Checkpoint(folder / "checkpoint")
     train(
         model,

@@ -61,8 +61,8 @@ def train(
 ) -> None:
     """Train `model.module` in place, measuring with `recorder`, resuming from `checkpoint` if it holds a state.
 
-    Data order depends on (seed, epoch, n) alone and dropout on (seed, step, micro-batch), so the run is the
-    same whether or not it was interrupted, and whether or not it is recorded.
+    Data order depends on (seed, epoch, n) alone and dropout on (seed, step, example), so the run is the same
+    whether or not it was interrupted, whether or not it is recorded, and however its batches are laid out.
 
     Raises:
         ModelError: the training loss is no longer finite.
@@ -74,7 +74,7 @@ def train(
     steps = total_steps(len(data.labels), spec)
     start = checkpoint.load(parameters, optimizer) if checkpoint else None
     if recorder is not None:
-        recorder.writer.drop_after(-1 if start is None else start)
+        recorder.rewind(-1 if start is None else start)
         recorder.step(module, start or 0)
     module.train()
     saved = time.monotonic()
@@ -96,8 +96,12 @@ def train(
         if on_step is not None:
             on_step(step, loss)
         if measured and checkpoint and step < steps and time.monotonic() - saved > CHECKPOINT_SECONDS:
+            if recorder is not None:
+                recorder.flush()  # a checkpoint must not be ahead of the curves on the disk
             checkpoint.save(step, parameters, optimizer)
             saved = time.monotonic()
+    if recorder is not None:
+        recorder.flush()
 
 
 def _accumulate(
@@ -113,16 +117,17 @@ def _accumulate(
     """Add the gradient of the batch's mean loss; the loss in nats.
 
     The batch is cut into length-sorted micro-batches. Each contributes its summed loss over the whole batch's
-    size, so the gradient does not depend on the cut, while short examples are no longer padded to the longest.
+    size, and dropout belongs to the example, so the gradient does not depend on the cut.
     """
     order = rows[np.argsort(data.encoded.lengths[rows], kind="stable")]
+    stream = stream_seed(seed, "dropout", step)
     total = 0.0
     for part, micro in enumerate(np.array_split(order, min(spec.gradient_accumulation_steps, len(order)))):
-        batch = {k: v.to(device) for k, v in data.encoded.batch(micro.tolist(), model.pad_id).items()}
-        labels: Tensor = torch.from_numpy(data.labels[micro]).to(device)
+        # For whatever draws random numbers without keys.
         torch.manual_seed(stream_seed(seed, "dropout", step, part))
         with _autocast(device, spec.precision):
-            logits = model.logits(batch)
+            scored, logits = model.score_rows(data.encoded, micro, stream=stream)
+        labels: Tensor = torch.from_numpy(data.labels[scored]).to(device)
         loss = nn.functional.cross_entropy(logits, labels, reduction="sum") / len(rows)
         loss.backward()  # type: ignore[no-untyped-call]
         total += float(loss.detach())

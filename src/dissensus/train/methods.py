@@ -11,8 +11,10 @@ from torch import nn
 
 from dissensus.config import MethodSpec
 from dissensus.errors import ModelError
+from dissensus.models.dropout import install_keyed_dropout
 from dissensus.models.registry import ARCHITECTURES, Architecture
 from dissensus.models.scoring import ScoringModel
+from dissensus.train.merging import lean_lora
 
 
 def apply_method(model: ScoringModel, method: MethodSpec, *, adapter_seed: int) -> None:
@@ -20,13 +22,14 @@ def apply_method(model: ScoringModel, method: MethodSpec, *, adapter_seed: int) 
 
     `full` trains every weight. `lora` and `ia3` freeze the body, add adapters through PEFT and train them
     together with the freshly initialised head, which keeps its initial weights. Adapter weights are drawn
-    from `adapter_seed` alone.
+    from `adapter_seed` alone. Dropout is keyed from here on (`models/dropout.py`).
 
     Raises:
         ModelError: the targets match no module, or are unknown for this architecture.
     """
     if method.name == "full":
         model.module.requires_grad_(True)
+        model.dropout = install_keyed_dropout(model.module)
         return
     import peft
 
@@ -39,6 +42,8 @@ def apply_method(model: ScoringModel, method: MethodSpec, *, adapter_seed: int) 
             model.module = cast(nn.Module, peft.get_peft_model(cast(Any, model.module), config))
         except ValueError as error:
             raise ModelError(f"{method.label} could not be applied: {error}") from None
+    model.dropout = install_keyed_dropout(model.module)
+    lean_lora(model.module)
 
 
 def trainable_parameters(module: nn.Module) -> dict[str, nn.Parameter]:

@@ -1,34 +1,33 @@
-"""The tracking pass, and the recorder that people put into their own training script.
+"""The recorder that people put into their own training script. What it measures with is `tracking.py`.
 
 torch is imported only when something is measured, so that a notebook without torch can import the names.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import DataError, MissingDependencyError, SpecError, StoreError
 from dissensus.models.encoding import Encoded, encode, lexical_overlap
 from dissensus.store import CurvesWriter
 from dissensus.train.schedule import tracking_steps
+from dissensus.train.tracking import PaddedSet, Score, TrackedSet, tracked_set, tracking_pass
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor, nn
     from transformers import PreTrainedTokenizerBase
 
+    from dissensus.models.scoring import ScoringModel
+
 T = TypeVar("T")
-Score = Callable[["nn.Module", Mapping[str, "Tensor"]], "Tensor"]
-"""(model, padded batch) -> label logits of shape (b, K)."""
 
 
 class CurveRecorder:
@@ -44,22 +43,27 @@ class CurveRecorder:
     so far: 0 before the first, then after each. Steps that are no tracking points cost nothing.
 
     A tracking pass runs in `eval()` mode without gradients and leaves weights, modes and random state as they
-    were: the trained weights are the same, bit for bit, with or without it.
+    were: the trained weights are the same, bit for bit, with or without it. What was measured is written in the
+    background, one point at a time; `finish` waits for it, and so does the next point.
 
     Args:
         path: folder of the curves store.
         dataset: the tracked set.
         total_steps: optimiser steps of the whole run.
-        tokenizer: encodes the text fields (one field, or a pair); not needed with `encoded`.
+        tokenizer: encodes the text fields (one field, or a pair); not needed with `encoded` or `scoring`.
         encoded: token ids already made, in the data set's order.
         pad_id: padding token id; default: the tokenizer's.
         score: (model, batch) -> logits (b, K); default: `model(**batch).logits`.
+        scoring: a model that `load_scoring_model` made, instead of `tokenizer`, `pad_id` and `score`; it is read
+            without padding where it can be.
         points: tracking points, step 0 and the last included.
         schedule: 'linear' or 'log'.
         steps: explicit tracking steps instead; 0 and the last are added.
         regime: 'held_out' or 'trained_on', one for all or one an example.
         max_length: tokens an example.
-        token_budget: padded tokens a forward pass.
+        token_budget: tokens a forward pass.
+        precision: 'bf16' lets tracking passes compute in bf16: quicker where the processor has matrix units for
+            it, and rounded (docs/performance.md says by how much).
         resume: go on in a store that an interrupted run of the same examples and steps left here.
         provenance: JSON values that go into the manifest.
 
@@ -78,20 +82,26 @@ class CurveRecorder:
         encoded: Encoded | None = None,
         pad_id: int | None = None,
         score: Score | None = None,
+        scoring: ScoringModel | None = None,
         points: int = 20,
         schedule: Literal["linear", "log"] = "linear",
         steps: Sequence[int] | None = None,
         regime: str | Sequence[str] = "held_out",
         max_length: int = 128,
         token_budget: int = 4096,
+        precision: Literal["fp32", "bf16"] = "fp32",
         resume: bool = False,
         provenance: Mapping[str, Any] | None = None,
     ) -> None:
         _need_torch()
+        if precision not in ("fp32", "bf16"):
+            raise SpecError(f"precision is {precision!r}; expected 'fp32' or 'bf16'")
         if encoded is None:
-            if tokenizer is None:
+            if tokenizer is None and scoring is None:
                 raise SpecError("CurveRecorder needs a tokenizer (or token ids already made, as encoded=...)")
-            encoded = encode(dataset, tokenizer, max_length=max_length)
+            encoded = (
+                scoring.encode(dataset) if scoring else encode(dataset, tokenizer, max_length=max_length)
+            )
         if encoded.ids != dataset.ids:
             raise DataError(
                 "the encoded examples are not the tracked ones in the tracked order; encode that data set"
@@ -101,10 +111,12 @@ class CurveRecorder:
         self.points = tracking_steps(total_steps, points=points, schedule=schedule, steps=steps)
         self.total_steps = total_steps
         self.seconds = 0.0
-        self._encoded = encoded
-        self._pad_id = pad_id
-        self._score = score or _default_score
-        self._token_budget = token_budget
+        self._tracked: TrackedSet = (
+            tracked_set(encoded, scoring, token_budget=token_budget)
+            if scoring is not None
+            else PaddedSet(encoded, score or _default_score, pad_id=pad_id, token_budget=token_budget)
+        )
+        self._precision: Literal["fp32", "bf16"] = precision
         covariates = {"token_count": encoded.lengths.astype(np.float64)}
         overlap = lexical_overlap(dataset)
         if overlap is not None:
@@ -117,6 +129,10 @@ class CurveRecorder:
             covariates=covariates,
             provenance={**(provenance or {}), "truncated_examples": encoded.truncated},
         )
+        self._ids = self.writer.ids
+        self._measured = set(self.writer.steps)
+        self._background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="curves")
+        self._writing: Future[None] | None = None
         if self.writer.steps and not resume:
             raise StoreError(
                 f"{self.writer.path} holds the curves of a run already ({len(self.writer.steps)} tracking points). "
@@ -138,25 +154,38 @@ class CurveRecorder:
 
         Raises `StoreError` when an earlier tracking point was never measured.
         """
-        if step not in self.points or step in self.writer.steps:
+        if step not in self.points or step in self._measured:
             return False
-        missed = [p for p in self.points if p < step and p not in self.writer.steps]
+        missed = [p for p in self.points if p < step and p not in self._measured]
         if missed:
             raise StoreError(
                 f"tracking point {missed[0]} was never measured, and step {step} has come: call "
                 "recorder.step(model, step) with 0 before training and after every optimiser step"
             )
         begin = time.perf_counter()
-        log_probs = tracking_pass(
-            model,
-            self._encoded,
-            self._score,
-            pad_id=self._pad_id,
-            token_budget=self._token_budget,
-        )
-        self.writer.write(step, self._encoded.ids, log_probs)
+        log_probs = tracking_pass(model, self._tracked, len(self._ids), precision=self._precision)
+        self.flush()  # at most one point is under way, so memory does not grow with their number
+        self._writing = self._background.submit(self.writer.write, step, self._ids, log_probs)
+        self._measured.add(step)
         self.seconds += time.perf_counter() - begin
         return True
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """Steps that were measured, rising; the last may still be on its way to the disk."""
+        return tuple(sorted(self._measured))
+
+    def flush(self) -> None:
+        """Wait until everything measured is on the disk. Raises what went wrong in writing it."""
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            writing.result()
+
+    def rewind(self, step: int) -> None:
+        """Forget tracking points later than `step`, which a resumed run measures again; -1 forgets all."""
+        self.flush()
+        self.writer.drop_after(step)
+        self._measured = set(self.writer.steps)
 
     def watch(self, model: nn.Module, batches: Iterable[T], *, batches_per_step: int = 1) -> Iterator[T]:
         """Yield the batches, measuring at the tracking points before, between and after them.
@@ -180,6 +209,7 @@ class CurveRecorder:
 
     def finish(self) -> None:
         """Mark the store complete. Raises `StoreError` when tracking points are missing."""
+        self.flush()
         missing = [p for p in self.points if p not in self.writer.steps]
         if missing:
             raise StoreError(
@@ -187,63 +217,7 @@ class CurveRecorder:
                 f"{self.total_steps}, and the last point stored is {max(self.writer.steps, default=None)}"
             )
         self.writer.finish()
-
-
-def tracking_pass(
-    model: nn.Module,
-    encoded: Encoded,
-    score: Score,
-    *,
-    pad_id: int,
-    token_budget: int,
-) -> NDArray[np.float32]:
-    """Log-probabilities over the labels of every example, weights fixed, dropout off, shape (n, K), float32.
-
-    Batches hold examples of similar length, at most `token_budget` padded tokens each (a longer example goes
-    alone). Memory does not grow with n beyond the result.
-    """
-    import torch
-
-    device = next(model.parameters()).device
-    rows: list[tuple[list[int], Tensor]] = []
-    with _undisturbed(model, device):
-        for batch_rows in length_sorted_batches(encoded.lengths, token_budget):
-            batch = {k: v.to(device) for k, v in encoded.batch(batch_rows, pad_id).items()}
-            rows.append((batch_rows, torch.log_softmax(score(model, batch).float(), dim=-1).cpu()))
-    out = np.empty((len(encoded), rows[0][1].shape[1]), dtype=np.float32)
-    for batch_rows, values in rows:
-        out[batch_rows] = values.numpy()
-    return out
-
-
-def length_sorted_batches(lengths: NDArray[np.int64], token_budget: int) -> list[list[int]]:
-    """Rows grouped by length, longest first, so that rows x longest stays within the budget."""
-    batches: list[list[int]] = []
-    current: list[int] = []
-    for row in np.argsort(-lengths, kind="stable").tolist():
-        if current and (len(current) + 1) * int(lengths[current[0]]) > token_budget:
-            batches.append(current)
-            current = []
-        current.append(row)
-    if current:
-        batches.append(current)
-    return batches
-
-
-@contextlib.contextmanager
-def _undisturbed(model: nn.Module, device: torch.device) -> Iterator[None]:
-    """eval() without gradients; each module's mode and the random state come back as they were."""
-    import torch
-
-    modes = [(module, module.training) for module in model.modules()]
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), torch.no_grad():
-        model.eval()
-        try:
-            yield
-        finally:
-            # Set directly: train() would recurse and overwrite submodules that were frozen in eval mode.
-            for module, training in modes:
-                module.training = training
+        self._background.shutdown()
 
 
 def _default_score(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:

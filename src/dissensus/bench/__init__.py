@@ -1,0 +1,1 @@
+"""The benchmark behind the README's figures: what is timed, beside what, and how the table is made."""

@@ -1,0 +1,191 @@
+"""From a specification of a model to a scoring model: its files, tokenizer, weights (fp32) and head."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+import transformers
+from safetensors import SafetensorError
+from torch import nn
+
+from dissensus.config import ModelSpec
+from dissensus.errors import MissingDependencyError, ModelError
+from dissensus.models.encoding import answer_template, plain_template
+from dissensus.models.registry import ARCHITECTURES
+from dissensus.models.resolve import ResolvedModel, resolve_model
+from dissensus.models.scoring import ScoringModel
+
+
+def load_scoring_model(
+    spec: ModelSpec, labels: Sequence[str], fields: Sequence[str], *, head_seed: int
+) -> ScoringModel:
+    """Load tokenizer, weights (fp32) and head.
+
+    Args:
+        spec: which model, head and prompt.
+        labels: label names, in order.
+        fields: text fields, in reading order.
+        head_seed: seeds whatever the checkpoint lacks, so that methods and ranks share it.
+
+    Raises:
+        ModelError: the model cannot be found or loaded, or the head does not fit it.
+    """
+    found = resolve_model(spec.name, spec.revision)
+    where: dict[str, Any] = {"revision": found.revision} if found.revision else {}
+    where["trust_remote_code"] = False  # code that comes with weights is never run, nor asked about
+    if found.gguf_file:
+        _need_gguf(found)
+        where["gguf_file"] = found.gguf_file
+    with _quiet_transformers(), _explained(spec.name):
+        config = transformers.AutoConfig.from_pretrained(found.location, **where)
+        kind = _kind(config.model_type)
+        if spec.head == "verbalizer" and kind == "encoder":
+            raise ModelError(
+                f"model {spec.name!r} is an encoder ({config.model_type}); the verbalizer head needs a decoder-only "
+                "model. Use head: classifier."
+            )
+        tokenizer = transformers.AutoTokenizer.from_pretrained(found.location, **where)
+        if spec.head == "verbalizer":
+            factory: Any = transformers.AutoModelForCausalLM
+            extra: dict[str, Any] = {}
+        else:
+            factory, extra = transformers.AutoModelForSequenceClassification, {"num_labels": len(labels)}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(head_seed)
+            module, info = factory.from_pretrained(
+                found.location,
+                dtype=torch.float32,
+                use_safetensors=None if found.gguf_file else True,
+                output_loading_info=True,
+                **where,
+                **extra,
+            )
+    missing = set(info["missing_keys"])
+    if spec.head == "verbalizer" and missing:
+        raise ModelError(
+            f"the weights of {spec.name!r} lack {sorted(missing)[:3]}; it is no complete language model"
+        )
+    words = spec.label_words or tuple(labels)
+    if len(words) != len(labels):
+        raise ModelError(f"label_words has {len(words)} words for the {len(labels)} labels {list(labels)}")
+    template = None
+    if kind == "decoder":
+        default = answer_template(fields, words) if spec.head == "verbalizer" else plain_template(fields)
+        template = spec.prompt or default
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    module.config.pad_token_id = int(pad or 0)
+    return ScoringModel(
+        module=module,
+        tokenizer=tokenizer,
+        kind=kind,
+        head=spec.head,
+        fresh=_fresh_modules(module, missing),
+        pad_id=int(pad or 0),
+        template=template,
+        max_length=_max_length(spec, config),
+        answer_ids=_answer_ids(tokenizer, words) if spec.head == "verbalizer" else None,
+        fingerprint=_fingerprint(module, missing),
+        origin=found.origin,
+        note=found.note,
+        packs=config.model_type in ARCHITECTURES and ARCHITECTURES[config.model_type].packs,
+    )
+
+
+def _kind(model_type: str) -> str:
+    from transformers.models.auto import modeling_auto
+
+    if model_type in ("bert", "roberta", "electra"):  # these also exist as decoders; nobody means that here
+        return "encoder"
+    causal = model_type in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    masked = model_type in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    if causal and not masked:
+        return "decoder"
+    if masked:
+        return "encoder"
+    raise ModelError(
+        f"model type {model_type!r} is neither an encoder nor a decoder-only language model that transformers knows; "
+        f"tested: {', '.join(sorted(ARCHITECTURES))}"
+    )
+
+
+def _max_length(spec: ModelSpec, config: Any) -> int:
+    positions = getattr(config, "max_position_embeddings", None)
+    # RoBERTa numbers its positions from pad_token_id + 1, so two of them are never used.
+    usable = positions - 2 if positions and config.model_type == "roberta" else positions
+    if usable and spec.max_length > usable:
+        raise ModelError(
+            f"max_length {spec.max_length} is more than the {usable} positions of model {spec.name!r}"
+        )
+    return spec.max_length
+
+
+def _answer_ids(tokenizer: Any, words: Sequence[str]) -> tuple[int, ...]:
+    ids = tuple(tokenizer(f" {word}", add_special_tokens=False)["input_ids"][0] for word in words)
+    if len(set(ids)) < len(ids):
+        raise ModelError(
+            f"the label words {list(words)} do not begin with different tokens for this tokenizer; "
+            "choose others with model.label_words"
+        )
+    return ids
+
+
+def _fresh_modules(module: nn.Module, missing: set[str]) -> tuple[str, ...]:
+    """Outermost modules all of whose parameters were missing from the checkpoint."""
+    names = {name for name, _ in module.named_parameters()}
+    found: list[str] = []
+    for name, _ in module.named_modules():
+        inside = {p for p in names if p.startswith(f"{name}.")}
+        covered = any(name.startswith(f"{outer}.") for outer in found)
+        if name and inside and inside <= missing and not covered:
+            found.append(name)
+    left = {p for p in missing & names if not any(p.startswith(f"{outer}.") for outer in found)}
+    if left:
+        raise ModelError(
+            f"the checkpoint lacks single weights inside a module: {sorted(left)[:3]}; it is damaged"
+        )
+    return tuple(found)
+
+
+def _fingerprint(module: nn.Module, missing: set[str]) -> str:
+    digest = hashlib.sha256()
+    for name, parameter in sorted(module.named_parameters()):
+        if name not in missing:
+            digest.update(name.encode())
+            digest.update(parameter.detach().contiguous().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _need_gguf(found: ResolvedModel) -> None:
+    try:
+        import gguf  # noqa: F401
+    except ImportError:
+        raise MissingDependencyError("gguf", "gguf", f"reading {found.gguf_file}") from None
+
+
+@contextlib.contextmanager
+def _explained(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ModelError(f"could not load model {name!r}: {first}") from error
+
+
+@contextlib.contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """No progress bars and no report of the head's missing weights, which are expected here."""
+    before = transformers.logging.get_verbosity()
+    bars = transformers.logging.is_progress_bar_enabled()
+    transformers.logging.set_verbosity(logging.CRITICAL)
+    transformers.logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers.logging.set_verbosity(before)
+        if bars:
+            transformers.logging.enable_progress_bar()

@@ -1,0 +1,207 @@
+"""Adapters folded into the weights that they adapt, for as long as the weights hold still.
+
+PEFT's LoRA layer computes W x and s B A x and adds them: two more products and two more passes over the
+activations in every layer. W + s B A is one matrix, much smaller than the activations, so folding costs next
+to nothing. For a tracking pass it is folded once (`folded_adapters`); for a training step in full precision at
+every step, with the gradient written out (`lean_lora`). No weight is changed, so nothing has to be restored:
+the folded matrix lives beside the weights and is dropped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+Precision = Literal["fp32", "bf16"]
+Forward = Callable[[Tensor], Tensor]
+
+
+@contextlib.contextmanager
+def folded_adapters(module: nn.Module, precision: Precision = "fp32") -> Iterator[None]:
+    """While this lasts, LoRA and IA3 layers compute with their folded weight.
+
+    Layers that are more than W + s B A (DoRA, a bias of the adapter, several active adapters) are left to PEFT.
+
+    Args:
+        module: the model; in `eval()` mode, since folded layers have no dropout.
+        precision: with 'bf16', the linear layers of the model's blocks compute in bf16, their weights converted
+            once.
+    """
+    replaced: list[tuple[nn.Module, Any]] = []
+
+    def replace(layer: nn.Module, forward: Forward) -> None:
+        replaced.append((layer, layer.__dict__.get("forward")))
+        layer.__dict__["forward"] = forward
+
+    with torch.no_grad():
+        inside: set[int] = set()
+        blocks = _inside_blocks(module) if precision == "bf16" else set()
+        for layer in module.modules():
+            if id(layer) in inside:
+                continue
+            found = _folded(layer)
+            if found is not None:
+                inside |= {id(child) for child in layer.modules()}
+            elif id(layer) in blocks:
+                found = _plain(layer)
+            if found is None:
+                continue
+            weight, bias = found
+            if id(layer) in blocks:
+                weight = weight.to(torch.bfloat16)
+                bias = None if bias is None else bias.to(torch.bfloat16)
+                replace(layer, partial(_bf16_linear, weight=weight, bias=bias))
+            else:
+                replace(layer, partial(nn.functional.linear, weight=weight, bias=bias))
+    try:
+        yield
+    finally:
+        for layer, before in replaced:
+            del layer.__dict__["forward"]
+            if before is not None:
+                layer.__dict__["forward"] = before
+
+
+def lean_lora(module: nn.Module) -> int:
+    """Let plain LoRA layers train with a folded weight, in place; how many there are.
+
+    The numbers are PEFT's up to rounding: one product with W + s B A instead of three and a sum, and the
+    gradients of A and B from the low-rank products that they need. Layers with LoRA dropout, or whose weights
+    are not float32 or float64 (folding would round small updates away), are left to PEFT.
+    """
+    lean = 0
+    for layer in module.modules():
+        parts = _lora(layer)
+        if parts is None or parts.dropout > 0 or parts.weight.dtype not in (torch.float32, torch.float64):
+            continue
+        layer.__dict__["forward"] = partial(_lean_forward, layer)
+        lean += 1
+    return lean
+
+
+class _Lora:
+    """The parts of a plain LoRA layer; `weight` is (out, in) whichever way the layer stores it."""
+
+    def __init__(self, layer: Any, adapter: str, weight: Tensor) -> None:
+        self.weight = weight
+        self.bias: Tensor | None = layer.base_layer.bias
+        self.a: Tensor = layer.lora_A[adapter].weight
+        self.b: Tensor = layer.lora_B[adapter].weight
+        self.scale = float(layer.scaling[adapter])
+        self.dropout = float(getattr(layer.lora_dropout[adapter], "p", 0.0))
+
+
+def _lora(layer: Any) -> _Lora | None:
+    """The parts of a layer that is W + s B A and nothing else, or None."""
+    if "peft" not in sys.modules:  # then no layer is one of its
+        return None
+    from peft.tuners import lora
+
+    if not isinstance(layer, lora.Linear) or layer.merged or layer.disable_adapters:
+        return None
+    weight = _weight(layer.base_layer)
+    active = [name for name in layer.active_adapters if name in layer.lora_A]
+    if weight is None or len(active) != 1:
+        return None
+    (adapter,) = active
+    if adapter in layer.lora_variant or layer.lora_bias.get(adapter, False):
+        return None
+    return _Lora(layer, adapter, weight)
+
+
+def _folded(layer: Any) -> tuple[Tensor, Tensor | None] | None:
+    """The weight (out, in) and bias of an adapted layer with its adapter folded in; None for other layers."""
+    parts = _lora(layer)
+    if parts is not None:
+        if parts.weight.dtype != parts.b.dtype:
+            return None
+        return torch.addmm(parts.weight, parts.b, parts.a, alpha=parts.scale), parts.bias
+    return _folded_ia3(layer)
+
+
+def _folded_ia3(layer: Any) -> tuple[Tensor, Tensor | None] | None:
+    if "peft" not in sys.modules:
+        return None
+    from peft.tuners import ia3
+
+    if not isinstance(layer, ia3.Linear) or layer.merged or layer.disable_adapters:
+        return None
+    weight, bias = _weight(layer.base_layer), layer.base_layer.bias
+    active = [name for name in layer.active_adapters if name in layer.ia3_l]
+    if weight is None or len(active) != 1:
+        return None
+    scale = layer.ia3_l[active[0]].flatten()
+    if layer.is_feedforward:
+        return weight * scale, bias
+    return weight * scale[:, None], None if bias is None else bias * scale
+
+
+def _plain(layer: Any) -> tuple[Tensor, Tensor | None] | None:
+    """The weight (out, in) and bias of a plain linear layer; None for other layers."""
+    weight = _weight(layer)
+    return None if weight is None else (weight, layer.bias)
+
+
+def _weight(layer: Any) -> Tensor | None:
+    """The weight of a plain linear layer as (out, in); None for other layers."""
+    from transformers.pytorch_utils import Conv1D
+
+    if type(layer) is nn.Linear:
+        return layer.weight
+    if type(layer) is Conv1D:
+        weight: Tensor = layer.weight
+        return weight.t()
+    return None
+
+
+def _inside_blocks(module: nn.Module) -> set[int]:
+    """Ids of the modules inside the model's stacks of blocks: not embeddings, not heads."""
+    stacks = (stack for stack in module.modules() if isinstance(stack, nn.ModuleList))
+    return {id(layer) for stack in stacks for layer in stack.modules()}
+
+
+def _bf16_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return nn.functional.linear(x.to(torch.bfloat16), weight, bias)
+
+
+def _lean_forward(layer: Any, x: Tensor) -> Tensor:
+    parts = _lora(layer)
+    if parts is None or torch.is_autocast_enabled(x.device.type):
+        # Switched off or merged since, or half precision, which would round small updates away when folded.
+        plain: Tensor = type(layer).forward(layer, x)
+        return plain
+    apply: Any = _FoldedLinear.apply
+    out: Tensor = apply(x, parts.weight, parts.bias, parts.a, parts.b, parts.scale)
+    return out
+
+
+class _FoldedLinear(torch.autograd.Function):
+    """x (W + s B A)' + bias, with W and the bias held fixed."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scale: float
+    ) -> Tensor:
+        ctx.save_for_backward(x, weight, a, b)
+        ctx.scale = scale
+        return nn.functional.linear(x, torch.addmm(weight, b, a, alpha=scale), bias)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, a, b = ctx.saved_tensors
+        (grad,) = gradients
+        flat, inputs = grad.reshape(-1, grad.shape[-1]), x.reshape(-1, x.shape[-1])
+        grad_x = None
+        if ctx.needs_input_grad[0]:
+            # Folded anew: (d x d) numbers, where keeping them would hold a copy of every adapted weight.
+            grad_x = (flat @ torch.addmm(weight, b, a, alpha=ctx.scale)).view_as(x)
+        # With y = s B A x: dA = s B' dy x', dB = s dy (A x)'.
+        grad_a = (flat @ b).mul_(ctx.scale).t() @ inputs
+        grad_b = flat.t() @ (inputs @ a.t()).mul_(ctx.scale)
+        return grad_x, None, None, grad_a, grad_b, None

@@ -1,0 +1,154 @@
+"""The tracking pass: every tracked example's log-probabilities, weights fixed, dropout off."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dissensus.models.encoding import Encoded
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from dissensus.models.packing import PackedBatch
+    from dissensus.models.scoring import ScoringModel
+    from dissensus.train.merging import Precision
+
+Score = Callable[["nn.Module", Mapping[str, "Tensor"]], "Tensor"]
+"""(model, padded batch) -> label logits of shape (b, K)."""
+
+
+class TrackedSet(Protocol):
+    """The tracked examples, tokenised, sorted and cut into batches once for all passes."""
+
+    def scores(self, model: nn.Module) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
+        """For each batch: the rows it holds, and their label logits (b, K)."""
+
+
+class PaddedSet:
+    """Batches of similar length, padded, for any model that a `Score` can read.
+
+    Args:
+        encoded: the examples.
+        score: (model, padded batch) -> logits.
+        pad_id: padding token id.
+        token_budget: padded tokens a batch, at most (a longer example goes alone).
+    """
+
+    def __init__(self, encoded: Encoded, score: Score, *, pad_id: int, token_budget: int) -> None:
+        self._encoded = encoded
+        self._score = score
+        self._pad_id = pad_id
+        self._batches = length_sorted_batches(encoded.lengths, token_budget)
+
+    def scores(self, model: nn.Module) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
+        """See `TrackedSet`."""
+        device = next(model.parameters()).device
+        for rows in self._batches:
+            batch = {k: v.to(device) for k, v in self._encoded.batch(rows, self._pad_id).items()}
+            yield np.array(rows, dtype=np.int64), self._score(model, batch)
+
+
+class PackedSet:
+    """Rows of real tokens, without padding, for a `ScoringModel` that packs.
+
+    Args:
+        encoded: the examples.
+        model: what scores them.
+        token_budget: tokens a batch, at most (a longer example goes alone).
+    """
+
+    def __init__(self, encoded: Encoded, model: ScoringModel, *, token_budget: int) -> None:
+        import torch
+
+        from dissensus.models.packing import batches_by_tokens, pack
+
+        self._model = model
+        self._batches: list[PackedBatch] = [
+            pack(encoded, rows, pin=torch.cuda.is_available())
+            for rows in batches_by_tokens(encoded.lengths, token_budget)
+        ]
+
+    def scores(self, model: nn.Module) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
+        """See `TrackedSet`."""
+        device = next(model.parameters()).device
+        for batch in self._batches:
+            here = batch.to(device)
+            yield here.rows, self._model.score(self._model.features(here))
+
+
+def tracked_set(encoded: Encoded, model: ScoringModel, *, token_budget: int) -> TrackedSet:
+    """The layout that suits the model: packed where it can read that, else padded."""
+    if model.packs:
+        return PackedSet(encoded, model, token_budget=token_budget)
+    return PaddedSet(
+        encoded, lambda _module, batch: model.logits(batch), pad_id=model.pad_id, token_budget=token_budget
+    )
+
+
+def tracking_pass(
+    model: nn.Module, tracked: TrackedSet, n: int, *, precision: Precision = "fp32"
+) -> NDArray[np.float32]:
+    """Log-probabilities over the labels of every example, shape (n, K), float32.
+
+    Weights are fixed and dropout is off; modes, gradients and random state come back as they were, and adapters
+    are folded into the weights for the time of the pass. Memory does not grow with n beyond the result.
+
+    Args:
+        model: the model as it is trained.
+        tracked: the examples.
+        n: how many they are.
+        precision: 'bf16' computes the model's blocks in bf16, which rounds the result.
+    """
+    import torch
+
+    from dissensus.train.merging import folded_adapters
+
+    device = next(model.parameters()).device
+    lower = torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else contextlib.nullcontext()
+    order: list[NDArray[np.int64]] = []
+    values: list[Tensor] = []
+    with _undisturbed(model, device), folded_adapters(model, precision), lower:
+        for rows, logits in tracked.scores(model):
+            order.append(rows)
+            # Results stay where they were made until the last batch is under way: no batch waits for another.
+            values.append(torch.log_softmax(logits.float(), dim=-1))
+        found = torch.cat(values).cpu().numpy()
+    out = np.empty((n, found.shape[1]), dtype=np.float32)
+    out[np.concatenate(order)] = found
+    return out
+
+
+def length_sorted_batches(lengths: NDArray[np.int64], token_budget: int) -> list[list[int]]:
+    """Rows grouped by length, longest first, so that rows x longest stays within the budget."""
+    batches: list[list[int]] = []
+    current: list[int] = []
+    for row in np.argsort(-lengths, kind="stable").tolist():
+        if current and (len(current) + 1) * int(lengths[current[0]]) > token_budget:
+            batches.append(current)
+            current = []
+        current.append(row)
+    if current:
+        batches.append(current)
+    return batches
+
+
+@contextlib.contextmanager
+def _undisturbed(model: nn.Module, device: torch.device) -> Iterator[None]:
+    """eval() without gradients; each module's mode and the random state come back as they were."""
+    import torch
+
+    modes = [(module, module.training) for module in model.modules()]
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), torch.no_grad():
+        model.eval()
+        try:
+            yield
+        finally:
+            # Set directly: train() would recurse and overwrite submodules that were frozen in eval mode.
+            for module, training in modes:
+                module.training = training
