@@ -22,6 +22,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import sdpa_mask
 
 from dissensus.models.packing import Layout, Run
+from dissensus.models.run_attention import Rules, run_attention
 
 PACKED = "dissensus_packed"
 PADDED = "dissensus_padded"
@@ -72,23 +73,23 @@ def packed_attention(
     """
     rules = _Rules.of(module, query, scaling, dropout, sliding_window)
     # (N, heads, d): as the projections wrote them, so that each run is a view.
-    rows = [part[0].transpose(0, 1).to(value.dtype) for part in (query, key, value)]
+    # Squeezed, not indexed: the gradient of an index is a tensor of zeros with the gradient copied into it.
+    rows = [part.squeeze(0).transpose(0, 1).to(value.dtype) for part in (query, key, value)]
     within = attention_by_run if query.device.type == "cpu" else attention_in_one_rectangle
     return within(rows, layout, rules)[None], None
 
 
 def attention_by_run(rows: list[Tensor], layout: Layout, rules: _Rules) -> Tensor:
     """Each run of equal lengths by itself; query, key and value (N, heads, d) to (N, H, d)."""
-    keys = rules.token_keys()
+    query, key, value = rules.with_all_heads(rows[0], rows[1], rows[2], dim=1)
+    if max(run.length for run in layout.runs) <= _EXPLICIT:
+        return run_attention(query, key, value, layout, rules.by_run(query))
     outputs = []
-    parts = [torch.split(part, layout.sizes) for part in rows]
-    for run, query, key, value in zip(layout.runs, *parts, strict=True):
-        own = None
-        if keys is not None:
-            own = keys[0, run.start : run.start + run.tokens].view(run.examples, run.length)
+    parts = [torch.split(part, layout.sizes) for part in (query, key, value)]
+    for run, *of_run in zip(layout.runs, *parts, strict=True):
         mask = rules.mask(run.length, run.length, query.device)
-        query, key, value = _rectangle(query, run), _rectangle(key, run), _rectangle(value, run)
-        outputs.append(rules.attend(query, key, value, mask, own).transpose(1, 2).flatten(0, 1))
+        q, k, v = (part.view(run.examples, run.length, *part.shape[1:]).transpose(1, 2) for part in of_run)
+        outputs.append(rules.attend(q, k, v, mask, rules.run_keys(run)).transpose(1, 2).flatten(0, 1))
     return torch.cat(outputs)
 
 
@@ -166,6 +167,37 @@ class _Rules:
         tokens: Tensor | None = site[1].tokens
         return tokens
 
+    def run_keys(self, run: Run) -> Tensor | None:
+        """The keys of a run's tokens, shape (examples, length); None without keyed dropout."""
+        keys = self.token_keys()
+        if keys is None:
+            return None
+        return keys[0, run.start : run.start + run.tokens].view(run.examples, run.length)
+
+    def by_run(self, query: Tensor) -> Rules:
+        """The same for `run_attention`, for a query (N, H, d)."""
+        heads, dtype, device = query.shape[1], query.dtype, query.device
+        site: Any = getattr(self.module, "keyed_attention", None)
+
+        def kept(run: Run) -> Tensor | None:
+            if self.dropout == 0:
+                return None
+            keys = self.run_keys(run)
+            if keys is None:
+                ones = torch.ones(run.examples, heads, run.length, run.length, dtype=dtype, device=device)
+                return nn.functional.dropout(ones, self.dropout)
+            factors: Tensor = site[0].kept_weights(keys, heads, run.length, self.dropout, dtype)
+            return factors
+
+        return Rules(self.scale, lambda length: self.mask(length, length, device), kept)
+
+    def with_all_heads(self, query: Tensor, key: Tensor, value: Tensor, dim: int) -> tuple[Tensor, ...]:
+        """Keys and values repeated where several query heads share them; `dim` is that of the heads."""
+        groups = query.shape[dim] // key.shape[dim]
+        if groups == 1:
+            return query, key, value
+        return query, key.repeat_interleave(groups, dim=dim), value.repeat_interleave(groups, dim=dim)
+
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, keys: Tensor | None
     ) -> Tensor:
@@ -173,9 +205,7 @@ class _Rules:
 
         `mask` is boolean (true: seen) or added to the scores; `keys` (b, T) are the query tokens'.
         """
-        groups = query.shape[1] // key.shape[1]
-        if groups > 1:
-            key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
+        query, key, value = self.with_all_heads(query, key, value, dim=1)
         if self.dropout == 0 and (query.device.type != "cpu" or query.shape[2] > _EXPLICIT):
             return nn.functional.scaled_dot_product_attention(query, key, value, mask, scale=self.scale)
         scores = (query * self.scale) @ key.transpose(2, 3)
@@ -191,11 +221,6 @@ class _Rules:
             else:
                 weights = site[0].attention(weights, keys, self.dropout)
         return weights @ value
-
-
-def _rectangle(part: Tensor, run: Run) -> Tensor:
-    """The tokens of a run, (tokens, heads, d), as (examples, heads, length, d)."""
-    return part.view(run.examples, run.length, *part.shape[1:]).transpose(1, 2)
 
 
 AttentionInterface.register(PACKED, packed_attention)

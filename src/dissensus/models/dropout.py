@@ -13,7 +13,9 @@ nearly independent for two. It costs an integer multiply-add and a comparison, f
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -55,6 +57,21 @@ class DropoutKeys:
         """Forget the batch: sites then draw from torch's generator, as plain dropout does."""
         self.tokens = self.labels = self.examples = None
 
+    @contextlib.contextmanager
+    def joined(self, several: Sequence[DropoutKeys]) -> Iterator[None]:
+        """While this lasts, the keys of several packed batches, one after the other, in the place of its own."""
+        own = (self.tokens, self.labels, self.examples)
+        parts = [(k.tokens, k.labels, k.examples) for k in several]
+        tokens, labels, examples = (
+            [part for part in kind if part is not None] for kind in zip(*parts, strict=True)
+        )
+        self.tokens, self.labels = torch.cat(tokens, dim=1), torch.cat(labels, dim=1)
+        self.examples = torch.cat(examples)
+        try:
+            yield
+        finally:
+            self.tokens, self.labels, self.examples = own
+
     def of(self, x: Tensor) -> Tensor | None:
         """The keys that fit an activation: tokens (.., T, d), label tokens, or examples (b, d); else None."""
         shape = tuple(x.shape[:-1])
@@ -82,18 +99,25 @@ class KeyedDropout(nn.Dropout):
         return input * _kept(keys[..., None], multiplier, offset, self.p, input.dtype)
 
     def attention(self, weights: Tensor, keys: Tensor, p: float) -> Tensor:
-        """Attention weights (b, H, T, S): the key is that of the query's token; (head, key position) the channel.
+        """Dropout of attention weights (b, H, T, S), see `kept_weights`."""
+        return weights * self.kept_weights(keys, weights.shape[1], weights.shape[3], p, weights.dtype)
+
+    def kept_weights(self, keys: Tensor, heads: int, span: int, p: float, dtype: torch.dtype) -> Tensor:
+        """Factors of attention weights, shape (b, H, T, S): 1 / (1 - p) where one stays, 0 where it goes.
+
+        The key is that of the query's token; (head, place of the key) is the channel.
 
         Args:
-            weights: softmax weights.
             keys: keys of the query tokens, shape (b, T).
+            heads: H.
+            span: S.
             p: share to drop.
+            dtype: of the factors.
         """
-        heads, span = weights.shape[1], weights.shape[3]
-        # Tables in steps of 64 positions: a prefix does not depend on how long the table is.
-        multiplier, offset = self._tables((-(-span // 64) * 64, heads), weights.device)
-        a, b = (table[:span].t()[None, :, None, :] for table in (multiplier, offset))
-        return weights * _kept(keys[:, None, :, None], a, b, p, weights.dtype)
+        # Tables in steps of 64 places: a prefix does not depend on how long the table is.
+        multiplier, offset = self._tables((-(-span // 64) * 64, heads), keys.device)
+        a, b = (table[None, :, None, :span] for table in (multiplier, offset))
+        return _kept(keys[:, None, :, None], a, b, p, dtype)
 
     def _tables(self, shape: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tensor]:
         found = self._channels.get((device, tuple(shape)))
@@ -105,7 +129,9 @@ class KeyedDropout(nn.Dropout):
                 values = rng.integers(0, 1 << 32, size=tuple(shape), dtype=np.uint32)
                 if kind == "multiplier":
                     values |= np.uint32(1)
-                made.append(torch.from_numpy(values.view(np.int32)).to(device))
+                # Attention's are drawn place by place, so that a prefix is the same, and laid out head by head.
+                table = values.T if values.ndim == 2 else values
+                made.append(torch.from_numpy(np.ascontiguousarray(table).view(np.int32)).to(device))
             found = (made[0], made[1])
             self._channels[device, tuple(shape)] = found
         return found

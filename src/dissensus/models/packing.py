@@ -158,6 +158,33 @@ def pack(encoded: Encoded, rows: Sequence[int] | NDArray[np.int64], *, pin: bool
     )
 
 
+def concatenated(batches: Sequence[PackedBatch]) -> PackedBatch:
+    """Several batches as one row, one after the other; their examples stay apart, and their runs too.
+
+    `rows` are those of each batch, so they may name examples of different data sets; `lengths` fall within each
+    batch only.
+    """
+    import torch
+
+    sizes = [batch.input_ids.shape[1] for batch in batches]
+    begins = [sum(sizes[:i]) for i in range(len(sizes))]
+    types = [b.token_type_ids for b in batches if b.token_type_ids is not None]
+    assert len(types) in (0, len(batches))  # one model reads them all
+    placed = list(zip(begins, batches, strict=True))
+    return PackedBatch(
+        rows=np.concatenate([b.rows for b in batches]),
+        lengths=np.concatenate([b.lengths for b in batches]),
+        layout=Layout(
+            tuple(Run(at + run.start, run.examples, run.length) for at, b in placed for run in b.layout.runs)
+        ),
+        input_ids=torch.cat([b.input_ids for b in batches], dim=1),
+        position_ids=torch.cat([b.position_ids for b in batches], dim=1),
+        token_type_ids=torch.cat(types, dim=1) if types else None,
+        first=torch.cat([at + b.first for at, b in placed]),
+        last=torch.cat([at + b.last for at, b in placed]),
+    )
+
+
 def batches_by_tokens(lengths: NDArray[np.int64], token_budget: int) -> list[NDArray[np.int64]]:
     """Rows in batches of at most `token_budget` real tokens, longest first; a longer example goes alone."""
     order = np.argsort(-lengths, kind="stable")

@@ -83,12 +83,7 @@ class ScoringModel:
             if self.packs:
                 batch = pack(encoded, rows).to(device)
                 if stream is not None:
-                    keys = token_keys(
-                        stream,
-                        np.repeat(batch.rows, batch.lengths),
-                        np.concatenate([np.arange(n, dtype=np.int64) for n in batch.lengths]),
-                    )
-                    self.dropout.packed(keys, batch, self.label_at(batch))
+                    self.key_dropout(batch, stream)
                 return batch.rows, self.score(self.features(batch))
             given = np.asarray(rows, dtype=np.int64)
             padded = {k: v.to(device) for k, v in encoded.batch(given.tolist(), self.pad_id).items()}
@@ -99,6 +94,12 @@ class ScoringModel:
         finally:
             self.dropout.clear()
 
+    def key_dropout(self, batch: PackedBatch, stream: int) -> None:
+        """Let dropout draw from the keys of a packed batch (`dropout.token_keys`) until `dropout.clear()`."""
+        places = np.concatenate([np.arange(n, dtype=np.int64) for n in batch.lengths])
+        keys = token_keys(stream, np.repeat(batch.rows, batch.lengths), places)
+        self.dropout.packed(keys, batch, self.label_at(batch))
+
     def label_at(self, batch: PackedBatch) -> Tensor:
         """Index of each example's label token in the row: the first token, or a decoder's last; shape (b,)."""
         return batch.first if self.kind == "encoder" else batch.last
@@ -108,7 +109,7 @@ class ScoringModel:
 
         The state of its label token; the mean over its tokens where the model pools so (ModernBERT).
         """
-        base = _unwrapped(self.module)
+        base = self.base
         inputs: dict[str, Any] = {"input_ids": batch.input_ids, "position_ids": batch.position_ids}
         if batch.token_type_ids is not None:
             inputs["token_type_ids"] = batch.token_type_ids
@@ -120,7 +121,7 @@ class ScoringModel:
             inputs["use_cache"] = False  # it would keep every layer's keys and values
         at = self.label_at(batch)
         with attending(base.config, PACKED), label_tokens_only(base, at) as only:
-            states = self._body(base)(**inputs, layout=batch.layout).last_hidden_state[0]
+            states = self.body(**inputs, layout=batch.layout).last_hidden_state[0]
         if only:
             return cast(Tensor, states)
         if getattr(base.config, "classifier_pooling", None) == "mean" and self.kind == "encoder":
@@ -131,7 +132,7 @@ class ScoringModel:
 
     def score(self, features: Tensor) -> Tensor:
         """Label logits, at least float32, shape (b, K), of features (b, d): the head by itself."""
-        base = _unwrapped(self.module)
+        base = self.base
         if self.answer_ids is not None:
             head = base.get_output_embeddings()
             rows = torch.tensor(self.answer_ids, device=features.device)
@@ -150,7 +151,7 @@ class ScoringModel:
 
     def logits(self, batch: Batch) -> Tensor:
         """Label logits of a padded batch, at least float32, shape (b, K), in the batch's order."""
-        base = _unwrapped(self.module)
+        base = self.base
         architecture = ARCHITECTURES.get(base.config.model_type)
         plugs = architecture is not None and architecture.packs
         with attending(base.config, PADDED) if plugs else contextlib.nullcontext():
@@ -159,15 +160,22 @@ class ScoringModel:
             # Right padding cannot reach an earlier position of a causal model, so the last real token's state is
             # exact, and only that one position meets the head.
             mask = batch["attention_mask"]
-            body = self._body(base)
-            states = body(
+            states = self.body(
                 input_ids=batch["input_ids"], attention_mask=mask, use_cache=False
             ).last_hidden_state
         last = mask.sum(dim=1) - 1
         return self.score(states[torch.arange(states.shape[0], device=states.device), last])
 
-    def _body(self, base: Any) -> Any:
+    @property
+    def base(self) -> Any:
+        """The transformers model inside a PEFT wrapper (adapters stay: they live in its layers)."""
+        adapted: Any = self.module
+        return adapted.get_base_model() if hasattr(adapted, "get_base_model") else adapted
+
+    @property
+    def body(self) -> Any:
         """The transformer without its head."""
+        base = self.base
         return base.get_decoder() if self.head == "verbalizer" else getattr(base, base.base_model_prefix)
 
 
@@ -180,12 +188,6 @@ def device_for(name: str | None = None) -> torch.device:
             first = str(error).strip().splitlines()[0]
             raise ModelError(f"the device {name!r} cannot be used here: {first}") from None
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def _unwrapped(module: nn.Module) -> Any:
-    """The transformers model inside a PEFT wrapper (adapters stay: they live in its layers)."""
-    adapted: Any = module
-    return adapted.get_base_model() if hasattr(adapted, "get_base_model") else adapted
 
 
 def _at_least_float32(logits: Tensor) -> Tensor:
