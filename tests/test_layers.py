@@ -43,7 +43,8 @@ RULES = (
     Rule("report", never=(*MODELLING, ".train", ".study.runner")),
     Rule("cli", eager=(*OPTIONAL, *SLOW, ".train", ".models", ".study", ".report", ".metrics", ".stats")),
     # Beyond the table: what an extra brings may be missing, so nothing outside training loads it on import.
-    Rule("", eager=OPTIONAL, exempt=("models", "train", "integrations")),
+    # (The benchmark times training, and is imported by its command alone.)
+    Rule("", eager=OPTIONAL, exempt=("models", "train", "integrations", "bench")),
     # Plotting is the report's; it costs most of a second, and a font cache on the first day.
     Rule("", eager=("matplotlib",), exempt=("report",)),
 )

@@ -9,9 +9,10 @@ from scipy import stats
 
 from dissensus.errors import DataError, SpecError
 from dissensus.stats import spearman
-from dissensus.stats.bootstrap import percentile_interval, resample_counts
+from dissensus.stats.bootstrap import drawn_units, percentile_interval, resample_counts, times_drawn
 from dissensus.stats.correlation import resampled_spearman
-from dissensus.stats.ranks import RankedSample, average_ranks
+from dissensus.stats.draws import Draws, Units
+from dissensus.stats.ranks import RankedSample, average_ranks, spread_of
 
 # Few distinct values, so that ties are the rule.
 PAIRS = arrays(np.float64, st.tuples(st.integers(3, 40), st.just(2)), elements=st.integers(-5, 5).map(float))
@@ -75,11 +76,13 @@ def test_ranks_in_a_resample_equal_plain_ranking():
     for values in (rng.normal(size=31), rng.integers(0, 4, 31).astype(float), np.zeros(31)):
         sample = RankedSample.of(values)
         for counts in resample_counts(31, 20, rng):
-            ranks, spread = sample.rank(counts)
+            draws = Draws.of(counts, Units.among(31, None))
+            ranks = sample.rank(draws)
+            spread = spread_of((draws.weights * ranks**2).sum(axis=1), draws.totals)
             for row, own, total in zip(counts, ranks, spread, strict=True):
                 drawn = np.repeat(np.arange(31), row)
                 plain = stats.rankdata(values[drawn])
-                assert (own[drawn] / 2).tolist() == plain.tolist()
+                assert ((own[drawn] + 1) / 2).tolist() == plain.tolist()
                 assert total == pytest.approx(4 * ((plain - plain.mean()) ** 2).sum(), abs=1e-9)
 
 
@@ -89,8 +92,12 @@ def test_bootstrap_equals_ranking_each_resample_anew():
     y = x + rng.normal(0, 3, 60)
     clusters = rng.integers(0, 20, 60)
     for groups in (None, clusters):
-        for counts in resample_counts(60, 30, rng, clusters=groups, cells=500):
-            values = resampled_spearman(RankedSample.of(x), RankedSample.of(y), counts)
+        units = Units.among(60, groups)
+        a, b = RankedSample.of(x, units.of), RankedSample.of(y, units.of)
+        for picks in drawn_units(len(units.sizes), 30, rng, rows=7):
+            chunk = times_drawn(picks)
+            values = resampled_spearman(a, b, Draws.of(chunk, units))
+            counts = chunk if units.of is None else chunk[:, units.of]
             for row, value in zip(counts, values, strict=True):
                 drawn = np.repeat(np.arange(60), row)
                 assert value == pytest.approx(stats.spearmanr(x[drawn], y[drawn]).statistic, abs=1e-12)

@@ -26,7 +26,20 @@ DataDir = Annotated[
     ),
 ]
 Workers = Annotated[
-    int, typer.Option("--workers", min=1, help="Cells that run at a time, each in its own process.")
+    int | None,
+    typer.Option(
+        "--workers",
+        min=1,
+        help="Processes at a time; default: one a core, as far as memory goes, and one on a GPU.",
+    ),
+]
+Fuse = Annotated[
+    int | None,
+    typer.Option(
+        "--fuse",
+        min=1,
+        help="Most LoRA cells of a process, trained in one pass over one frozen model; default: 16 on a GPU, else 1.",
+    ),
 ]
 Threads = Annotated[
     int | None,
@@ -46,7 +59,7 @@ def register(app: typer.Typer) -> None:
 
 def quickstart(
     out: Annotated[Path, typer.Option("--out", help="The study's folder.")] = Path("runs/quickstart"),
-    workers: Workers = 1,
+    workers: Workers = None,
     threads: Threads = None,
     device: Device = None,
 ) -> None:
@@ -70,8 +83,9 @@ def run(
         Path | None,
         typer.Option("--out", help="The study's folder; default: runs/NAME, or the folder given."),
     ] = None,
-    workers: Workers = 1,
+    workers: Workers = None,
     threads: Threads = None,
+    fuse: Fuse = None,
     device: Device = None,
     data_dir: DataDir = None,
     only: Annotated[
@@ -101,6 +115,7 @@ def run(
         out or (given if given.is_dir() and (given / "study.yaml").is_file() else Path("runs") / spec.name),
         workers=workers,
         threads=threads,
+        fuse=fuse,
         device=device,
         data_dir=data_dir.resolve() if data_dir else None,
         only=parse_only(only or ()),

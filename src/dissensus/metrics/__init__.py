@@ -3,8 +3,9 @@
 from dissensus.metrics.aulc import aulc, aulc_of
 from dissensus.metrics.cartography import Cartography, cartography
 from dissensus.metrics.forgetting import Forgetting, forgetting
-from dissensus.metrics.margin import Margin, margin
-from dissensus.metrics.points import gold_margins, losses_for
+from dissensus.metrics.margin import Margin, gold_margins, margin
+from dissensus.metrics.points import losses_for
+from dissensus.metrics.together import ExampleMetrics, example_metrics
 from dissensus.metrics.unlearning import (
     Unlearning,
     noise_floor_between_seeds,
@@ -14,12 +15,14 @@ from dissensus.metrics.unlearning import (
 
 __all__ = [
     "Cartography",
+    "ExampleMetrics",
     "Forgetting",
     "Margin",
     "Unlearning",
     "aulc",
     "aulc_of",
     "cartography",
+    "example_metrics",
     "forgetting",
     "gold_margins",
     "losses_for",

@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike
 
 from dissensus.curves import Curves, FloatArray
 from dissensus.errors import DataError, SpecError
-from dissensus.metrics.points import Loss, close_gaps, losses_for
+from dissensus.metrics.blocks import Block, by_blocks
+from dissensus.metrics.points import IntArray, Loss, check_points, close_gaps, mend, row_dots
 
 Axis = Literal["progress", "log"]
 
@@ -41,10 +42,24 @@ def aulc(curves: Curves, *, loss: Loss = "gold", x: Axis = "progress", relative:
     Raises:
         SpecError: an option is unknown.
     """
-    losses = losses_for(curves, loss)
-    if relative and (len(curves.steps) == 0 or curves.steps[0] != 0):
-        return np.full(len(curves), np.nan)
-    return aulc_of(losses, axis_of(curves, x), relative=relative)
+    at = axis_of(curves, x)
+    known = not relative or (len(curves.steps) > 0 and curves.steps[0] == 0)
+    area = by_blocks(curves, lambda block: {"aulc": block_aulc(block, at, loss=loss, relative=relative)})[
+        "aulc"
+    ]
+    return area if known else np.full(len(curves), np.nan)
+
+
+def block_aulc(block: Block, at: FloatArray, *, loss: Loss = "gold", relative: bool = False) -> FloatArray:
+    """`aulc` of a block of examples, shape (b,), at positions `at` of shape (T,)."""
+    if loss != "soft" or relative or len(at) < 2:
+        return aulc_of(block.losses_for(loss), at, relative=relative)
+    # The area of a weighted sum of curves is the weighted sum of their areas, which needs no curve of soft losses.
+    weight = trapezoid_weights(at)
+    with np.errstate(invalid="ignore", over="ignore"):
+        areas = [row_dots(block.log_probs_of(label), weight) for label in range(block.shares.shape[1])]
+        soft = -(block.shares * np.stack(areas, axis=1)).sum(axis=1)
+    return mend(soft, lambda rows: aulc_of(block.soft_losses[rows], at))
 
 
 def axis_of(curves: Curves, x: Axis) -> FloatArray:
@@ -73,13 +88,29 @@ def aulc_of(losses: ArrayLike, x: ArrayLike, *, relative: bool = False) -> Float
     y, positions = np.asarray(losses, dtype=np.float64), np.asarray(x, dtype=np.float64)
     if not np.all(np.diff(positions) > 0):  # written so that NaN fails as well
         raise DataError(f"positions of the points must rise; given: {positions.tolist()}")
-    values, at, count = close_gaps(y, positions)
-    inside = np.arange(1, y.shape[1]) < count[:, None]
-    width = np.where(inside, np.diff(at, axis=1), 0.0)
-    area = (width * (values[:, 1:] + values[:, :-1]) / 2).sum(axis=1)
-    span = width.sum(axis=1)
-    mean = np.full(len(y), np.nan)
-    np.divide(area, span, out=mean, where=count >= 2)
-    if relative and y.shape[1]:
+    check_points(y, positions)
+    if len(positions) < 2:
+        return np.full(len(y), np.nan)
+    weight = trapezoid_weights(positions)
+    with np.errstate(invalid="ignore", over="ignore"):
+        mean = row_dots(y, weight)  # every weight is above 0, so a gap leaves no number
+
+    def with_gaps(rows: IntArray) -> FloatArray:
+        values, at, count = close_gaps(y[rows], positions)
+        inside = np.arange(1, y.shape[1]) < count[:, None]
+        width = np.where(inside, np.diff(at, axis=1), 0.0)
+        area = (width * (values[:, 1:] + values[:, :-1]) / 2).sum(axis=1)
+        covered = np.full(len(rows), np.nan)
+        np.divide(area, width.sum(axis=1), out=covered, where=count >= 2)
+        return covered
+
+    mend(mean, with_gaps)
+    if relative:
         mean -= np.where(np.isfinite(y[:, 0]), y[:, 0], np.nan)
     return mean
+
+
+def trapezoid_weights(x: FloatArray) -> FloatArray:
+    """Weights, all above 0 and 1 in sum, with which the trapezoid rule averages over T >= 2 rising positions."""
+    width = np.diff(x)
+    return np.asarray((np.append(width, 0.0) + np.append(0.0, width)) / 2 / (x[-1] - x[0]), dtype=np.float64)

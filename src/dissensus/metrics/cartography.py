@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from dissensus.curves import Curves, FloatArray
-from dissensus.metrics.points import gold_margins, kept_points
+from dissensus.metrics.blocks import Block, by_blocks
+from dissensus.metrics.points import BoolArray, count_true, kept_points, row_dots
 
 
 @dataclass(frozen=True)
@@ -40,21 +41,38 @@ def cartography(curves: Curves, *, include_start: bool = False) -> Cartography:
         curves: n examples at T tracking points.
         include_start: take step 0 as well.
     """
-    keep = kept_points(curves, include_start)
-    probability = np.exp(-curves.losses[:, keep])
-    margins = gold_margins(curves)[:, keep]
-    known = np.isfinite(probability) & ~np.isnan(margins)
-    count = known.sum(axis=1)
-    confidence = _mean(probability, known)
-    deviation = np.where(known, probability - confidence[:, None], 0.0)
+    kept = kept_points(curves, include_start)
     return Cartography(
-        confidence=confidence,
-        variability=np.where(count > 0, np.sqrt(_mean(deviation**2, known)), np.nan),
-        correctness=_mean((margins > 0).astype(np.float64), known),
+        **by_blocks(
+            curves,
+            lambda block: vars(cartography_of(block, kept)),
+        )
     )
 
 
-def _mean(values: FloatArray, known: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> FloatArray:
+def cartography_of(block: Block, kept: slice) -> Cartography:
+    """`cartography` of a block of examples, over the points in `kept`."""
+    log_probs, margins, right = block.gold_log_probs[:, kept], block.margins[:, kept], block.right[:, kept]
+    points, gaps = log_probs.shape[1], block.gaps
+    if points == 0:
+        return Cartography(*(np.full(len(log_probs), np.nan) for _ in range(3)))
+    probability = np.exp(block.gold_log_probs)[:, kept]  # all of them: one long loop is faster than one a row
+    confidence = probability.sum(axis=1) / points
+    deviation = np.subtract(probability, confidence[:, None], out=probability)
+    variability = np.sqrt(row_dots(deviation, deviation) / points)
+    correctness = count_true(right) / points
+    if len(gaps):
+        probability = np.exp(log_probs[gaps])
+        known = ~np.isnan(probability) & ~np.isnan(margins[gaps])
+        count = known.sum(axis=1)
+        confidence[gaps] = _mean(probability, known)
+        deviation = np.where(known, probability - confidence[gaps, None], 0.0)
+        variability[gaps] = np.where(count > 0, np.sqrt(_mean(deviation**2, known)), np.nan)
+        correctness[gaps] = _mean(right[gaps].astype(np.float64), known)
+    return Cartography(confidence, variability, correctness)
+
+
+def _mean(values: FloatArray, known: BoolArray) -> FloatArray:
     """Row means over the known points; NaN for rows without any."""
     count = known.sum(axis=1)
     mean = np.full(len(values), np.nan)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from dissensus.curves import Curves, FloatArray
-from dissensus.metrics.points import BoolArray, close_gaps, gold_margins, kept_points
+from dissensus.metrics.blocks import Block, by_blocks
+from dissensus.metrics.points import BoolArray, close_gaps, count_true, kept_points
 
 
 @dataclass(frozen=True)
@@ -44,21 +45,33 @@ def forgetting(curves: Curves, *, include_start: bool = False) -> Forgetting:
         curves: n examples at T tracking points.
         include_start: take step 0 as well.
     """
-    keep = kept_points(curves, include_start)
-    margins = gold_margins(curves)[:, keep]
-    right = np.where(np.isnan(margins), np.nan, (margins > 0).astype(np.float64))
-    answers, at, count = close_gaps(right, curves.steps[keep].astype(np.float64))
-    inside = np.arange(answers.shape[1]) < count[:, None]
-    correct = (answers > 0) & inside
-    ever = correct.any(axis=1)
-    lost = correct[:, :-1] & ~correct[:, 1:] & inside[:, 1:]
-    step = np.full(len(curves), np.nan)
-    if answers.shape[1]:
-        first = correct.argmax(axis=1)
-        step[ever] = np.take_along_axis(at, first[:, None], axis=1)[ever, 0]
+    kept = kept_points(curves, include_start)
+    return Forgetting(**by_blocks(curves, lambda block: vars(forgetting_of(block, curves, kept))))
+
+
+def forgetting_of(block: Block, curves: Curves, kept: slice) -> Forgetting:
+    """`forgetting` of a block of examples of `curves`, over the points in `kept`."""
+    margins, right, gaps = block.margins[:, kept], block.right[:, kept], block.gaps
+    steps = curves.steps[kept].astype(np.float64)
+    learned = np.full(len(right), np.nan)
+    ever = np.zeros(len(right), dtype=np.bool_)
+    if len(steps):
+        first = right.argmax(axis=1)
+        ever = right[np.arange(len(right)), first]  # the first of the largest is False only where all are
+        learned[ever] = steps[first[ever]]
+    lost = count_true(right[:, :-1] > right[:, 1:])
+    usable = np.full(len(margins), len(steps) > 0)
+    if len(gaps):
+        known = ~np.isnan(margins[gaps])
+        # Neighbours are the points that remain. What is not known is not right, so the first right point stands.
+        answers, _, count = close_gaps(np.where(known, right[gaps], np.nan), steps)
+        correct = answers > 0
+        inside = np.arange(1, len(steps)) < count[:, None]
+        lost[gaps] = ((correct[:, :-1] > correct[:, 1:]) & inside).sum(axis=1)
+        usable[gaps] = count > 0
     return Forgetting(
-        events=np.where(ever, lost.sum(axis=1).astype(np.float64), np.nan),
-        learned_step=step,
-        learned_progress=step / max(curves.total_steps, 1),
-        never_learned=(count > 0) & ~ever,
+        events=np.where(ever, lost, np.nan),
+        learned_step=learned,
+        learned_progress=learned / max(curves.total_steps, 1),
+        never_learned=usable & ~ever,
     )

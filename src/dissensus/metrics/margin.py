@@ -7,7 +7,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from dissensus.curves import Curves, FloatArray
-from dissensus.metrics.points import gold_margins, kept_points
+from dissensus.metrics.blocks import by_blocks
+from dissensus.metrics.points import IntArray, kept_points, mend
+
+
+def gold_margins(curves: Curves) -> FloatArray:
+    """log p(gold) - max over other labels of log p(label), in nats, shape (n, T); NaN without a gold label.
+
+    The normalising constant of the softmax cancels, so this is the margin between logits as well. The gold
+    label is the model's choice where the margin is above 0; a tie counts as wrong, so that no result
+    depends on the order of the labels.
+    """
+    return by_blocks(curves, lambda block: {"margins": block.margins})["margins"]
 
 
 @dataclass(frozen=True)
@@ -38,13 +49,23 @@ def margin(curves: Curves, *, include_start: bool = False) -> Margin:
         curves: n examples at T tracking points.
         include_start: take step 0 into the mean as well.
     """
-    margins = gold_margins(curves)
-    finite = np.isfinite(margins)
-    used = finite & kept_points(curves, include_start)
-    count = used.sum(axis=1)
-    mean = np.full(len(curves), np.nan)
-    np.divide(np.where(used, margins, 0.0).sum(axis=1), count, out=mean, where=count > 0)
-    final = np.full(len(curves), np.nan)
-    if margins.shape[1]:
-        final = np.where(finite[:, -1], margins[:, -1], np.nan)
-    return Margin(mean=mean, final=final)
+    kept = kept_points(curves, include_start)
+    return Margin(**by_blocks(curves, lambda block: vars(margin_of(block.margins, kept))))
+
+
+def margin_of(margins: FloatArray, kept: slice) -> Margin:
+    """`margin` of bare margins, shape (n, T); the mean is over the points in `kept`."""
+    used = margins[:, kept]
+    points = used.shape[1]
+    with np.errstate(invalid="ignore"):
+        mean = used.sum(axis=1) / points if points else np.full(len(margins), np.nan)
+
+    def with_gaps(rows: IntArray) -> FloatArray:
+        finite = np.isfinite(used[rows])
+        count = finite.sum(axis=1)
+        mean = np.full(len(rows), np.nan)
+        np.divide(np.where(finite, used[rows], 0.0).sum(axis=1), count, out=mean, where=count > 0)
+        return mean
+
+    last = margins[:, -1] if margins.shape[1] else np.full(len(margins), np.nan)
+    return Margin(mean=mend(mean, with_gaps), final=np.where(np.isfinite(last), last, np.nan))

@@ -6,19 +6,20 @@ left out point by point; a metric says how many points it needs and gives NaN be
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dissensus.curves import Curves, FloatArray
-from dissensus.data.annotations import NO_GOLD
 from dissensus.errors import DataError, SpecError
 
 Loss = Literal["gold", "soft"]
 """`gold`: -log p(gold label); `soft`: cross-entropy against the annotators' distribution. Both in nats."""
 
 BoolArray = NDArray[np.bool_]
+IntArray = NDArray[np.intp]
 
 
 def losses_for(curves: Curves, loss: Loss) -> FloatArray:
@@ -30,27 +31,49 @@ def losses_for(curves: Curves, loss: Loss) -> FloatArray:
     raise SpecError(f"loss is {loss!r}; expected 'gold' or 'soft'")
 
 
-def gold_margins(curves: Curves) -> FloatArray:
-    """log p(gold) - max over other labels of log p(label), in nats, shape (n, T); NaN without a gold label.
+def kept_points(curves: Curves, include_start: bool) -> slice:
+    """Which tracking points a metric of training dynamics looks at: all, or all but step 0."""
+    has_start = len(curves.steps) > 0 and curves.steps[0] == 0  # steps rise, so step 0 can only be the first
+    return slice(1, None) if has_start and not include_start else slice(None)
 
-    The normalising constant of the softmax cancels, so this is the margin between logits as well. The gold
-    label is the model's choice where the margin is above 0; a tie counts as wrong, so that no result
-    depends on the order of the labels.
+
+def row_dots(values: FloatArray, weights: FloatArray) -> FloatArray:
+    """Sum over each row of value times weight, shape (n,); `weights` is one row, (T,), or has a row each, (n, T).
+
+    Not `np.vecdot`, which keeps other threads waiting, nor a matrix product, whose rounding would depend on which rows
+    lie side by side.
     """
-    gold = np.maximum(curves.gold, 0)
-    log_probs = curves.log_probs.astype(np.float64)
-    own = np.take_along_axis(log_probs, gold[:, None, None], axis=2)[:, :, 0]
-    others = log_probs.copy()
-    others[np.arange(len(curves)), :, gold] = -np.inf
-    with np.errstate(invalid="ignore"):  # -inf - -inf is undefined, hence NaN
-        margins = np.asarray(own - others.max(axis=2), dtype=np.float64)
-    margins[curves.gold == NO_GOLD] = np.nan
-    return margins
+    return np.asarray(np.einsum("nt,t->n" if weights.ndim == 1 else "nt,nt->n", values, weights))
 
 
-def kept_points(curves: Curves, include_start: bool) -> BoolArray:
-    """Which tracking points a metric of training dynamics looks at, shape (T,): all, or all but step 0."""
-    return np.ones(len(curves.steps), dtype=np.bool_) if include_start else curves.steps > 0
+def count_true(flags: BoolArray) -> FloatArray:
+    """How many of each row's flags are set, shape (n,); as floats, which is what shares are made of."""
+    return np.asarray(np.add.reduce(flags.view(np.int8), axis=1, dtype=np.int32), dtype=np.float64)
+
+
+def check_points(values: FloatArray, x: FloatArray) -> None:
+    """Raise a DataError unless values are (n, T) and positions (T,)."""
+    if values.ndim != 2 or x.shape != values.shape[1:]:
+        raise DataError(
+            f"curves of shape {values.shape} do not fit positions of shape {x.shape}; "
+            "expected (examples, points) and (points,)"
+        )
+
+
+def mend(values: FloatArray, slowly: Callable[[IntArray], FloatArray]) -> FloatArray:
+    """Compute again, in place, the rows for which a formula for curves without gaps gave no number.
+
+    Gaps are rare, and a formula that leaves them out costs several times one that need not. So the short formula runs
+    on all rows; it must not give a finite number for a row with a gap.
+
+    Args:
+        values: shape (n,).
+        slowly: the same quantity for the given rows, with their gaps left out; NaN where it is not defined.
+    """
+    gaps = np.flatnonzero(~np.isfinite(values))
+    if len(gaps):
+        values[gaps] = slowly(gaps)
+    return values
 
 
 def close_gaps(values: FloatArray, x: FloatArray) -> tuple[FloatArray, FloatArray, NDArray[np.int64]]:
@@ -64,11 +87,7 @@ def close_gaps(values: FloatArray, x: FloatArray) -> tuple[FloatArray, FloatArra
         The values and the positions, both (n, T), 0 behind the last finite one; and how many are finite,
         (n,).
     """
-    if values.ndim != 2 or x.shape != values.shape[1:]:
-        raise DataError(
-            f"curves of shape {values.shape} do not fit positions of shape {x.shape}; "
-            "expected (examples, points) and (points,)"
-        )
+    check_points(values, x)
     finite = np.isfinite(values)
     count = finite.sum(axis=1)
     if finite.all():

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from dissensus.curves import Curves, FloatArray
 from dissensus.errors import DataError, SpecError
-from dissensus.metrics.points import BoolArray, Loss, close_gaps, losses_for
+from dissensus.metrics.blocks import by_blocks
+from dissensus.metrics.points import (
+    BoolArray,
+    IntArray,
+    Loss,
+    check_points,
+    close_gaps,
+    losses_for,
+    mend,
+    row_dots,
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +43,10 @@ class Unlearning:
     flag: BoolArray
     defined: BoolArray
     noise_floor: float
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The arrays by name."""
+        return {name: value for name, value in vars(self).items() if name != "noise_floor"}
 
     @property
     def share(self) -> float:
@@ -58,44 +73,86 @@ def unlearning(curves: Curves, *, noise_floor: float = 0.1, loss: Loss = "gold")
     Raises:
         SpecError: the noise floor is negative or not a number, or the loss is unknown.
     """
-    return unlearning_of(losses_for(curves, loss), curves.progress, noise_floor=noise_floor)
+    u = curves.progress
+    trend = by_blocks(curves, lambda block: vars(trend_of(block.losses_for(loss), u)))
+    return judge(Trend(**trend), noise_floor=noise_floor)
 
 
 def unlearning_of(losses: ArrayLike, x: ArrayLike, *, noise_floor: float = 0.1) -> Unlearning:
     """`unlearning` of bare arrays: losses of shape (n, T) at positions x of shape (T,)."""
+    y, u = np.asarray(losses, dtype=np.float64), np.asarray(x, dtype=np.float64)
+    return judge(trend_of(y, u), noise_floor=noise_floor)
+
+
+@dataclass(frozen=True)
+class Trend:
+    """What un-learning is judged by, of n curves. Every array has shape (n,).
+
+    Attributes:
+        slope: least-squares slope of the loss on x; NaN below two finite points.
+        first: the first loss, as it is; NaN where there are not two points: one is both ends, with nothing between.
+        last: the last loss, likewise.
+        lowest: the smallest finite loss; infinity where there is none.
+    """
+
+    slope: FloatArray
+    first: FloatArray
+    last: FloatArray
+    lowest: FloatArray
+
+
+def trend_of(losses: FloatArray, x: FloatArray) -> Trend:
+    """The trend of losses of shape (n, T) at positions x of shape (T,)."""
+    slope = slope_of(losses, x)
+    if len(x) < 2:
+        unknown = np.full(len(losses), np.nan)
+        return Trend(slope, unknown, unknown, unknown)
+    return Trend(slope, losses[:, 0], losses[:, -1], lowest_of(losses))
+
+
+def judge(trend: Trend, *, noise_floor: float) -> Unlearning:
+    """Un-learning from trends; see `unlearning`."""
     if not noise_floor >= 0:
         raise SpecError(f"noise_floor is {noise_floor!r}; expected a number of at least 0, in nats")
-    y, u = np.asarray(losses, dtype=np.float64), np.asarray(x, dtype=np.float64)
-    slope = slope_of(y, u)
-    if y.shape[1] < 2:  # one point is both ends; nothing was trained in between
-        delta = rise = np.full(len(y), np.nan)
-    else:
-        known = np.where(np.isfinite(y), y, np.nan)
-        delta = known[:, -1] - known[:, 0]
-        rise = rise_of(y)
-    defined = np.isfinite(delta) & np.isfinite(slope) & np.isfinite(rise)
-    flag = defined & (delta > 0) & (slope > 0) & (rise > noise_floor)
-    return Unlearning(delta, slope, rise, flag, defined, float(noise_floor))
+    first, last = (np.where(np.isfinite(end), end, np.nan) for end in (trend.first, trend.last))
+    delta, rise = last - first, last - trend.lowest
+    defined = np.isfinite(delta) & np.isfinite(trend.slope) & np.isfinite(rise)
+    flag = defined & (delta > 0) & (trend.slope > 0) & (rise > noise_floor)
+    return Unlearning(delta, trend.slope, rise, flag, defined, float(noise_floor))
 
 
-def rise_of(losses: FloatArray) -> FloatArray:
-    """Last value minus the smallest finite one, shape (n,), at least 0; NaN where the last is not finite."""
-    finite = np.isfinite(losses)
-    last = np.where(finite[:, -1], losses[:, -1], np.nan)
-    return np.asarray(last - np.where(finite, losses, np.inf).min(axis=1), dtype=np.float64)
+def lowest_of(losses: FloatArray) -> FloatArray:
+    """The smallest finite value of each row, shape (n,); infinity where there is none."""
+
+    def with_gaps(rows: IntArray) -> FloatArray:
+        own = losses[rows]
+        return np.asarray(np.where(np.isfinite(own), own, np.inf).min(axis=1), dtype=np.float64)
+
+    # A NaN or a -inf becomes the smallest value and is seen; a +inf does not become it, nor is it meant to.
+    return mend(losses.min(axis=1), with_gaps)
 
 
 def slope_of(losses: FloatArray, x: FloatArray) -> FloatArray:
     """Least-squares slope of each row of `losses`, (n, T), on x, (T,); NaN below two finite points."""
-    values, at, count = close_gaps(losses, x)
-    inside = np.arange(losses.shape[1]) < count[:, None]
-    size = np.maximum(count, 1)[:, None]
-    centred = np.where(inside, at - at.sum(axis=1, keepdims=True) / size, 0.0)
-    # Centring the losses too changes nothing in exact arithmetic and keeps the digits of a small slope.
-    heights = np.where(inside, values - values.sum(axis=1, keepdims=True) / size, 0.0)
-    slope = np.full(len(losses), np.nan)
-    np.divide((centred * heights).sum(axis=1), (centred**2).sum(axis=1), out=slope, where=count >= 2)
-    return slope
+    check_points(losses, x)
+    if len(x) < 2:
+        return np.full(len(losses), np.nan)
+    centred = x - x.mean()
+    with np.errstate(invalid="ignore", over="ignore"):
+        # 0 x inf and 0 x NaN are no numbers either, so a gap shows whatever its weight.
+        slope = row_dots(losses, centred) / (centred @ centred)
+
+    def with_gaps(rows: IntArray) -> FloatArray:
+        values, at, count = close_gaps(losses[rows], x)
+        inside = np.arange(len(x)) < count[:, None]
+        size = np.maximum(count, 1)[:, None]
+        centred = np.where(inside, at - at.sum(axis=1, keepdims=True) / size, 0.0)
+        heights = np.where(inside, values - values.sum(axis=1, keepdims=True) / size, 0.0)
+        slope = np.full(len(rows), np.nan)
+        np.divide((centred * heights).sum(axis=1), (centred**2).sum(axis=1), out=slope, where=count >= 2)
+        return slope
+
+    return mend(slope, with_gaps)
 
 
 def noise_floor_between_seeds(
@@ -143,4 +200,5 @@ def noise_floor_between_seeds(
         return float("nan")
     seeds = len(runs)
     residuals = (losses - losses.mean(axis=0)) * np.sqrt(seeds / (seeds - 1))
-    return float(np.quantile(rise_of(residuals.reshape(-1, len(steps))), quantile))
+    curves = residuals.reshape(-1, len(steps))
+    return float(np.quantile(curves[:, -1] - lowest_of(curves), quantile))

@@ -4,17 +4,19 @@ from dissensus.stats.correlation import Correlation, spearman
 from dissensus.stats.differences import MeanDifference, mean_difference
 from dissensus.stats.groups import GroupCurve, entropy_groups, group_curves
 from dissensus.stats.multiplicity import benjamini_hochberg, holm
-from dissensus.stats.partial import partial_spearman
+from dissensus.stats.partial import RankCorrelations, partial_spearman, rank_correlations
 
 __all__ = [
     "Correlation",
     "GroupCurve",
     "MeanDifference",
+    "RankCorrelations",
     "benjamini_hochberg",
     "entropy_groups",
     "group_curves",
     "holm",
     "mean_difference",
     "partial_spearman",
+    "rank_correlations",
     "spearman",
 ]

@@ -2,7 +2,8 @@
 
 A resample is kept as counts: how many times each example was drawn. Means become products with these
 counts, and ranks become running sums over them (`ranks.py`), so that nothing is sorted or copied again in
-each resample.
+each resample. What is drawn is a function of the seed and the resample's number alone: not of how many are held at a
+time, nor of the threads that compute on them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dissensus.errors import DataError, SpecError
 
 FloatArray = NDArray[np.float64]
 CountArray = NDArray[np.int32]
+IntArray = NDArray[np.intp]
 Seed = np.random.Generator | int | None
 """A generator, or a seed for one; None is refused where random numbers are drawn."""
 
@@ -43,16 +45,29 @@ def resample_counts(
     """
     index = None if clusters is None else cluster_index(clusters, n)
     units = n if index is None else int(index.max(initial=-1)) + 1
-    rows = max(1, cells // max(n, 1))
-    for start in range(0, resamples if units else 0, rows):
-        drawn = rng.integers(0, units, size=(min(rows, resamples - start), units), dtype=np.uint32)
-        counts = np.empty(drawn.shape, dtype=np.int32)
-        for row, picks in zip(counts, drawn, strict=True):
-            row[:] = np.bincount(picks, minlength=units)
+    for picks in drawn_units(units, resamples, rng, rows=cells // max(n, 1)):
+        counts = times_drawn(picks)
         yield counts if index is None else np.take(counts, index, axis=1)
 
 
-def cluster_index(clusters: ArrayLike, n: int) -> NDArray[np.intp]:
+def drawn_units(units: int, resamples: int, rng: np.random.Generator, *, rows: int) -> Iterator[IntArray]:
+    """Draw as many units (examples or clusters) as there are, with replacement, `resamples` times.
+
+    Yields:
+        Which were drawn, shape (b, units), b at most `rows` (at least 1); nothing when there are no units.
+    """
+    rows = max(1, rows)
+    for start in range(0, resamples if units else 0, rows):
+        yield rng.integers(0, units, size=(min(rows, resamples - start), units))
+
+
+def times_drawn(picks: IntArray) -> CountArray:
+    """How often each unit was drawn, shape (b, units), given which were."""
+    # One list, then one array: letting go of the interpreter after each row would cost more than the counting.
+    return np.array([np.bincount(row, minlength=picks.shape[1]) for row in picks], dtype=np.int32)
+
+
+def cluster_index(clusters: ArrayLike, n: int) -> IntArray:
     """Number the clusters from 0: one index an example, shape (n,). Labels may be anything that sorts."""
     labels = np.asarray(clusters)
     if labels.shape != (n,):

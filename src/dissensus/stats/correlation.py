@@ -7,17 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dissensus.stats.bootstrap import (
-    CountArray,
-    FloatArray,
-    Seed,
-    cluster_index,
-    generator_for,
-    percentile_interval,
-    resample_counts,
-)
+from dissensus.stats.bootstrap import FloatArray, Seed, cluster_index, generator_for, percentile_interval
 from dissensus.stats.columns import complete_rows, numeric_columns
-from dissensus.stats.ranks import RankedSample, average_ranks
+from dissensus.stats.draws import Draws, Units, over_resamples
+from dissensus.stats.ranks import RankedSample, average_ranks, spread_of
+
+CELLS = 400_000
+"""Resamples x examples of a chunk. With smaller chunks the threads would wait for each other more often (the
+interpreter runs one at a time between NumPy's loops), with larger ones the caches would spill."""
 
 
 @dataclass(frozen=True)
@@ -92,38 +89,67 @@ def spearman(
     first, second = (column[keep] for column in columns.values())
     groups = None if clusters is None else cluster_index(clusters, len(keep))[keep]
     n = len(first)
+    units = Units.among(n, groups)
     rho = pearson(average_ranks(first), average_ranks(second)) if n > 2 else float("nan")
     values = np.empty(0)
     if generator is not None and np.isfinite(rho):
-        a, b = RankedSample.of(first), RankedSample.of(second)
-        chunks = resample_counts(n, resamples, generator, clusters=groups)
-        values = np.concatenate([resampled_spearman(a, b, counts) for counts in chunks])
-    low, high = percentile_interval(values, confidence)
-    return Correlation(
-        rho=rho,
-        low=float(low),
-        high=float(high),
-        p_value=t_test(rho, n - 2),
+        a, b = RankedSample.of(first, units.of), RankedSample.of(second, units.of)
+        values = over_resamples(
+            lambda draws: resampled_spearman(a, b, draws), units, resamples, generator, cells=CELLS
+        )
+    return summarize(
+        rho,
+        values,
         n=n,
         dropped=len(keep) - n,
-        df=n - 2,
         confidence=confidence,
         resamples=resamples,
-        undefined_resamples=int(np.isnan(values).sum()),
-        clusters=None if groups is None else len(np.unique(groups)),
+        clusters=None if groups is None else len(units.sizes),
     )
 
 
-def resampled_spearman(x: RankedSample, y: RankedSample, counts: CountArray) -> FloatArray:
-    """Spearman's rho in each resample, shape (b,); NaN where x or y is constant. `counts` has shape (b, n)."""
-    rank_x, spread_x = x.rank(counts)
-    rank_y, spread_y = y.rank(counts)
-    weights = counts.astype(np.float64)
-    total = weights.sum(axis=1)
-    products = np.einsum("bn,bn,bn->b", weights, rank_x.astype(np.float64), rank_y.astype(np.float64))
-    rho = np.full(len(counts), np.nan)
+def summarize(
+    rho: float,
+    values: FloatArray,
+    *,
+    n: int,
+    dropped: int,
+    confidence: float,
+    resamples: int,
+    clusters: int | None,
+    k: int = 0,
+    covariates: tuple[str, ...] = (),
+) -> Correlation:
+    """The result for a correlation and its values in the resamples; see `Correlation` for the rest."""
+    low, high = percentile_interval(values, confidence)
+    return Correlation(
+        rho=float(rho),
+        low=float(low),
+        high=float(high),
+        p_value=t_test(float(rho), n - 2 - k),
+        n=n,
+        dropped=dropped,
+        df=n - 2 - k,
+        k=k,
+        covariates=covariates,
+        confidence=confidence,
+        resamples=resamples,
+        undefined_resamples=int(np.isnan(values).sum()),
+        clusters=clusters,
+    )
+
+
+def resampled_spearman(x: RankedSample, y: RankedSample, draws: Draws) -> FloatArray:
+    """Spearman's rho in each resample, shape (b,); NaN where x or y is constant."""
+    rank_x, rank_y = x.rank(draws), y.rank(draws)
+    weighted = draws.weights * rank_x
+    products = np.einsum("bn,bn->b", weighted, rank_y)
+    spread_x = spread_of(np.einsum("bn,bn->b", weighted, rank_x), draws.totals)
+    np.multiply(draws.weights, rank_y, out=weighted)
+    spread_y = spread_of(np.einsum("bn,bn->b", weighted, rank_y), draws.totals)
+    rho = np.full(len(products), np.nan)
     spread = np.sqrt(spread_x) * np.sqrt(spread_y)
-    np.divide(products - total * (total + 1) ** 2, spread, out=rho, where=spread > 0)
+    np.divide(products - draws.totals**3, spread, out=rho, where=spread > 0)
     return np.asarray(np.clip(rho, -1.0, 1.0), dtype=np.float64)
 
 

@@ -5,23 +5,17 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from dissensus.errors import SpecError
-from dissensus.stats.bootstrap import (
-    CountArray,
-    FloatArray,
-    Seed,
-    cluster_index,
-    generator_for,
-    percentile_interval,
-    resample_counts,
-)
+from dissensus.stats.bootstrap import FloatArray, Seed, cluster_index, generator_for
 from dissensus.stats.columns import complete_rows, numeric_columns
-from dissensus.stats.correlation import Correlation, pearson, t_test
-from dissensus.stats.ranks import RankedSample, average_ranks
+from dissensus.stats.correlation import CELLS, Correlation, pearson, summarize
+from dissensus.stats.draws import Draws, Units, over_resamples
+from dissensus.stats.ranks import RankedSample, average_ranks, spread_of
 
 COLLINEAR = 1e-10
 """A direction whose singular value is below this share of the largest one counts as collinear."""
@@ -72,6 +66,47 @@ def partial_spearman(
         DataError: shapes do not fit, or a covariate is not numeric.
         SpecError: `categorical` names no covariate, an option is not valid, or the seed is missing.
     """
+    return rank_correlations(
+        x,
+        y,
+        covariates,
+        categorical=categorical,
+        resamples=resamples,
+        confidence=confidence,
+        rng=rng,
+        clusters=clusters,
+    ).partial
+
+
+@dataclass(frozen=True)
+class RankCorrelations:
+    """Both correlations of x and y, over the same examples and the same resamples.
+
+    Attributes:
+        plain: Spearman's rho.
+        partial: with the covariates held fixed.
+    """
+
+    plain: Correlation
+    partial: Correlation
+
+
+def rank_correlations(
+    x: ArrayLike,
+    y: ArrayLike,
+    covariates: Mapping[str, ArrayLike],
+    *,
+    categorical: Collection[str] | None = None,
+    resamples: int = 0,
+    confidence: float = 0.95,
+    rng: Seed = None,
+    clusters: ArrayLike | None = None,
+) -> RankCorrelations:
+    """`spearman` and `partial_spearman` from one set of resamples, in the time of the latter alone.
+
+    Each is what its own function gives from the same seed, over the rows that are complete in x, y and every covariate
+    (`spearman` by itself keeps a row whose covariates are NaN). Arguments and errors are those of `partial_spearman`.
+    """
     generator = generator_for(resamples, confidence, rng)
     classes = _categorical(covariates, categorical)
     named = numeric_columns({"x": x, "y": y, **{f"covariate {name!r}": v for name, v in covariates.items()}})
@@ -80,39 +115,33 @@ def partial_spearman(
     groups = None if clusters is None else cluster_index(clusters, len(keep))[keep]
     numeric = [v for name, v in zip(covariates, others, strict=True) if name not in classes]
     indicators = [_indicators(v) for name, v in zip(covariates, others, strict=True) if name in classes]
-    design = _Design(
-        tuple(RankedSample.of(v) for v in (first, second, *numeric)),
-        np.concatenate([np.empty((0, len(first))), *indicators]),
-    )
     n = len(first)
+    units = Units.among(n, groups)
+    design = _Design(
+        tuple(RankedSample.of(v, units.of) for v in (first, second, *numeric)),
+        np.concatenate([np.empty((0, n)), *indicators]),
+    )
     basis = _orthonormal([*(average_ranks(v) for v in numeric), *design.indicators], n)
     k = basis.shape[1]
-    rho = (
-        _residual_correlation(average_ranks(first), average_ranks(second), basis)
-        if n - 2 - k >= 1
-        else np.nan
-    )
-    values = np.empty(0)
-    if generator is not None and np.isfinite(rho):
-        # A chunk holds every column of the design, so it takes fewer resamples than a plain correlation's.
-        cells = 200_000 // (2 + len(others))
-        chunks = resample_counts(n, resamples, generator, clusters=groups, cells=cells)
-        values = np.concatenate([design.correlations(counts) for counts in chunks])
-    low, high = percentile_interval(values, confidence)
-    return Correlation(
-        rho=float(rho),
-        low=float(low),
-        high=float(high),
-        p_value=t_test(float(rho), n - 2 - k),
-        n=n,
-        dropped=len(keep) - n,
-        df=n - 2 - k,
-        k=k,
-        covariates=tuple(covariates),
-        confidence=confidence,
-        resamples=resamples,
-        undefined_resamples=int(np.isnan(values).sum()),
-        clusters=None if groups is None else len(np.unique(groups)),
+    ranks = average_ranks(first), average_ranks(second)
+    plain = pearson(*ranks) if n > 2 else np.nan
+    partial = _residual_correlation(*ranks, basis) if n - 2 - k >= 1 else np.nan
+    plains = partials = np.empty(0)
+    if generator is not None and np.isfinite(plain):
+        cells = 3 * CELLS // (1 + len(design.ranked))  # a chunk holds every column
+        products = over_resamples(design.covariances, units, resamples, generator, cells=cells)
+        plains = partial_correlations(products[:, :2, :2])
+        partials = partial_correlations(products) if np.isfinite(partial) else partials
+    options: dict[str, Any] = {
+        "n": n,
+        "dropped": len(keep) - n,
+        "confidence": confidence,
+        "resamples": resamples,
+        "clusters": None if groups is None else len(units.sizes),
+    }
+    return RankCorrelations(
+        plain=summarize(plain, plains, **options),
+        partial=summarize(partial, partials, k=k, covariates=tuple(covariates), **options),
     )
 
 
@@ -128,35 +157,59 @@ class _Design:
     ranked: tuple[RankedSample, ...]
     indicators: FloatArray
 
-    def correlations(self, counts: CountArray) -> FloatArray:
-        """The partial correlation in each resample, shape (b,); NaN where it is not defined."""
-        weights = counts.astype(np.float64)
-        total = weights.sum(axis=1)
-        columns = np.empty((len(counts), len(self.ranked) + len(self.indicators), counts.shape[1]))
+    def covariances(self, draws: Draws) -> FloatArray:
+        """Sums of products of the centred columns in each resample, shape (b, c, c); 0 for a constant column.
+
+        The columns are the doubled ranks, then the indicators. The sums are taken before centring: of whole
+        numbers, they are exact (see `spread_of`).
+        """
+        weights, total = draws.weights, draws.totals
+        (b, n), m, q = weights.shape, len(self.ranked), len(self.indicators)
+        columns = np.empty((draws.counts.capacity, m, n))
         for j, ranked in enumerate(self.ranked):
-            columns[:, j] = (
-                ranked.rank(counts)[0] - (total + 1)[:, None]
-            )  # the mean of doubled ranks is N + 1
-        if len(self.indicators):
-            shares = weights @ self.indicators.T / total[:, None]
-            columns[:, len(self.ranked) :] = self.indicators - shares[:, :, None]
-        products = (columns * weights[:, None, :]) @ columns.swapaxes(1, 2)
-        length = np.sqrt(np.einsum("bjj->bj", products))
-        # A column that is constant in a resample keeps a rounding error at most: make it exactly nothing.
-        constant = length <= 1e-7 * np.sqrt(total)[:, None]
-        scale = np.where(constant, 0.0, 1 / np.where(constant, 1.0, length))
-        r = products * scale[:, :, None] * scale[:, None, :]
-        # Partial covariance of x and y as a Schur complement. The pseudo-inverse passes over directions in which
-        # a resample has no variation, a class that was not drawn for one.
-        outer = r[:, :2, 2:]
-        left = r[:, :2, :2] - outer @ np.linalg.pinv(r[:, 2:, 2:], rtol=COLLINEAR_SQUARED, hermitian=True) @ (
-            outer.swapaxes(1, 2)
-        )
-        variance = left[:, 0, 0] * left[:, 1, 1]
-        usable = (left[:, 0, 0] > COLLINEAR_SQUARED) & (left[:, 1, 1] > COLLINEAR_SQUARED)
-        rho = np.full(len(counts), np.nan)
-        np.divide(left[:, 0, 1], np.sqrt(np.where(usable, variance, 1.0)), out=rho, where=usable)
-        return np.asarray(np.clip(rho, -1.0, 1.0), dtype=np.float64)
+            ranked.rank(draws, out=columns[:, j])
+        ranks = columns[:b]
+        weighted = ranks * weights[:, None, :]
+        sums = np.empty((b, m + q, m + q))
+        sums[:, :m, :m] = weighted @ ranks.swapaxes(1, 2) - (total**3)[:, None, None]
+        if q:
+            # A product for each resample: one large product would be shared out over threads again.
+            shares = (weights[:, None, :] @ self.indicators.T)[:, 0]  # draws of each class
+            mixed = weighted @ self.indicators.T
+            sums[:, :m, m:] = mixed - (total[:, None] * shares)[:, None, :]  # a doubled rank is N on average
+            sums[:, m:, :m] = sums[:, :m, m:].swapaxes(1, 2)
+            sums[:, m:, m:] = -shares[:, :, None] * shares[:, None, :] / total[:, None, None]
+            own = np.arange(m, m + q)
+            sums[:, own, own] += shares
+        own = np.arange(m)
+        sums[:, own, own] = spread_of(sums[:, own, own] + (total**3)[:, None], total[:, None])
+        return sums
+
+
+def partial_correlations(covariances: FloatArray) -> FloatArray:
+    """Partial correlation of the first two variables given the others, one for each matrix; NaN where undefined.
+
+    Each covariate is eliminated in turn (a Schur complement of one dimension), which leaves the covariances of what
+    the others leave unexplained. A covariate of which the earlier ones leave nothing is passed over: one that is
+    collinear, or does not vary in this resample, such as the indicator of a class that was not drawn.
+
+    Args:
+        covariances: shape (b, c, c), c at least 2; a constant has a variance of exactly 0.
+    """
+    variance = np.einsum("bjj->jb", covariances)
+    scale = np.zeros(variance.shape)
+    np.divide(1.0, np.sqrt(variance), out=scale, where=variance > 0)
+    # Resamples last, so that each step below is one operation on whole rows.
+    left = np.ascontiguousarray(covariances.transpose(1, 2, 0)) * scale[:, None] * scale[None, :]
+    for j in range(len(left) - 1, 1, -1):
+        pivot = left[j, j]
+        inverse = np.zeros(pivot.shape)
+        np.divide(1.0, pivot, out=inverse, where=pivot > COLLINEAR_SQUARED)
+        left[:j, :j] -= left[:j, j, None] * left[None, j, :j] * inverse
+    usable = (left[0, 0] > COLLINEAR_SQUARED) & (left[1, 1] > COLLINEAR_SQUARED)
+    rho = np.full(usable.shape, np.nan)
+    np.divide(left[0, 1], np.sqrt(np.where(usable, left[0, 0] * left[1, 1], 1.0)), out=rho, where=usable)
+    return np.asarray(np.clip(rho, -1.0, 1.0), dtype=np.float64)
 
 
 def _categorical(covariates: Mapping[str, ArrayLike], named: Collection[str] | None) -> frozenset[str]:

@@ -1,9 +1,10 @@
 """Average ranks, of a sample and of its bootstrap resamples, the latter without sorting again.
 
 In a resample each distinct value v has a multiplicity W(v), the number of times that an example with this
-value was drawn. Its average rank is (draws below v) + (W(v) + 1) / 2: a running sum over the distinct
-values in order. The order is that of the sample, so one sort serves all resamples. Ranks are kept doubled,
-which makes them whole numbers.
+value was drawn. Its average rank is (draws below v) + (W(v) + 1) / 2. With C the running sum of the draws in the
+order of the sample's values, from C = 0 before the first, and v's examples in places [f, l) of that order, the draws
+below v are C[f] and W(v) = C[l] - C[f]. So twice the average rank is C[f] + C[l] + 1: one sort of the sample serves
+all resamples, and a resample takes one running sum and two look-ups an example.
 """
 
 from __future__ import annotations
@@ -11,11 +12,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from dissensus.stats.bootstrap import CountArray, FloatArray
-
-IntArray = NDArray[np.intp]
+from dissensus.stats.bootstrap import FloatArray, IntArray
+from dissensus.stats.draws import Draws
+from dissensus.stats.lanes import Lanes
 
 
 def average_ranks(values: FloatArray) -> FloatArray:
@@ -30,43 +30,66 @@ class RankedSample:
     """A sample that was sorted once and can be ranked in any number of resamples.
 
     Attributes:
-        order: examples in the order of their values, shape (n,).
-        starts: where in `order` each distinct value begins, shape (G,).
-        dense: the number (0 to G - 1) of each example's value among the distinct ones, shape (n,).
+        order: what is drawn (an example, or its cluster) at each place in the order of the values, shape (n,).
+        first: the place at which each example's value begins, shape (n,).
+        last: the place behind its end, shape (n,).
     """
 
     order: IntArray
-    starts: IntArray
-    dense: IntArray
+    first: IntArray
+    last: IntArray
 
     @classmethod
-    def of(cls, values: FloatArray) -> RankedSample:
-        """Sort a sample of shape (n,), without NaN."""
-        _, dense, sizes = np.unique(values, return_inverse=True, return_counts=True)
-        dense = dense.reshape(values.shape)
-        starts = np.cumsum(sizes) - sizes
-        return cls(np.argsort(dense, kind="stable"), starts.astype(np.intp), dense.astype(np.intp))
-
-    def rank(self, counts: CountArray) -> tuple[CountArray, FloatArray]:
-        """Doubled average ranks of every example in each resample, and their spread.
+    def of(cls, values: FloatArray, units: IntArray | None = None) -> RankedSample:
+        """Sort a sample of shape (n,), without NaN.
 
         Args:
-            counts: draws of each example, shape (b, n).
-
-        Returns:
-            Twice the average ranks, shape (b, n) (of no meaning where the count is 0), whose mean over the
-            draws is N + 1 for a resample of N draws; and the sum over the draws of their squared deviations
-            from it, shape (b,), which is (N^3 - sum over values of W^3) / 3.
+            values: one an example.
+            units: number of the unit that each example is drawn with, shape (n,); default: each is its own.
         """
-        below = np.take(counts, self.order, axis=1)
-        if len(self.starts) < counts.shape[1]:
-            below = np.add.reduceat(below, self.starts, axis=1)
-        draws = below.astype(np.float64)
-        total = draws.sum(axis=1)
-        # Whole numbers, hence exact in float64 up to some 200,000 draws; a constant has a spread of exactly 0.
-        spread = (total**3 - np.einsum("bg,bg,bg->b", draws, draws, draws)) / 3
-        doubled = np.cumsum(below, axis=1, dtype=np.int32)
-        doubled *= 2
-        doubled -= below
-        doubled += 1
-        return np.take(doubled, self.dense, axis=1), spread
+        _, dense, sizes = np.unique(values, return_inverse=True, return_counts=True)
+        dense = dense.reshape(values.shape)
+        order = np.argsort(dense, kind="stable")
+        last = np.cumsum(sizes)
+        return cls(
+            order=(order if units is None else units[order]).astype(np.intp),
+            first=(last - sizes)[dense].astype(np.intp),
+            last=last[dense].astype(np.intp),
+        )
+
+    def rank(self, draws: Draws, out: FloatArray | None = None) -> FloatArray:
+        """Twice the average rank, less 1, of every example in each resample, shape (b, n).
+
+        Whole numbers, of no meaning where the count is 0. Their mean over the N draws of a resample is N.
+
+        Args:
+            draws: the resamples.
+            out: where to write the ranks, shape (`draws.counts.capacity`, n); by default a new array.
+        """
+        counts = draws.counts
+        rows, n = len(counts.words), len(self.order)
+        running = np.empty((rows, n + 1), dtype=np.uint64)
+        running[:, 1:] = np.take(counts.words, self.order, axis=1)
+        # One running sum over all rows, which each begin by taking off what the row before has come to: NumPy lets go
+        # of the interpreter in a running sum over one axis, and not over one of two. (Modulo 2^64 this is exact.)
+        running[0, 0] = 0
+        running[1:, 0] = -draws.packed_totals.words[:-1, 0]
+        running = np.cumsum(running.reshape(-1)).reshape(rows, n + 1)
+        doubled = np.take(running, self.first, axis=1)
+        doubled += np.take(running, self.last, axis=1)
+        return Lanes(doubled, counts.lane, counts.resamples).numbers(out)
+
+
+def spread_of(squares: FloatArray, draws: FloatArray) -> FloatArray:
+    """Sum over the draws of squared deviations of doubled ranks from their mean; 0 for a constant.
+
+    Args:
+        squares: sum over the draws of (doubled rank - 1)^2.
+        draws: N of each resample; same shape.
+
+    The sums are of whole numbers, so they are exact up to some 130,000 draws (4 N^3 < 2^53), and what a constant
+    leaves is exactly 0. Beyond that it may leave a rounding error, of some 1e-13 N^3; a single draw that differs from
+    the others leaves about N^2.
+    """
+    spread = squares - draws**3
+    return np.where(spread > 1e-11 * draws**3, spread, 0.0)

@@ -15,7 +15,7 @@ from dissensus.config import AnalysisSpec, ChaosNLISource, RunSpec, SimulatedSou
 from dissensus.curves import Curves, FloatArray
 from dissensus.data.annotations import NO_GOLD
 from dissensus.measures import annotation_entropy
-from dissensus.metrics import aulc, cartography, forgetting, gold_margins, margin, unlearning
+from dissensus.metrics import example_metrics, gold_margins
 from dissensus.stats import (
     Correlation,
     entropy_groups,
@@ -160,18 +160,17 @@ def premise_clusters(curves: Curves) -> NDArray[np.str_] | None:
 
 def _per_example(curves: Curves, settings: AnalysisSpec) -> _PerExample:
     entropy = annotation_entropy(curves.counts, estimator=settings.entropy)
-    back = unlearning(curves, noise_floor=settings.noise_floor)
-    card, lost, edge = cartography(curves), forgetting(curves), margin(curves)
+    found = example_metrics(curves, noise_floor=settings.noise_floor)
+    back, card, lost, edge = found.unlearning, found.cartography, found.forgetting, found.margin
     annotations = curves.counts.sum(axis=1)
     share = np.full(len(curves), np.nan)
     gold = np.maximum(curves.gold, 0)
     chosen = np.take_along_axis(curves.counts, gold[:, None], axis=1)[:, 0]
     np.divide(chosen, annotations, out=share, where=(annotations > 0) & (curves.gold != NO_GOLD))
-    at_start = curves.losses[:, 0] if curves.steps[0] == 0 else np.full(len(curves), np.nan)
     values = {
-        "aulc": aulc(curves),
-        "aulc_relative": aulc(curves, relative=True),
-        "aulc_soft": aulc(curves, loss="soft"),
+        "aulc": found.aulc,
+        "aulc_relative": found.aulc_relative,
+        "aulc_soft": found.aulc_soft,
         "delta": back.delta,
         "slope": back.slope,
         "rise": back.rise,
@@ -182,8 +181,8 @@ def _per_example(curves: Curves, settings: AnalysisSpec) -> _PerExample:
         "learned_step": lost.learned_step,
         "margin_mean": edge.mean,
         "margin_final": edge.final,
-        "initial_loss": at_start,
-        "final_loss": curves.losses[:, -1],
+        "initial_loss": found.initial_loss,
+        "final_loss": found.final_loss,
         "gold_share": share,
         "annotations": annotations,
         **dict(sorted(curves.covariates.items())),

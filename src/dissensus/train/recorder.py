@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from dissensus.models.scoring import ScoringModel
+    from dissensus.train.shared_states import SharedStates
 
 T = TypeVar("T")
 
@@ -56,6 +57,7 @@ class CurveRecorder:
         score: (model, batch) -> logits (b, K); default: `model(**batch).logits`.
         scoring: a model that `load_scoring_model` made, instead of `tokenizer`, `pad_id` and `score`; it is read
             without padding where it can be.
+        states: with `scoring`: what other cells of a study share at step 0.
         points: tracking points, step 0 and the last included.
         schedule: 'linear' or 'log'.
         steps: explicit tracking steps instead; 0 and the last are added.
@@ -83,6 +85,7 @@ class CurveRecorder:
         pad_id: int | None = None,
         score: Score | None = None,
         scoring: ScoringModel | None = None,
+        states: SharedStates | None = None,
         points: int = 20,
         schedule: Literal["linear", "log"] = "linear",
         steps: Sequence[int] | None = None,
@@ -112,7 +115,7 @@ class CurveRecorder:
         self.total_steps = total_steps
         self.seconds = 0.0
         self._tracked: TrackedSet = (
-            tracked_set(encoded, scoring, token_budget=token_budget)
+            tracked_set(encoded, scoring, token_budget=token_budget, states=states)
             if scoring is not None
             else PaddedSet(encoded, score or _default_score, pad_id=pad_id, token_budget=token_budget)
         )
@@ -163,7 +166,9 @@ class CurveRecorder:
                 "recorder.step(model, step) with 0 before training and after every optimiser step"
             )
         begin = time.perf_counter()
-        log_probs = tracking_pass(model, self._tracked, len(self._ids), precision=self._precision)
+        log_probs = tracking_pass(
+            model, self._tracked, len(self._ids), precision=self._precision, untrained=step == 0
+        )
         self.flush()  # at most one point is under way, so memory does not grow with their number
         self._writing = self._background.submit(self.writer.write, step, self._ids, log_probs)
         self._measured.add(step)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dissensus.models.packing import PackedBatch
     from dissensus.models.scoring import ScoringModel
     from dissensus.train.merging import Precision
+    from dissensus.train.shared_states import SharedStates
 
 Score = Callable[["nn.Module", Mapping[str, "Tensor"]], "Tensor"]
 """(model, padded batch) -> label logits of shape (b, K)."""
@@ -26,8 +27,11 @@ Score = Callable[["nn.Module", Mapping[str, "Tensor"]], "Tensor"]
 class TrackedSet(Protocol):
     """The tracked examples, tokenised, sorted and cut into batches once for all passes."""
 
-    def scores(self, model: nn.Module) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
-        """For each batch: the rows it holds, and their label logits (b, K)."""
+    def scores(self, model: nn.Module, *, untrained: bool) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
+        """For each batch: the rows it holds, and their label logits (b, K).
+
+        `untrained`: no step was taken yet, so states that another cell left may stand for the body's.
+        """
 
 
 class PaddedSet:
@@ -46,7 +50,12 @@ class PaddedSet:
         self._pad_id = pad_id
         self._batches = length_sorted_batches(encoded.lengths, token_budget)
 
-    def scores(self, model: nn.Module) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
+    def scores(
+        self,
+        model: nn.Module,
+        *,
+        untrained: bool,  # noqa: ARG002 - nothing is known of the model's parts
+    ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
         """See `TrackedSet`."""
         device = next(model.parameters()).device
         for rows in self._batches:
@@ -61,38 +70,63 @@ class PackedSet:
         encoded: the examples.
         model: what scores them.
         token_budget: tokens a batch, at most (a longer example goes alone).
+        states: shared with other cells at step 0.
     """
 
-    def __init__(self, encoded: Encoded, model: ScoringModel, *, token_budget: int) -> None:
+    def __init__(
+        self, encoded: Encoded, model: ScoringModel, *, token_budget: int, states: SharedStates | None = None
+    ) -> None:
         import torch
 
         from dissensus.models.packing import batches_by_tokens, pack
 
         self._model = model
+        self._states = states
         self._batches: list[PackedBatch] = [
             pack(encoded, rows, pin=torch.cuda.is_available())
             for rows in batches_by_tokens(encoded.lengths, token_budget)
         ]
 
-    def scores(self, model: nn.Module) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
+    def scores(self, model: nn.Module, *, untrained: bool) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
         """See `TrackedSet`."""
+        import torch
+
         device = next(model.parameters()).device
+        shared = self._states if untrained else None
+        known = None if shared is None else shared.load()
+        made: list[Tensor] = []
+        begin = 0
         for batch in self._batches:
-            here = batch.to(device)
-            yield here.rows, self._model.score(self._model.features(here))
+            if known is not None:
+                features = known[begin : begin + len(batch.rows)].to(device)
+                begin += len(batch.rows)
+            else:
+                features = self._model.features(batch.to(device))
+                if shared is not None:
+                    made.append(features.cpu())
+            yield batch.rows, self._model.score(features)
+        if shared is not None and known is None:
+            shared.save(torch.cat(made))
 
 
-def tracked_set(encoded: Encoded, model: ScoringModel, *, token_budget: int) -> TrackedSet:
+def tracked_set(
+    encoded: Encoded, model: ScoringModel, *, token_budget: int, states: SharedStates | None = None
+) -> TrackedSet:
     """The layout that suits the model: packed where it can read that, else padded."""
     if model.packs:
-        return PackedSet(encoded, model, token_budget=token_budget)
+        return PackedSet(encoded, model, token_budget=token_budget, states=states)
     return PaddedSet(
         encoded, lambda _module, batch: model.logits(batch), pad_id=model.pad_id, token_budget=token_budget
     )
 
 
 def tracking_pass(
-    model: nn.Module, tracked: TrackedSet, n: int, *, precision: Precision = "fp32"
+    model: nn.Module,
+    tracked: TrackedSet,
+    n: int,
+    *,
+    precision: Precision = "fp32",
+    untrained: bool = False,
 ) -> NDArray[np.float32]:
     """Log-probabilities over the labels of every example, shape (n, K), float32.
 
@@ -104,6 +138,7 @@ def tracking_pass(
         tracked: the examples.
         n: how many they are.
         precision: 'bf16' computes the model's blocks in bf16, which rounds the result.
+        untrained: no step was taken yet (see `TrackedSet.scores`).
     """
     import torch
 
@@ -114,7 +149,7 @@ def tracking_pass(
     order: list[NDArray[np.int64]] = []
     values: list[Tensor] = []
     with _undisturbed(model, device), folded_adapters(model, precision), lower:
-        for rows, logits in tracked.scores(model):
+        for rows, logits in tracked.scores(model, untrained=untrained):
             order.append(rows)
             # Results stay where they were made until the last batch is under way: no batch waits for another.
             values.append(torch.log_softmax(logits.float(), dim=-1))

@@ -1,0 +1,93 @@
+"""All metrics of a cell in one walk over its examples, which share the losses, margins and probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dissensus.curves import Curves, FloatArray
+from dissensus.metrics.aulc import block_aulc
+from dissensus.metrics.blocks import Block, by_blocks
+from dissensus.metrics.cartography import Cartography, cartography_of
+from dissensus.metrics.forgetting import Forgetting, forgetting_of
+from dissensus.metrics.margin import Margin, margin_of
+from dissensus.metrics.points import kept_points
+from dissensus.metrics.unlearning import Trend, Unlearning, judge, trend_of
+
+
+@dataclass(frozen=True)
+class ExampleMetrics:
+    """What a study's tables hold of n examples. Arrays have shape (n,); losses are in nats.
+
+    Attributes:
+        aulc: area under the curve of gold losses; see `aulc`.
+        aulc_relative: the same less the loss at step 0.
+        aulc_soft: the area under the curve of soft losses.
+        initial_loss: gold loss at step 0; NaN where that was not measured.
+        final_loss: gold loss at the last tracking point; NaN where there is none.
+        unlearning: of the gold loss; see `unlearning`.
+        cartography: step 0 left out; see `cartography`.
+        forgetting: step 0 left out; see `forgetting`.
+        margin: step 0 left out of the mean; see `margin`.
+    """
+
+    aulc: FloatArray
+    aulc_relative: FloatArray
+    aulc_soft: FloatArray
+    initial_loss: FloatArray
+    final_loss: FloatArray
+    unlearning: Unlearning
+    cartography: Cartography
+    forgetting: Forgetting
+    margin: Margin
+
+
+def example_metrics(curves: Curves, *, noise_floor: float = 0.1) -> ExampleMetrics:
+    """The values that `aulc`, `unlearning`, `cartography`, `forgetting` and `margin` give, computed together.
+
+    Args:
+        curves: n examples at T tracking points.
+        noise_floor: the smallest rise that counts as un-learning, nats; see `unlearning`.
+
+    Raises:
+        SpecError: the noise floor is negative or not a number.
+    """
+    u, kept = curves.progress, kept_points(curves, False)
+    has_start = len(curves.steps) > 0 and curves.steps[0] == 0
+
+    def values(block: Block) -> dict[str, NDArray[Any]]:
+        losses = block.losses
+        unknown = np.full(len(block.rows), np.nan)
+        plain = {
+            "aulc": block_aulc(block, u),
+            "aulc_soft": block_aulc(block, u, loss="soft"),
+            "initial_loss": losses[:, 0] if has_start else unknown,
+            "final_loss": losses[:, -1] if losses.shape[1] else unknown,
+        }
+        groups: dict[str, Mapping[str, NDArray[Any]]] = {
+            "trend": vars(trend_of(losses, u)),
+            "cartography": vars(cartography_of(block, kept)),
+            "forgetting": vars(forgetting_of(block, curves, kept)),
+            "margin": vars(margin_of(block.margins, kept)),
+        }
+        return plain | {f"{group}.{name}": v for group, own in groups.items() for name, v in own.items()}
+
+    found = by_blocks(curves, values)
+    start = found["initial_loss"]
+
+    def group(name: str) -> dict[str, NDArray[Any]]:
+        return {key.removeprefix(f"{name}."): v for key, v in found.items() if key.startswith(f"{name}.")}
+
+    return ExampleMetrics(
+        **{name: v for name, v in found.items() if "." not in name},
+        aulc_relative=found["aulc"] - np.where(np.isfinite(start), start, np.nan),
+        # What takes only one number an example is left until here: the threads would wait for each other over it.
+        unlearning=judge(Trend(**group("trend")), noise_floor=noise_floor),
+        cartography=Cartography(**group("cartography")),
+        forgetting=Forgetting(**group("forgetting")),
+        margin=Margin(**group("margin")),
+    )
