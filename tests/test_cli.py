@@ -142,6 +142,7 @@ def test_a_study_that_changed_says_how(tmp_path: Path) -> None:
         (["run", "quickstart", "--only", "modl=x"], ["unknown key 'modl'; did you mean 'model'?"]),
         (["run", "quickstart", "--only", "method=lor"], ["no cell has method 'lor'; did you mean 'lora'?"]),
         (["run", "quickstart", "--workers", "0"], ["--workers"]),
+        (["run", "quickstart", "--fuse", "0"], ["--fuse"]),
         (["run", "quickstart", "--data-dir", "nowhere"], ["--data-dir", "nowhere", "does not exist"]),
         (["status", "nowhere"], ["nowhere is no study's folder: there is no such folder"]),
         (["status", "."], ["it has no study.yaml"]),

@@ -1,7 +1,8 @@
 """Stands in for `dissensus.study.cell` in the runner's tests: a real curves store, no model, no torch.
 
 What a cell does is said by its model's name: ok, fail, refuse, kill, leave, slow; `slow` waits at each step for
-the file `go` in the study's folder.
+the file `go` in the study's folder. With the name `each-ok-fail-kill` the first seed's cell does the first, the
+second seed's the second, and so on.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -57,6 +60,8 @@ def run_cell(
     on_progress: Callable[[Progress], None] | None = None,
 ) -> None:
     behaviour = spec.model.name
+    if behaviour.startswith("each-"):
+        behaviour = behaviour.split("-")[1 + spec.seed]
     print("this goes to the log, not among the events")  # noqa: T201
     (folder / "spec.json").write_text(json.dumps(spec.model_dump(mode="json")))
     facts = {
@@ -83,6 +88,22 @@ def run_cell(
         if step == 2 and behaviour != "ok":
             _trouble(behaviour, folder)
     writer.finish()
+
+
+def run_cells(
+    cells: Sequence[tuple[RunSpec, Path]],
+    *,
+    on_progress: Callable[[int, Progress], None],
+    on_end: Callable[[int, Exception | None], None],
+    **common: Any,
+) -> None:
+    for place, (spec, folder) in enumerate(cells):
+        try:
+            run_cell(spec, folder, on_progress=partial(on_progress, place), **common)
+        except ZeroDivisionError as error:
+            on_end(place, error)
+        else:
+            on_end(place, None)
 
 
 def _trouble(behaviour: str, folder: Path) -> None:

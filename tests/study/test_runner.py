@@ -20,11 +20,12 @@ from dissensus.errors import SpecError, StoreError
 from dissensus.store import load_curves
 from dissensus.study.lock import StudyLock, lock_held
 from dissensus.study.process import words_for_exit
-from dissensus.study.runner import StudyResult, default_threads, run_study
+from dissensus.study.runner import StudyResult, run_study
 from dissensus.study.status import CellStatus, read_status, study_status, write_status
 
 HERE = Path(__file__).parent
 FAKE = "fake_cell:run_cell"
+FAKES = "fake_cell:run_cells"
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +49,7 @@ def make_study(*models: str, **more: Any) -> StudySpec:
 
 
 def run(study: StudySpec, out: Path, **more: Any) -> StudyResult:
-    return run_study(study, out, run_cell=FAKE, **more)
+    return run_study(study, out, run_cell=FAKE, run_cells=FAKES, **more)
 
 
 def wait_for(condition: Callable[[], bool], what: str) -> None:
@@ -304,6 +305,58 @@ def test_an_error_in_the_callers_callback_stops_the_workers(tmp_path: Path) -> N
     assert [c.state for c in study_status(tmp_path)] == ["interrupted"]
 
 
+def make_fused_study(model: str, seeds: int) -> StudySpec:
+    lora = [{"name": "lora", "rank": 2, "learning_rate": 1e-4}]
+    return make_study(model, methods=lora, seeds=list(range(seeds)))
+
+
+def test_cells_of_one_job_end_one_by_one_and_a_dead_worker_fails_those_that_had_not(tmp_path: Path) -> None:
+    seen: list[CellStatus] = []
+    study = make_fused_study("each-ok-fail-kill-ok", 4)
+    result = run(study, tmp_path, fuse=4, on_change=seen.append)
+    ok, fail, killed, waiting = result.cells
+    assert [cell.state for cell in result.cells] == ["done", "failed", "failed", "failed"]
+    assert len({cell.pid for cell in result.cells}) == 1
+    assert fail.error == "ZeroDivisionError: on purpose"
+    assert "fake_cell.py" in fail.traceback
+    assert "signal 9" in killed.error
+    assert killed.error == waiting.error
+    assert (ok.step, killed.step, waiting.step) == (4, 2, 0)
+    assert study_status(tmp_path) == result.cells
+    # Each cell is told of by itself: it starts, advances and ends once.
+    for cell in result.cells:
+        history = [s.state for s in seen if s.cell == cell.cell]
+        assert history == ["running"] * (len(history) - 1) + [cell.state]
+    logs = [(tmp_path / "cells" / cell.cell / "log.txt").read_text() for cell in result.cells]
+    assert logs[0].count("this goes to the log") == 3
+    assert logs[1:] == [f"Trained together with {ok.cell}; what was printed is in its log.txt.\n"] * 3
+    # Running again takes up those that are left, in a job of three.
+    (tmp_path / "go").touch()
+    again = run(study, tmp_path, fuse=4)
+    assert [cell.state for cell in again.cells] == ["done"] * 4
+    assert again.skipped == {ok.cell}
+    assert len({cell.pid for cell in again.cells[1:]}) == 1
+
+
+def test_a_job_that_is_cut_short_leaves_all_its_cells_interrupted(tmp_path: Path) -> None:
+    pids = set()
+
+    def cut(status: CellStatus) -> None:
+        pids.add(status.pid)
+        if status.step == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(make_fused_study("slow", 3), tmp_path, fuse=3, on_change=cut)
+    assert len(pids) == 1
+    assert all(gone(pid) for pid in pids)
+    assert [(c.state, c.step) for c in study_status(tmp_path)] == [
+        ("interrupted", 2),
+        ("interrupted", 0),
+        ("interrupted", 0),
+    ]
+
+
 def test_a_run_outside_the_main_thread_works(tmp_path: Path) -> None:
     results: list[StudyResult] = []
     thread = threading.Thread(target=lambda: results.append(run(make_study("ok"), tmp_path)))
@@ -312,7 +365,7 @@ def test_a_run_outside_the_main_thread_works(tmp_path: Path) -> None:
     assert results[0].failures == ()
 
 
-@pytest.mark.parametrize("values", [{"workers": 0}, {"threads": 0}, {"only": When(model="x")}])
+@pytest.mark.parametrize("values", [{"workers": 0}, {"threads": 0}, {"fuse": 0}, {"only": When(model="x")}])
 def test_bad_options_are_refused_before_anything_is_made(tmp_path: Path, values: dict[str, Any]) -> None:
     with pytest.raises(SpecError):
         run(make_study("ok"), tmp_path / "new", **values)
@@ -323,13 +376,6 @@ def test_an_output_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SpecError, match="cannot make the study's folder"):
         run(make_study("ok"), tmp_path / "file")
-
-
-def test_cores_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(8)), raising=False)
-    assert [default_threads(w) for w in (1, 2, 3, 16)] == [8, 4, 2, 1]
-    monkeypatch.setenv("OMP_NUM_THREADS", "5")
-    assert default_threads(2) == 5
 
 
 def test_exit_codes_in_words() -> None:

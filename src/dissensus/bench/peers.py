@@ -120,6 +120,9 @@ def trainer(
         logging_strategy="no",
         use_cpu=next(model.module.parameters()).device.type == "cpu",
     )
+    base: Any = model.module
+    base = base.get_base_model() if hasattr(base, "get_base_model") else base
+    base.is_quantized = False  # GGUF weights were dequantised on loading; Trainer goes by where they came from
     collator = transformers.DataCollatorWithPadding(model.tokenizer)
     return transformers.Trainer(
         model=cast(Any, model.module),

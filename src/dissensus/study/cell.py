@@ -25,6 +25,11 @@ from dissensus.train.seeding import stream_seed
 if TYPE_CHECKING:
     import torch
 
+    from dissensus.models.scoring import ScoringModel
+    from dissensus.train.checkpoint import Checkpoint
+    from dissensus.train.loop import TrainingRun
+    from dissensus.train.recorder import CurveRecorder
+
 
 @dataclass(frozen=True, slots=True)
 class CellProgress:
@@ -68,10 +73,57 @@ def run_cell(
         StoreError: the folder holds another specification (the message shows the difference).
         DataError, ModelError, SpecError: as the parts say.
     """
+    cell = open_cell(spec, folder, data_dir=data_dir, threads=threads, device=device, on_progress=on_progress)
+    if cell is not None:
+        cell.train()
+        cell.close()
+
+
+@dataclass(frozen=True)
+class OpenCell:
+    """A cell that is set up: data, model, method, recorder. What is left is to train it.
+
+    Attributes:
+        run: what is to be trained.
+        recorder: what measures it.
+        checkpoint: what it resumes from.
+    """
+
+    run: TrainingRun
+    recorder: CurveRecorder
+    checkpoint: Checkpoint
+
+    def train(self) -> None:
+        """Train it by itself."""
+        from dissensus.train.loop import train_run
+
+        train_run(self.run)
+
+    def close(self) -> None:
+        """Mark the curves of the trained cell complete; nothing is left to resume."""
+        self.recorder.finish()
+        self.checkpoint.remove()
+
+
+def open_cell(
+    spec: RunSpec,
+    folder: Path,
+    *,
+    data_dir: Path | None = None,
+    threads: int | None = None,
+    device: str | None = None,
+    on_progress: Callable[[CellProgress], None] | None = None,
+    base: ScoringModel | None = None,
+) -> OpenCell | None:
+    """Set up a cell in `folder`; None when it is finished already. See `run_cell`.
+
+    Args:
+        base: another cell's model, whose frozen weights this one shall share.
+    """
     claim_folder(spec, folder)
     if _finished(folder):
         shutil.rmtree(folder / "checkpoint", ignore_errors=True)  # left if the end of the run was cut off
-        return
+        return None
     try:
         import torch
     except ImportError:
@@ -80,7 +132,8 @@ def run_cell(
     from dissensus.models.loading import load_scoring_model
     from dissensus.models.scoring import device_for
     from dissensus.train.checkpoint import Checkpoint
-    from dissensus.train.loop import TrainingSet, total_steps, train
+    from dissensus.train.fused import share_frozen_weights
+    from dissensus.train.loop import TrainingRun, TrainingSet, total_steps
     from dissensus.train.methods import apply_method
     from dissensus.train.recorder import CurveRecorder
 
@@ -94,6 +147,8 @@ def run_cell(
         spec.model, data.tracked.labels, data.tracked.fields, head_seed=stream_seed(spec.seed, "head")
     )
     apply_method(model, spec.method, adapter_seed=stream_seed(spec.seed, "adapter"))
+    if base is not None:
+        share_frozen_weights(model, base)
     model.module.to(device_for(device))
     training = TrainingSet(model.encode(data.train), labels)
     steps = total_steps(len(labels), spec.training)
@@ -137,7 +192,7 @@ def run_cell(
 
     report(max(recorder.steps, default=0), float("nan"))
     checkpoint = Checkpoint(folder / "checkpoint")
-    train(
+    run = TrainingRun(
         model,
         training,
         spec.training,
@@ -147,8 +202,7 @@ def run_cell(
         checkpoint=checkpoint,
         on_step=report,
     )
-    recorder.finish()
-    checkpoint.remove()
+    return OpenCell(run, recorder, checkpoint)
 
 
 def claim_folder(spec: RunSpec, folder: Path) -> None:

@@ -29,7 +29,7 @@ class CellStatus:
         tracking_points_done: tracking points stored; tracking_points: in all, 0 until known.
         loss: training loss of the last step in nats; NaN before the first.
         started: when it was (last) started, ISO 8601 with time zone, "" if never; ended: likewise.
-        seconds: time spent on it, over all its runs.
+        seconds: time spent on it, over all its runs; of cells that train in one pass each counts the whole.
         pid: process id of its last worker, 0 if never started.
         error: for a failed cell, one or a few lines that say why.
         traceback: for a failed cell, where in the code, as far as known.

@@ -1,8 +1,9 @@
-"""The process that runs one cell: `python -m dissensus.study.worker`, started by the runner.
+"""The process that runs a job, one cell or several: `python -m dissensus.study.worker`, started by the runner.
 
 The job comes as one line of JSON on standard input, which then stays open: when it closes, the runner has
 gone and the worker ends too, so that no orphan writes beside a resumed run. Events leave as lines of JSON on
-standard output; everything that libraries print goes to standard error, which the runner keeps in a file.
+standard output, each with its cell's place in the job; everything that libraries print goes to standard error,
+which the runner keeps in a file.
 The environment (thread counts) is set by the runner, before anything is imported here.
 """
 
@@ -16,7 +17,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +32,7 @@ _PROGRESS_EVERY = 0.5  # seconds
 
 
 def main() -> int:
-    """Run the job that standard input names; 0 when the cell is done, 1 when it failed."""
+    """Run the job that standard input names; 0 when its cells are done, 1 when one failed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the runner's to handle
     events = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)
@@ -40,23 +42,47 @@ def main() -> int:
     def send(**event: Any) -> None:
         events.write(json.dumps(event) + "\n")
 
+    outcomes: dict[int, bool] = {}
+
+    def ended(place: int, error: Exception | None) -> None:
+        outcomes[place] = error is None
+        if error is None:
+            send(event="done", cell=place)
+        else:
+            trace = "".join(traceback.format_exception(error))
+            send(event="failed", cell=place, error=_words(error), traceback=trace)
+
     try:
-        _load(job["run"])(
-            RunSpec.parse(job["spec"], "the job's specification"),
-            Path(job["folder"]),
-            data_dir=Path(job["data_dir"]) if job["data_dir"] else None,
-            threads=job["threads"],
-            device=job["device"],
-            on_progress=_throttled(send),
+        _run(job, [_throttled(partial(send, cell=place)) for place in range(len(job["cells"]))], ended)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is the failure of the cells that are left
+        for place in range(len(job["cells"])):
+            if place not in outcomes:
+                ended(place, error)
+    return 0 if all(outcomes.values()) else 1
+
+
+def _run(
+    job: Mapping[str, Any],
+    reports: Sequence[Callable[[CellProgress], None]],
+    ended: Callable[[int, Exception | None], None],
+) -> None:
+    cells = [(RunSpec.parse(c["spec"], "the job's specification"), Path(c["folder"])) for c in job["cells"]]
+    common = {
+        "data_dir": Path(job["data_dir"]) if job["data_dir"] else None,
+        "threads": job["threads"],
+        "device": job["device"],
+    }
+    if len(cells) == 1:
+        _load(job["run_cell"])(*cells[0], on_progress=reports[0], **common)
+        ended(0, None)
+    else:
+        _load(job["run_cells"])(
+            cells, on_progress=lambda place, progress: reports[place](progress), on_end=ended, **common
         )
-    except DissensusError as error:
-        send(event="failed", error=str(error), traceback=traceback.format_exc())
-        return 1
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is this cell's failure, with its traceback
-        send(event="failed", error=f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
-        return 1
-    send(event="done")
-    return 0
+
+
+def _words(error: Exception) -> str:
+    return str(error) if isinstance(error, DissensusError) else f"{type(error).__name__}: {error}"
 
 
 def _first_line() -> bytes:

@@ -67,41 +67,134 @@ def train(
     Raises:
         ModelError: the training loss is no longer finite.
     """
-    module = model.module
-    device = next(module.parameters()).device
-    parameters = trainable_parameters(module)
-    optimizer = torch.optim.AdamW(_groups(parameters, spec.weight_decay), lr=learning_rate, fused=True)
-    steps = total_steps(len(data.labels), spec)
-    start = checkpoint.load(parameters, optimizer) if checkpoint else None
-    if recorder is not None:
-        recorder.rewind(-1 if start is None else start)
-        recorder.step(module, start or 0)
-    module.train()
-    saved = time.monotonic()
-    for step in range((start or 0) + 1, steps + 1):
-        factor = learning_rate_factor(step, steps, warmup=spec.warmup, decay=spec.decay)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate * factor
-        rows = _batch_rows(step, len(data.labels), spec.batch_size, seed)
-        loss = _accumulate(model, data, rows, spec, seed=seed, step=step, device=device)
-        norm = float(nn.utils.clip_grad_norm_(parameters.values(), spec.max_grad_norm))
+    train_run(
+        TrainingRun(
+            model,
+            data,
+            spec,
+            learning_rate=learning_rate,
+            seed=seed,
+            recorder=recorder,
+            checkpoint=checkpoint,
+            on_step=on_step,
+        )
+    )
+
+
+def train_run(run: TrainingRun) -> None:
+    """Take one run to its end by itself; see `train`."""
+    run.begin()
+    while not run.done:
+        rows, step = run.batch_rows(), run.taken + 1
+        loss = _accumulate(run.model, run.data, rows, run.spec, seed=run.seed, step=step, device=run.device)
+        run.update(loss, float(run.clip()))
+    run.end()
+
+
+class TrainingRun:
+    """What belongs to one run between two gradients: batches, optimiser, schedule, tracking, checkpoints.
+
+    `train_run` takes one run to its end; `fused.train_fused` takes several through each step together.
+
+    Attributes:
+        model: what is trained, in place.
+        data: what it is trained on.
+        spec: the optimisation.
+        seed: of the run; data order and dropout follow from it.
+        device: where the model is.
+        steps: optimiser steps in all.
+        taken: optimiser steps taken so far.
+    """
+
+    def __init__(
+        self,
+        model: ScoringModel,
+        data: TrainingSet,
+        spec: TrainingSpec,
+        *,
+        learning_rate: float,
+        seed: int,
+        recorder: CurveRecorder | None = None,
+        checkpoint: Checkpoint | None = None,
+        on_step: OnStep | None = None,
+    ) -> None:
+        self.model = model
+        self.data = data
+        self.spec = spec
+        self.seed = seed
+        self.device = next(model.module.parameters()).device
+        self.steps = total_steps(len(data.labels), spec)
+        self.taken = 0
+        self._learning_rate = learning_rate
+        self._recorder = recorder
+        self._checkpoint = checkpoint
+        self._on_step = on_step
+        self._parameters = trainable_parameters(model.module)
+        self._optimizer = torch.optim.AdamW(
+            _groups(self._parameters, spec.weight_decay), lr=learning_rate, fused=True
+        )
+        self._saved = time.monotonic()
+
+    @property
+    def done(self) -> bool:
+        """Whether every step was taken."""
+        return self.taken >= self.steps
+
+    def begin(self) -> None:
+        """Go on from the checkpoint where there is one; measure where the run stands."""
+        start = self._checkpoint.load(self._parameters, self._optimizer) if self._checkpoint else None
+        self.taken = start or 0
+        if self._recorder is not None:
+            self._recorder.rewind(-1 if start is None else start)
+            self._recorder.step(self.model.module, self.taken)
+        self.model.module.train()
+        self._saved = time.monotonic()
+
+    def batch_rows(self) -> NDArray[np.int64]:
+        """Rows of the next step's batch."""
+        return _batch_rows(self.taken + 1, len(self.data.labels), self.spec.batch_size, self.seed)
+
+    def clip(self) -> Tensor:
+        """Clip the gradients by their global norm; the norm that they had, shape ()."""
+        return nn.utils.clip_grad_norm_(self._parameters.values(), self.spec.max_grad_norm)
+
+    def update(self, loss: float, norm: float) -> None:
+        """Take the step that the gradients say, measure where it is a tracking point, keep a checkpoint.
+
+        Args:
+            loss: of the step's batch, nats.
+            norm: of its gradient.
+
+        Raises:
+            ModelError: one of the two is not finite; the weights are as they were.
+        """
+        step = self.taken + 1
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise ModelError(
-                f"the run diverged: at step {step} of {steps} the training loss is {loss:g} and its gradient's norm "
-                f"{norm:g}. Lower the learning rate (now {learning_rate:g})."
+                f"the run diverged: at step {step} of {self.steps} the training loss is {loss:g} and its gradient's "
+                f"norm {norm:g}. Lower the learning rate (now {self._learning_rate:g})."
             )
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        factor = learning_rate_factor(step, self.steps, warmup=self.spec.warmup, decay=self.spec.decay)
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._learning_rate * factor
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        self.taken = step
+        recorder, module = self._recorder, self.model.module
         measured = recorder.step(module, step) if recorder is not None else False
-        if on_step is not None:
-            on_step(step, loss)
-        if measured and checkpoint and step < steps and time.monotonic() - saved > CHECKPOINT_SECONDS:
+        if self._on_step is not None:
+            self._on_step(step, loss)
+        due = time.monotonic() - self._saved > CHECKPOINT_SECONDS
+        if measured and self._checkpoint and not self.done and due:
             if recorder is not None:
                 recorder.flush()  # a checkpoint must not be ahead of the curves on the disk
-            checkpoint.save(step, parameters, optimizer)
-            saved = time.monotonic()
-    if recorder is not None:
-        recorder.flush()
+            self._checkpoint.save(step, self._parameters, self._optimizer)
+            self._saved = time.monotonic()
+
+    def end(self) -> None:
+        """Wait until what was measured is on the disk."""
+        if self._recorder is not None:
+            self._recorder.flush()
 
 
 def _accumulate(
@@ -119,22 +212,32 @@ def _accumulate(
     The batch is cut into length-sorted micro-batches. Each contributes its summed loss over the whole batch's
     size, and dropout belongs to the example, so the gradient does not depend on the cut.
     """
-    order = rows[np.argsort(data.encoded.lengths[rows], kind="stable")]
     stream = stream_seed(seed, "dropout", step)
     total = 0.0
-    for part, micro in enumerate(np.array_split(order, min(spec.gradient_accumulation_steps, len(order)))):
+    for part, micro in enumerate(micro_batches(data, rows, spec)):
         # For whatever draws random numbers without keys.
         torch.manual_seed(stream_seed(seed, "dropout", step, part))
-        with _autocast(device, spec.precision):
+        with autocast(device, spec.precision):
             scored, logits = model.score_rows(data.encoded, micro, stream=stream)
-        labels: Tensor = torch.from_numpy(data.labels[scored]).to(device)
-        loss = nn.functional.cross_entropy(logits, labels, reduction="sum") / len(rows)
+        loss = summed_loss(logits, data.labels[scored]) / len(rows)
         loss.backward()  # type: ignore[no-untyped-call]
         total += float(loss.detach())
     return total
 
 
-def _autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[object]:
+def micro_batches(data: TrainingSet, rows: NDArray[np.int64], spec: TrainingSpec) -> list[NDArray[np.int64]]:
+    """A batch cut into parts of similar length, as many as the gradient is accumulated over."""
+    order = rows[np.argsort(data.encoded.lengths[rows], kind="stable")]
+    return np.array_split(order, min(spec.gradient_accumulation_steps, len(order)))
+
+
+def summed_loss(logits: Tensor, labels: NDArray[np.int64]) -> Tensor:
+    """The loss in nats, summed over examples, shape (), of label logits (b, K) and label indices (b,)."""
+    return nn.functional.cross_entropy(logits, torch.from_numpy(labels).to(logits.device), reduction="sum")
+
+
+def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[object]:
+    """What a training step computes under: bf16 autocast, or nothing."""
     if precision == "bf16":
         return torch.autocast(device.type, dtype=torch.bfloat16)
     return contextlib.nullcontext()

@@ -77,7 +77,7 @@ def lean_lora(module: nn.Module) -> int:
     """
     lean = 0
     for layer in module.modules():
-        parts = _lora(layer)
+        parts = lora_parts(layer)
         if parts is None or parts.dropout > 0 or parts.weight.dtype not in (torch.float32, torch.float64):
             continue
         layer.__dict__["forward"] = partial(_lean_forward, layer)
@@ -85,7 +85,7 @@ def lean_lora(module: nn.Module) -> int:
     return lean
 
 
-class _Lora:
+class LoraParts:
     """The parts of a plain LoRA layer; `weight` is (out, in) whichever way the layer stores it."""
 
     def __init__(self, layer: Any, adapter: str, weight: Tensor) -> None:
@@ -97,7 +97,7 @@ class _Lora:
         self.dropout = float(getattr(layer.lora_dropout[adapter], "p", 0.0))
 
 
-def _lora(layer: Any) -> _Lora | None:
+def lora_parts(layer: Any) -> LoraParts | None:
     """The parts of a layer that is W + s B A and nothing else, or None."""
     if "peft" not in sys.modules:  # then no layer is one of its
         return None
@@ -112,12 +112,12 @@ def _lora(layer: Any) -> _Lora | None:
     (adapter,) = active
     if adapter in layer.lora_variant or layer.lora_bias.get(adapter, False):
         return None
-    return _Lora(layer, adapter, weight)
+    return LoraParts(layer, adapter, weight)
 
 
 def _folded(layer: Any) -> tuple[Tensor, Tensor | None] | None:
     """The weight (out, in) and bias of an adapted layer with its adapter folded in; None for other layers."""
-    parts = _lora(layer)
+    parts = lora_parts(layer)
     if parts is not None:
         if parts.weight.dtype != parts.b.dtype:
             return None
@@ -171,7 +171,7 @@ def _bf16_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _lean_forward(layer: Any, x: Tensor) -> Tensor:
-    parts = _lora(layer)
+    parts = lora_parts(layer)
     if parts is None or torch.is_autocast_enabled(x.device.type):
         # Switched off or merged since, or half precision, which would round small updates away when folded.
         plain: Tensor = type(layer).forward(layer, x)
