@@ -97,6 +97,21 @@ def test_a_fused_study_leaves_what_its_cells_leave_alone(
     assert steps == [(12, 12, 5)] * 4
 
 
+def test_one_worker_after_another_cell_leaves_the_same_bytes(
+    tiny_encoder_dir: Path, alone: dict[RunSpec, Path], tmp_path: Path
+) -> None:
+    """One process runs all cells in turn, and later cells take the states of step 0 from the first."""
+    result = run_study(study(tiny_encoder_dir), tmp_path, fuse=1, workers=1, threads=1, device="cpu")
+    assert len({cell.pid for cell in result.cells}) == 1
+    assert len(list((tmp_path / "shared").iterdir())) == 1
+    for cell, folder in alone.items():
+        shards = sorted((folder / "curves").iterdir())
+        assert shards
+        for shard in shards:
+            other = tmp_path / "cells" / cell.cell_id / "curves" / shard.name
+            assert shard.read_bytes() == other.read_bytes()
+
+
 def test_kill_nine_then_again_goes_on_and_ends_the_same(alone: dict[RunSpec, Path], tmp_path: Path) -> None:
     folders = {cell: tmp_path / cell.cell_id for cell in alone}
     script = """

@@ -98,6 +98,37 @@ def test_a_failing_cell_keeps_no_other_from_running(
     assert len(load_curves(out / "cells" / cells["ok"].cell).steps) == 5
 
 
+def test_a_worker_takes_the_next_cell_unless_one_failed_in_it(tmp_path: Path) -> None:
+    study = make_study("each-ok-ok-fail-ok", seeds=[0, 1, 2, 3])
+    cells = run(study, tmp_path, workers=1).cells
+    assert [cell.state for cell in cells] == ["done", "done", "failed", "done"]
+    assert cells[0].pid == cells[1].pid == cells[2].pid != cells[3].pid
+    for cell in cells:
+        log = (tmp_path / "cells" / cell.cell / "log.txt").read_text()
+        assert log.count("this goes to the log") == 1  # its own alone
+
+
+def test_a_worker_that_dies_idle_is_replaced(tmp_path: Path) -> None:
+    study = make_study("each-ok-slow-ok", seeds=[0, 1, 2])
+    told: list[CellStatus] = []
+
+    def change(status: CellStatus) -> None:
+        told.append(status)
+        seeds_done = [s.cell for s in told if s.state == "done"]
+        if status.state == "done" and len(seeds_done) == 1:
+            os.kill(status.pid, signal.SIGKILL)  # it has said "done", and waits or is about to
+            (tmp_path / "go").touch()
+
+    result = run(study, tmp_path, workers=1, on_change=change)
+    states = {cell.state for cell in result.cells}
+    # Whatever moment it dies at, nothing hangs: a cell that it was given is done by another or named as failed.
+    assert states <= {"done", "failed"}
+    assert result.cells[0].state == "done"
+    assert all("SIGKILL" in cell.error for cell in result.failures)
+    again = run(study, tmp_path, workers=1)
+    assert {cell.state for cell in again.cells} == {"done"}
+
+
 def test_each_way_to_fail_says_what_happened(mixed: tuple[Path, StudyResult, list[CellStatus]]) -> None:
     out, result, _ = mixed
     cells = by_model(result.cells)

@@ -122,7 +122,9 @@ def trainer(
     )
     base: Any = model.module
     base = base.get_base_model() if hasattr(base, "get_base_model") else base
-    base.is_quantized = False  # GGUF weights were dequantised on loading; Trainer goes by where they came from
+    base.is_quantized = (
+        False  # GGUF weights were dequantised on loading; Trainer goes by where they came from
+    )
     collator = transformers.DataCollatorWithPadding(model.tokenizer)
     return transformers.Trainer(
         model=cast(Any, model.module),

@@ -25,10 +25,12 @@ from dissensus.train.seeding import stream_seed
 if TYPE_CHECKING:
     import torch
 
+    from dissensus.models.encoding import Encoded
     from dissensus.models.scoring import ScoringModel
     from dissensus.train.checkpoint import Checkpoint
     from dissensus.train.loop import TrainingRun
     from dissensus.train.recorder import CurveRecorder
+    from dissensus.train.shared_states import SharedStates
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,11 +154,14 @@ def open_cell(
     model.module.to(device_for(device))
     training = TrainingSet(model.encode(data.train), labels)
     steps = total_steps(len(labels), spec.training)
+    tracked = model.encode(data.tracked)
     recorder = CurveRecorder(
         folder,
         data.tracked,
         total_steps=steps,
+        encoded=tracked,
         scoring=model,
+        states=_shared_states(spec, folder, model, tracked),
         precision=spec.tracking.precision,
         points=spec.tracking.points,
         schedule=spec.tracking.schedule,
@@ -203,6 +208,22 @@ def open_cell(
         on_step=report,
     )
     return OpenCell(run, recorder, checkpoint)
+
+
+def _shared_states(spec: RunSpec, folder: Path, model: ScoringModel, tracked: Encoded) -> SharedStates | None:
+    """What the cells of a study share at step 0, in its folder; None for a cell that stands alone."""
+    from dissensus.train.shared_states import SharedStates
+
+    if folder.parent.name != "cells":
+        return None
+    return SharedStates.of(
+        folder.parent.parent / "shared",
+        model,
+        tracked,
+        method=spec.method.name,
+        token_budget=spec.tracking.token_budget,
+        precision=spec.tracking.precision,
+    )
 
 
 def claim_folder(spec: RunSpec, folder: Path) -> None:

@@ -33,8 +33,13 @@ class LiveJob:
         before: what had become of each cell, by id.
         out: the study's folder.
         order: what the worker is told besides the cells.
-        threads: of the worker.
+        worker: what runs it; None starts a new one.
+        threads: of a new worker.
         hear: called with each event of the worker, from another thread.
+
+    Attributes:
+        over: whether the worker has said its last of this job.
+        worker: what runs it, and the next job afterwards; None once it is gone, or no longer to be trusted.
     """
 
     def __init__(
@@ -44,6 +49,7 @@ class LiveJob:
         out: Path,
         *,
         order: Mapping[str, Any],
+        worker: WorkerProcess | None,
         threads: int,
         hear: Callable[[Event], None],
     ) -> None:
@@ -57,19 +63,20 @@ class LiveJob:
             {"spec": cell.model_dump(mode="json"), "folder": str(folder)}
             for cell, folder in zip(job, folders, strict=True)
         ]
-        self._worker = WorkerProcess(
-            {**order, "cells": cells}, threads=threads, log=folders[0] / "log.txt", hear=hear
-        )
+        log = folders[0] / "log.txt"
+        own = worker or WorkerProcess(threads=threads, log=log)
+        self.worker: WorkerProcess | None = own
         self._clock = time.monotonic()
         self._folders = folders
         self._cells: list[_Cell] = []
         self.over = False
         for cell in job:
             old = before[cell.cell_id]
-            begun = replace(old, state="running", started=_now(), ended="", pid=self._worker.pid)
+            begun = replace(old, state="running", started=_now(), ended="", pid=own.pid)
             self._cells.append(_Cell(replace(begun, error="", traceback=""), old.seconds))
         for place in range(len(job)):
             self._keep(place)
+        own.give({**order, "cells": cells}, log=log, hear=hear)
 
     @property
     def statuses(self) -> tuple[CellStatus, ...]:
@@ -79,9 +86,15 @@ class LiveJob:
     def heed(self, event: Event) -> tuple[CellStatus, ...]:
         """Take in an event of the worker; the cells that it changed. After the last one the job is `over`."""
         kind = event.get("event")
+        if kind == "over":
+            self.over = True
+            if event["failed"]:  # what made a cell fail may have left the process in any state
+                self._dismiss()
+            return ()
         if kind == "ended":
             self.over = True
-            words = self._worker.last_words() if self._running() else ""
+            words = self.worker.last_words() if self.worker is not None and self._running() else ""
+            self.worker = None
             error = words_for_exit(int(event["code"])) + (f". Its last words:\n{words}" if words else "")
             cut = self._running()
             for place in cut:
@@ -100,9 +113,16 @@ class LiveJob:
 
     def stop(self) -> None:
         """End the worker before its time; cells that have not ended are interrupted."""
-        self._worker.terminate()
+        if self.worker is not None:
+            self.worker.terminate()
+            self.worker = None
         for place in self._running():
             self._end(place, state="interrupted")
+
+    def _dismiss(self) -> None:
+        if self.worker is not None:
+            self.worker.dismiss()
+            self.worker = None
 
     def _running(self) -> list[int]:
         return [place for place, cell in enumerate(self._cells) if cell.status.state == "running"]

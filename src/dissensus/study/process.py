@@ -1,4 +1,4 @@
-"""The runner's handle on one worker process: start it, hear its events, stop it, say how it died."""
+"""The runner's handle on one worker process: start it, give it jobs, hear its events, say how it died."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 Event = Mapping[str, Any]
-"""What a worker says, plus {"event": "ended", "code": exit code} when it is gone."""
+"""What a worker says; the last of a job is "over", or {"event": "ended", "code": exit code} when it is gone."""
 
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -27,11 +27,14 @@ _THREAD_VARIABLES = (
 
 
 class WorkerProcess:
-    """One running worker. `hear` is called from a thread of its own, the last time with the event 'ended'."""
+    """One worker, which runs a job at a time.
 
-    def __init__(
-        self, job: Mapping[str, Any], *, threads: int, log: Path, hear: Callable[[Event], None]
-    ) -> None:
+    Args:
+        threads: of its libraries.
+        log: what it prints before its first job.
+    """
+
+    def __init__(self, *, threads: int, log: Path) -> None:
         # The child finds modules where this process does, and not in the working directory besides (-P).
         environment = {
             **os.environ,
@@ -39,6 +42,7 @@ class WorkerProcess:
             **dict.fromkeys(_THREAD_VARIABLES, str(threads)),
         }
         self._log = log
+        self._hear: Callable[[Event], None] = lambda _event: None
         with log.open("ab") as log_file:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-X", "faulthandler", "-m", "dissensus.study.worker"],
@@ -49,11 +53,38 @@ class WorkerProcess:
                 start_new_session=True,  # Ctrl-C reaches the runner alone, which then stops its workers
             )
         self.pid = self._process.pid
-        threading.Thread(target=self._listen, args=(hear,), daemon=True).start()
+        self._listener: threading.Thread | None = None
+
+    def give(self, job: Mapping[str, Any], *, log: Path, hear: Callable[[Event], None]) -> None:
+        """Give it its next job.
+
+        Args:
+            job: see `worker`.
+            log: what it prints meanwhile.
+            hear: called from another thread with each event; the last is 'over', or 'ended' when the worker is gone.
+        """
+        self._log, self._hear = log, hear
+        if self._listener is None:
+            self._listener = threading.Thread(target=self._listen, daemon=True)
+            self._listener.start()
         assert self._process.stdin is not None  # PIPE
-        with contextlib.suppress(OSError, ValueError):  # it died at once; `_listen` says so
-            self._process.stdin.write(json.dumps(job).encode() + b"\n")
+        try:
+            self._process.stdin.write(json.dumps({**job, "log": str(log)}).encode() + b"\n")
             self._process.stdin.flush()  # and stays open: the worker ends when it closes
+        except (
+            OSError,
+            ValueError,
+        ):  # it is gone; whoever listened may have said so to its last job's hearer
+            self._listener.join()
+            hear({"event": "ended", "code": self._process.wait()})
+
+    def dismiss(self) -> None:
+        """Let it end; it has no job."""
+        self._hear = lambda _event: None
+        if self._process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
+        self._process.wait()
 
     def terminate(self, patience: float = 5.0) -> None:
         """Stop the process, by force when it does not heed within `patience` seconds."""
@@ -69,7 +100,7 @@ class WorkerProcess:
         text = self._log.read_text(encoding="utf-8", errors="replace") if self._log.exists() else ""
         return "\n".join(text.strip().splitlines()[-lines:])
 
-    def _listen(self, hear: Callable[[Event], None]) -> None:
+    def _listen(self) -> None:
         assert self._process.stdout is not None  # PIPE
         for line in self._process.stdout:
             try:
@@ -77,13 +108,13 @@ class WorkerProcess:
             except ValueError:
                 continue  # half a line: the worker was killed while it wrote
             if isinstance(event, dict):
-                hear(event)
+                self._hear(event)
         code = self._process.wait()
         self._process.stdout.close()
         if self._process.stdin is not None:
             with contextlib.suppress(OSError):  # a job that the worker did not live to read
                 self._process.stdin.close()
-        hear({"event": "ended", "code": code})
+        self._hear({"event": "ended", "code": code})
 
 
 def words_for_exit(code: int) -> str:

@@ -1,4 +1,4 @@
-"""Runs the cells of a study in worker processes, one process a job; stored curves are all that it leaves.
+"""Runs the cells of a study in worker processes, a job at a time each; stored curves are all that it leaves.
 
 A job is one cell, or several that train in one pass (`jobs.py`). Cells that are done are skipped, others start or
 resume; a cell that fails does not stop the others. The runner owns each cell's `status.json`; what happens inside a
@@ -24,7 +24,7 @@ from dissensus.study.grid import expand, select
 from dissensus.study.jobs import Job, jobs
 from dissensus.study.live import LiveJob
 from dissensus.study.lock import StudyLock
-from dissensus.study.process import Event
+from dissensus.study.process import Event, WorkerProcess
 from dissensus.study.resources import default_fuse, default_threads, default_workers
 from dissensus.study.status import CellStatus, cell_folder, read_status, write_status
 
@@ -142,29 +142,43 @@ class _Session:
         """Run jobs, so many at a time, until none is left."""
         left = list(enumerate(waiting))
         live: dict[int, LiveJob] = {}
+        idle: list[WorkerProcess] = []
         events: queue.SimpleQueue[tuple[int, Event]] = queue.SimpleQueue()
         with _terminated_is_interrupted():
             try:
                 while left or live:
                     while left and len(live) < workers:
                         number, job = left.pop(0)
-                        live[number] = self._start(number, job, events)
+                        live[number] = self._start(number, job, idle.pop() if idle else None, events)
                         self._tell(live[number].statuses)
                     number, event = events.get()
+                    if number not in live:  # an idle worker's end
+                        continue
                     self._tell(live[number].heed(event))
                     if live[number].over:
-                        del live[number]
+                        worker = live.pop(number).worker
+                        if worker is not None:
+                            idle.append(worker)
             finally:
+                for worker in idle:
+                    worker.dismiss()
                 # Empty unless something (Ctrl-C, an error in `on_change`) cut the loop short.
                 for cut in live.values():
                     cut.stop()
 
-    def _start(self, number: int, job: Job, events: queue.SimpleQueue[tuple[int, Event]]) -> LiveJob:
+    def _start(
+        self,
+        number: int,
+        job: Job,
+        worker: WorkerProcess | None,
+        events: queue.SimpleQueue[tuple[int, Event]],
+    ) -> LiveJob:
         return LiveJob(
             job,
             self.statuses,
             self.out,
             order=self.order,
+            worker=worker,
             threads=self.threads,
             hear=lambda event: events.put((number, event)),
         )

@@ -1,17 +1,19 @@
-"""The process that runs a job, one cell or several: `python -m dissensus.study.worker`, started by the runner.
+"""The process that runs jobs, one cell or several each: `python -m dissensus.study.worker`, started by the runner.
 
-The job comes as one line of JSON on standard input, which then stays open: when it closes, the runner has
-gone and the worker ends too, so that no orphan writes beside a resumed run. Events leave as lines of JSON on
-standard output, each with its cell's place in the job; everything that libraries print goes to standard error,
-which the runner keeps in a file.
+A job comes as one line of JSON on standard input, the next one when it is over: starting Python, torch and
+transformers takes as long as a small cell. When standard input closes, the runner has gone or has no more jobs, and
+the worker ends, so that no orphan writes beside a resumed run. Events leave as lines of JSON on standard output, each
+with its cell's place in the job; everything that libraries print goes to standard error, which is the job's log.
 The environment (thread counts) is set by the runner, before anything is imported here.
 """
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
+import queue
 import signal
 import sys
 import threading
@@ -32,16 +34,25 @@ _PROGRESS_EVERY = 0.5  # seconds
 
 
 def main() -> int:
-    """Run the job that standard input names; 0 when its cells are done, 1 when one failed."""
+    """Run the jobs that standard input names until it closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the runner's to handle
     events = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)
-    job = json.loads(_first_line())
-    threading.Thread(target=_end_with_runner, daemon=True).start()
 
     def send(**event: Any) -> None:
         events.write(json.dumps(event) + "\n")
 
+    jobs: queue.SimpleQueue[Mapping[str, Any]] = queue.SimpleQueue()
+    threading.Thread(target=_read_jobs, args=(jobs.put,), daemon=True).start()
+    while True:
+        job = jobs.get()
+        _print_to(Path(job["log"]))
+        _do(job, send)
+        gc.collect()
+
+
+def _do(job: Mapping[str, Any], send: Callable[..., None]) -> None:
+    """Run one job and say how each of its cells ended, and that it is over."""
     outcomes: dict[int, bool] = {}
 
     def ended(place: int, error: Exception | None) -> None:
@@ -58,7 +69,25 @@ def main() -> int:
         for place in range(len(job["cells"])):
             if place not in outcomes:
                 ended(place, error)
-    return 0 if all(outcomes.values()) else 1
+    send(event="over", failed=not all(outcomes.values()))
+
+
+def _read_jobs(take: Callable[[Mapping[str, Any]], None]) -> None:
+    """Take in jobs, a line each, until the runner closes the pipe or dies; then end, whatever is under way."""
+    left = b""
+    while part := os.read(0, 1 << 16):
+        *lines, left = (left + part).split(b"\n")
+        for line in lines:
+            take(json.loads(line))
+    os._exit(0)
+
+
+def _print_to(log: Path) -> None:
+    """Let standard output and standard error be the end of a file."""
+    sys.stderr.flush()
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
 
 
 def _run(
@@ -83,22 +112,6 @@ def _run(
 
 def _words(error: Exception) -> str:
     return str(error) if isinstance(error, DissensusError) else f"{type(error).__name__}: {error}"
-
-
-def _first_line() -> bytes:
-    line = b""
-    while not line.endswith(b"\n"):
-        part = os.read(0, 1 << 16)
-        if not part:
-            break
-        line += part
-    return line
-
-
-def _end_with_runner() -> None:
-    while os.read(0, 1 << 16):
-        pass
-    os._exit(1)
 
 
 def _load(path: str) -> Callable[..., None]:
