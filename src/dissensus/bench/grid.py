@@ -31,6 +31,8 @@ from dissensus.train.seeding import stream_seed
 
 REFERENCE = "(a) Trainer + PEFT, predict"
 FP32, BF16 = "dissensus run", "dissensus run, bf16 tracking"
+PROCESSES = "(e) four processes at a time"
+"""On a GPU alone: the same cells, not fused, side by side in processes of their own."""
 
 
 def run(
@@ -52,14 +54,17 @@ def run(
     study = _study(model, items, steps, points, seeds, ranks, data_dir)
     lower = study.model_copy(update={"tracking": study.tracking.model_copy(update={"precision": "bf16"})})
     cells = expand(study)
+    gpu = device_for(device).type == "cuda"
     finished: dict[str, Path] = {}
     with tempfile.TemporaryDirectory() as name, peers.quiet():
         root = Path(name)
 
-        def ours(spec: StudySpec, contender: str) -> Callable[[], object]:
+        def ours(
+            spec: StudySpec, contender: str, *, workers: int | None = None, fuse: int | None = None
+        ) -> Callable[[], object]:
             def whole() -> None:
                 out = Path(tempfile.mkdtemp(dir=root))
-                result = run_study(spec, out, device=device, data_dir=data_dir)
+                result = run_study(spec, out, workers=workers, fuse=fuse, device=device, data_dir=data_dir)
                 if result.failures:
                     raise ModelError(f"a cell of the benchmark failed: {result.failures[0].error}")
                 finished[contender] = out
@@ -77,10 +82,11 @@ def run(
             FP32: ours(study, FP32),
             BF16: ours(lower, BF16),
         }
+        if gpu:
+            contenders[PROCESSES] = ours(study, PROCESSES, workers=4, fuse=1)
         # A round takes minutes, and files and models are in the machine's memory after the first contender's start.
         timed = interleave(contenders, rounds=rounds, warmup=0)
         deviations = _deviations(finished[FP32], finished[BF16])
-    gpu = device_for(device).type == "cuda"
     targets = {FP32: 8.0 if gpu else 2.0, BF16: 8.0 if gpu else 4.0}
     measurements = [
         Measurement(
