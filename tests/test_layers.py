@@ -30,7 +30,12 @@ RULES = (
     Rule("models", never=(".metrics", ".study")),
     Rule("train.methods", never=(".metrics", ".curves", ".store")),
     Rule("train.recorder", never=(".metrics", ".report")),
+    Rule("train.tracking", never=(".metrics", ".report")),
+    Rule("train.merging", never=(".metrics", ".report")),
+    Rule("train.shared_states", never=(".metrics", ".report")),
     Rule("train.loop", never=(".metrics", ".stats", ".study")),
+    Rule("train.fused", never=(".metrics", ".stats", ".study")),
+    Rule("train.fused_layers", never=(".metrics", ".stats", ".study")),
     Rule("integrations", never=(".study", ".report")),
     Rule("curves", never=MODELLING),
     Rule("store", never=MODELLING),
@@ -41,6 +46,7 @@ RULES = (
     Rule("study.analysis", never=(*MODELLING, ".train")),
     Rule("study.claims", never=(*MODELLING, ".train")),
     Rule("report", never=(*MODELLING, ".train", ".study.runner")),
+    Rule("threads", only=(), never=MODELLING),
     Rule("cli", eager=(*OPTIONAL, *SLOW, ".train", ".models", ".study", ".report", ".metrics", ".stats")),
     # Beyond the table: what an extra brings may be missing, so nothing outside training loads it on import.
     # (The benchmark times training, and is imported by its command alone.)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM
 
 from dissensus.config import MethodSpec, ModelSpec
 from dissensus.data.annotations import AnnotatedDataset
@@ -17,9 +18,10 @@ from dissensus.models import attention
 from dissensus.models.encoding import Encoded
 from dissensus.models.loading import load_scoring_model
 from dissensus.models.packing import batches_by_tokens, pack
+from dissensus.models.registry import ARCHITECTURES as REGISTERED
 from dissensus.models.scoring import ScoringModel
 from dissensus.train.methods import apply_method
-from tiny import ARCHITECTURES, make_tiny
+from tiny import ARCHITECTURES, HEADS, HIDDEN, INTERMEDIATE, LAYERS, POSITIONS, make_tiny, make_tokenizer
 
 PACKING = [arch for arch in ARCHITECTURES if arch != "deberta-v2"]
 METHODS = {
@@ -33,6 +35,62 @@ METHODS = {
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("packing")
     return {arch: make_tiny(arch, root / arch) for arch in ARCHITECTURES}
+
+
+RELATIVES = {"electra": "bert", "mistral": "llama", "qwen3": "llama"}
+"""Model types that the registry says can be packed, and the tiny one whose tokenizer they take."""
+
+
+def make_relative(model_type: str, folder: Path) -> Path:
+    tokenizer = make_tokenizer(RELATIVES[model_type])
+    config = AutoConfig.for_model(
+        model_type,
+        vocab_size=len(tokenizer),
+        hidden_size=HIDDEN,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=HEADS,
+        num_key_value_heads=2,
+        head_dim=HIDDEN // HEADS,
+        intermediate_size=INTERMEDIATE,
+        embedding_size=HIDDEN // 2,
+        max_position_embeddings=POSITIONS,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    auto: Any = AutoModelForMaskedLM if model_type == "electra" else AutoModelForCausalLM
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = auto.from_config(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim >= 2:
+                parameter.mul_(5.0)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("model_type", RELATIVES)
+def test_relatives_of_the_tiny_models_pack_too(
+    model_type: str, tiny_dataset: AnnotatedDataset, tmp_path: Path
+) -> None:
+    model = loaded(make_relative(model_type, tmp_path), tiny_dataset, "lora")
+    assert model.packs
+    encoded = model.encode(tiny_dataset)
+    packed, padded = (
+        logits_and_gradients(model, encoded, [1, 4, 9, 20], packs=packs, stream=5) for packs in (True, False)
+    )
+    torch.testing.assert_close(packed[0], padded[0], atol=1e-10, rtol=0)
+    for name, gradient in padded[1].items():
+        torch.testing.assert_close(packed[1][name], gradient, atol=1e-10, rtol=1e-9)
+    model.module.eval()
+    with torch.no_grad():
+        batch = encoded.batch([3], model.pad_id)
+        torch.testing.assert_close(model.logits(batch), model.module(**batch).logits, atol=1e-9, rtol=0)
+
+
+def test_every_model_type_that_is_packed_is_tested() -> None:
+    packed = {name for name, architecture in REGISTERED.items() if architecture.packs}
+    assert packed == {*PACKING, *RELATIVES}
 
 
 def loaded(

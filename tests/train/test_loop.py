@@ -87,7 +87,7 @@ def test_micro_batches_give_the_whole_batchs_gradient(parts: int, build: Any) ->
         rows = np.array([0, 3, 5, 8, 11, 17, 23])
         spec = TrainingSpec(gradient_accumulation_steps=n)
         device = torch.device("cpu")
-        loss = loop._accumulate(model, data, rows, spec, seed=0, step=1, device=device)
+        loss = loop.accumulate(model, data, rows, spec, seed=0, step=1, device=device)
         named = model.module.named_parameters()
         gradients.append((loss, {name: p.grad.clone() for name, p in named if p.grad is not None}))
     assert gradients[0][0] == pytest.approx(gradients[1][0], abs=1e-12)
@@ -213,7 +213,7 @@ def test_steps_count_the_shorter_last_batch() -> None:
 
 
 def test_vectors_are_not_decayed(build: Any) -> None:
-    groups = loop._groups(trainable_parameters(build("full")[0].module), 0.01)
+    groups = loop.parameter_groups(trainable_parameters(build("full")[0].module), 0.01)
     assert all(p.ndim > 1 for p in groups[0]["params"])  # type: ignore[attr-defined]
     assert all(p.ndim == 1 for p in groups[1]["params"])  # type: ignore[attr-defined]
     assert [g["weight_decay"] for g in groups] == [0.01, 0.0]
@@ -222,7 +222,7 @@ def test_vectors_are_not_decayed(build: Any) -> None:
     scales = [p for name, p in ia3.items() if ".ia3_l." in name]
     assert scales
     assert all(p.ndim > 1 for p in scales)
-    decayed, kept = loop._groups(ia3, 0.01)
+    decayed, kept = loop.parameter_groups(ia3, 0.01)
     assert all(any(p is q for q in kept["params"]) for p in scales)  # type: ignore[attr-defined]
     assert len(decayed["params"]) == 2  # type: ignore[arg-type]  # matrices of the fresh pooler and head
 

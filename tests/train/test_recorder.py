@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from dissensus import CurveRecorder, load_curves
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import DataError, SpecError, StoreError
+from dissensus.train.own_model import OwnModelSet
 from dissensus.train.tracking import PaddedSet, length_sorted_batches, tracking_pass
 
 
@@ -126,6 +127,52 @@ def test_batches_hold_each_row_once_within_the_budget(lengths: list[int], budget
     batches = length_sorted_batches(array, budget)
     assert sorted(r for b in batches for r in b) == list(range(len(lengths)))
     assert all(len(b) == 1 or len(b) * array[b].max() <= budget for b in batches)
+
+
+def test_a_known_model_is_read_without_padding_and_another_as_it_wants(
+    plain: tuple[Any, Any], tiny_dataset: AnnotatedDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dissensus.models.encoding import encode
+    from dissensus.models.scoring import ScoringModel
+
+    model, tokenizer = plain
+    encoded = encode(tiny_dataset, tokenizer, max_length=48)
+    packed: list[int] = []
+    own = ScoringModel.features
+
+    def counted(self: ScoringModel, batch: Any) -> torch.Tensor:
+        packed.append(len(batch.rows))
+        return own(self, batch)
+
+    monkeypatch.setattr(ScoringModel, "features", counted)
+
+    def measured(model: Any) -> tuple[np.ndarray, int]:
+        packed.clear()
+        tracked = OwnModelSet(encoded, pad_id=0, token_budget=100)
+        first = tracking_pass(model, tracked, 24)
+        np.testing.assert_array_equal(tracking_pass(model, tracked, 24), first)
+        return first, sum(packed)
+
+    got, rows = measured(model)
+    np.testing.assert_allclose(got, one_by_one(model, tokenizer, tiny_dataset), atol=2e-5)
+    assert rows == 4 + 2 * 24  # four examples both ways, then two passes
+
+    class Doubled(type(model)):  # type: ignore[misc] - a class of the user's own
+        def forward(self, **batch: Any) -> Any:
+            out = super().forward(**batch)
+            out.logits = 2 * out.logits
+            return out
+
+    model.__class__ = Doubled
+    doubled, rows = measured(model)
+    assert rows == 0  # not a class that is known
+    Doubled.__module__ = "transformers.models.bert.modeling_bert"
+    Doubled.__name__ = "BertForSequenceClassification"
+    pretending, rows = measured(model)
+    assert rows == 4  # it is asked, and does not answer as its name says
+    for other in (doubled, pretending):
+        np.testing.assert_allclose(other, one_by_one(model, tokenizer, tiny_dataset), atol=2e-5)
+        assert np.abs(other - got).max() > 1e-4
 
 
 def test_a_missed_tracking_point_is_an_error(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from dissensus.config import MethodSpec, ModelSpec
 from dissensus.models.encoding import Encoded
 from dissensus.models.loading import load_scoring_model
 from dissensus.models.scoring import ScoringModel
+from dissensus.train.methods import peft_config
 
 
 def plain_model(
@@ -33,16 +35,15 @@ def plain_model(
     """
     import peft
 
-    from dissensus.train.methods import _peft_config  # the very configuration that is compared
-
     spec = ModelSpec(name=work.model, max_length=work.max_length)
     model = load_scoring_model(spec, work.dataset.labels, work.dataset.fields, head_seed=head_seed)
     if method is None:
         model.module.requires_grad_(False)
     elif method.name == "lora":
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # as in `train.methods`
             torch.manual_seed(adapter_seed)
-            config = _peft_config(model, method, peft)
+            config = peft_config(model, method, peft)
             model.module = cast(nn.Module, peft.get_peft_model(cast(Any, model.module), config))
     model.module.to(work.device)
     return model
@@ -77,7 +78,6 @@ class TokenRows(torch.utils.data.Dataset[dict[str, Any]]):
 def quiet() -> Iterator[None]:
     """transformers without its progress bars and hints."""
     import logging
-    import warnings
 
     import transformers
 

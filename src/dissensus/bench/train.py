@@ -104,7 +104,7 @@ def _steps(
     parameters = trainable_parameters(model.module)
     spec = TrainingSpec()
     optimizer = torch.optim.AdamW(
-        loop._groups(parameters, spec.weight_decay), lr=method.learning_rate, fused=True
+        loop.parameter_groups(parameters, spec.weight_decay), lr=method.learning_rate, fused=True
     )
     device = next(model.module.parameters()).device
 
@@ -112,7 +112,7 @@ def _steps(
         model.module.train()
         losses = []
         for step, rows in enumerate(batches, 1):
-            losses.append(loop._accumulate(model, data, rows, spec, seed=0, step=step, device=device))
+            losses.append(loop.accumulate(model, data, rows, spec, seed=0, step=step, device=device))
             nn.utils.clip_grad_norm_(parameters.values(), 1.0)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -141,7 +141,7 @@ def short_run_difference(work: Work, method: MethodSpec, steps: int = SHORT_RUN)
     spec = TrainingSpec()
 
     def our_loss(rows: NDArray[np.int64], step: int) -> float:
-        return loop._accumulate(ours, data, rows, spec, seed=0, step=step, device=work.device)
+        return loop.accumulate(ours, data, rows, spec, seed=0, step=step, device=work.device)
 
     def their_loss(rows: NDArray[np.int64], _step: int) -> float:
         return peers.backward(theirs, encoded, labels, rows)
@@ -149,7 +149,9 @@ def short_run_difference(work: Work, method: MethodSpec, steps: int = SHORT_RUN)
     losses = []
     for model, loss_of in ((ours, our_loss), (theirs, their_loss)):
         parameters = trainable_parameters(model.module)
-        optimizer = torch.optim.AdamW(loop._groups(parameters, spec.weight_decay), lr=method.learning_rate)
+        optimizer = torch.optim.AdamW(
+            loop.parameter_groups(parameters, spec.weight_decay), lr=method.learning_rate
+        )
         model.module.train()
         found = []
         for step, rows in enumerate(work.batches(encoded, steps), 1):

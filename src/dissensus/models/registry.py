@@ -111,6 +111,9 @@ ARCHITECTURES: dict[str, Architecture] = {
     "gemma2": replace(_LLAMA, packs=False),
 }
 
+ENCODERS = frozenset({"bert", "roberta", "electra", "deberta-v2", "modernbert"})
+"""The encoders among `ARCHITECTURES`."""
+
 BUILTIN: dict[str, ModelCard] = {
     card.name: card
     for card in (

@@ -19,7 +19,7 @@ from dissensus.models.dropout import DropoutKeys, token_keys
 from dissensus.models.encoding import Encoded, encode
 from dissensus.models.label_tokens import label_tokens_only
 from dissensus.models.packing import PackedBatch, pack
-from dissensus.models.registry import ARCHITECTURES
+from dissensus.models.registry import ARCHITECTURES, ENCODERS
 
 Batch = Mapping[str, Tensor]
 
@@ -145,9 +145,8 @@ class ScoringModel:
             return _at_least_float32(base.classifier(base.dropout(pooled)))
         if base.config.model_type == "modernbert":
             return _at_least_float32(base.classifier(base.drop(base.head(features))))
-        return _at_least_float32(
-            base.classifier(features[:, None])
-        )  # takes the first token's state by itself
+        # The classifier takes the first token's state by itself.
+        return _at_least_float32(base.classifier(features[:, None]))
 
     def logits(self, batch: Batch) -> Tensor:
         """Label logits of a padded batch, at least float32, shape (b, K), in the batch's order."""
@@ -177,6 +176,43 @@ class ScoringModel:
         """The transformer without its head."""
         base = self.base
         return base.get_decoder() if self.head == "verbalizer" else getattr(base, base.base_model_prefix)
+
+
+def scoring_view(module: nn.Module, pad_id: int) -> ScoringModel | None:
+    """A model from somebody's own script as a scoring model that packs, or None where it is not of a known kind.
+
+    It shares the module and changes nothing in it. Known are transformers' own sequence classifiers, PEFT-adapted or
+    not, of the architectures that pack, in full precision; whether the module then answers as such a model does is for
+    the caller to see.
+    """
+    base: Any = module
+    base = base.get_base_model() if hasattr(base, "get_base_model") else base
+    kind = type(base)
+    model_type = str(getattr(getattr(base, "config", None), "model_type", ""))
+    architecture = ARCHITECTURES.get(model_type)
+    if (
+        architecture is None
+        or not architecture.packs
+        or not kind.__module__.startswith("transformers.models.")
+        or not kind.__name__.endswith("ForSequenceClassification")
+        or next(module.parameters()).dtype not in (torch.float32, torch.float64)
+    ):
+        return None
+    return ScoringModel(
+        module=module,
+        tokenizer=None,
+        kind="encoder" if model_type in ENCODERS else "decoder",
+        head="classifier",
+        fresh=(),
+        pad_id=pad_id,
+        template=None,
+        max_length=0,
+        answer_ids=None,
+        fingerprint="",
+        origin="",
+        note="",
+        packs=True,
+    )
 
 
 def device_for(name: str | None = None) -> torch.device:

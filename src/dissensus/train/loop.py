@@ -86,7 +86,7 @@ def train_run(run: TrainingRun) -> None:
     run.begin()
     while not run.done:
         rows, step = run.batch_rows(), run.taken + 1
-        loss = _accumulate(run.model, run.data, rows, run.spec, seed=run.seed, step=step, device=run.device)
+        loss = accumulate(run.model, run.data, rows, run.spec, seed=run.seed, step=step, device=run.device)
         run.update(loss, float(run.clip()))
     run.end()
 
@@ -131,7 +131,7 @@ class TrainingRun:
         self._on_step = on_step
         self._parameters = trainable_parameters(model.module)
         self._optimizer = torch.optim.AdamW(
-            _groups(self._parameters, spec.weight_decay), lr=learning_rate, fused=True
+            parameter_groups(self._parameters, spec.weight_decay), lr=learning_rate, fused=True
         )
         self._saved = time.monotonic()
 
@@ -197,7 +197,7 @@ class TrainingRun:
             self._recorder.flush()
 
 
-def _accumulate(
+def accumulate(
     model: ScoringModel,
     data: TrainingSet,
     rows: NDArray[np.int64],
@@ -251,7 +251,7 @@ def _batch_rows(step: int, n: int, batch_size: int, seed: int) -> NDArray[np.int
     return order[position * batch_size : (position + 1) * batch_size]
 
 
-def _groups(parameters: dict[str, nn.Parameter], weight_decay: float) -> list[dict[str, object]]:
+def parameter_groups(parameters: dict[str, nn.Parameter], weight_decay: float) -> list[dict[str, object]]:
     """Decay for matrices; none for biases, normalisation weights and IA3's scales, which are stored as (d, 1)."""
     decayed = {name for name, p in parameters.items() if p.ndim > 1 and ".ia3_l." not in name}
     matrices = [p for name, p in parameters.items() if name in decayed]

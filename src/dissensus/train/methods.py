@@ -33,7 +33,7 @@ def apply_method(model: ScoringModel, method: MethodSpec, *, adapter_seed: int) 
         return
     import peft
 
-    config = _peft_config(model, method, peft)
+    config = peft_config(model, method, peft)
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         # PEFT asks transformers by an attribute name that transformers is about to retire: theirs to settle.
         warnings.simplefilter("ignore", FutureWarning)
@@ -51,7 +51,11 @@ def trainable_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
     return {name: p for name, p in module.named_parameters() if p.requires_grad}
 
 
-def _peft_config(model: ScoringModel, method: MethodSpec, peft: Any) -> Any:
+def peft_config(model: ScoringModel, method: MethodSpec, peft: Any) -> Any:
+    """PEFT's configuration of LoRA or IA3 for a model; `peft` is the imported package.
+
+    Raises `ModelError` when the targets match no module, or are unknown for this architecture.
+    """
     module = model.module
     model_type = str(cast(Any, module).config.model_type)
     architecture = ARCHITECTURES.get(model_type)

@@ -18,11 +18,12 @@ from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import DataError, MissingDependencyError, SpecError, StoreError
 from dissensus.models.encoding import Encoded, encode, lexical_overlap
 from dissensus.store import CurvesWriter
+from dissensus.train.own_model import OwnModelSet
 from dissensus.train.schedule import tracking_steps
 from dissensus.train.tracking import PaddedSet, Score, TrackedSet, tracked_set, tracking_pass
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
     from transformers import PreTrainedTokenizerBase
 
     from dissensus.models.scoring import ScoringModel
@@ -54,7 +55,8 @@ class CurveRecorder:
         tokenizer: encodes the text fields (one field, or a pair); not needed with `encoded` or `scoring`.
         encoded: token ids already made, in the data set's order.
         pad_id: padding token id; default: the tokenizer's.
-        score: (model, batch) -> logits (b, K); default: `model(**batch).logits`.
+        score: (model, padded batch) -> logits (b, K); default: `model(**batch).logits`, or the same numbers from
+            rows without padding where the model can be read so.
         scoring: a model that `load_scoring_model` made, instead of `tokenizer`, `pad_id` and `score`; it is read
             without padding where it can be.
         states: with `scoring`: what other cells of a study share at step 0.
@@ -114,11 +116,13 @@ class CurveRecorder:
         self.points = tracking_steps(total_steps, points=points, schedule=schedule, steps=steps)
         self.total_steps = total_steps
         self.seconds = 0.0
-        self._tracked: TrackedSet = (
-            tracked_set(encoded, scoring, token_budget=token_budget, states=states)
-            if scoring is not None
-            else PaddedSet(encoded, score or _default_score, pad_id=pad_id, token_budget=token_budget)
-        )
+        self._tracked: TrackedSet
+        if scoring is not None:
+            self._tracked = tracked_set(encoded, scoring, token_budget=token_budget, states=states)
+        elif score is not None:
+            self._tracked = PaddedSet(encoded, score, pad_id=pad_id, token_budget=token_budget)
+        else:
+            self._tracked = OwnModelSet(encoded, pad_id=pad_id, token_budget=token_budget)
         self._precision: Literal["fp32", "bf16"] = precision
         covariates = {"token_count": encoded.lengths.astype(np.float64)}
         overlap = lexical_overlap(dataset)
@@ -223,11 +227,6 @@ class CurveRecorder:
             )
         self.writer.finish()
         self._background.shutdown()
-
-
-def _default_score(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
-    logits: Tensor = model(**batch).logits
-    return logits
 
 
 def _need_torch() -> None:

@@ -80,6 +80,7 @@ class PackedSet:
 
         from dissensus.models.packing import batches_by_tokens, pack
 
+        self._encoded = encoded
         self._model = model
         self._states = states
         self._batches: list[PackedBatch] = [
@@ -107,6 +108,10 @@ class PackedSet:
             yield batch.rows, self._model.score(features)
         if shared is not None and known is None:
             shared.save(torch.cat(made))
+
+    def some(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], Tensor]:
+        """Label logits (b, K) of a few examples, with the rows in their order."""
+        return self._model.score_rows(self._encoded, rows)
 
 
 def tracked_set(
