@@ -39,7 +39,7 @@ def run(
     *,
     model: str = "minilm-l6",
     items: int = 256,
-    steps: int = 12,
+    steps: int = 10,
     points: int = 4,
     seeds: int = 4,
     ranks: tuple[int, ...] = (4, 8, 16),

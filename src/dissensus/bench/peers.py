@@ -126,13 +126,15 @@ def trainer(
         False  # GGUF weights were dequantised on loading; Trainer goes by where they came from
     )
     collator = transformers.DataCollatorWithPadding(model.tokenizer)
-    return transformers.Trainer(
+    made = transformers.Trainer(
         model=cast(Any, model.module),
         args=arguments,
         data_collator=collator,
         train_dataset=rows,
         callbacks=callbacks,
     )
+    made.remove_callback(transformers.PrinterCallback)
+    return made
 
 
 def predicted(trained: Any, rows: TokenRows) -> NDArray[np.float32]:

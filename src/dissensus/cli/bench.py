@@ -54,7 +54,6 @@ def bench(
     from dissensus.bench.suites import run_suite
     from dissensus.files import write_atomic
 
-    out.mkdir(parents=True, exist_ok=True)
     results = []
     for chosen in suite or list(Suite):
         note(f"timing {chosen.value} ...")
@@ -62,6 +61,7 @@ def bench(
             chosen.value, model=model, rounds=rounds, device=device, threads=threads, data_dir=data_dir
         )
         results.append(result.to_json())
+        out.mkdir(parents=True, exist_ok=True)
         write_atomic(
             out / f"{chosen.value}.json", json.dumps(result.to_json(), indent=1, allow_nan=False) + "\n"
         )
