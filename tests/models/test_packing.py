@@ -99,7 +99,7 @@ def loaded(
     """A model in float64, with dropout everywhere and adapters that do something."""
     spec = ModelSpec(name=str(folder), head=head, max_length=96, label_words=("yes", "maybe", "no"))
     model = load_scoring_model(spec, dataset.labels, dataset.fields, head_seed=1)
-    config: Any = model.module.config  # type: ignore[attr-defined]
+    config: Any = model.module.config
     for key in ("attention_dropout", "attention_probs_dropout_prob", "attn_pdrop"):
         if hasattr(config, key):
             setattr(config, key, dropout)
@@ -202,7 +202,7 @@ def test_a_mean_over_tokens_is_pooled_within_each_example(
     results = []
     for packs in (True, False):
         model = loaded(folders["modernbert"], tiny_dataset, "full")
-        model.module.config.classifier_pooling = "mean"  # type: ignore[attr-defined]
+        model.module.config.classifier_pooling = "mean"
         results.append(
             logits_and_gradients(model, model.encode(tiny_dataset), [2, 6, 13], packs=packs, stream=9)
         )

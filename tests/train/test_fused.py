@@ -93,7 +93,7 @@ def make(folders: dict[str, Path], tiny_dataset: AnnotatedDataset) -> Callable[.
 
 
 def _drop(module: nn.Module, share: float) -> None:
-    config: Any = module.config  # type: ignore[attr-defined]
+    config: Any = module.config
     for key in ("attention_dropout", "attention_probs_dropout_prob", "attn_pdrop"):
         if hasattr(config, key):
             setattr(config, key, share)

@@ -157,7 +157,7 @@ def test_a_known_model_is_read_without_padding_and_another_as_it_wants(
     np.testing.assert_allclose(got, one_by_one(model, tokenizer, tiny_dataset), atol=2e-5)
     assert rows == 4 + 2 * 24  # four examples both ways, then two passes
 
-    class Doubled(type(model)):  # type: ignore[misc] - a class of the user's own
+    class Doubled(type(model)):  # a class of the user's own
         def forward(self, **batch: Any) -> Any:
             out = super().forward(**batch)
             out.logits = 2 * out.logits

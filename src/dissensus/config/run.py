@@ -101,8 +101,7 @@ class TrainingSpec(Spec):
     gradient_accumulation_steps: int = Field(
         1,
         ge=1,
-        description="Micro-batches a step. Each batch is split by length, which pads less; the gradient is that "
-        "of the whole batch either way.",
+        description="Micro-batches a step, split by length: less memory. The gradient is that of the whole batch.",
     )
     weight_decay: float = Field(0.01, ge=0, description="Not applied to biases and normalisation weights.")
     warmup: float = Field(0.06, ge=0, lt=1, description="Share of the steps with a rising learning rate.")

@@ -58,7 +58,7 @@ class SharedStates:
 
         if any(name.rpartition(".")[2] not in _HEADS for name in model.fresh):
             return None
-        width = int(model.module.config.hidden_size)  # type: ignore[union-attr, arg-type]
+        width = int(model.base.config.hidden_size)
         if len(encoded) * width * 4 > LARGEST:
             return None
         tokens = hashlib.sha256(encoded.flat.lengths.tobytes() + encoded.flat.input_ids.tobytes())
