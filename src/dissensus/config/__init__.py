@@ -20,9 +20,10 @@ from dissensus.config.sources import (
     SourceSpec,
     TableSource,
 )
-from dissensus.config.study import AnalysisSpec, Override, StudySpec, When
+from dissensus.config.study import NO_VARIANT, AnalysisSpec, Override, StudySpec, VariantSpec, When
 
 __all__ = [
+    "NO_VARIANT",
     "AnalysisSpec",
     "ChaosNLISource",
     "DatasetSpec",
@@ -41,6 +42,7 @@ __all__ = [
     "TableSource",
     "TrackingSpec",
     "TrainingSpec",
+    "VariantSpec",
     "When",
     "nearest",
 ]

@@ -30,6 +30,12 @@ class ModelSpec(Spec):
     label_words: tuple[str, ...] | None = Field(
         None, description="Verbalizer: one word a label, in label order."
     )
+    dropout: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="The model's own dropout, everywhere; default: as its configuration says.",
+    )
     tag: str | None = Field(
         None,
         pattern=r"^[A-Za-z0-9_]+$",
@@ -87,8 +93,10 @@ class MethodSpec(Spec):
 class NoiseSpec(Spec):
     """Label noise injected into the training labels, with its flip mask saved beside the curves."""
 
-    kind: Literal["uniform", "annotators"] = Field(
-        "uniform", description="Another class at random, or drawn from the item's own annotator distribution."
+    kind: Literal["uniform", "nearest", "annotators"] = Field(
+        "uniform",
+        description="Another class at random, the next class in label order, or one drawn from the item's own "
+        "annotator distribution.",
     )
     rate: float = Field(gt=0, lt=1, description="Share of training labels that are flipped.")
 
@@ -164,6 +172,9 @@ class RunSpec(Spec):
     seed: int = Field(0, ge=0)
     training: TrainingSpec = TrainingSpec()
     tracking: TrackingSpec = TrackingSpec()
+    variant: str | None = Field(
+        None, description="What sets this cell apart from the study's own one at the same place of its grid."
+    )
 
     @model_validator(mode="after")
     def _something_to_train_on(self) -> RunSpec:
@@ -175,8 +186,9 @@ class RunSpec(Spec):
 
     @property
     def condition(self) -> str:
-        """Readable name of the condition: dataset.model.method.regime."""
-        return f"{self.dataset.name}.{self.model.label}.{self.method.label}.{self.regime}"
+        """Readable name of the condition: dataset.model.method.regime, and the variant if it is one."""
+        place = f"{self.dataset.name}.{self.model.label}.{self.method.label}.{self.regime}"
+        return place if self.variant is None else f"{place}.{self.variant}"
 
     @property
     def cell_id(self) -> str:

@@ -13,6 +13,10 @@ from dissensus.config.run import DatasetSpec, MethodSpec, ModelSpec, Regime, Tra
 from dissensus.errors import SpecError
 
 
+NO_VARIANT = "none"
+"""What a filter calls the cells that are no variant."""
+
+
 class When(Spec):
     """Picks cells: every key that is given must match (a list means: any of these)."""
 
@@ -24,6 +28,9 @@ class When(Spec):
     )
     regime: Regime | tuple[Regime, ...] | None = None
     seed: int | tuple[int, ...] | None = None
+    variant: str | tuple[str, ...] | None = Field(
+        None, description="A variant's name; `none` for the cells that are no variant."
+    )
 
 
 class Override(Spec):
@@ -31,6 +38,30 @@ class Override(Spec):
 
     when: When
     set: dict[str, Any] = Field(description="Keys of a cell: dataset, model, method, training, tracking.")
+
+
+class VariantSpec(Spec):
+    """One choice made otherwise: for each cell that `when` picks, a further cell with `set` merged into it.
+
+    A variant is compared with the cell that it is a variant of: it tells how much hangs on a learning rate, on
+    dropout, on flipped training labels. It is none of the study's conditions and counts in no claim about them.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", description="Name in tables and folders.")
+    when: When = When()
+    set: dict[str, Any] = Field(
+        min_length=1, description="Keys of a cell: dataset, model, method, training, tracking."
+    )
+
+    @model_validator(mode="after")
+    def _own_name(self) -> VariantSpec:
+        if self.name == NO_VARIANT:
+            raise ValueError(f"the name {NO_VARIANT!r} is taken: it stands for the cells that are no variant")
+        if self.when.variant is not None:
+            raise ValueError(
+                "a variant is of the study's own cells, not of another variant: leave 'variant' out"
+            )
+        return self
 
 
 class AnalysisSpec(Spec):
@@ -70,6 +101,7 @@ class StudySpec(Spec):
     analysis: AnalysisSpec = AnalysisSpec()
     overrides: tuple[Override, ...] = ()
     exclude: tuple[When, ...] = ()
+    variants: tuple[VariantSpec, ...] = ()
 
     @model_validator(mode="after")
     def _distinct(self) -> StudySpec:

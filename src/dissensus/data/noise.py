@@ -36,7 +36,7 @@ def inject_noise(
     gold: NDArray[np.int64],
     counts: NDArray[np.float64],
     *,
-    kind: Literal["uniform", "annotators"],
+    kind: Literal["uniform", "nearest", "annotators"],
     rate: float,
     rng: np.random.Generator,
 ) -> NoisyLabels:
@@ -45,6 +45,8 @@ def inject_noise(
     Which items are flipped is drawn evenly from the eligible ones.
 
     - `uniform`: every item with a gold label is eligible; the new label is any other one, all equally likely.
+    - `nearest`: every item with a gold label is eligible; the new label is the next one in label order, where labels
+      lie on a scale (entailment, neutral, contradiction). One in the middle goes to either side by an even chance.
     - `annotators`: eligible are items for which some annotator chose another label than gold; the new label is
       drawn from the item's own label counts without the gold label. A confusion that people really make.
 
@@ -60,8 +62,8 @@ def inject_noise(
         DataError: fewer items are eligible than must be flipped. It does not flip fewer in silence; the message
             gives the largest rate that is possible.
     """
-    if kind not in ("uniform", "annotators"):
-        raise SpecError(f"the kind of noise is {kind!r}; expected 'uniform' or 'annotators'")
+    if kind not in ("uniform", "nearest", "annotators"):
+        raise SpecError(f"the kind of noise is {kind!r}; expected 'uniform', 'nearest' or 'annotators'")
     if not 0 < rate < 1:
         raise SpecError(f"the noise rate is {rate!r}; expected a share above 0 and below 1")
     if counts.ndim != 2 or gold.shape != counts.shape[:1]:
@@ -89,6 +91,12 @@ def inject_noise(
     labels = gold.astype(np.int64)
     if kind == "uniform":
         labels[chosen] = (gold[chosen] + rng.integers(1, max(k, 2), size=wanted)) % k
+    elif kind == "nearest":
+        step = 2 * rng.integers(0, 2, size=wanted) - 1
+        # At either end of the scale there is one neighbour only.
+        labels[chosen] = gold[chosen] + np.where(
+            gold[chosen] == 0, 1, np.where(gold[chosen] == k - 1, -1, step)
+        )
     else:
         edges = np.cumsum(others[chosen], axis=1)
         # A draw in [0, total) falls into the first interval whose upper edge exceeds it: never a label of weight 0.

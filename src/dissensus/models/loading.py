@@ -55,6 +55,7 @@ def load_scoring_model(
             extra: dict[str, Any] = {}
         else:
             factory, extra = transformers.AutoModelForSequenceClassification, {"num_labels": len(labels)}
+        extra |= _dropout_settings(config, spec)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(head_seed)
             module, info = factory.from_pretrained(
@@ -111,6 +112,25 @@ def _kind(model_type: str) -> str:
         f"model type {model_type!r} is neither an encoder nor a decoder-only language model that transformers knows; "
         f"tested: {', '.join(sorted(ARCHITECTURES))}"
     )
+
+
+def _dropout_settings(config: Any, spec: ModelSpec) -> dict[str, float]:
+    """The settings of a model's configuration that are a rate of dropout, at the rate that was asked for."""
+    if spec.dropout is None:
+        return {}
+    rates = [
+        name for name, value in vars(config).items() if _is_dropout(name) and isinstance(value, float | int)
+    ]
+    if not rates:
+        raise ModelError(
+            f"model {spec.name!r} ({config.model_type}) has no dropout to set to {spec.dropout}; leave 'dropout' out"
+        )
+    return dict.fromkeys(rates, spec.dropout)
+
+
+def _is_dropout(name: str) -> bool:
+    # GPT-2's are called resid_pdrop, embd_pdrop and attn_pdrop.
+    return "dropout" in name or name.endswith("_pdrop")
 
 
 def _max_length(spec: ModelSpec, config: Any) -> int:

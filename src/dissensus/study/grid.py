@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dissensus.config import (
+    NO_VARIANT,
     DatasetSpec,
     MethodSpec,
     ModelSpec,
@@ -27,15 +28,33 @@ _AXIS_KEYS = {"regime": None, "seed": None, "dataset": "name", "model": "name", 
 
 
 def expand(study: StudySpec) -> tuple[RunSpec, ...]:
-    """The cells of a study, all of them for the first seed before any of the next.
+    """The cells of a study, all of them for the first seed before any of the next, variants last within a seed.
 
-    `overrides` are merged deeply, later ones over earlier ones; `exclude` takes cells out. Both pick cells by
-    the grid's axes as the study lists them, before any override.
+    `overrides` are merged deeply, later ones over earlier ones; `exclude` takes cells out; `variants` add cells.
+    All pick cells by the grid's axes as the study lists them, before any override.
 
     Raises:
         SpecError: a cell is not valid (a held-out one without a training source, say, or a setting of an
-            override), an override or an exclusion matches no cell, or two cells are the same run.
+            override), an override, an exclusion or a variant matches no cell, or two cells are the same run.
     """
+    return tuple(planned.cell for planned in plan(study))
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A cell of a study.
+
+    Attributes:
+        cell: what is run.
+        base: of a variant, the cell that it is a variant of; None for the study's own cells.
+    """
+
+    cell: RunSpec
+    base: RunSpec | None = None
+
+
+def plan(study: StudySpec) -> tuple[Planned, ...]:
+    """The cells of a study with what each variant is a variant of; see `expand`."""
     places = tuple(_places(study))
     kept = list(places)
     for index, when in enumerate(study.exclude):
@@ -43,25 +62,62 @@ def expand(study: StudySpec) -> tuple[RunSpec, ...]:
         kept = [place for place in kept if place not in hit]
     if not kept:
         raise SpecError(f"study {study.name!r} has no cell left: 'exclude' takes out all {len(places)}")
-    hits = [
-        _matched(override.when, kept, f"study {study.name!r}: overrides.{index}.when")
+    changes = [
+        _Change.of(override.when, override.set, kept, study, f"overrides.{index}")
         for index, override in enumerate(study.overrides)
     ]
-    for index, override in enumerate(study.overrides):
-        _refuse_axes(override.set, f"study {study.name!r}: overrides.{index}.set")
-    cells = []
+    cells: dict[_Place, RunSpec] = {}
     for place in kept:
-        cell = RunSpec.parse(place.settings(study), f"study {study.name!r}: the cell {place.words}")
-        for index, override in enumerate(study.overrides):
-            if place in hits[index]:
-                cell = RunSpec.parse(
-                    merge(cell.model_dump(mode="json"), override.set),
-                    f"study {study.name!r}, in the cell {place.words}: override {index}",
-                    prefix=f"overrides.{index}.set",
-                )
-        cells.append(cell)
-    _refuse_repeats(study, cells)
-    return tuple(cells)
+        cells[place] = RunSpec.parse(place.settings(study), f"study {study.name!r}: the cell {place.words}")
+        for change in changes:
+            if place in change.places:
+                cells[place] = change.made(cells[place], place)
+    planned = [Planned(cell) for cell in cells.values()]
+    for index, variant in enumerate(study.variants):
+        settings = {**variant.set, "variant": variant.name}
+        change = _Change.of(variant.when, settings, kept, study, f"variants.{index}")
+        planned += [
+            Planned(change.made(cell, place), cell) for place, cell in cells.items() if place in change.places
+        ]
+    seeds = list(dict.fromkeys(study.seeds))
+    planned.sort(key=lambda p: (seeds.index(p.cell.seed), p.base is not None))
+    _refuse_repeats(study, [p.cell for p in planned])
+    return tuple(planned)
+
+
+@dataclass(frozen=True)
+class _Change:
+    """Settings that are merged into some cells.
+
+    Attributes:
+        settings: keys of a cell.
+        places: where on the grid.
+        study: name of the study.
+        where: the entry of the study's file, for messages.
+    """
+
+    settings: Mapping[str, Any]
+    places: frozenset[_Place]
+    study: str
+    where: str
+
+    @classmethod
+    def of(
+        cls, when: When, settings: Mapping[str, Any], kept: Sequence[_Place], study: StudySpec, where: str
+    ) -> _Change:
+        """Find the places, and refuse settings that would move a cell along an axis."""
+        hit = _matched(when, kept, f"study {study.name!r}: {where}.when")
+        _refuse_axes(settings, f"study {study.name!r}: {where}.set")
+        return cls(settings, hit, study.name, where)
+
+    def made(self, cell: RunSpec, place: _Place) -> RunSpec:
+        """The cell with the settings merged in."""
+        kind, _, number = self.where.partition(".")
+        return RunSpec.parse(
+            merge(cell.model_dump(mode="json"), self.settings),
+            f"study {self.study!r}, in the cell {place.words}: {kind.removesuffix('s')} {number}",
+            prefix=f"{self.where}.set",
+        )
 
 
 def parse_only(items: Sequence[str]) -> When:
@@ -85,7 +141,7 @@ def parse_only(items: Sequence[str]) -> When:
 
 def select(cells: Sequence[RunSpec], only: When) -> tuple[RunSpec, ...]:
     """The cells that match the filter, as they are after overrides; `SpecError` if none does."""
-    places = [_Place(c.model, c.dataset, c.method, c.regime, c.seed) for c in cells]
+    places = [_Place(c.model, c.dataset, c.method, c.regime, c.seed, c.variant or NO_VARIANT) for c in cells]
     hit = _matched(only, places, "--only")
     return tuple(cell for cell, place in zip(cells, places, strict=True) if place in hit)
 
@@ -116,6 +172,7 @@ class _Place:
     method: MethodSpec
     regime: Regime
     seed: int
+    variant: str = NO_VARIANT
 
     @property
     def words(self) -> str:
@@ -132,6 +189,7 @@ class _Place:
             "method": (self.method.name, self.method.label),
             "regime": (self.regime,),
             "seed": (self.seed,),
+            "variant": (self.variant,),
         }
         return values[key]
 
