@@ -12,7 +12,6 @@ from dissensus.config.base import Spec
 from dissensus.config.run import DatasetSpec, MethodSpec, ModelSpec, Regime, TrackingSpec, TrainingSpec
 from dissensus.errors import SpecError
 
-
 NO_VARIANT = "none"
 """What a filter calls the cells that are no variant."""
 

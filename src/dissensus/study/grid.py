@@ -66,19 +66,18 @@ def plan(study: StudySpec) -> tuple[Planned, ...]:
         _Change.of(override.when, override.set, kept, study, f"overrides.{index}")
         for index, override in enumerate(study.overrides)
     ]
-    cells: dict[_Place, RunSpec] = {}
+    own: list[tuple[_Place, RunSpec]] = []
     for place in kept:
-        cells[place] = RunSpec.parse(place.settings(study), f"study {study.name!r}: the cell {place.words}")
+        cell = RunSpec.parse(place.settings(study), f"study {study.name!r}: the cell {place.words}")
         for change in changes:
             if place in change.places:
-                cells[place] = change.made(cells[place], place)
-    planned = [Planned(cell) for cell in cells.values()]
+                cell = change.made(cell, place)
+        own.append((place, cell))
+    planned = [Planned(cell) for _, cell in own]
     for index, variant in enumerate(study.variants):
         settings = {**variant.set, "variant": variant.name}
         change = _Change.of(variant.when, settings, kept, study, f"variants.{index}")
-        planned += [
-            Planned(change.made(cell, place), cell) for place, cell in cells.items() if place in change.places
-        ]
+        planned += [Planned(change.made(cell, place), cell) for place, cell in own if place in change.places]
     seeds = list(dict.fromkeys(study.seeds))
     planned.sort(key=lambda p: (seeds.index(p.cell.seed), p.base is not None))
     _refuse_repeats(study, [p.cell for p in planned])
