@@ -91,7 +91,7 @@ def test_same_seed_same_flips_and_inputs_untouched(kind: Kind) -> None:
 
 def test_bad_requests() -> None:
     gold, counts, rng = np.array([0, 1]), np.zeros((2, 2)), np.random.default_rng(0)
-    with pytest.raises(SpecError, match="'uniform' or 'annotators'"):
+    with pytest.raises(SpecError, match="'nearest' or 'annotators'"):
         inject_noise(gold, counts, kind="random", rate=0.1, rng=rng)  # type: ignore[arg-type]
     with pytest.raises(SpecError, match="above 0 and below 1"):
         inject_noise(gold, counts, kind="uniform", rate=1.0, rng=rng)

@@ -133,11 +133,16 @@ def save_noise(path: Path, ids: Sequence[str], gold: NDArray[np.int64], noisy: N
     write_atomic(path, sink.getvalue().to_pybytes())
 
 
-def load_noise(path: Path, ids: Sequence[str]) -> NoisyLabels:
+def load_noise(path: Path, ids: Sequence[str], *, among: bool = False) -> NoisyLabels:
     """Read a mask and join it to `ids`, in their order.
 
+    Args:
+        path: what `save_noise` wrote.
+        ids: whose labels are wanted.
+        among: whether the mask may hold other ids too.
+
     Raises:
-        DataError: the file is missing or damaged, or it does not hold exactly these ids.
+        DataError: the file is missing or damaged, or it does not hold exactly these ids (or not all of them).
     """
     try:
         table = pq.read_table(path)
@@ -151,7 +156,7 @@ def load_noise(path: Path, ids: Sequence[str]) -> NoisyLabels:
         )
     position = {example_id: row for row, example_id in enumerate(table["id"].to_pylist())}
     missing = [i for i in ids if i not in position]
-    if missing or len(position) != len(ids):
+    if missing or (len(position) != len(ids) and not among):
         shown = f", e.g. {missing[0]!r} is missing" if missing else ""
         raise DataError(f"{path} holds {len(position)} ids, not the {len(ids)} that were asked for{shown}")
     order = np.array([position[i] for i in ids], dtype=np.int64)

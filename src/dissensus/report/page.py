@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from markupsafe import Markup
 
-from dissensus.config import RunSpec
+from dissensus.config import NO_VARIANT, RunSpec
 from dissensus.curves import Curves
 from dissensus.files import write_atomic
 from dissensus.report import figures, settings, words
@@ -25,7 +25,8 @@ from dissensus.report.provenance import CellFacts, cell_facts, scrub, specificat
 from dissensus.report.svg import interval
 from dissensus.report.tables import GROUPS, ConditionRow, condition_row, number
 from dissensus.store import load_curves
-from dissensus.study.analysis import Analysis, analyze, load_analysis, on_gold
+from dissensus.study.analysis import Analysis, analyze, load_analysis
+from dissensus.study.stored import on_gold
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ def build(analysis: Analysis, *, quotes: int | None = None) -> Page:
     from dissensus import __version__
 
     study = analysis.study
-    rows = tuple(condition_row(row) for row in analysis.conditions.to_pylist())
+    rows = _own_conditions(analysis)
     cells = settings.cells_shown(study, analysis.cells["cell"].to_pylist())
     views, notes = _views(analysis, rows, cells)
     families = tuple(
@@ -174,6 +175,13 @@ def build(analysis: Analysis, *, quotes: int | None = None) -> Page:
         confidence=f"{study.analysis.confidence:.0%}",
         noise_floor=study.analysis.noise_floor,
     )
+
+
+def _own_conditions(analysis: Analysis) -> tuple[ConditionRow, ...]:
+    """The study's own conditions; its variants are compared with them elsewhere. All, where only variants are done."""
+    rows = analysis.conditions.to_pylist()
+    own = [row for row in rows if row["variant"] == NO_VARIANT]
+    return tuple(condition_row(row) for row in own or rows)
 
 
 def _views(
@@ -241,7 +249,10 @@ def _with_fewer_quotes(families: tuple[Family, ...], quotes: int) -> tuple[Famil
 def _load(analysis: Analysis, condition: str) -> list[Curves]:
     """The condition's curves, one a seed. Checksums were verified by the analysis."""
     cells = _of(analysis.cells, condition)["cell"].to_pylist()
-    return [on_gold(load_curves(analysis.cell_folder(cell), verify=False), analysis.study) for cell in cells]
+    return [
+        on_gold(load_curves(analysis.cell_folder(cell), verify=False), analysis.study.analysis)
+        for cell in cells
+    ]
 
 
 def _of(table: pa.Table, condition: str) -> pa.Table:

@@ -17,25 +17,22 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from dissensus.config import RunSpec, StudySpec
-from dissensus.curves import Curves
-from dissensus.data.annotations import NO_GOLD, majority
+from dissensus.config import StudySpec
 from dissensus.errors import DissensusError, StoreError
 from dissensus.files import file_sha256, write_atomic
-from dissensus.store import load_curves
 from dissensus.study.cell_tables import CellTables, analyze_cell
 from dissensus.study.condition_tables import condition_rows
-from dissensus.study.grid import expand
+from dissensus.study.grid import Planned, plan
 from dissensus.study.status import CellStatus, read_study, study_status
+from dissensus.study.stored import on_gold, read_cell
 
 SCHEMA_VERSION = 1
 TABLES = ("examples", "cells", "conditions", "groups", "missing")
@@ -90,7 +87,7 @@ def analyze(study_dir: Path) -> Analysis:
         raise StoreError(
             f"{study_dir} has no completed cell to analyse ({shown}). Run it first: dissensus run {study_dir}"
         )
-    planned = {spec.cell_id: spec for spec in expand(study)}
+    planned = {item.cell.cell_id: item for item in plan(study)}
     tables = [_analyze_one(study_dir / "cells" / name, planned[name], study) for name in done]
     cells = _table([t.cell for t in tables])
     analysis = Analysis(
@@ -100,7 +97,9 @@ def analyze(study_dir: Path) -> Analysis:
             [t.examples for t in tables], promote_options="default"
         ).unify_dictionaries(),
         cells=cells,
-        conditions=_table(condition_rows(cells.to_pylist(), [spec.condition for spec in planned.values()])),
+        conditions=_table(
+            condition_rows(cells.to_pylist(), [item.cell.condition for item in planned.values()])
+        ),
         groups=pa.concat_tables([t.groups for t in tables]),
         missing=pa.Table.from_pylist(missing, schema=MISSING_SCHEMA),
     )
@@ -154,34 +153,12 @@ def _missing_row(cell: CellStatus, state: str, error: str) -> dict[str, str]:
     return {"cell": cell.cell, "condition": cell.condition, "state": state, "error": error}
 
 
-def _analyze_one(folder: Path, spec: RunSpec, study: StudySpec) -> CellTables:
+def _analyze_one(folder: Path, planned: Planned, study: StudySpec) -> CellTables:
+    curves = read_cell(folder, planned.cell)
     try:
-        stored = RunSpec.parse(_read_json(folder / "spec.json"), str(folder / "spec.json"))
-        if stored != spec:
-            raise StoreError("spec.json is not the study's specification of this cell")
-        curves = _read_curves(folder)
-        return analyze_cell(folder.name, spec, on_gold(curves, study), study.analysis)
+        return analyze_cell(folder.name, planned.cell, on_gold(curves, study.analysis), study.analysis)
     except DissensusError as problem:
         raise StoreError(f"cell {folder.name}: {problem}") from None
-
-
-def _read_curves(folder: Path) -> Curves:
-    """The stored curves. What fails here is the store's fault; what fails in computing is not, and is let through."""
-    try:
-        return load_curves(folder)
-    except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as problem:
-        raise StoreError(
-            f"its curves store is damaged and cannot be read ({type(problem).__name__}: {problem}); "
-            f"delete the folder {folder} and run the study again"
-        ) from problem
-
-
-def on_gold(curves: Curves, study: StudySpec) -> Curves:
-    """The curves with the gold label that the study's analysis reads the loss on."""
-    if study.analysis.gold == "as_stored":
-        return curves
-    golds = [majority(row) for row in curves.counts.tolist()]
-    return replace(curves, gold=np.array([NO_GOLD if g is None else g for g in golds], dtype=np.int64))
 
 
 def _inputs(study: StudySpec, found: Sequence[CellStatus], study_dir: Path) -> dict[str, Any]:
@@ -228,18 +205,6 @@ def _write(analysis: Analysis, inputs: Mapping[str, Any]) -> None:
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     return pa.Table.from_pylist([dict(row) for row in rows])
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise StoreError(f"{path.name} is missing") from None
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{path.name} cannot be read: {error}") from None
-    if not isinstance(data, dict):
-        raise StoreError(f"{path.name} holds {type(data).__name__}; expected an object")
-    return data
 
 
 def last_line(text: str) -> str:

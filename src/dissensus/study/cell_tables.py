@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dissensus.config import AnalysisSpec, ChaosNLISource, RunSpec, SimulatedSource, TableSource
+from dissensus.config import NO_VARIANT, AnalysisSpec, ChaosNLISource, RunSpec, SimulatedSource, TableSource
 from dissensus.curves import Curves, FloatArray
 from dissensus.data.annotations import NO_GOLD
 from dissensus.measures import annotation_entropy
@@ -123,6 +123,7 @@ def condition_columns(spec: RunSpec) -> dict[str, str]:
         "head": spec.model.head,
         "method": spec.method.label,
         "regime": spec.regime,
+        "variant": spec.variant or NO_VARIANT,
     }
 
 

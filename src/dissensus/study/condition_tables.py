@@ -7,9 +7,20 @@ from typing import Any
 
 import numpy as np
 
+from dissensus.config import NO_VARIANT
 from dissensus.stats import holm
 
-IDENTITY = ("condition", "dataset", "model", "head", "method", "regime", "gold_source", "covariates")
+IDENTITY = (
+    "condition",
+    "dataset",
+    "model",
+    "head",
+    "method",
+    "regime",
+    "variant",
+    "gold_source",
+    "covariates",
+)
 CORRELATIONS = ("rho", "rho_slope", "partial", "partial_gold_share")
 SHARED = ("cell", "seed", *IDENTITY)
 
@@ -25,13 +36,14 @@ def condition_rows(cells: Sequence[Mapping[str, Any]], order: Sequence[str]) -> 
       standard errors, whatever the dependence, so this covers the choice of examples for the mean rho at least as
       well as each cell's interval does for its own. It says nothing about other seeds: `_sd` does;
     - `_p`: the largest p-value of the seeds (small only if every seed shows it), and `_p_holm`: the same, adjusted
-      by Holm over all conditions of the study.
+      by Holm over the study's own conditions. Variants are none of them: theirs stays NaN.
     """
     present = {row["condition"] for row in cells}
     names = [name for name in dict.fromkeys(order) if name in present]
     rows = [_one([row for row in cells if row["condition"] == name]) for name in names]
     for measure in CORRELATIONS:
-        adjusted = holm(np.array([row[f"{measure}_p"] for row in rows], dtype=np.float64))
+        own = [row[f"{measure}_p"] if row["variant"] == NO_VARIANT else np.nan for row in rows]
+        adjusted = holm(np.array(own, dtype=np.float64))
         for row, p in zip(rows, adjusted, strict=True):
             row[f"{measure}_p_holm"] = float(p)
     return rows
