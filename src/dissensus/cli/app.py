@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from dissensus.cli import bench, data, models, studies, study
+from dissensus.cli import bench, claims, data, models, studies, study
 from dissensus.errors import DissensusError
 
 EPILOG = (
@@ -55,6 +55,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 study.register(app)
+app.command()(claims.claims)
 app.command()(bench.bench)
 app.add_typer(studies.app, name="studies", help="Built-in studies: list, show.")
 app.add_typer(data.app, name="data", help="Data sets: list, show, fetch, check.")

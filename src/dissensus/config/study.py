@@ -82,6 +82,15 @@ class AnalysisSpec(Spec):
     confidence: float = Field(0.95, gt=0, lt=1)
     noise_floor: float = Field(0.1, ge=0, description="Un-learning: smallest rise that counts, in nats.")
     seed: int = Field(0, ge=0, description="Of the bootstrap.")
+    smallest_rho: float = Field(
+        0.05,
+        ge=0,
+        lt=1,
+        description="Claims: a correlation below this counts as none. The paper's smallest is 0.06.",
+    )
+    smallest_change: float = Field(
+        0.05, ge=0, description="Claims: a change of loss below this counts as none, in nats."
+    )
 
 
 class StudySpec(Spec):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dissensus.errors import SpecError
-from dissensus.stats.bootstrap import FloatArray, Seed, cluster_index, generator_for
+from dissensus.stats.bootstrap import FloatArray, IntArray, Seed, cluster_index, generator_for
 from dissensus.stats.columns import complete_rows, numeric_columns
 from dissensus.stats.correlation import CELLS, Correlation, pearson, summarize
 from dissensus.stats.draws import Draws, Units, over_resamples
@@ -113,19 +113,12 @@ def rank_correlations(
     keep = complete_rows(named.values())
     first, second, *others = (column[keep] for column in named.values())
     groups = None if clusters is None else cluster_index(clusters, len(keep))[keep]
-    numeric = [v for name, v in zip(covariates, others, strict=True) if name not in classes]
-    indicators = [_indicators(v) for name, v in zip(covariates, others, strict=True) if name in classes]
     n = len(first)
     units = Units.among(n, groups)
-    design = _Design(
-        tuple(RankedSample.of(v, units.of) for v in (first, second, *numeric)),
-        np.concatenate([np.empty((0, n)), *indicators]),
-    )
-    basis = _orthonormal([*(average_ranks(v) for v in numeric), *design.indicators], n)
-    k = basis.shape[1]
-    ranks = average_ranks(first), average_ranks(second)
-    plain = pearson(*ranks) if n > 2 else np.nan
-    partial = _residual_correlation(*ranks, basis) if n - 2 - k >= 1 else np.nan
+    held = dict(zip(covariates, others, strict=True))
+    design = RankDesign.of(first, second, held, classes, units.of)
+    k = design.basis.shape[1]
+    plain, partial = design.plain, design.partial
     plains = partials = np.empty(0)
     if generator is not None and np.isfinite(plain):
         cells = 3 * CELLS // (1 + len(design.ranked))  # a chunk holds every column
@@ -146,16 +139,64 @@ def rank_correlations(
 
 
 @dataclass(frozen=True)
-class _Design:
-    """What is needed to compute the partial correlation in any resample.
+class RankDesign:
+    """What is needed to compute the correlations of complete columns, as they are and in any resample.
 
     Attributes:
         ranked: x, y and the numeric covariates, sorted once.
         indicators: 0/1 rows for the classes of the categorical covariates, shape (q, n).
+        ranks: of x and y in the sample itself, shape (2, n).
+        basis: what the covariates span in the sample itself, orthonormal, shape (n, k).
     """
 
     ranked: tuple[RankedSample, ...]
     indicators: FloatArray
+    ranks: FloatArray
+    basis: FloatArray
+
+    @classmethod
+    def of(
+        cls,
+        x: FloatArray,
+        y: FloatArray,
+        covariates: Mapping[str, FloatArray],
+        classes: Collection[str] = frozenset({"gold"}),
+        units: IntArray | None = None,
+    ) -> RankDesign:
+        """Sort and rank columns of shape (n,) without NaN.
+
+        Args:
+            x: one value an example.
+            y: likewise.
+            covariates: what is held fixed: name -> values.
+            classes: names of the covariates that hold class codes.
+            units: number of the unit that each example is drawn with; default: each is its own.
+        """
+        numeric = [v for name, v in covariates.items() if name not in classes]
+        indicators = [_indicators(v) for name, v in covariates.items() if name in classes]
+        n = len(x)
+        rows = np.concatenate([np.empty((0, n)), *indicators])
+        return cls(
+            ranked=tuple(RankedSample.of(v, units) for v in (x, y, *numeric)),
+            indicators=rows,
+            ranks=np.stack([average_ranks(x), average_ranks(y)]),
+            basis=_orthonormal([*(average_ranks(v) for v in numeric), *rows], n),
+        )
+
+    @property
+    def plain(self) -> float:
+        """Spearman's rho of x and y."""
+        return pearson(self.ranks[0], self.ranks[1]) if self.ranks.shape[1] > 2 else float("nan")
+
+    @property
+    def partial(self) -> float:
+        """Their partial correlation given the covariates."""
+        n, k = self.basis.shape
+        return _residual_correlation(self.ranks[0], self.ranks[1], self.basis) if n - 2 - k >= 1 else float("nan")
+
+    def resampled(self, draws: Draws) -> FloatArray:
+        """The partial correlation in each resample, shape (b,)."""
+        return partial_correlations(self.covariances(draws))
 
     def covariances(self, draws: Draws) -> FloatArray:
         """Sums of products of the centred columns in each resample, shape (b, c, c); 0 for a constant column.

@@ -1,0 +1,125 @@
+"""The command that decides the claims of a study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dissensus.cli.output import emit_json, note, number, say, table
+from dissensus.errors import SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dissensus.study.claims import ClaimVerdict, Part
+
+
+def claims(
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="DIR", help="A study's folder, as `run` writes it.")
+    ] = None,
+    parts: Annotated[
+        bool, typer.Option("--parts", help="Show every number that a verdict rests on, with its tests.")
+    ] = False,
+    simulate: Annotated[
+        int | None,
+        typer.Option(
+            "--simulate",
+            metavar="N",
+            min=1,
+            help="Instead of a study's: how often the verdicts are false on N simulated studies of each kind.",
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
+) -> None:
+    """Decide the claims of arXiv 2604.16332 from a study's stored curves.
+
+    Each is supported, contradicted, inconclusive or not testable here; no torch is needed. The verdicts are kept
+    in DIR/analysis/claims.json and claims.csv, with the numbers and the cells that they rest on.
+    """
+    if (folder is None) == (simulate is None):
+        raise SpecError("give a study's folder, or --simulate N for the verdicts' own error rates")
+    if simulate is not None:
+        _simulated(simulate, as_json)
+        return
+    assert folder is not None
+    from dissensus.study.claims.judging import judge_claims
+    from dissensus.study.claims.tables import claims_json, write_claims
+    from dissensus.study.evidence import load_evidence
+
+    evidence = load_evidence(folder)
+    found = judge_claims(evidence)
+    write_claims(found, folder)
+    if as_json:
+        emit_json(claims_json(found))
+        return
+    show_claims(found, parts=parts)
+    say(
+        f"from {len(evidence.cells)} of {evidence.planned} cells; all numbers: {folder / 'analysis' / 'claims.csv'}"
+    )
+
+
+def show_claims(found: Sequence[ClaimVerdict], *, parts: bool = False) -> None:
+    """Print verdicts, each with its finding."""
+    for claim in found:
+        say(f"{claim.claim}: {claim.verdict}. {claim.says}")
+        say(f"  found: {claim.finding}")
+        say(f"  would change it: {claim.would_change}")
+        for limit in claim.limits:
+            say(f"  bear in mind: {limit}")
+        if parts:
+            for question in claim.questions:
+                beside = "" if question.decides else " (beside the verdict)"
+                say(f"  {question.name}{beside}: {question.verdict}. {question.asks}")
+                if question.note:
+                    say(f"    {question.note}")
+                table(
+                    ("part", "value", "interval", "p (Holm)", "p (BH)", "seeds", "cells"),
+                    (_row(part) for part in question.parts),
+                    numeric=("value", "p (Holm)", "p (BH)", "seeds", "cells"),
+                )
+        say()
+
+
+def _row(part: Part) -> tuple[str, ...]:
+    return (
+        part.name,
+        number(part.value, 3),
+        f"[{number(part.low, 3)}, {number(part.high, 3)}]",
+        f"{part.p_holm:.2g}",
+        f"{part.p_bh:.2g}",
+        str(part.seeds),
+        str(len(part.cells)),
+    )
+
+
+def _simulated(studies: int, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from dissensus.study.claims.trial import try_verdicts
+
+    def tell(world: str, done: int) -> None:
+        if done % 20 == 0 or done == studies:
+            note(f"{world}: {done} of {studies} studies")
+
+    rates = try_verdicts(studies, on_study=tell)
+    if as_json:
+        emit_json([asdict(rate) for rate in rates])
+        return
+    table(
+        ("simulated studies", "claim", "true there", "right", "false", "neither"),
+        (
+            (
+                f"{rate.world} ({rate.studies})",
+                rate.claim,
+                "yes" if rate.true else "no",
+                f"{rate.right:.1%}",
+                f"{rate.false:.1%}",
+                f"{max(0.0, 1 - rate.right - rate.false):.1%}",
+            )
+            for rate in rates
+        ),
+        numeric=("right", "false", "neither"),
+    )

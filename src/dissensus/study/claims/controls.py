@@ -1,0 +1,123 @@
+"""C4: the correlation survives partial-correlation controls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from dissensus.study.cell_tables import STANDARD_COVARIATES
+from dissensus.study.claims.measured import CellValue, Measured
+from dissensus.study.claims.sampled import Sampled
+from dissensus.study.claims.texts import COVARIATES, counted, number, spread
+from dissensus.study.claims.verdict import ClaimVerdict, Part, Question, claim_verdict, question
+from dissensus.study.evidence import Cell
+
+Statistic = Callable[[Cell], CellValue]
+
+
+def survives_controls(measured: Measured) -> ClaimVerdict:
+    """The claim rests on the partial rho with all standard covariates; the harder questions stand beside it."""
+    level = measured.level
+    given = {c for cell in measured.evidence.own for c in measured.covariates(cell)}
+    standard = [c for c in STANDARD_COVARIATES if c in given]
+    words = ", ".join(COVARIATES.get(c, c) for c in standard)
+
+    def all_of(cell: Cell) -> tuple[str, ...]:
+        return measured.covariates(cell)
+
+    together = question(
+        "all covariates together",
+        "partial rho is above 0 in every condition",
+        f"partial Spearman of entropy and AULC given {words}",
+        _each(measured, lambda cell: measured.rho(cell, all_of(cell))),
+        level=level,
+    )
+    alone = question(
+        "each covariate alone",
+        "the mean partial rho over conditions is above 0 whichever covariate is held fixed",
+        "partial Spearman given one covariate, mean over conditions",
+        [_mean(measured, COVARIATES.get(c, c), partial(_given_one, measured, c)) for c in standard],
+        level=level,
+        decides=False,
+    )
+    hard = question(
+        "share of the gold label too",
+        "partial rho is above 0 in every condition with the share of annotators who chose the gold label fixed too",
+        f"partial Spearman given {words} and the share of the gold label",
+        _each(measured, lambda cell: measured.rho(cell, (*all_of(cell), "gold_share"))),
+        level=level,
+        decides=False,
+    )
+    agreed = _within_majority(measured, all_of, level)
+    return claim_verdict(
+        "C4",
+        "The correlation survives partial-correlation controls.",
+        [together, alone, hard, *agreed],
+        finding=_finding(words, [p.value for p in together.parts], [p.value for p in hard.parts]),
+        limits=[
+            "entropy and the share of the gold label are nearly one thing where gold is the majority, so what is left "
+            "with both in the model is what they do not share",
+        ],
+        level=level,
+    )
+
+
+def _finding(words: str, values: list[float], harder: list[float]) -> str:
+    if not values or not harder:
+        return "no partial correlation is defined"
+    return (
+        f"with {words} held fixed, partial rho is {spread(values)} over {counted(len(values), 'condition')} (mean "
+        f"{number(float(np.mean(values)))}); with the share of the gold label too it is {spread(harder)} (mean "
+        f"{number(float(np.mean(harder)))})"
+    )
+
+
+def _given_one(measured: Measured, covariate: str, cell: Cell) -> CellValue:
+    return measured.rho(cell, (covariate,))
+
+
+def _within_majority(
+    measured: Measured, covariates: Callable[[Cell], tuple[str, ...]], level: float
+) -> list[Question]:
+    """The same within items whose gold label is the annotators' majority: contested there is not mislabelled."""
+
+    def ids(cell: Cell) -> frozenset[str]:
+        curves = cell.curves
+        gold = np.maximum(curves.gold, 0)
+        chosen = np.take_along_axis(curves.counts, gold[:, None], axis=1)[:, 0]
+        top = (curves.gold >= 0) & (chosen > 0) & (chosen == curves.counts.max(axis=1))
+        return frozenset(i for i, keep in zip(curves.ids, top, strict=True) if keep)
+
+    statistics: dict[str, Statistic] = {
+        "rho": lambda cell: measured.rho(cell, ids=ids(cell)),
+        "partial rho": lambda cell: measured.rho(cell, covariates(cell), ids=ids(cell)),
+    }
+    return [
+        question(
+            f"gold is the majority: {name}",
+            f"{name} is above 0 in every condition among items whose gold label most annotators chose",
+            f"{name} over those items alone",
+            _each(measured, statistic),
+            level=level,
+            decides=False,
+        )
+        for name, statistic in statistics.items()
+    ]
+
+
+def _each(measured: Measured, statistic: Statistic) -> list[Part]:
+    return [
+        measured.rho_part(name, measured.of_condition(cells, statistic), cells)
+        for name, cells in measured.evidence.conditions().items()
+    ]
+
+
+def _mean(measured: Measured, name: str, statistic: Statistic) -> Part:
+    """The mean over the conditions in which the statistic is defined."""
+    conditions = measured.evidence.conditions()
+    found = {key: measured.of_condition(cells, statistic) for key, cells in conditions.items()}
+    known = [key for key, sampled in found.items() if np.isfinite(sampled.value)]
+    cells = [cell for key in known for cell in conditions[key]]
+    return measured.rho_part(name, Sampled.mean([found[key] for key in known]), cells)

@@ -1,0 +1,31 @@
+"""All claims of one study."""
+
+from __future__ import annotations
+
+from dissensus.study.claims.controls import survives_controls
+from dissensus.study.claims.decoders import decoders_above_encoders
+from dissensus.study.claims.measured import Measured
+from dissensus.study.claims.noise import noise_is_consistent
+from dissensus.study.claims.positive import positive_everywhere
+from dissensus.study.claims.replication import replicates
+from dissensus.study.claims.reversal import REGIMES, unlearned_under_lora
+from dissensus.study.claims.verdict import ClaimVerdict
+from dissensus.study.evidence import Evidence
+
+
+def judge_claims(evidence: Evidence, *, mixed: bool = True) -> tuple[ClaimVerdict, ...]:
+    """The claims C1 to C6 of arXiv 2604.16332, each decided from the study's completed cells.
+
+    Args:
+        evidence: the cells with their curves.
+        mixed: whether C5 also fits its mixed-effects model.
+    """
+    measured = Measured(evidence)
+    return (
+        positive_everywhere(measured),
+        decoders_above_encoders(measured),
+        *(unlearned_under_lora(measured, regime) for regime in REGIMES),
+        survives_controls(measured),
+        replicates(measured, mixed=mixed),
+        noise_is_consistent(measured),
+    )

@@ -1,0 +1,130 @@
+"""C5: the correlation replicates across seeds and data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dissensus.curves import FloatArray
+from dissensus.errors import MissingDependencyError
+from dissensus.stats.ranks import average_ranks
+from dissensus.study.claims.measured import Measured
+from dissensus.study.claims.sampled import Sampled
+from dissensus.study.claims.texts import counted, number, spread
+from dissensus.study.claims.verdict import ClaimVerdict, Part, Question, claim_verdict, estimated, question
+from dissensus.study.evidence import Cell, by_condition
+
+
+def replicates(measured: Measured, *, mixed: bool = True) -> ClaimVerdict:
+    """The mean rho of each data set and of each seed, and the slope of a mixed-effects model, are all above 0.
+
+    Args:
+        measured: statistics of the study's cells.
+        mixed: whether the model is fitted; it takes longer than all else.
+    """
+    own = measured.evidence.own
+    datasets = list(dict.fromkeys(cell.spec.dataset.name for cell in own))
+    seeds = list(dict.fromkeys(cell.spec.seed for cell in own))
+    level = measured.level
+    per_dataset = question(
+        "data sets",
+        "the mean rho over a data set's conditions is above 0 in each data set",
+        "Spearman's rho of entropy and AULC, mean over conditions and seeds",
+        [_mean(measured, name, _cells(own, dataset=name)) for name in datasets]
+        if len(datasets) > 1 else [],
+        level=level,
+        note="" if len(datasets) > 1 else "one data set only",
+    )  # fmt: skip
+    per_seed = question(
+        "seeds",
+        "the mean rho over all conditions is above 0 with each seed",
+        "Spearman's rho of entropy and AULC, mean over the conditions that have the seed",
+        [_mean(measured, f"seed {seed}", _cells(own, seed=seed)) for seed in seeds]
+        if len(seeds) > 1 else [],
+        level=level,
+        note="" if len(seeds) > 1 else "one seed only",
+    )  # fmt: skip
+    conditions = measured.evidence.conditions()
+    spreads = [
+        float(np.std([measured.rho(cell).value for cell in cells], ddof=1))
+        for cells in conditions.values()
+        if len(cells) > 1
+    ]
+    within = (
+        f"between seeds of one condition rho has a standard deviation of {number(float(np.median(spreads)), 3)} "
+        f"(median; largest {number(max(spreads), 3)})"
+        if spreads
+        else "no condition has two seeds"
+    )
+    by_dataset = [f"{p.name} {number(p.value)}" for p in per_dataset.parts] or [
+        f"{datasets[0]} {spread(measured.rho(cell).value for cell in own)}"
+    ]
+    return claim_verdict(
+        "C5",
+        "The correlation replicates across seeds and data sets.",
+        [per_dataset, per_seed, *([_mixed(measured, datasets)] if mixed else [])],
+        finding=f"mean rho: {'; '.join(by_dataset)}; over {counted(len(seeds), 'seed')}: "
+        f"{spread(p.value for p in per_seed.parts)}; {within}",
+        level=level,
+    )
+
+
+def _cells(own: Sequence[Cell], *, dataset: str | None = None, seed: int | None = None) -> list[Cell]:
+    return [c for c in own if dataset in (None, c.spec.dataset.name) and seed in (None, c.spec.seed)]
+
+
+def _mean(measured: Measured, name: str, cells: Sequence[Cell]) -> Part:
+    """The mean over the conditions of these cells in which rho is defined."""
+    found = [measured.of_condition(seeds, measured.rho) for seeds in by_condition(cells).values()]
+    known = [one for one in found if np.isfinite(one.value)]
+    return measured.rho_part(name, Sampled.mean(known), cells)
+
+
+def _mixed(measured: Measured, datasets: list[str]) -> Question:
+    """One model a data set: rank of AULC on rank of entropy, with random effects of item, seed and condition."""
+    from dissensus.stats.mixed import mixed_slope
+
+    parts, notes = [], []
+    for dataset in datasets:
+        cells = _cells(measured.evidence.own, dataset=dataset)
+        columns = [_long(measured, cell) for cell in cells]
+        y, x, items, seeds, conditions = (np.concatenate(column) for column in zip(*columns, strict=True))
+        try:
+            found = mixed_slope(y, x, items, seeds, conditions, confidence=measured.settings.confidence)
+        except MissingDependencyError as error:
+            notes.append(str(error))
+            break
+        notes += [f"{dataset}: {found.note}"] if found.note else []
+        parts.append(
+            estimated(
+                dataset, found.slope, found.se, float("inf"), smallest=measured.settings.smallest_rho,
+                confidence=measured.settings.confidence, seeds=found.seeds, cells=[cell.name for cell in cells],
+                note=f"standard deviation of items {number(found.sd_item)}",
+            )
+        )  # fmt: skip
+    return question(
+        "mixed-effects model",
+        "the slope of AULC's rank on entropy's rank is above 0 in each data set, with items and seeds taken as drawn",
+        "slope of ranks scaled to one standard deviation, random by item and seed",
+        parts,
+        level=measured.level,
+        decides=False,
+        note="; ".join(notes),
+    )
+
+
+def _long(measured: Measured, cell: Cell) -> tuple[NDArray[Any], ...]:
+    columns = measured.columns(cell)
+    keep = np.isfinite(columns["entropy"]) & np.isfinite(columns["aulc"])
+    n = int(keep.sum())
+    scaled = [_standard(average_ranks(columns[name][keep])) for name in ("aulc", "entropy")]
+    ids = np.array(cell.curves.ids)[keep]
+    return (*scaled, ids, np.full(n, cell.spec.seed), np.full(n, cell.spec.condition))
+
+
+def _standard(ranks: FloatArray) -> FloatArray:
+    deviation = ranks.std()
+    return (ranks - ranks.mean()) / deviation if deviation > 0 else np.zeros(len(ranks))
