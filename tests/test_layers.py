@@ -13,7 +13,7 @@ import dissensus
 from import_graph import OPENS_FILES, ImportGraph, Rule
 
 MODELLING = ("torch", "transformers", "peft", "safetensors", "accelerate", "tokenizers")
-OPTIONAL = (*MODELLING, "gguf", "datasets", "huggingface_hub")
+OPTIONAL = (*MODELLING, "gguf", "datasets", "huggingface_hub", "cleanlab", "sklearn", "statsmodels", "pandas")
 FILES = ("pyarrow", "pathlib", "io", "csv", "gzip", "shutil", "tempfile", "sqlite3", OPENS_FILES)
 PLOTTING = ("matplotlib", ".report")
 # What starts slowly enough to be felt before a command prints its first line.
@@ -43,8 +43,14 @@ RULES = (
     Rule("stats", never=(*MODELLING, *PLOTTING, *FILES, ".train")),
     Rule("study.grid", never=MODELLING),
     Rule("study.runner", never=(".metrics", ".report")),
+    Rule("study.planning", never=MODELLING),
+    Rule("study.calibration", never=(".metrics", ".report")),
     Rule("study.analysis", never=(*MODELLING, ".train")),
     Rule("study.claims", never=(*MODELLING, ".train")),
+    Rule("study.across", never=(*MODELLING, ".train")),
+    Rule("study.annotators", never=(*MODELLING, ".train")),
+    Rule("study.sensitivity", never=(*MODELLING, ".train")),
+    Rule("study.noise", never=(*MODELLING, ".train")),
     Rule("report", never=(*MODELLING, ".train", ".study.runner")),
     Rule("threads", only=(), never=MODELLING),
     Rule("cli", eager=(*OPTIONAL, *SLOW, ".train", ".models", ".study", ".report", ".metrics", ".stats")),
@@ -56,7 +62,7 @@ RULES = (
 )
 
 # Modules of the table that later work brings. A rule binds its module as soon as it is there.
-NOT_YET = {"integrations", "study.claims"}
+NOT_YET = {"integrations"}
 
 
 @pytest.fixture(scope="module")

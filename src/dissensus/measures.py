@@ -118,30 +118,40 @@ def pairwise_agreement(counts: ArrayLike) -> FloatArray:
     return np.asarray(np.where(n >= 2, agreeing, np.nan), dtype=np.float64)
 
 
-def subsample_annotators(counts: ArrayLike, n: int, rng: np.random.Generator) -> FloatArray:
+def subsample_annotators(counts: ArrayLike, n: ArrayLike, rng: np.random.Generator) -> FloatArray:
     """Counts as they would be with only n annotators an item, drawn without replacement.
 
-    Each row is a draw from the multivariate hypergeometric distribution, so that its expectation is n p_k.
+    Each row is a draw from the multivariate hypergeometric distribution, so that its expectation is n p_k. Labels are
+    drawn one after the other, each for all rows at once: how many of the n are of this label, given how many
+    annotators chose it and how many chose one that is still to come.
 
     Args:
         counts: annotators a label, shape (items, K); whole numbers.
-        n: annotators to keep for each item, at least 1.
+        n: annotators to keep, at least 1: one number, or one an item, shape (items,).
         rng: generator that draws.
 
     Raises:
         DataError: n is below 1 or exceeds an item's annotations, or counts are not whole.
     """
-    c = _whole(_checked(counts), "sub-sampling annotators")
+    c = _whole(_checked(counts), "sub-sampling annotators").astype(np.int64)
     if c.ndim != 2:
         raise DataError(f"counts have shape {c.shape}; expected (items, K)")
-    totals = c.sum(axis=1)
-    if n < 1:
-        raise DataError(f"cannot keep {n} annotators an item; expected at least 1")
-    if np.any(totals < n):
-        row = int(np.argmax(totals < n))
-        raise DataError(f"cannot keep {n} annotators an item: the item in row {row} has {int(totals[row])}")
-    rows = [rng.multivariate_hypergeometric(row.astype(np.int64), n) for row in c]
-    return np.array(rows, dtype=np.float64).reshape(c.shape)
+    keep = np.asarray(n, dtype=np.int64)
+    if keep.shape not in ((), (len(c),)):
+        raise DataError(f"n has shape {keep.shape}; expected one number, or one an item, shape ({len(c)},)")
+    left = np.broadcast_to(keep, len(c)).copy()
+    if keep.min(initial=1) < 1:
+        raise DataError(f"cannot keep {keep.min()} annotators an item; expected at least 1")
+    rest = c.sum(axis=1)
+    if np.any(rest < left):
+        row = int(np.argmax(rest < left))
+        raise DataError(f"cannot keep {left[row]} annotators an item: the item in row {row} has {rest[row]}")
+    drawn = np.empty_like(c)
+    for label in range(c.shape[1]):
+        rest = rest - c[:, label]
+        drawn[:, label] = rng.hypergeometric(c[:, label], rest, left)
+        left = left - drawn[:, label]
+    return drawn.astype(np.float64)
 
 
 def _checked(counts: ArrayLike) -> FloatArray:

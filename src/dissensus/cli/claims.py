@@ -36,8 +36,9 @@ def claims(
 ) -> None:
     """Decide the claims of arXiv 2604.16332 from a study's stored curves.
 
-    Each is supported, contradicted, inconclusive or not testable here; no torch is needed. The verdicts are kept
-    in DIR/analysis/claims.json and claims.csv, with the numbers and the cells that they rest on.
+    Each is supported, contradicted, inconclusive or not testable here. DIR/analysis keeps the verdicts with the
+    numbers and the cells that they rest on (claims.json, claims.csv), and beside them what the claims hang on:
+    other choices (sensitivity), fewer annotators, label noise. The report then shows them. No torch is needed.
     """
     if (folder is None) == (simulate is None):
         raise SpecError("give a study's folder, or --simulate N for the verdicts' own error rates")
@@ -45,20 +46,15 @@ def claims(
         _simulated(simulate, as_json)
         return
     assert folder is not None
-    from dissensus.study.claims.judging import judge_claims
-    from dissensus.study.claims.tables import claims_json, write_claims
-    from dissensus.study.evidence import load_evidence
+    from dissensus.study.across import look_across
+    from dissensus.study.claims.tables import claims_json
 
-    evidence = load_evidence(folder)
-    found = judge_claims(evidence)
-    write_claims(found, folder)
+    found = look_across(folder, on_table=lambda name: note(f"{name.replace('_', ' ')} ..."))
     if as_json:
-        emit_json(claims_json(found))
+        emit_json(claims_json(found.claims))
         return
-    show_claims(found, parts=parts)
-    say(
-        f"from {len(evidence.cells)} of {evidence.planned} cells; all numbers: {folder / 'analysis' / 'claims.csv'}"
-    )
+    show_claims(found.claims, parts=parts)
+    say(f"from {found.cells} of {found.planned} cells; all numbers are in {folder / 'analysis'}")
 
 
 def show_claims(found: Sequence[ClaimVerdict], *, parts: bool = False) -> None:

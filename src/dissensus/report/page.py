@@ -20,11 +20,13 @@ from dissensus.config import NO_VARIANT, RunSpec
 from dissensus.curves import Curves
 from dissensus.files import write_atomic
 from dissensus.report import figures, settings, words
+from dissensus.report.beside import AcrossView, across_view
 from dissensus.report.examples import RiserList, risers
 from dissensus.report.provenance import CellFacts, cell_facts, scrub, specification
 from dissensus.report.svg import interval
 from dissensus.report.tables import GROUPS, ConditionRow, condition_row, number
 from dissensus.store import load_curves
+from dissensus.study.across import load_across
 from dissensus.study.analysis import Analysis, analyze, load_analysis
 from dissensus.study.stored import on_gold
 
@@ -83,6 +85,7 @@ class Page:
         scale: lower and upper end of the interval glyphs.
         missing: cells without a result.
         cells: facts of the completed cells.
+        across: verdicts on the claims and what they are read beside; None where `claims` was not run, or not since.
         specification: the study as YAML.
         name: of the study's file or folder in the commands.
         version: of dissensus.
@@ -101,6 +104,7 @@ class Page:
     scale: tuple[float, float]
     missing: tuple[MissingCell, ...]
     cells: tuple[CellFacts, ...]
+    across: AcrossView | None
     specification: str
     name: str
     version: str
@@ -169,6 +173,7 @@ def build(analysis: Analysis, *, quotes: int | None = None) -> Page:
         scale=_scale(rows),
         missing=missing,
         cells=tuple(cell_facts(analysis, row) for row in analysis.cells.to_pylist()),
+        across=across_view(across) if (across := load_across(analysis.folder)) else None,
         specification=specification(study),
         name=study.name,
         version=__version__,

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 # Okabe-Ito vermilion and blue, told apart by all common forms of colour blindness; line styles repeat the coding.
-COLOURS = {"contested": "#c04a00", "middle": "#69717c", "settled": "#0068a8"}
+COLOURS: dict[str, str] = {"contested": "#c04a00", "middle": "#69717c", "settled": "#0068a8"}
 DASHES: dict[str, Any] = {"contested": "-", "middle": (0, (1, 1.6)), "settled": (0, (5, 1.6))}
 INK, SOFT, GRID, POINT = "#1c2127", "#5b6570", "#e3e6ea", "#6b7785"
+# With label noise: what was flipped, and the settled examples that were not.
+COLOURS |= {"flipped": INK, "plain": COLOURS["settled"]}
+DASHES |= {"flipped": (0, (3, 1, 1, 1)), "plain": DASHES["settled"]}
 THEME = {
     COLOURS["contested"]: "--contested",
     COLOURS["middle"]: "--middle",

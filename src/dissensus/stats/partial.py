@@ -192,7 +192,11 @@ class RankDesign:
     def partial(self) -> float:
         """Their partial correlation given the covariates."""
         n, k = self.basis.shape
-        return _residual_correlation(self.ranks[0], self.ranks[1], self.basis) if n - 2 - k >= 1 else float("nan")
+        return (
+            _residual_correlation(self.ranks[0], self.ranks[1], self.basis)
+            if n - 2 - k >= 1
+            else float("nan")
+        )
 
     def resampled(self, draws: Draws) -> FloatArray:
         """The partial correlation in each resample, shape (b,)."""

@@ -161,6 +161,15 @@ def _analyze_one(folder: Path, planned: Planned, study: StudySpec) -> CellTables
         raise StoreError(f"cell {folder.name}: {problem}") from None
 
 
+def inputs_of(study_dir: Path) -> dict[str, Any]:
+    """What tables of a study are made from, as plain data: another value means that they are old.
+
+    Raises:
+        SpecError: the folder is no study's.
+    """
+    return _inputs(read_study(study_dir), study_status(study_dir), study_dir)
+
+
 def _inputs(study: StudySpec, found: Sequence[CellStatus], study_dir: Path) -> dict[str, Any]:
     from dissensus import __version__
 

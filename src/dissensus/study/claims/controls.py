@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -14,26 +14,46 @@ from dissensus.study.claims.texts import COVARIATES, counted, number, spread
 from dissensus.study.claims.verdict import ClaimVerdict, Part, Question, claim_verdict, question
 from dissensus.study.evidence import Cell
 
+GOLD_SHARE = "share of the gold label too"
+"""Name of the question with the harder control."""
 Statistic = Callable[[Cell], CellValue]
 
 
-def survives_controls(measured: Measured) -> ClaimVerdict:
-    """The claim rests on the partial rho with all standard covariates; the harder questions stand beside it."""
+def survives_controls(measured: Measured, *, thorough: bool = True) -> ClaimVerdict:
+    """The claim rests on the partial rho with all standard covariates; harder questions stand beside it.
+
+    Args:
+        measured: statistics of the study's cells.
+        thorough: whether the harder questions are asked.
+    """
     level = measured.level
     given = {c for cell in measured.evidence.own for c in measured.covariates(cell)}
     standard = [c for c in STANDARD_COVARIATES if c in given]
     words = ", ".join(COVARIATES.get(c, c) for c in standard)
 
-    def all_of(cell: Cell) -> tuple[str, ...]:
-        return measured.covariates(cell)
-
     together = question(
         "all covariates together",
         "partial rho is above 0 in every condition",
         f"partial Spearman of entropy and AULC given {words}",
-        _each(measured, lambda cell: measured.rho(cell, all_of(cell))),
+        _each(measured, lambda cell: measured.rho(cell, measured.covariates(cell))),
         level=level,
     )
+    beside = _harder(measured, standard, words) if thorough else []
+    return claim_verdict(
+        "C4",
+        "The correlation survives partial-correlation controls.",
+        [together, *beside],
+        finding=_finding(words, together, beside),
+        limits=[
+            "entropy and the share of the gold label are nearly one thing where gold is the majority, so what is left "
+            "with both in the model is what they do not share",
+        ],
+        level=level,
+    )
+
+
+def _harder(measured: Measured, standard: Sequence[str], words: str) -> list[Question]:
+    level = measured.level
     alone = question(
         "each covariate alone",
         "the mean partial rho over conditions is above 0 whichever covariate is held fixed",
@@ -43,44 +63,35 @@ def survives_controls(measured: Measured) -> ClaimVerdict:
         decides=False,
     )
     hard = question(
-        "share of the gold label too",
+        GOLD_SHARE,
         "partial rho is above 0 in every condition with the share of annotators who chose the gold label fixed too",
         f"partial Spearman given {words} and the share of the gold label",
-        _each(measured, lambda cell: measured.rho(cell, (*all_of(cell), "gold_share"))),
+        _each(measured, lambda cell: measured.rho(cell, (*measured.covariates(cell), "gold_share"))),
         level=level,
         decides=False,
     )
-    agreed = _within_majority(measured, all_of, level)
-    return claim_verdict(
-        "C4",
-        "The correlation survives partial-correlation controls.",
-        [together, alone, hard, *agreed],
-        finding=_finding(words, [p.value for p in together.parts], [p.value for p in hard.parts]),
-        limits=[
-            "entropy and the share of the gold label are nearly one thing where gold is the majority, so what is left "
-            "with both in the model is what they do not share",
-        ],
-        level=level,
-    )
+    return [alone, hard, *_within_majority(measured)]
 
 
-def _finding(words: str, values: list[float], harder: list[float]) -> str:
-    if not values or not harder:
+def _finding(words: str, together: Question, beside: Sequence[Question]) -> str:
+    values = [part.value for part in together.parts]
+    if not values:
         return "no partial correlation is defined"
-    return (
+    said = (
         f"with {words} held fixed, partial rho is {spread(values)} over {counted(len(values), 'condition')} (mean "
-        f"{number(float(np.mean(values)))}); with the share of the gold label too it is {spread(harder)} (mean "
-        f"{number(float(np.mean(harder)))})"
+        f"{number(float(np.mean(values)))})"
     )
+    harder = [part.value for question in beside if question.name == GOLD_SHARE for part in question.parts]
+    if not harder:
+        return said
+    return f"{said}; with the {GOLD_SHARE} it is {spread(harder)} (mean {number(float(np.mean(harder)))})"
 
 
 def _given_one(measured: Measured, covariate: str, cell: Cell) -> CellValue:
     return measured.rho(cell, (covariate,))
 
 
-def _within_majority(
-    measured: Measured, covariates: Callable[[Cell], tuple[str, ...]], level: float
-) -> list[Question]:
+def _within_majority(measured: Measured) -> list[Question]:
     """The same within items whose gold label is the annotators' majority: contested there is not mislabelled."""
 
     def ids(cell: Cell) -> frozenset[str]:
@@ -92,7 +103,7 @@ def _within_majority(
 
     statistics: dict[str, Statistic] = {
         "rho": lambda cell: measured.rho(cell, ids=ids(cell)),
-        "partial rho": lambda cell: measured.rho(cell, covariates(cell), ids=ids(cell)),
+        "partial rho": lambda cell: measured.rho(cell, measured.covariates(cell), ids=ids(cell)),
     }
     return [
         question(
@@ -100,7 +111,7 @@ def _within_majority(
             f"{name} is above 0 in every condition among items whose gold label most annotators chose",
             f"{name} over those items alone",
             _each(measured, statistic),
-            level=level,
+            level=measured.level,
             decides=False,
         )
         for name, statistic in statistics.items()

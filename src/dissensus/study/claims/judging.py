@@ -13,19 +13,19 @@ from dissensus.study.claims.verdict import ClaimVerdict
 from dissensus.study.evidence import Evidence
 
 
-def judge_claims(evidence: Evidence, *, mixed: bool = True) -> tuple[ClaimVerdict, ...]:
+def judge_claims(evidence: Evidence, *, thorough: bool = True) -> tuple[ClaimVerdict, ...]:
     """The claims C1 to C6 of arXiv 2604.16332, each decided from the study's completed cells.
 
     Args:
         evidence: the cells with their curves.
-        mixed: whether C5 also fits its mixed-effects model.
+        thorough: whether also what stands beside the verdicts and takes long: C4's harder questions, C5's model.
     """
     measured = Measured(evidence)
     return (
         positive_everywhere(measured),
         decoders_above_encoders(measured),
         *(unlearned_under_lora(measured, regime) for regime in REGIMES),
-        survives_controls(measured),
-        replicates(measured, mixed=mixed),
+        survives_controls(measured, thorough=thorough),
+        replicates(measured, thorough=thorough),
         noise_is_consistent(measured),
     )

@@ -15,7 +15,7 @@ from dissensus.study.claims.sampled import Sampled
 from dissensus.study.claims.texts import counted, number
 from dissensus.study.claims.verdict import ClaimVerdict, Part, claim_verdict, question
 from dissensus.study.evidence import Cell, by_condition
-from dissensus.study.noise_groups import NoisyCell, likeness, noisy_cell
+from dissensus.study.noise.groups import NoisyCell, likeness, noisy_cell
 
 
 def noise_is_consistent(measured: Measured) -> ClaimVerdict:

@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dissensus.curves import FloatArray
 from dissensus.errors import MissingDependencyError
-from dissensus.stats.ranks import average_ranks
 from dissensus.study.claims.measured import Measured
 from dissensus.study.claims.sampled import Sampled
 from dissensus.study.claims.texts import counted, number, spread
@@ -18,12 +16,12 @@ from dissensus.study.claims.verdict import ClaimVerdict, Part, Question, claim_v
 from dissensus.study.evidence import Cell, by_condition
 
 
-def replicates(measured: Measured, *, mixed: bool = True) -> ClaimVerdict:
-    """The mean rho of each data set and of each seed, and the slope of a mixed-effects model, are all above 0.
+def replicates(measured: Measured, *, thorough: bool = True) -> ClaimVerdict:
+    """The mean rho of each data set and of each seed is above 0; beside them, the slope of a mixed-effects model.
 
     Args:
         measured: statistics of the study's cells.
-        mixed: whether the model is fitted; it takes longer than all else.
+        thorough: whether a mixed-effects model is fitted beside them; it takes longer than all else.
     """
     own = measured.evidence.own
     datasets = list(dict.fromkeys(cell.spec.dataset.name for cell in own))
@@ -65,7 +63,7 @@ def replicates(measured: Measured, *, mixed: bool = True) -> ClaimVerdict:
     return claim_verdict(
         "C5",
         "The correlation replicates across seeds and data sets.",
-        [per_dataset, per_seed, *([_mixed(measured, datasets)] if mixed else [])],
+        [per_dataset, per_seed, *([_mixed(measured, datasets)] if thorough else [])],
         finding=f"mean rho: {'; '.join(by_dataset)}; over {counted(len(seeds), 'seed')}: "
         f"{spread(p.value for p in per_seed.parts)}; {within}",
         level=level,
@@ -89,26 +87,33 @@ def _mixed(measured: Measured, datasets: list[str]) -> Question:
 
     parts, notes = [], []
     for dataset in datasets:
-        cells = _cells(measured.evidence.own, dataset=dataset)
+        cells = _same_items(_cells(measured.evidence.own, dataset=dataset))
         columns = [_long(measured, cell) for cell in cells]
         y, x, items, seeds, conditions = (np.concatenate(column) for column in zip(*columns, strict=True))
+        confidence = measured.settings.confidence
         try:
-            found = mixed_slope(y, x, items, seeds, conditions, confidence=measured.settings.confidence)
+            found = mixed_slope(y, x, items, seeds, conditions, ranks=True, confidence=confidence)
         except MissingDependencyError as error:
             notes.append(str(error))
             break
         notes += [f"{dataset}: {found.note}"] if found.note else []
         parts.append(
             estimated(
-                dataset, found.slope, found.se, float("inf"), smallest=measured.settings.smallest_rho,
-                confidence=measured.settings.confidence, seeds=found.seeds, cells=[cell.name for cell in cells],
-                note=f"standard deviation of items {number(found.sd_item)}",
+                dataset,
+                found.slope,
+                found.se,
+                found.df,
+                smallest=measured.settings.smallest_rho,
+                confidence=confidence,
+                seeds=found.seeds,
+                cells=[cell.name for cell in cells],
+                note=f"{found.items:,} items in {counted(found.cells, 'cell')} that track all of them",
             )
-        )  # fmt: skip
+        )
     return question(
         "mixed-effects model",
-        "the slope of AULC's rank on entropy's rank is above 0 in each data set, with items and seeds taken as drawn",
-        "slope of ranks scaled to one standard deviation, random by item and seed",
+        "the slope of AULC's rank on entropy's rank is above 0 in each data set; items, seeds and conditions drawn",
+        "slope of ranks scaled to one standard deviation; random by item, seed and condition",
         parts,
         level=measured.level,
         decides=False,
@@ -116,15 +121,16 @@ def _mixed(measured: Measured, datasets: list[str]) -> Question:
     )
 
 
+def _same_items(cells: Sequence[Cell]) -> list[Cell]:
+    """The cells that track the largest set of items: the model is of items that every cell has."""
+    largest = max((frozenset(cell.curves.ids) for cell in cells), key=len)
+    return [cell for cell in cells if frozenset(cell.curves.ids) == largest]
+
+
 def _long(measured: Measured, cell: Cell) -> tuple[NDArray[Any], ...]:
     columns = measured.columns(cell)
     keep = np.isfinite(columns["entropy"]) & np.isfinite(columns["aulc"])
     n = int(keep.sum())
-    scaled = [_standard(average_ranks(columns[name][keep])) for name in ("aulc", "entropy")]
     ids = np.array(cell.curves.ids)[keep]
-    return (*scaled, ids, np.full(n, cell.spec.seed), np.full(n, cell.spec.condition))
-
-
-def _standard(ranks: FloatArray) -> FloatArray:
-    deviation = ranks.std()
-    return (ranks - ranks.mean()) / deviation if deviation > 0 else np.zeros(len(ranks))
+    places = np.full(n, cell.spec.seed), np.full(n, cell.spec.condition)
+    return (columns["aulc"][keep], columns["entropy"][keep], ids, *places)

@@ -1,7 +1,4 @@
-"""Verdicts as a table and as plain data; where a study keeps them.
-
-    STUDY_DIR/analysis/claims.parquet, claims.csv    a row a part of a question of a claim
-    STUDY_DIR/analysis/claims.json                   the verdicts with their sentences, questions and parts
+"""Verdicts as a table, a row a part of a question of a claim, and as plain data, sentences included.
 
 Columns of the table: claim, verdict, question, decides, question_verdict, part, value, low, high, se, df, p, p_holm,
 p_bh, p_below, smallest, seeds, cells (ids, separated by blanks), note.
@@ -9,20 +6,14 @@ p_bh, p_below, smallest, seeds, cells (ids, separated by blanks), note.
 
 from __future__ import annotations
 
-import io
-import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet as pq
 
-from dissensus.files import write_atomic
-from dissensus.study.claims.verdict import ClaimVerdict
+from dissensus.study.claims.verdict import ClaimVerdict, Part, Question
 
 _NUMBERS = ("value", "low", "high", "se", "df", "p", "p_holm", "p_bh", "p_below", "smallest")
 SCHEMA = pa.schema(
@@ -60,17 +51,22 @@ def claims_json(claims: Sequence[ClaimVerdict]) -> list[dict[str, Any]]:
     return [_plain(asdict(claim)) for claim in claims]
 
 
-def write_claims(claims: Sequence[ClaimVerdict], study_dir: Path) -> None:
-    """Keep the verdicts in the study's folder."""
-    folder = study_dir / "analysis"
-    folder.mkdir(parents=True, exist_ok=True)
-    table = claims_table(claims)
-    sink, text = io.BytesIO(), io.BytesIO()
-    pq.write_table(table, sink, compression="zstd")
-    pyarrow.csv.write_csv(table, text)
-    write_atomic(folder / "claims.parquet", sink.getvalue())
-    write_atomic(folder / "claims.csv", text.getvalue())
-    write_atomic(folder / "claims.json", json.dumps(claims_json(claims), indent=1, ensure_ascii=False) + "\n")
+def claims_from_json(data: Sequence[Mapping[str, Any]]) -> tuple[ClaimVerdict, ...]:
+    """The verdicts that `claims_json` gave; what was not finite comes back as NaN."""
+
+    def part(own: Mapping[str, Any]) -> Part:
+        numbers = {name: math.nan if own[name] is None else float(own[name]) for name in _NUMBERS}
+        return Part(**{**own, **numbers, "cells": tuple(own["cells"])})
+
+    def question(own: Mapping[str, Any]) -> Question:
+        return Question(**{**own, "parts": tuple(map(part, own["parts"]))})
+
+    return tuple(
+        ClaimVerdict(
+            **{**own, "limits": tuple(own["limits"]), "questions": tuple(map(question, own["questions"]))}
+        )
+        for own in data
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -65,7 +65,7 @@ def try_verdicts(
         found: dict[str, Counter[Verdict]] = {}
         for number in range(studies):
             evidence = simulated_study(world, np.random.default_rng([seed, place, number]))
-            for verdict in judge_claims(evidence, mixed=False):
+            for verdict in judge_claims(evidence, thorough=False):
                 found.setdefault(verdict.claim, Counter())[verdict.verdict] += 1
             on_study(name, number + 1)
         for claim, counts in found.items():

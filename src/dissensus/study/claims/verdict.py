@@ -201,6 +201,9 @@ def question(
 ) -> Question:
     """Join parts to a question: adjust their p-values and judge."""
     known = [one for one in parts if one.defined]
+    undefined = [one.name for one in parts if not one.defined]
+    if undefined:
+        note = "; ".join([*([note] if note else []), f"undefined: {_listed(undefined)}"])
     return Question(name, asks, statistic, adjusted(known), judge(known, level), decides, note)
 
 

@@ -1,0 +1,236 @@
+"""What the verdicts are read beside, as the page shows it: other choices, fewer annotators, label noise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from markupsafe import Markup
+
+from dissensus.report import figures
+from dissensus.report.claims import ClaimView, claim_views
+from dissensus.report.tables import REGIMES, method_words, number
+from dissensus.study.across import Across
+
+NOISE = {
+    "uniform": "any other class",
+    "nearest": "the next class",
+    "annotators": "a class that annotators chose",
+}
+"""Kinds of label noise in words."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of words.
+
+    Attributes:
+        anchor: id on the page.
+        title: its heading.
+        notes: what its columns mean and what to bear in mind.
+        head: names of the columns.
+        rows: cells, the first of each row naming it.
+    """
+
+    anchor: str
+    title: str
+    notes: tuple[str, ...]
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class NoisePanel:
+    """Curves of one cell with label noise.
+
+    Attributes:
+        title: method, kind and rate of the noise.
+        given: inline SVG, loss on the labels trained on.
+        true: inline SVG, loss on the true labels.
+    """
+
+    title: str
+    given: Markup
+    true: Markup
+
+
+@dataclass(frozen=True)
+class AcrossView:
+    """What looks across the cells, as the page shows it.
+
+    Attributes:
+        claims: the verdicts.
+        cells: completed cells that they rest on.
+        planned: cells that the study lists.
+        sensitivity: what hangs on a choice; None where nothing was compared.
+        annotators: rho by the number of labels an item; None where no item has enough.
+        noise: how flipped labels are found; None without label noise.
+        noise_panels: their curves.
+    """
+
+    claims: tuple[ClaimView, ...]
+    cells: int
+    planned: int
+    sensitivity: Grid | None
+    annotators: Grid | None
+    noise: Grid | None
+    noise_panels: tuple[NoisePanel, ...]
+
+
+def across_view(across: Across) -> AcrossView:
+    """The page's view of what `look_across` found."""
+    return AcrossView(
+        claims=claim_views(across.claims),
+        cells=across.cells,
+        planned=across.planned,
+        sensitivity=_sensitivity(across.tables["hangs_on"]),
+        annotators=_annotators(across.tables["annotators"]),
+        noise=_noise(across.tables["noise_ranking"], across.tables["noise_likeness"]),
+        noise_panels=_panels(across.tables["noise_curves"]),
+    )
+
+
+def _sensitivity(table: pa.Table) -> Grid | None:
+    rows = [
+        (
+            f"{row['choice']}: {row['value']}",
+            row["reference_value"],
+            row["source"],
+            str(row["conditions"]),
+            *(number(row[f"rho_{end}_change"], 3) for end in ("median", "largest")),
+            str(row["rho_sign_turns_clearly"]),
+            *(number(row[f"delta_contested_{end}_change"], 3) for end in ("median", "largest")),
+            str(row["delta_contested_sign_turns_clearly"]),
+        )
+        for row in table.to_pylist()
+    ]
+    return _grid(
+        "sensitivity",
+        "What hangs on a choice",
+        (
+            "How far rho and the change of the contested loss move when one choice is made otherwise: over "
+            "conditions, median and largest absolute change, and conditions in which the sign turns with both "
+            "intervals clear of 0.",
+            "“stored curves”: the same runs read otherwise. Every condition and measure: analysis/sensitivity.csv.",
+        ),
+        (
+            "Choice", "instead of", "read from", "conditions", "rho: median change", "largest", "sign turns",
+            "contested loss: median change (nats)", "largest", "sign turns",
+        ),
+        rows,
+    )  # fmt: skip
+
+
+def _annotators(table: pa.Table) -> Grid | None:
+    found: dict[str, dict[int, Mapping[str, Any]]] = {}
+    for row in table.to_pylist():
+        found.setdefault(row["condition"], {})[int(row["labels"])] = row
+    sizes = sorted({n for by_size in found.values() for n in by_size})
+    rows = []
+    for condition, by_size in found.items():
+        cells = [_by_labels(by_size[n]) if n in by_size else "" for n in sizes]
+        full = next(iter(by_size.values()))["rho_full"]
+        rows.append((condition, *cells, number(full)))
+    return _grid(
+        "annotators",
+        "How many labels an item?",
+        (
+            "Rho of entropy and AULC when only so many of each item's labels are known: the mean over sub-samples, in "
+            "brackets corrected for the unreliability of so few labels (attenuation). The last column uses all labels.",
+        ),
+        ("Condition", *(f"{n} labels" for n in sizes), "all"),
+        rows,
+    )
+
+
+def _by_labels(row: Mapping[str, Any]) -> str:
+    return f"{number(row['rho'])} ({number(row['rho_corrected'])})"
+
+
+def _noise(ranking: pa.Table, likeness: pa.Table) -> Grid | None:
+    runs = list(dict.fromkeys(_run(row) for row in ranking.to_pylist()))
+    scores: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
+    for row in ranking.to_pylist():
+        scores.setdefault((row["score"], row["source"]), {})[_run(row)] = row
+    rows = [
+        (f"{name.replace('_', ' ')} ({source})", *(_ranked(by_run.get(run)) for run in runs))
+        for (name, source), by_run in scores.items()
+    ]
+    notes = [
+        "AUROC of each score for finding the flipped labels among the tracked examples that were trained on, with its "
+        "interval; in brackets average precision. All scores know the given labels alone.",
+        *_likeness_words(likeness),
+    ]
+    return _grid("noise", "Label noise", notes, ("Score", *runs), rows)
+
+
+def _ranked(row: Mapping[str, Any] | None) -> str:
+    if row is None:
+        return ""
+    ends = f"{number(row['auroc_low'])} to {number(row['auroc_high'])}"
+    return f"{number(row['auroc'])}, {ends} ({number(row['ap'])})"
+
+
+def _likeness_words(table: pa.Table) -> list[str]:
+    rows = [r for r in table.to_pylist() if r["label"] == "given" and r["flipped_group"] == "flipped"]
+    return [
+        f"{_run(row)}: flipped examples' mean change of loss is {number(row['from_contested'])} nats from the "
+        f"contested and {number(row['from_plain'])} from the plain examples' (difference {number(row['likeness'])}, "
+        f"{number(row['low'])} to {number(row['high'])})."
+        for row in rows
+    ]
+
+
+def _panels(table: pa.Table) -> tuple[NoisePanel, ...]:
+    cells: dict[str, list[dict[str, Any]]] = {}
+    for row in table.to_pylist():
+        cells.setdefault(row["cell"], []).append(row)
+    every = [
+        np.array([r[c] for rows in cells.values() for r in rows], dtype=np.float64) for c in ("mean", "high")
+    ]
+    ylim = figures.limits(every)
+    panels = []
+    for number_, rows in enumerate(cells.values()):
+        drawn = {
+            label: figures.panel_svg(
+                figures.Panel("", partial(figures.draw_curves, curves=_curves(rows, label), ylim=ylim)),
+                f"noise{number_}{label}",
+                f"Mean loss on the {label} labels of flipped, contested and plain examples, {_run(rows[0])}",
+            )
+            for label in ("given", "true")
+        }
+        panels.append(NoisePanel(_run(rows[0]), drawn["given"], drawn["true"]))
+    return tuple(panels)
+
+
+def _curves(rows: Sequence[Mapping[str, Any]], label: str) -> list[figures.GroupCurve]:
+    curves = []
+    for group in ("flipped", "contested", "plain"):
+        own = [row for row in rows if row["label"] == label and row["group"] == group]
+        if own:
+            columns = {
+                c: np.array([r[c] for r in own], dtype=np.float64)
+                for c in ("progress", "mean", "low", "high")
+            }
+            curves.append(figures.GroupCurve(group, **columns, seeds=columns["mean"][None]))
+    return curves
+
+
+def _run(row: Mapping[str, Any]) -> str:
+    """A run with label noise in words."""
+    kind = NOISE.get(row["noise"], row["noise"])
+    regime = REGIMES.get(row["regime"], row["regime"])
+    return (
+        f"{row['dataset']}, {row['model']}, {method_words(row['method'])}, {regime}, "
+        f"{100 * row['rate']:.0f}% to {kind}, seed {row['seed']}"
+    )
+
+
+def _grid(
+    anchor: str, title: str, notes: Sequence[str], head: Sequence[str], rows: Sequence[tuple[str, ...]]
+) -> Grid | None:
+    return Grid(anchor, title, tuple(notes), tuple(head), tuple(rows)) if rows else None

@@ -1,0 +1,254 @@
+"""How well a score finds flagged examples: AUROC and average precision, with bootstrap intervals.
+
+In a resample an example counts as often as it was drawn. Both measures are sums over the distinct scores, so the
+sample is sorted once; a resample takes running sums of its counts in that order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dissensus.errors import DataError
+from dissensus.stats.bootstrap import (
+    FloatArray,
+    IntArray,
+    Seed,
+    cluster_index,
+    generator_for,
+    percentile_interval,
+    resample_counts,
+)
+from dissensus.stats.columns import numeric_columns
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """How well a score ranks the flagged examples (the positives) above the others.
+
+    Attributes:
+        value: AUROC or average precision, in [0, 1]; NaN where it is not defined.
+        low: lower end of the bootstrap interval; NaN without one.
+        high: upper end.
+        n: examples used.
+        positives: how many of them are flagged.
+        base_rate: positives / n: what average precision tends to without any skill; NaN without examples.
+        dropped: examples left out because their score is NaN.
+        confidence: of the interval.
+        resamples: bootstrap resamples that were drawn.
+        undefined_resamples: those in which the value is not defined; left out of the interval.
+        clusters: number of clusters that were resampled; None if examples were.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+    positives: int
+    base_rate: float
+    dropped: int
+    confidence: float = 0.95
+    resamples: int = 0
+    undefined_resamples: int = 0
+    clusters: int | None = None
+
+
+def auroc(
+    scores: ArrayLike,
+    flags: ArrayLike,
+    *,
+    resamples: int = 0,
+    confidence: float = 0.95,
+    rng: Seed = None,
+    clusters: ArrayLike | None = None,
+) -> Ranking:
+    """Area under the receiver operating characteristic: the Mann-Whitney U of the flagged, over all pairs.
+
+    The chance that a flagged example drawn at random has a higher score than one that is not flagged, where a tie
+    counts one half: (R - P (P + 1) / 2) / (P N), with R the sum of the average ranks of the P flagged examples and
+    N the number of the others. Range [0, 1], no unit; 1/2 without skill, whatever the base rate; below 1/2 the
+    score ranks the wrong way round.
+
+    Interval: percentile bootstrap over examples, or over clusters.
+
+    Degenerate cases: NaN scores are dropped and counted; infinite ones rank like any number. NaN without a flagged
+    example or without one that is not.
+
+    Args:
+        scores: one an example, shape (n,); high means suspect.
+        flags: what is to be found, shape (n,): booleans, or 0 and 1.
+        resamples: bootstrap resamples; 0 gives no interval.
+        confidence: of the interval.
+        rng: generator or seed; required when resamples > 0.
+        clusters: labels of shape (n,); whole clusters are resampled.
+
+    Raises:
+        DataError: shapes do not fit, or a flag is neither 0 nor 1.
+        SpecError: an option is not valid, or the seed is missing.
+
+    Source: J. Hanley and B. McNeil, "The meaning and use of the area under a receiver operating characteristic
+    (ROC) curve", Radiology 143, 1982.
+    """
+    return _ranking(_auroc, scores, flags, resamples, confidence, rng, clusters)
+
+
+def average_precision(
+    scores: ArrayLike,
+    flags: ArrayLike,
+    *,
+    resamples: int = 0,
+    confidence: float = 0.95,
+    rng: Seed = None,
+    clusters: ArrayLike | None = None,
+) -> Ranking:
+    """Average precision: the mean, over the flagged examples, of the precision at their score.
+
+    sum over the distinct scores s of (recall gained at s) x (precision of "score >= s"). Examples of one score enter
+    together, so their order cannot matter, and nothing is interpolated. Range (0, 1], no unit; near the base rate
+    without skill, so values of samples with other base rates do not compare.
+
+    Degenerate cases: as for `auroc`, but it is defined (and 1) when every example is flagged. In a resample the
+    base rate varies, and the value with it.
+
+    Args, errors: as for `auroc`.
+
+    Source: C. Manning, P. Raghavan and H. Schütze, "Introduction to Information Retrieval", 2008, section 8.4 (there
+    for ranks without ties).
+    """
+    return _ranking(_average_precision, scores, flags, resamples, confidence, rng, clusters)
+
+
+def weighted_auroc(scores: ArrayLike, flags: ArrayLike, weights: ArrayLike) -> FloatArray:
+    """`auroc` in each of b resamples.
+
+    Args:
+        scores: shape (n,); rows with NaN are dropped.
+        flags: shape (n,).
+        weights: how often each example was drawn (any weights of at least 0), shape (b, n).
+
+    Returns:
+        Shape (b,); NaN where no flagged example was drawn, or no other.
+    """
+    return _weighted(_auroc, scores, flags, weights)
+
+
+def weighted_average_precision(scores: ArrayLike, flags: ArrayLike, weights: ArrayLike) -> FloatArray:
+    """`average_precision` in each of b resamples; arguments as for `weighted_auroc`. NaN where no flagged one was."""
+    return _weighted(_average_precision, scores, flags, weights)
+
+
+@dataclass(frozen=True)
+class _Sorted:
+    """A sample in rising order of its scores.
+
+    Attributes:
+        order: rows of the sample, shape (n,).
+        starts: places at which a distinct score begins, shape (m,).
+        flagged: whether the example at each place is flagged, shape (n,).
+    """
+
+    order: IntArray
+    starts: IntArray
+    flagged: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, values: FloatArray, flagged: NDArray[np.bool_]) -> _Sorted:
+        """Sort a sample of n >= 1 scores, without NaN."""
+        order = np.argsort(values, kind="stable")
+        ranked = values[order]
+        # Compared, not subtracted: the difference of two equal infinities is no number.
+        fresh = np.append(True, ranked[1:] != ranked[:-1])
+        return cls(order, np.flatnonzero(fresh), flagged[order])
+
+    def by_score(self, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Draws of flagged and of other examples at each distinct score, each of shape (b, m)."""
+        drawn = weights[:, self.order]
+        positive = np.add.reduceat(drawn * self.flagged, self.starts, axis=1)
+        return positive, np.add.reduceat(drawn, self.starts, axis=1) - positive
+
+
+_Statistic = Callable[[FloatArray, FloatArray], FloatArray]
+"""From draws of flagged and of other examples at each distinct score, rising, both (b, m), to a value each, (b,)."""
+
+
+def _auroc(positive: FloatArray, negative: FloatArray) -> FloatArray:
+    below = np.cumsum(negative, axis=1) - negative
+    pairs = positive.sum(axis=1) * negative.sum(axis=1)
+    area = np.full(len(pairs), np.nan)
+    np.divide((positive * (below + negative / 2)).sum(axis=1), pairs, out=area, where=pairs > 0)
+    return area
+
+
+def _average_precision(positive: FloatArray, negative: FloatArray) -> FloatArray:
+    found = np.cumsum(positive[:, ::-1], axis=1)
+    taken = found + np.cumsum(negative[:, ::-1], axis=1)
+    precision = np.zeros_like(taken)  # above the highest score that was drawn nothing is gained either
+    np.divide(found, taken, out=precision, where=taken > 0)
+    total = found[:, -1]
+    value = np.full(len(total), np.nan)
+    np.divide((positive[:, ::-1] * precision).sum(axis=1), total, out=value, where=total > 0)
+    return value
+
+
+def _ranking(
+    statistic: _Statistic,
+    scores: ArrayLike,
+    flags: ArrayLike,
+    resamples: int,
+    confidence: float,
+    rng: Seed,
+    clusters: ArrayLike | None,
+) -> Ranking:
+    generator = generator_for(resamples, confidence, rng)
+    given, given_flags = _checked(scores, flags)
+    keep = ~np.isnan(given)
+    values, flagged = given[keep], given_flags[keep]
+    n, positives = len(values), int(flagged.sum())
+    index = None
+    if clusters is not None:
+        # Numbered again among the rows that are kept: a cluster without any cannot be drawn.
+        index = cluster_index(cluster_index(clusters, len(given))[keep], n)
+    value, drawn = float("nan"), np.empty(0)
+    if n:
+        sample = _Sorted.of(values, flagged)
+        value = float(statistic(*sample.by_score(np.ones((1, n))))[0])
+        if generator is not None and np.isfinite(value):
+            chunks = resample_counts(n, resamples, generator, clusters=index)
+            drawn = np.concatenate([statistic(*sample.by_score(c.astype(np.float64))) for c in chunks])
+    low, high = percentile_interval(drawn, confidence)
+    return Ranking(
+        value=value,
+        low=float(low),
+        high=float(high),
+        n=n,
+        positives=positives,
+        base_rate=positives / n if n else float("nan"),
+        dropped=len(given) - n,
+        confidence=confidence,
+        resamples=resamples,
+        undefined_resamples=int(np.isnan(drawn).sum()),
+        clusters=None if index is None else int(index.max(initial=-1)) + 1,
+    )
+
+
+def _weighted(statistic: _Statistic, scores: ArrayLike, flags: ArrayLike, weights: ArrayLike) -> FloatArray:
+    values, flagged = _checked(scores, flags)
+    drawn = np.asarray(weights, dtype=np.float64)
+    if drawn.ndim != 2 or drawn.shape[1] != len(values):
+        raise DataError(f"weights have shape {drawn.shape}; expected (resamples, {len(values)})")
+    keep = ~np.isnan(values)
+    if not keep.any():
+        return np.full(len(drawn), np.nan)
+    return statistic(*_Sorted.of(values[keep], flagged[keep]).by_score(drawn[:, keep]))
+
+
+def _checked(scores: ArrayLike, flags: ArrayLike) -> tuple[FloatArray, NDArray[np.bool_]]:
+    columns = numeric_columns({"scores": scores, "flags": flags})
+    given = columns["flags"]
+    odd = given[(given != 0) & (given != 1)]
+    if len(odd):
+        raise DataError(f"a flag is {odd[0]}; expected booleans, or 0 and 1")
+    return columns["scores"], given == 1

@@ -1,0 +1,112 @@
+"""Common draws: the same examples for every cell of a data set, the same seeds for every condition."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from dissensus.stats.draws import Draws
+from dissensus.stats.partial import RankDesign
+from dissensus.study.claims.sampled import Resampler, Sampled
+
+NAMES = np.array([f"p{i}" for i in range(60)])
+
+
+def mean_of(values: np.ndarray) -> object:  # type: ignore[type-arg]
+    return lambda draws: draws.weights @ values / draws.weights.sum(axis=1)
+
+
+def test_cells_of_one_data_set_see_the_same_examples() -> None:
+    maker = Resampler({"a": NAMES.tolist()}, 300, 1)
+    values = np.random.default_rng(0).normal(size=60)
+    first = maker.over("a", NAMES, mean_of(values))  # type: ignore[arg-type]
+    again = Resampler({"a": NAMES[::-1].tolist()}, 300, 1).over("a", NAMES, mean_of(values))  # type: ignore[arg-type]
+    np.testing.assert_array_equal(first, again)
+    # The same examples in another order, in another cell: the very same resamples.
+    turned = maker.over("a", NAMES[::-1], mean_of(values[::-1]))  # type: ignore[arg-type]
+    np.testing.assert_allclose(first, turned, atol=1e-12)
+    # A cell that tracks half of them sees the draws of its half.
+    half = maker.over("a", NAMES[:30], lambda draws: draws.weights)
+    whole = maker.over("a", NAMES, lambda draws: draws.weights)
+    np.testing.assert_array_equal(half, whole[:, :30])
+    assert not np.array_equal(
+        whole, Resampler({"b": NAMES.tolist()}, 300, 1).over("b", NAMES, lambda d: d.weights)
+    )
+
+
+def test_examples_of_one_premise_are_drawn_together() -> None:
+    clusters = np.repeat(NAMES[:20], 3)
+    weights = Resampler({"a": clusters.tolist()}, 50, 0).over("a", clusters, lambda draws: draws.weights)
+    assert weights.shape == (50, 60)
+    np.testing.assert_array_equal(weights[:, ::3], weights[:, 1::3])
+    assert (weights.sum(axis=1) == 60).all()
+
+
+def test_a_resampled_rho_is_the_rho_of_the_repeated_rows() -> None:
+    rng = np.random.default_rng(3)
+    clusters = np.repeat(NAMES[:20], 3)
+    x, y = rng.integers(0, 9, 60).astype(float), rng.normal(size=60)
+    maker = Resampler({"a": clusters.tolist()}, 8, 0)
+    design = RankDesign.of(x, y, {}, units=maker.units(clusters).of)
+    found = maker.over("a", clusters, design.resampled)
+    weights = maker.over("a", clusters, lambda draws: draws.weights).astype(int)
+    for value, times in zip(found, weights, strict=True):
+        rows = np.repeat(np.arange(60), times)
+        assert value == pytest.approx(stats.spearmanr(x[rows], y[rows]).statistic, abs=1e-12)
+
+
+def test_chunks_join_without_a_seam() -> None:
+    maker = Resampler({"a": NAMES.tolist()}, 600, 0)
+    whole = maker.over("a", NAMES, lambda draws: draws.weights)
+    assert whole.shape == (600, 60)
+    fewer = Resampler({"a": NAMES.tolist()}, 300, 0).over("a", NAMES, lambda draws: draws.weights)
+    np.testing.assert_array_equal(whole[:256], fewer[:256])
+
+
+def test_seeds_spread_as_new_seeds_would() -> None:
+    still = np.zeros(20_000)
+    values = [0.1, 0.2, 0.4]
+    found = Resampler({}, 20_000, 0).over_seeds(values, [still, still, still])
+    assert found.value == pytest.approx(np.mean(values))
+    # The variance of a mean of three is s^2 / 3 with s^2 over S - 1.
+    assert found.both.std() == pytest.approx(np.std(values, ddof=1) / np.sqrt(3), rel=0.02)
+    assert (found.examples == 0).all()
+
+
+def test_conditions_with_the_same_seeds_move_together() -> None:
+    maker = Resampler({}, 500, 0)
+    still = np.zeros(500)
+    a, b = (maker.over_seeds([x, x + 0.1, x + 0.3], [still] * 3) for x in (0.0, 0.5))
+    np.testing.assert_allclose((a - b).both, 0, atol=1e-12)
+    assert (a - b).value == pytest.approx(-0.5)
+
+
+def test_one_seed_has_no_spread_of_seeds() -> None:
+    values = np.random.default_rng(0).normal(size=500)
+    found = Resampler({}, 500, 0).over_seeds([0.3], [values])
+    np.testing.assert_array_equal(found.both, values)
+    assert found.seeds == 1
+
+
+def test_a_mean_of_statistics_counts_the_fewest_seeds() -> None:
+    a = Sampled(1.0, np.ones(3), np.ones(3), 3)
+    b = Sampled(3.0, np.zeros(3), np.zeros(3), 1)
+    mean = Sampled.mean([a, b])
+    assert (mean.value, mean.seeds) == (2.0, 1)
+    np.testing.assert_array_equal(mean.both, [0.5] * 3)
+    assert np.isnan(Sampled.mean([]).value)
+
+
+def test_draws_are_of_the_cells_own_units() -> None:
+    clusters = np.array(["b", "a", "b", "c"])
+    seen: list[Draws] = []
+
+    def keep(draws: Draws) -> np.ndarray:  # type: ignore[type-arg]
+        seen.append(draws)
+        return draws.totals
+
+    Resampler({"d": ["a", "b", "c", "z"]}, 20, 0).over("d", clusters, keep)
+    for draws in seen:
+        np.testing.assert_array_equal(draws.weights[:, 0], draws.weights[:, 2])
+        np.testing.assert_array_equal(draws.totals, draws.weights.sum(axis=1))
