@@ -99,6 +99,10 @@ def run(
     no_report: Annotated[
         bool, typer.Option("--no-report", help="Do not analyse, do not write the report.")
     ] = False,
+    plan: Annotated[
+        bool,
+        typer.Option("--plan", help="Say what is left to do and how long it will take; run nothing."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Run a study, or go on with it.
@@ -110,18 +114,22 @@ def run(
 
     spec = load_study(study)
     given = Path(study).expanduser()
-    _run_and_report(
-        spec,
-        out or (given if given.is_dir() and (given / "study.yaml").is_file() else Path("runs") / spec.name),
-        workers=workers,
-        threads=threads,
-        fuse=fuse,
-        device=device,
-        data_dir=data_dir.resolve() if data_dir else None,
-        only=parse_only(only or ()),
-        with_report=not no_report,
-        as_json=as_json,
-    )
+    out = out or (given if given.is_dir() and (given / "study.yaml").is_file() else Path("runs") / spec.name)
+    options: dict[str, Any] = {
+        "workers": workers,
+        "threads": threads,
+        "fuse": fuse,
+        "device": device,
+        "data_dir": data_dir.resolve() if data_dir else None,
+        "only": parse_only(only or ()),
+        "as_json": as_json,
+    }
+    if plan:
+        from dissensus.cli.plan import print_plan
+
+        print_plan(spec, out, **options)
+    else:
+        _run_and_report(spec, out, with_report=not no_report, **options)
 
 
 def status(folder: Folder, as_json: Json = False) -> None:
