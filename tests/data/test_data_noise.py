@@ -46,6 +46,25 @@ def test_annotator_noise_follows_the_items_own_distribution() -> None:
     np.testing.assert_allclose(seen, [0, 0.75, 0.25, 0], atol=0.03)
 
 
+def test_nearest_noise_goes_one_step_along_the_labels() -> None:
+    gold = np.repeat([0, 1, 2], 2000)
+    noisy = inject_noise(gold, np.zeros((6000, 3)), kind="nearest", rate=0.999, rng=np.random.default_rng(2))
+    moved = (noisy.labels - gold)[noisy.flipped]
+    assert set(np.abs(moved)) == {1}
+    assert noisy.labels.min() == 0
+    assert noisy.labels.max() == 2
+    # From the middle to either side: standard error of a share over 2,000 is 0.011.
+    middle = noisy.labels[(gold == 1) & noisy.flipped]
+    assert abs((middle == 0).mean() - 0.5) < 0.05
+
+
+def test_nearest_noise_between_two_labels_is_the_other_one() -> None:
+    noisy = inject_noise(
+        np.array([0, 1, -1]), np.zeros((3, 2)), kind="nearest", rate=0.99, rng=np.random.default_rng(0)
+    )
+    assert noisy.labels.tolist() == [1, 0, -1]
+
+
 def test_unanimous_items_are_not_eligible_for_annotator_noise() -> None:
     counts = np.array([[5, 0], [4, 1], [5, 0], [3, 2], [0, 0]], dtype=float)
     gold = np.array([0, 0, 0, 0, 0])
@@ -75,7 +94,7 @@ def test_items_without_gold_stay_without() -> None:
     assert noisy.labels.tolist() == [-1, 1, 0, -1]
 
 
-@pytest.mark.parametrize("kind", ["uniform", "annotators"])
+@pytest.mark.parametrize("kind", ["uniform", "nearest", "annotators"])
 def test_same_seed_same_flips_and_inputs_untouched(kind: Kind) -> None:
     gold = np.arange(50) % 3
     counts = np.random.default_rng(1).integers(1, 9, (50, 3)).astype(float)

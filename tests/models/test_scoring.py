@@ -66,6 +66,20 @@ def test_loading_leaves_the_callers_random_stream(
     assert torch.equal(torch.rand(3), expected)
 
 
+@pytest.mark.parametrize("arch", ["bert", *DECODERS])
+def test_a_models_own_dropout_can_be_set(arch: str, tmp_path: Path, tiny_dataset: AnnotatedDataset) -> None:
+    folder = make_tiny(arch, tmp_path)
+    model = load(folder, tiny_dataset, dropout=0.0)
+    rates = {name: v for name, v in vars(model.module.config).items() if "dropout" in name or "pdrop" in name}
+    assert rates
+    assert all(not v for v in rates.values() if isinstance(v, int | float))
+    assert all(m.p == 0 for m in model.module.modules() if isinstance(m, torch.nn.Dropout))
+    other = load(folder, tiny_dataset, dropout=0.3)
+    assert 0.3 in vars(other.module.config).values()
+    assert other.fingerprint == model.fingerprint
+    assert set(other.module.state_dict()) == set(load(folder, tiny_dataset).module.state_dict())
+
+
 @pytest.mark.parametrize("arch", DECODERS)
 def test_a_decoder_pools_the_last_real_token(
     arch: str, tmp_path: Path, tiny_dataset: AnnotatedDataset

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from dissensus.config import RunSpec, StudySpec, When
 from dissensus.errors import SpecError
-from dissensus.study.grid import expand, merge, parse_only, select
+from dissensus.study.builtin import load_study
+from dissensus.study.grid import expand, merge, parse_only, plan, select
 
 BASE: dict[str, Any] = {
     "name": "s",
@@ -238,3 +239,84 @@ def test_cells_that_a_table_could_not_tell_apart_need_a_tag() -> None:
     tagged = [{**rate, "tag": tag} for rate, tag in zip(rates, ("high", "low"), strict=True)]
     cells = expand(StudySpec.parse({**base, "methods": tagged}, "t"))
     assert [c.method.label for c in cells] == ["full-high", "full-low"]
+
+
+RATE = {
+    "name": "rate-high",
+    "when": {"method": "lora-r8", "seed": 0},
+    "set": {"method": {"learning_rate": 3e-3}},
+}
+
+
+def test_a_variant_is_a_further_cell_of_what_it_changes() -> None:
+    own = expand(study())
+    planned = plan(study(variants=[RATE]))
+    added = [item for item in planned if item.base is not None]
+    assert len(planned) == len(own) + 8  # LoRA with seed 0: two models, two data sets, two regimes
+    assert {item.cell.cell_id for item in planned} > {
+        cell.cell_id for cell in own
+    }  # no other cell has changed
+    for item in added:
+        assert item.base in own
+        assert item.cell.variant == "rate-high"
+        assert item.cell.condition == f"{item.base.condition}.rate-high"
+        assert item.cell.method.learning_rate == 3e-3
+        restored = item.cell.model_copy(update={"variant": None, "method": item.base.method})
+        assert restored == item.base
+    # Within a seed the study's own cells come first.
+    assert [item.cell.seed for item in planned] == [0] * 24 + [1] * 16
+    assert all(item.base is None for item in planned[:16])
+
+
+def test_a_variant_is_made_of_the_cell_after_overrides() -> None:
+    rule = {"when": {"model": "smollm2-135m"}, "set": {"training": {"batch_size": 4}}}
+    planned = plan(study(variants=[RATE], overrides=[rule]))
+    sizes = {i.cell.training.batch_size for i in planned if i.base and i.cell.model.name == "smollm2-135m"}
+    assert sizes == {4}
+
+
+def test_only_picks_variants_and_the_cells_that_are_none() -> None:
+    cells = expand(study(variants=[RATE]))
+    assert len(select(cells, parse_only(["variant=rate-high"]))) == 8
+    assert len(select(cells, parse_only(["variant=none"]))) == 32
+    with pytest.raises(SpecError, match="rate-hihg"):
+        select(cells, parse_only(["variant=rate-hihg"]))
+
+
+@pytest.mark.parametrize(
+    ("variant", "words"),
+    [
+        ({**RATE, "when": {"method": "ia3"}}, "variants.0.when: no cell has method 'ia3'"),
+        ({**RATE, "set": {"regime": "held_out"}}, "cannot move a cell along an axis"),
+        ({**RATE, "set": {"training": {"epochz": 1}}}, "variants.0.set.training.epochz"),
+    ],
+)
+def test_mistakes_in_variants_are_named(variant: dict[str, Any], words: str) -> None:
+    assert words in refused(variants=[variant])
+
+
+@pytest.mark.parametrize(
+    ("variant", "words"),
+    [
+        ({**RATE, "name": "none"}, "is taken"),
+        ({**RATE, "when": {"variant": "other"}}, "not of another variant"),
+        ({**RATE, "set": {}}, "needs at least one"),
+    ],
+)
+def test_a_variant_has_a_name_of_its_own_and_changes_something(variant: dict[str, Any], words: str) -> None:
+    with pytest.raises(SpecError, match=words):
+        study(variants=[variant])
+
+
+def test_two_variants_of_one_name_must_differ_in_where() -> None:
+    assert "2 cells named" in refused(variants=[RATE, {**RATE, "set": {"method": {"learning_rate": 1e-2}}}])
+
+
+@pytest.mark.parametrize(("name", "own", "conditions"), [("paper", 150, 50), ("paper-mini", 75, 25)])
+def test_the_papers_studies_have_25_conditions(name: str, own: int, conditions: int) -> None:
+    cells = [item.cell for item in plan(load_study(name)) if item.base is None]
+    assert len(cells) == own
+    assert len({cell.condition for cell in cells}) == conditions
+    if name == "paper":  # each both held out and trained on
+        assert len({(c.dataset.name, c.model.label, c.method.label) for c in cells}) == 25
+        assert len({c.model.name for c in cells}) == 6

@@ -150,7 +150,8 @@ def build(analysis: Analysis, *, quotes: int | None = None) -> Page:
 
     study = analysis.study
     rows = _own_conditions(analysis)
-    cells = settings.cells_shown(study, analysis.cells["cell"].to_pylist())
+    shown = settings.cells_shown(study, analysis.cells["cell"].to_pylist())
+    cells = tuple(cell for cell in shown if cell.variant is None) or shown
     views, notes = _views(analysis, rows, cells)
     families = tuple(
         Family(name, tuple(v for v in views if v.row.family == name))
