@@ -15,6 +15,7 @@ from dissensus.report import figures
 from dissensus.report.claims import ClaimView, claim_views
 from dissensus.report.tables import REGIMES, method_words, number
 from dissensus.study.across import Across
+from dissensus.study.annotators import labels_needed
 
 NOISE = {
     "uniform": "any other class",
@@ -130,19 +131,24 @@ def _annotators(table: pa.Table) -> Grid | None:
     for row in table.to_pylist():
         found.setdefault(row["condition"], {})[int(row["labels"])] = row
     sizes = sorted({n for by_size in found.values() for n in by_size})
+    needed = {one.condition: one.labels for one in labels_needed(table)}
     rows = []
     for condition, by_size in found.items():
         cells = [_by_labels(by_size[n]) if n in by_size else "" for n in sizes]
         full = next(iter(by_size.values()))["rho_full"]
-        rows.append((condition, *cells, number(full)))
+        enough = needed.get(condition)
+        rows.append(
+            (condition, *cells, number(full), "more, or none to see" if enough is None else str(enough))
+        )
     return _grid(
         "annotators",
         "How many labels an item?",
         (
             "Rho of entropy and AULC when only so many of each item's labels are known: the mean over sub-samples, in "
-            "brackets corrected for the unreliability of so few labels (attenuation). The last column uses all labels.",
+            "brackets corrected for the unreliability of so few labels (attenuation).",
+            "Then with all labels, and the fewest labels of these whose mean reaches nine tenths of that.",
         ),
-        ("Condition", *(f"{n} labels" for n in sizes), "all"),
+        ("Condition", *(f"{n} labels" for n in sizes), "all", "labels for 90%"),
         rows,
     )
 

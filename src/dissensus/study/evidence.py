@@ -5,7 +5,7 @@ Reads stored curves, or takes curves made in memory; imports no torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,9 +85,9 @@ class Evidence:
         """The completed cell that a variant is one of; None where it is not complete."""
         return next((cell for cell in self.cells if cell.spec == variant.base), None)
 
-    def conditions(self, keep: Callable[[Cell], bool] = lambda _cell: True) -> dict[str, tuple[Cell, ...]]:
+    def conditions(self) -> dict[str, tuple[Cell, ...]]:
         """The study's own conditions that have a completed cell: name -> its seeds, in the study's order."""
-        return by_condition(cell for cell in self.own if keep(cell))
+        return by_condition(self.own)
 
 
 def by_condition(cells: Iterable[Cell]) -> dict[str, tuple[Cell, ...]]:

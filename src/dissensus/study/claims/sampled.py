@@ -27,7 +27,7 @@ KEPT = 30_000_000
 
 @dataclass(frozen=True)
 class Sampled:
-    """A statistic and its resampled values. Sums, differences and means of these are the statistic's own.
+    """A statistic and its resampled values.
 
     Attributes:
         value: of the data as they are.
@@ -40,16 +40,6 @@ class Sampled:
     examples: FloatArray
     both: FloatArray
     seeds: int
-
-    def __sub__(self, other: Sampled | float) -> Sampled:
-        if isinstance(other, Sampled):
-            return Sampled(
-                self.value - other.value,
-                self.examples - other.examples,
-                self.both - other.both,
-                min(self.seeds, other.seeds),
-            )
-        return Sampled(self.value - other, self.examples - other, self.both - other, self.seeds)
 
     @classmethod
     def mean(cls, several: Sequence[Sampled]) -> Self:
