@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from dissensus.config import StudySpec
-from dissensus.report.tables import ConditionRow, Estimate, GroupCell, method_words, number, percent
+from dissensus.report.tables import ConditionRow, Estimate, GroupCell, method_words, percent
 from dissensus.report.words import findings, limits_of_reading, model_notes, study_words, tail
 from dissensus.study.grid import expand
+from dissensus.wording import number
 from synthetic_study import study_spec
 
 UP = Estimate(0.3, 0.25, 0.35, 0.001)

@@ -256,7 +256,7 @@ def test_a_failed_estimation_is_reported_and_not_raised(monkeypatch: pytest.Monk
     right = made.fit()
     real = mixed.library()
 
-    class Stuck(real.MixedLM):  # type: ignore[misc, name-defined]
+    class Stuck(real.MixedLM):
         def fit(self, **_: Any) -> Any:
             raise np.linalg.LinAlgError("Singular matrix")
 
@@ -266,7 +266,7 @@ def test_a_failed_estimation_is_reported_and_not_raised(monkeypatch: pytest.Monk
     assert "not converged: MixedLM failed (Singular matrix)" in found.note
     assert found.slope == pytest.approx(right.slope, abs=1e-9)
 
-    class Early(real.MixedLM):  # type: ignore[misc, name-defined]
+    class Early(real.MixedLM):
         def fit(self, **options: Any) -> Any:
             fit = super().fit(**options)
             fit._results.converged = False

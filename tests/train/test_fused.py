@@ -24,9 +24,10 @@ from dissensus.train import loop
 from dissensus.train.checkpoint import Checkpoint
 from dissensus.train.fused import share_frozen_weights, train_fused
 from dissensus.train.fused_layers import FusedLayers, _Rows, obstacle
-from dissensus.train.loop import TrainingRun, TrainingSet, total_steps, train, train_run
+from dissensus.train.loop import TrainingRun, TrainingSet, train, train_run
 from dissensus.train.methods import apply_method, trainable_parameters
 from dissensus.train.recorder import CurveRecorder
+from dissensus.train.schedule import total_steps
 from tiny import make_tiny
 
 # Each slot has a sample of a size of its own, so an epoch has 2, 3 or 4 steps and the runs end one by one, the

@@ -17,9 +17,10 @@ from dissensus.models.scoring import ScoringModel
 from dissensus.store import load_curves
 from dissensus.train import loop
 from dissensus.train.checkpoint import Checkpoint
-from dissensus.train.loop import TrainingSet, total_steps, train
+from dissensus.train.loop import TrainingSet, train
 from dissensus.train.methods import trainable_parameters
 from dissensus.train.recorder import CurveRecorder
+from dissensus.train.schedule import total_steps
 
 # 24 examples: 4 steps an epoch, the last of 3 examples.
 SPEC = TrainingSpec(epochs=3, batch_size=7, gradient_accumulation_steps=2)

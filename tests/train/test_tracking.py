@@ -17,8 +17,9 @@ from dissensus.errors import SpecError
 from dissensus.models.scoring import ScoringModel
 from dissensus.store import load_curves
 from dissensus.train import recorder as recorder_module
-from dissensus.train.loop import total_steps, train
+from dissensus.train.loop import train
 from dissensus.train.recorder import CurveRecorder
+from dissensus.train.schedule import total_steps
 from dissensus.train.shared_states import SharedStates
 from dissensus.train.tracking import PackedSet, PaddedSet, tracked_set, tracking_pass
 

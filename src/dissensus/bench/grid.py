@@ -25,8 +25,7 @@ from dissensus.stats import spearman
 from dissensus.store import CurvesWriter, load_curves
 from dissensus.study.grid import expand
 from dissensus.study.runner import run_study
-from dissensus.train.loop import total_steps
-from dissensus.train.schedule import tracking_steps
+from dissensus.train.schedule import total_steps, tracking_steps
 from dissensus.train.seeding import stream_seed
 
 REFERENCE = "(a) Trainer + PEFT, predict"

@@ -71,6 +71,8 @@ def show_claims(found: Sequence[ClaimVerdict], *, parts: bool = False) -> None:
                 say(f"  {question.name}{beside}: {question.verdict}. {question.asks}")
                 if question.note:
                     say(f"    {question.note}")
+                if question.undefined:
+                    say(f"    undefined for {'; '.join(question.undefined)}")
                 table(
                     ("part", "value", "interval", "p (Holm)", "p (BH)", "seeds", "cells"),
                     (_row(part) for part in question.parts),

@@ -13,9 +13,10 @@ from markupsafe import Markup
 
 from dissensus.report import figures
 from dissensus.report.claims import ClaimView, claim_views
-from dissensus.report.tables import REGIMES, method_words, number
+from dissensus.report.tables import REGIMES, method_words
 from dissensus.study.across import Across
 from dissensus.study.annotators import labels_needed
+from dissensus.wording import number
 
 NOISE = {
     "uniform": "any other class",

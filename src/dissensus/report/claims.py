@@ -9,8 +9,9 @@ import numpy as np
 from markupsafe import Markup
 
 from dissensus.report.svg import interval
-from dissensus.report.tables import Estimate, number
+from dissensus.report.tables import Estimate
 from dissensus.study.claims import ClaimVerdict, Part, Question
+from dissensus.wording import number
 
 SHOWN = 60
 """Parts of a question that the page lists; the others stand in the table on disk."""

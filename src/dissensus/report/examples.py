@@ -15,7 +15,8 @@ from markupsafe import Markup
 from dissensus.curves import Curves
 from dissensus.report.figures import limits
 from dissensus.report.svg import FloatArray, sparkline
-from dissensus.report.tables import number, percent
+from dissensus.report.tables import percent
+from dissensus.wording import number
 
 SHOWN = 5
 """Examples shown in full for a condition."""

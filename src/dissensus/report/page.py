@@ -24,11 +24,12 @@ from dissensus.report.beside import AcrossView, across_view
 from dissensus.report.examples import RiserList, risers
 from dissensus.report.provenance import CellFacts, cell_facts, scrub, specification
 from dissensus.report.svg import interval
-from dissensus.report.tables import GROUPS, ConditionRow, condition_row, number
+from dissensus.report.tables import GROUPS, ConditionRow, condition_row
 from dissensus.store import load_curves
 from dissensus.study.across import load_across
 from dissensus.study.analysis import Analysis, analyze, load_analysis
 from dissensus.study.stored import on_gold
+from dissensus.wording import number
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dissensus.wording import number
+
 GROUPS = ("contested", "middle", "settled")
 REGIMES = {"held_out": "held out", "trained_on": "trained on"}
 GOLD = {
@@ -218,16 +220,6 @@ def method_words(method: str) -> str:
     if method.startswith("lora-r"):
         return f"LoRA, rank {method.removeprefix('lora-r')}"
     return {"full": "full fine-tuning", "ia3": "IA3"}.get(method, method)
-
-
-def number(value: float, decimals: int = 2) -> str:
-    """A number for people: a true minus sign, no minus zero, 'undefined' for NaN."""
-    if not math.isfinite(value):
-        return "undefined"
-    text = f"{value:.{decimals}f}"
-    if float(text) == 0:
-        text = text.removeprefix("-")
-    return text.replace("-", "−")
 
 
 def percent(value: float) -> str:

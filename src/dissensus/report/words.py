@@ -19,7 +19,8 @@ from dissensus.config import (
     TableSource,
 )
 from dissensus.report import settings
-from dissensus.report.tables import GOLD, REGIMES, ConditionRow, method_words, number, percent
+from dissensus.report.tables import GOLD, REGIMES, ConditionRow, method_words, percent
+from dissensus.wording import number
 
 MINILM_NOTE = (
     "all-MiniLM-L6-v2 was tuned contrastively on SNLI and MultiNLI training pairs, among much else; no ChaosNLI "

@@ -135,9 +135,10 @@ def open_cell(
     from dissensus.models.scoring import device_for
     from dissensus.train.checkpoint import Checkpoint
     from dissensus.train.fused import share_frozen_weights
-    from dissensus.train.loop import TrainingRun, TrainingSet, total_steps
+    from dissensus.train.loop import TrainingRun, TrainingSet
     from dissensus.train.methods import apply_method
     from dissensus.train.recorder import CurveRecorder
+    from dissensus.train.schedule import total_steps
 
     if threads is not None:
         torch.set_num_threads(threads)

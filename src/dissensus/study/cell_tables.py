@@ -25,6 +25,7 @@ from dissensus.stats import (
     spearman,
 )
 from dissensus.stats.groups import GROUPS
+from dissensus.study.named_generators import named_generator
 
 STANDARD_COVARIATES = ("token_count", "lexical_overlap", "gold", "initial_loss")
 """What the partial correlation holds fixed, as far as a cell has it."""
@@ -55,11 +56,10 @@ class _Bootstrap:
 
     def options(self, quantity: str) -> dict[str, Any]:
         """Keyword options; the seed comes from the study's seed, the cell's id and the quantity, nothing else."""
-        name = hashlib.sha256(f"{self.cell}\x1f{quantity}".encode()).digest()
         return {
             "resamples": self.settings.resamples,
             "confidence": self.settings.confidence,
-            "rng": np.random.default_rng([self.settings.seed, int.from_bytes(name[:8], "big")]),
+            "rng": named_generator(self.settings.seed, self.cell, quantity),
             "clusters": self.clusters,
         }
 

@@ -20,7 +20,7 @@ from dissensus.models.scoring import ScoringModel
 from dissensus.train.checkpoint import Checkpoint
 from dissensus.train.methods import trainable_parameters
 from dissensus.train.recorder import CurveRecorder
-from dissensus.train.schedule import learning_rate_factor
+from dissensus.train.schedule import learning_rate_factor, total_steps
 from dissensus.train.seeding import stream_seed
 
 CHECKPOINT_SECONDS = 60.0
@@ -41,11 +41,6 @@ class TrainingSet:
 
     encoded: Encoded
     labels: NDArray[np.int64]
-
-
-def total_steps(n: int, spec: TrainingSpec) -> int:
-    """Optimiser steps of a run over n examples; each epoch's last batch may be smaller."""
-    return max(1, round(spec.epochs * math.ceil(n / spec.batch_size)))
 
 
 def train(

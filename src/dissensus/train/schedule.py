@@ -1,4 +1,4 @@
-"""Which optimiser steps are tracking points, and the learning-rate factor of each step. Imports no torch."""
+"""A run's optimiser steps: how many, which are tracking points, their learning rates. Imports no torch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,13 @@ from typing import Literal
 
 import numpy as np
 
+from dissensus.config import TrainingSpec
 from dissensus.errors import SpecError
+
+
+def total_steps(n: int, spec: TrainingSpec) -> int:
+    """Optimiser steps of a run over n examples; each epoch's last batch may be smaller."""
+    return max(1, round(spec.epochs * math.ceil(n / spec.batch_size)))
 
 
 def tracking_steps(

@@ -140,7 +140,7 @@ def test_models_that_track_other_items_are_compared_on_the_common_ones(planted: 
     assert any("90 or more examples" in limit for limit in claim.limits)
     part = asked(claim, "each pair").parts[0]
     by_name = {cell.name: cell for cell in planted.cells}
-    rhos = {"decoder": [], "encoder": []}  # type: ignore[var-annotated]
+    rhos: dict[str, list[float]] = {"decoder": [], "encoder": []}
     for name in part.cells:
         cell = by_name[name]
         curves = cell.curves.subset(np.arange(len(cell.curves)) < 90)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -13,18 +15,18 @@ from dissensus.study.claims.sampled import Resampler, Sampled
 NAMES = np.array([f"p{i}" for i in range(60)])
 
 
-def mean_of(values: np.ndarray) -> object:  # type: ignore[type-arg]
+def mean_of(values: np.ndarray) -> Callable[[Draws], np.ndarray]:
     return lambda draws: draws.weights @ values / draws.weights.sum(axis=1)
 
 
 def test_cells_of_one_data_set_see_the_same_examples() -> None:
     maker = Resampler({"a": NAMES.tolist()}, 300, 1)
     values = np.random.default_rng(0).normal(size=60)
-    first = maker.over("a", NAMES, mean_of(values))  # type: ignore[arg-type]
-    again = Resampler({"a": NAMES[::-1].tolist()}, 300, 1).over("a", NAMES, mean_of(values))  # type: ignore[arg-type]
+    first = maker.over("a", NAMES, mean_of(values))
+    again = Resampler({"a": NAMES[::-1].tolist()}, 300, 1).over("a", NAMES, mean_of(values))
     np.testing.assert_array_equal(first, again)
     # The same examples in another order, in another cell: the very same resamples.
-    turned = maker.over("a", NAMES[::-1], mean_of(values[::-1]))  # type: ignore[arg-type]
+    turned = maker.over("a", NAMES[::-1], mean_of(values[::-1]))
     np.testing.assert_allclose(first, turned, atol=1e-12)
     # A cell that tracks half of them sees the draws of its half.
     half = maker.over("a", NAMES[:30], lambda draws: draws.weights)
@@ -103,7 +105,7 @@ def test_draws_are_of_the_cells_own_units() -> None:
     clusters = np.array(["b", "a", "b", "c"])
     seen: list[Draws] = []
 
-    def keep(draws: Draws) -> np.ndarray:  # type: ignore[type-arg]
+    def keep(draws: Draws) -> np.ndarray:
         seen.append(draws)
         return draws.totals
 

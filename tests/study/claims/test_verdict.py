@@ -6,17 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from dissensus.study.claims.parts import Part, adjusted, estimated, part
 from dissensus.study.claims.sampled import Sampled
-from dissensus.study.claims.verdict import (
-    Part,
-    adjusted,
-    against,
-    claim_verdict,
-    estimated,
-    judge,
-    part,
-    question,
-)
+from dissensus.study.claims.verdict import claim_verdict, judge, question
 
 
 def made(value: float, se: float, *, smallest: float = 0.05, name: str = "a") -> Part:
@@ -69,14 +61,18 @@ def test_contradiction_is_adjusted_too() -> None:
     assert judge([low], 0.05) == "contradicted"
     unclear = made(0.2, 0.2)
     assert judge([low, unclear, unclear], 0.05) == "inconclusive"
-    assert [p.name for p in against([made(-1, 0.1, name="bad"), made(1, 0.1)], 0.05)] == ["bad"]
+    asked = question("q", "", "", [made(-1, 0.1, name="bad"), made(1, 0.1, name="good")], level=0.05)
+    told = claim_verdict("C", "", [asked], finding="", level=0.05).would_change
+    assert told.startswith("bad (−1.000, interval −1.196 to −0.804) would have to be at least 0.05")
 
 
 def test_undefined_parts_are_left_out_and_named() -> None:
     undefined = made(float("nan"), 0.1, name="gone")
     asked = question("q", "asks", "statistic", [undefined, made(0.3, 0.01, name="here")], level=0.05)
     assert [p.name for p in asked.parts] == ["here"]
-    assert "gone" in asked.note
+    assert asked.undefined == ("gone",)
+    limits = claim_verdict("C", "", [asked], finding="", level=0.05).limits
+    assert "q: undefined for gone" in limits
     assert question("q", "a", "s", [undefined], level=0.05).verdict == "not testable here"
 
 

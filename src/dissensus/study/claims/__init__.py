@@ -5,6 +5,7 @@
 """
 
 from dissensus.study.claims.judging import judge_claims
-from dissensus.study.claims.verdict import ClaimVerdict, Part, Question, Verdict
+from dissensus.study.claims.parts import Part
+from dissensus.study.claims.verdict import ClaimVerdict, Question, Verdict
 
 __all__ = ["ClaimVerdict", "Part", "Question", "Verdict", "judge_claims"]

@@ -9,10 +9,12 @@ import numpy as np
 
 from dissensus.study.cell_tables import STANDARD_COVARIATES
 from dissensus.study.claims.measured import CellValue, Measured
+from dissensus.study.claims.parts import Part
 from dissensus.study.claims.sampled import Sampled
-from dissensus.study.claims.texts import COVARIATES, counted, number, spread
-from dissensus.study.claims.verdict import ClaimVerdict, Part, Question, claim_verdict, question
+from dissensus.study.claims.texts import COVARIATES, counted, spread
+from dissensus.study.claims.verdict import ClaimVerdict, Question, claim_verdict, question
 from dissensus.study.evidence import Cell
+from dissensus.wording import number
 
 GOLD_SHARE = "share of the gold label too"
 """Name of the question with the harder control."""

@@ -8,9 +8,10 @@ import numpy as np
 
 from dissensus.study.claims.measured import CellValue, Measured, contrast, is_decoder
 from dissensus.study.claims.sampled import Sampled
-from dissensus.study.claims.texts import counted, number, spread
+from dissensus.study.claims.texts import counted, spread
 from dissensus.study.claims.verdict import ClaimVerdict, claim_verdict, question
 from dissensus.study.evidence import Cell
+from dissensus.wording import number
 
 Pair = tuple[Cell, Cell]
 

@@ -17,9 +17,9 @@ from dissensus.stats.draws import Draws
 from dissensus.stats.groups import CONTESTED, SETTLED
 from dissensus.stats.partial import RankDesign
 from dissensus.study.cell_tables import STANDARD_COVARIATES
+from dissensus.study.claims.parts import Part, part
 from dissensus.study.claims.sampled import Resampler, Sampled
 from dissensus.study.claims.texts import names_of
-from dissensus.study.claims.verdict import Part, part
 from dissensus.study.evidence import Cell, Evidence
 
 

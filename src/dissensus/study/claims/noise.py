@@ -11,11 +11,13 @@ from dissensus.metrics import aulc_of
 from dissensus.stats.draws import Draws
 from dissensus.stats.ranking import weighted_auroc
 from dissensus.study.claims.measured import CellValue, Measured
+from dissensus.study.claims.parts import Part
 from dissensus.study.claims.sampled import Sampled
-from dissensus.study.claims.texts import counted, number
-from dissensus.study.claims.verdict import ClaimVerdict, Part, claim_verdict, question
+from dissensus.study.claims.texts import counted
+from dissensus.study.claims.verdict import ClaimVerdict, claim_verdict, question
 from dissensus.study.evidence import Cell, by_condition
 from dissensus.study.noise.groups import NoisyCell, likeness, noisy_cell
+from dissensus.wording import number
 
 
 def noise_is_consistent(measured: Measured) -> ClaimVerdict:

@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 
 from dissensus.errors import MissingDependencyError
 from dissensus.study.claims.measured import Measured
+from dissensus.study.claims.parts import Part, estimated
 from dissensus.study.claims.sampled import Sampled
-from dissensus.study.claims.texts import counted, number, spread
-from dissensus.study.claims.verdict import ClaimVerdict, Part, Question, claim_verdict, estimated, question
+from dissensus.study.claims.texts import counted, spread
+from dissensus.study.claims.verdict import ClaimVerdict, Question, claim_verdict, question
 from dissensus.study.evidence import Cell, by_condition
+from dissensus.wording import number
 
 
 def replicates(measured: Measured, *, thorough: bool = True) -> ClaimVerdict:

@@ -13,11 +13,13 @@ import numpy as np
 from dissensus.config import Regime
 from dissensus.study.claims.matching import difference_at_matched_loss
 from dissensus.study.claims.measured import CellValue, Measured, contrast, is_decoder
+from dissensus.study.claims.parts import Part
 from dissensus.study.claims.rates import at_best_rate
 from dissensus.study.claims.sampled import Sampled
-from dissensus.study.claims.texts import counted, number
-from dissensus.study.claims.verdict import ClaimVerdict, Part, Question, claim_verdict, question
+from dissensus.study.claims.texts import counted
+from dissensus.study.claims.verdict import ClaimVerdict, Question, claim_verdict, question
 from dissensus.study.evidence import Cell, by_condition
+from dissensus.wording import number
 
 OTHERS = {"full": "full fine-tuning", "ia3": "IA3"}
 REGIMES: dict[Regime, str] = {"trained_on": "trained on", "held_out": "held out"}

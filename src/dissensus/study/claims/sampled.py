@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from dissensus.curves import FloatArray
 from dissensus.stats.bootstrap import drawn_units, times_drawn
 from dissensus.stats.draws import Draws, Units
+from dissensus.study.named_generators import named_generator
 
 ROWS = 256
 """Resamples of a chunk; each chunk has a generator of its own, so that it can be drawn again instead of kept."""
@@ -69,7 +70,6 @@ class Resampler:
         self._seed = seed
         self._names = {dataset: np.unique(np.asarray(names)) for dataset, names in clusters.items()}
         self._kept: dict[str, list[Draws]] = {}
-        self._picks = np.random.default_rng([seed, 0]).random((resamples, 64))
 
     def over(
         self, dataset: str, clusters: NDArray[np.str_], statistic: Callable[[Draws], FloatArray]
@@ -103,9 +103,9 @@ class Resampler:
             return Sampled(float(values[0]), examples, examples, seeds)
         point = np.asarray(values, dtype=np.float64)
         deviations = (point - point.mean()) * np.sqrt(seeds / (seeds - 1))
-        reach = self._picks.shape[1]
-        picked = np.stack([self._picks[:, k % reach] for k in range(seeds)], axis=1)
-        moved = deviations[np.minimum((picked * seeds).astype(np.int64), seeds - 1)].mean(axis=1)
+        # The same picks wherever there are as many seeds.
+        rng = named_generator(self._seed, "claims", f"{seeds} seeds")
+        moved = deviations[rng.integers(0, seeds, size=(self.resamples, seeds))].mean(axis=1)
         return Sampled(float(point.mean()), examples, examples + moved, seeds)
 
     def _draws(self, dataset: str, clusters: NDArray[np.str_]) -> list[Draws]:
@@ -119,7 +119,7 @@ class Resampler:
         drawn = []
         for number, start in enumerate(range(0, self.resamples, ROWS)):
             rows = min(ROWS, self.resamples - start)
-            rng = np.random.default_rng([self._seed, _number(dataset), number])
+            rng = named_generator(self._seed, "claims", dataset, str(number))
             picks = next(drawn_units(len(names), rows, rng, rows=rows))
             drawn.append(Draws.of(np.ascontiguousarray(times_drawn(picks)[:, place]), units))
         if self.resamples * len(clusters) <= KEPT:
@@ -128,7 +128,3 @@ class Resampler:
                 self._kept.clear()
             self._kept[key] = drawn
         return drawn
-
-
-def _number(name: str) -> int:
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")

@@ -13,7 +13,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from dissensus.study.claims.verdict import ClaimVerdict, Part, Question
+from dissensus.study.claims.parts import Part
+from dissensus.study.claims.verdict import ClaimVerdict, Question
 
 _NUMBERS = ("value", "low", "high", "se", "df", "p", "p_holm", "p_bh", "p_below", "smallest")
 SCHEMA = pa.schema(
@@ -59,7 +60,9 @@ def claims_from_json(data: Sequence[Mapping[str, Any]]) -> tuple[ClaimVerdict, .
         return Part(**{**own, **numbers, "cells": tuple(own["cells"])})
 
     def question(own: Mapping[str, Any]) -> Question:
-        return Question(**{**own, "parts": tuple(map(part, own["parts"]))})
+        return Question(
+            **{**own, "parts": tuple(map(part, own["parts"])), "undefined": tuple(own["undefined"])}
+        )
 
     return tuple(
         ClaimVerdict(

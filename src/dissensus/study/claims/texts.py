@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from dissensus.study.evidence import Cell
+from dissensus.wording import number
 
 COVARIATES = {
     "token_count": "token count",
@@ -20,14 +21,6 @@ COVARIATES = {
 def names_of(cells: Sequence[Cell]) -> tuple[str, ...]:
     """Ids of cells, each once."""
     return tuple(dict.fromkeys(cell.name for cell in cells))
-
-
-def number(value: float, decimals: int = 2) -> str:
-    """A number with a true minus sign; 'undefined' for NaN."""
-    if not np.isfinite(value):
-        return "undefined"
-    text = f"{value:.{decimals}f}"
-    return (text.removeprefix("-") if float(text) == 0 else text).replace("-", "−")
 
 
 def spread(values: Iterable[float]) -> str:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dissensus.config import RunSpec, SimulatedSource, StudySpec, TrainingSpec, When
+from dissensus.config import RunSpec, SimulatedSource, StudySpec, When
 from dissensus.errors import DissensusError, SpecError
 from dissensus.study.grid import expand, select
 from dissensus.study.jobs import jobs
@@ -22,7 +22,7 @@ from dissensus.study.planning.measuring import Findings, Known, Measured, measur
 from dissensus.study.planning.work import NOTHING, CellPlan, PlanRow, Work, row_of, summed
 from dissensus.study.resources import default_fuse, default_threads, default_workers
 from dissensus.study.status import CellStatus, cell_folder, read_status
-from dissensus.train.schedule import tracking_steps
+from dissensus.train.schedule import total_steps, tracking_steps
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def plan_cell(cell: RunSpec, status: CellStatus, known: Known, *, start_known: b
     if status.state == "done":
         return planned(NOTHING, "")
     n = known.data.train if known.data else train_size_of(cell)
-    steps = optimiser_steps(n, cell.training) if n is not None else status.total_steps or None
+    steps = total_steps(n, cell.training) if n is not None else status.total_steps or None
     if steps is None:
         return planned(Work(), known.reason)
     tracking = cell.tracking
@@ -175,11 +175,6 @@ def _start(cell: RunSpec) -> tuple[str, ...]:
     data, tracking = cell.dataset, cell.tracking
     tracked = (data.tracked.canonical(), str(data.tracked_size))
     return model_key(cell), *tracked, cell.method.name, str(tracking.token_budget), tracking.precision
-
-
-def optimiser_steps(n: int, training: TrainingSpec) -> int:
-    """As `train.loop.total_steps`, which cannot be asked without torch; a test holds the two together."""
-    return max(1, round(training.epochs * math.ceil(n / training.batch_size)))
 
 
 def examples_seen(n: int, batch_size: int, steps: int) -> int:

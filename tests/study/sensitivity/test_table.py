@@ -1,4 +1,4 @@
-"""Sensitivity: readings against the functions that they stand for, pairing by id, and what the summary counts."""
+"""The sensitivity table and its summary: pairing by id, what is compared with what, what is counted."""
 
 from __future__ import annotations
 
@@ -12,21 +12,19 @@ import pyarrow as pa
 import pytest
 
 from dissensus.config import AnalysisSpec, StudySpec
-from dissensus.curves import Curves
 from dissensus.data.noise import NoisyLabels
 from dissensus.errors import SpecError
-from dissensus.measures import annotation_entropy
-from dissensus.metrics import aulc, unlearning
-from dissensus.stats import entropy_groups, mean_difference, spearman
+from dissensus.stats import spearman
 from dissensus.study.analysis import analyze
-from dissensus.study.evidence import Cell, Evidence, load_evidence
+from dissensus.study.evidence import load_evidence
 from dissensus.study.grid import plan
-from dissensus.study.sensitivity.paired import MEASURES, Seen, measure
-from dissensus.study.sensitivity.readings import Reading, other_readings, read
+from dissensus.study.sensitivity.paired import MEASURES
+from dissensus.study.sensitivity.readings import read
 from dissensus.study.sensitivity.table import HANGS_ON_SCHEMA, SENSITIVITY_SCHEMA, hangs_on, sensitivity_table
 from dissensus.study.sensitivity.variants import same_examples, setting_changes, tracked_otherwise
 from dissensus.study.stored import on_gold
-from synthetic_study import dataset, made_losses, study_spec, write_study
+from synthetic_curves import curves_of, evidence_of, shuffled
+from synthetic_study import study_spec, write_study
 
 SETTINGS = AnalysisSpec()
 RATE = {"name": "rate-high", "when": {"method": "full"}, "set": {"method": {"learning_rate": 2e-3}}}
@@ -38,192 +36,11 @@ NOISE = {
 }
 
 
-def curves_of(n: int = 90, points: int = 9, seed: int = 0, ids: list[str] | None = None) -> Curves:
-    """Curves of `synthetic_study`, in memory: n items, whose annotators split more and more, four to a premise."""
-    data = dataset(n)
-    p = np.exp(-made_losses(n, points, seed))
-    rest = np.maximum(1 - p, 1e-9)
-    return Curves(
-        ids=tuple(ids or data.ids),
-        labels=data.labels,
-        steps=np.linspace(0, 400, points).astype(np.int64),
-        total_steps=400,
-        log_probs=np.log(np.stack([p, 0.7 * rest, 0.3 * rest], axis=2)).astype(np.float32),
-        gold=np.array([e.gold for e in data.examples], dtype=np.int64),
-        counts=np.array([e.counts for e in data.examples]),
-        regime=np.full(n, "held_out"),
-        text=tuple(e.text for e in data.examples),
-    )
-
-
-def shuffled(curves: Curves, seed: int = 0) -> Curves:
-    """The same examples in another order."""
-    order = np.random.default_rng(seed).permutation(len(curves))
-    return replace(
-        curves,
-        ids=tuple(curves.ids[i] for i in order),
-        log_probs=curves.log_probs[order],
-        gold=curves.gold[order],
-        counts=curves.counts[order],
-        regime=curves.regime[order],
-        text=tuple(curves.text[i] for i in order),
-    )
-
-
-def evidence_of(study: StudySpec, *curves: Curves, given: NoisyLabels | None = None) -> Evidence:
-    """A study whose cells have these curves, in its order."""
-    cells = tuple(
-        Cell(p.cell, own, p.base, given if p.cell.training.noise else None)
-        for p, own in zip(plan(study), curves, strict=True)
-    )
-    return Evidence(study, cells, len(cells))
-
-
 def rows(table: pa.Table, **where: Any) -> list[dict[str, Any]]:
     return [row for row in table.to_pylist() if all(row[k] == v for k, v in where.items())]
 
 
 FULL = {"methods": [{"name": "full", "learning_rate": 1e-4}]}
-
-
-def test_each_reading_is_what_the_functions_of_the_package_give() -> None:
-    curves = curves_of(points=13)
-    reference = read(curves, SETTINGS)
-    found = {(c.name, c.value): c for c in other_readings(curves, SETTINGS, reference)}
-    assert set(found) == {
-        *(("tracking points", str(k)) for k in (12, 9, 7, 5)),
-        ("x axis", "log(1 + step)"),
-        ("AULC", "relative"),
-        ("AULC", "soft loss"),
-        ("entropy estimator", "miller_madow"),
-        ("entropy estimator", "chao_shen"),
-        ("cut points", "outer 0.25"),
-        ("cut points", "outer 0.5"),
-        ("cut points", "0.5 and 1 bits"),
-        ("gold label", "majority"),
-        ("noise floor", "0.05 nats"),
-        ("noise floor", "0.2 nats"),
-    }
-
-    def same(choice: tuple[str, str], **columns: Any) -> None:
-        reading = found[choice].reading
-        for name in Reading.__dataclass_fields__:
-            np.testing.assert_array_equal(getattr(reading, name), columns.get(name, getattr(reference, name)))
-
-    same(("x axis", "log(1 + step)"), aulc=aulc(curves, x="log"))
-    same(("AULC", "relative"), aulc=aulc(curves, relative=True))
-    np.testing.assert_allclose(found["AULC", "soft loss"].reading.aulc, aulc(curves, loss="soft"), rtol=1e-12)
-    entropy = annotation_entropy(curves.counts, estimator="chao_shen")
-    same(("entropy estimator", "chao_shen"), entropy=entropy, group=entropy_groups(entropy))
-    same(("cut points", "outer 0.25"), group=entropy_groups(reference.entropy, share=0.25))
-    same(("cut points", "0.5 and 1 bits"), group=entropy_groups(reference.entropy, cuts=(0.5, 1.0)))
-    agreed = on_gold(curves, AnalysisSpec(gold="majority"))
-    assert not np.array_equal(agreed.gold, curves.gold)
-    back = unlearning(agreed)
-    same(
-        ("gold label", "majority"),
-        aulc=aulc(agreed), delta=back.delta, unlearned=back.flag, defined=back.defined,
-    )  # fmt: skip
-    same(("noise floor", "0.2 nats"), unlearned=unlearning(curves, noise_floor=0.2).flag)
-    # Five of 13 points: 0, 3, 6, 9, 12.
-    few = replace(curves, steps=curves.steps[::3], log_probs=curves.log_probs[:, ::3])
-    back = unlearning(few)
-    same(("tracking points", "5"), aulc=aulc(few), unlearned=back.flag, defined=back.defined)
-    assert found["tracking points", "5"].reference == "13"
-
-
-def test_what_the_study_chose_is_no_other_reading() -> None:
-    curves = curves_of(points=5)
-    settings = AnalysisSpec(entropy="chao_shen", gold="majority", cuts=(0.5, 1.0), noise_floor=0.2)
-    found = {(c.name, c.value): c.reference for c in other_readings(curves, settings, read(curves, settings))}
-    assert not {("entropy estimator", "chao_shen"), ("cut points", "0.5 and 1 bits")} & set(found)
-    assert not {name for name, _ in found} & {"gold label", "tracking points"}
-    assert found["cut points", "outer 0.333"] == "0.5 and 1 bits"
-    assert {v for n, v in found if n == "noise floor"} == {"0.05 nats", "0.1 nats"}
-
-
-def test_an_estimator_that_needs_whole_counts_is_left_out_without_them() -> None:
-    curves = curves_of()
-    curves = replace(curves, counts=curves.counts * 0.755)
-    values = {c.value for c in other_readings(curves, SETTINGS, read(curves, SETTINGS))}
-    assert "miller_madow" in values
-    assert "chao_shen" not in values
-
-
-def expected_measures(reading: Reading, drawn: np.ndarray) -> list[float]:
-    """The measures of examples drawn one by one, from the package's other functions."""
-    contested = drawn[reading.group[drawn] == "contested"]
-    defined = contested[reading.defined[contested]]
-    gap = mean_difference(reading.delta[drawn], reading.group[drawn])
-    return [
-        spearman(reading.entropy[drawn], reading.aulc[drawn]).rho,
-        float(np.nanmean(reading.delta[contested])),
-        float(reading.unlearned[defined].mean()),
-        gap.difference,
-    ]
-
-
-def test_measures_in_resamples_are_those_of_the_drawn_clusters() -> None:
-    curves = curves_of(60)
-    # Examples without annotators, and with a run that diverged at its end.
-    log_probs = curves.log_probs.copy()
-    log_probs[59, -1] = np.nan
-    counts = curves.counts.copy()
-    counts[5] = 0
-    curves = replace(curves, log_probs=log_probs, counts=counts)
-    clusters = np.array([text["premise"] for text in curves.text])
-    reference = read(curves, SETTINGS)
-    readings = (reference, *(c.reading for c in other_readings(curves, SETTINGS, reference)))
-    found = measure([Seen(clusters, readings)], resamples=40, confidence=0.8, rng=np.random.default_rng(3))
-    everything = np.arange(60)
-    assert found.value == pytest.approx(np.array([expected_measures(r, everything) for r in readings]))
-    names = np.unique(clusters)
-    picks = np.random.default_rng(3).integers(0, len(names), (40, len(names)))
-    drawn = np.array(
-        [
-            [
-                expected_measures(r, np.concatenate([np.flatnonzero(clusters == names[c]) for c in pick]))
-                for r in readings
-            ]
-            for pick in picks
-        ]
-    )
-    assert found.low == pytest.approx(np.quantile(drawn, 0.1, axis=0))
-    assert found.high == pytest.approx(np.quantile(drawn, 0.9, axis=0))
-    change = drawn - drawn[:, :1]
-    assert found.change_low == pytest.approx(np.quantile(change, 0.1, axis=0), abs=1e-12)
-    assert found.change_high == pytest.approx(np.quantile(change, 0.9, axis=0), abs=1e-12)
-    assert found.n[0] == 59
-
-
-def test_seeds_are_averaged_and_share_their_draws_by_cluster() -> None:
-    first = curves_of(60, seed=1)
-    # The second seed's curves are the first's, in another order: its resamples must be the same ones.
-    seeds = []
-    for curves in (first, shuffled(first)):
-        reference = read(curves, SETTINGS)
-        clusters = np.array([text["premise"] for text in curves.text])
-        seeds.append(Seen(clusters, (reference, replace(reference, aulc=-reference.aulc))))
-    options: dict[str, Any] = {"resamples": 50, "confidence": 0.9}
-    one = measure(seeds[:1], rng=np.random.default_rng(0), **options)
-    two = measure(seeds, rng=np.random.default_rng(0), **options)
-    for name in ("value", "low", "high", "change", "change_low", "change_high", "n"):
-        assert getattr(two, name) == pytest.approx(getattr(one, name), abs=1e-12), name
-    # Turning the AULC round turns rho round and leaves un-learning alone.
-    assert one.value[1] == pytest.approx(one.value[0] * [-1, 1, 1, 1])
-    assert one.change[1] == pytest.approx([-2 * one.value[0, 0], 0, 0, 0])
-    assert (one.change_low[1, 1:] == 0).all()
-    assert (one.change_high[1, 1:] == 0).all()
-
-
-def test_chunks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
-    curves = curves_of(60)
-    seen = [Seen(np.array(curves.ids), (read(curves, SETTINGS),))]
-    whole = measure(seen, resamples=30, confidence=0.9, rng=np.random.default_rng(0))
-    monkeypatch.setattr("dissensus.study.sensitivity.paired.CELLS", 60 * 4)
-    parts = measure(seen, resamples=30, confidence=0.9, rng=np.random.default_rng(0))
-    assert parts.low == pytest.approx(whole.low, abs=1e-12)
-    assert parts.high == pytest.approx(whole.high, abs=1e-12)
 
 
 def test_the_reference_is_what_the_studys_tables_say(tmp_path: Path) -> None:

@@ -24,7 +24,6 @@ from dissensus.study.planning.measuring import Findings, Known, Measured
 from dissensus.study.planning.plan import (
     examples_bound,
     examples_seen,
-    optimiser_steps,
     plan_cell,
     plan_study,
     shard_bound,
@@ -71,15 +70,6 @@ def cell(**changes: Any) -> RunSpec:
 
 def status(**known: Any) -> CellStatus:
     return CellStatus(cell="c", **known)
-
-
-def test_steps_are_counted_as_the_loop_counts_them() -> None:
-    from dissensus.train.loop import total_steps
-
-    for n in (1, 31, 32, 33, 1000):
-        for epochs in (0.01, 0.5, 1, 1.5, 3):
-            training = cell(training={"batch_size": 32, "epochs": epochs}).training
-            assert optimiser_steps(n, training) == total_steps(n, training)
 
 
 def test_examples_seen_are_those_in_the_batches() -> None:

@@ -1,0 +1,55 @@
+"""Curves of `synthetic_study` in memory, and studies of them without a folder."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from dissensus.config import StudySpec
+from dissensus.curves import Curves
+from dissensus.data.noise import NoisyLabels
+from dissensus.study.evidence import Cell, Evidence
+from dissensus.study.grid import plan
+from synthetic_study import dataset, made_losses
+
+
+def curves_of(n: int = 90, points: int = 9, seed: int = 0, ids: list[str] | None = None) -> Curves:
+    """Curves of `synthetic_study`, in memory: n items, whose annotators split more and more, four to a premise."""
+    data = dataset(n)
+    p = np.exp(-made_losses(n, points, seed))
+    rest = np.maximum(1 - p, 1e-9)
+    return Curves(
+        ids=tuple(ids or data.ids),
+        labels=data.labels,
+        steps=np.linspace(0, 400, points).astype(np.int64),
+        total_steps=400,
+        log_probs=np.log(np.stack([p, 0.7 * rest, 0.3 * rest], axis=2)).astype(np.float32),
+        gold=np.array([e.gold for e in data.examples], dtype=np.int64),
+        counts=np.array([e.counts for e in data.examples]),
+        regime=np.full(n, "held_out"),
+        text=tuple(e.text for e in data.examples),
+    )
+
+
+def shuffled(curves: Curves, seed: int = 0) -> Curves:
+    """The same examples in another order."""
+    order = np.random.default_rng(seed).permutation(len(curves))
+    return replace(
+        curves,
+        ids=tuple(curves.ids[i] for i in order),
+        log_probs=curves.log_probs[order],
+        gold=curves.gold[order],
+        counts=curves.counts[order],
+        regime=curves.regime[order],
+        text=tuple(curves.text[i] for i in order),
+    )
+
+
+def evidence_of(study: StudySpec, *curves: Curves, given: NoisyLabels | None = None) -> Evidence:
+    """A study whose cells have these curves, in its order."""
+    cells = tuple(
+        Cell(p.cell, own, p.base, given if p.cell.training.noise else None)
+        for p, own in zip(plan(study), curves, strict=True)
+    )
+    return Evidence(study, cells, len(cells))
