@@ -130,20 +130,20 @@ def test_decoders_are_paired_with_encoders_of_their_rank_data_regime_and_seed(
 
 
 def test_models_that_track_other_items_are_compared_on_the_common_ones(planted: Evidence) -> None:
-    def fewer(cell: Cell) -> Cell:
-        if cell.spec.model.name == "encoder":
-            return cell
-        keep = np.arange(len(cell.curves)) < 90
-        return replace(cell, curves=cell.curves.subset(keep))
+    row = np.arange(len(planted.cells[0].curves))
+    tracked = {"decoder": row < 100, "encoder": row >= 10}  # neither's are all the other's
 
-    claim = judged(replace(planted, cells=tuple(map(fewer, planted.cells))))["C2"]
+    def fewer(cell: Cell) -> Cell:
+        return replace(cell, curves=cell.curves.subset(tracked[cell.spec.model.name]))
+
+    claim = judged(replace(planted, cells=tuple(map(fewer, planted.own))))["C2"]
     assert any("90 or more examples" in limit for limit in claim.limits)
     part = asked(claim, "each pair").parts[0]
     by_name = {cell.name: cell for cell in planted.cells}
     rhos: dict[str, list[float]] = {"decoder": [], "encoder": []}
     for name in part.cells:
         cell = by_name[name]
-        curves = cell.curves.subset(np.arange(len(cell.curves)) < 90)
+        curves = cell.curves.subset(tracked["decoder"] & tracked["encoder"])
         rho = stats.spearmanr(annotation_entropy(curves.counts), aulc(curves)).statistic
         rhos[cell.spec.model.name].append(rho)
     assert part.value == pytest.approx(np.mean(rhos["decoder"]) - np.mean(rhos["encoder"]), abs=1e-12)
@@ -182,6 +182,9 @@ def test_each_method_at_its_best_rate() -> None:
         made.append(replace(cell, spec=spec, base=cell.spec, curves=replace(cell.curves, log_probs=moved)))
     assert all(differs_in_rate_alone(cell) for cell in made)
     assert not any(differs_in_rate_alone(cell) for cell in evidence.variants)  # those are noise
+    longer = made[0].spec.training.model_copy(update={"epochs": made[0].spec.training.epochs + 1})
+    both = replace(made[0], spec=made[0].spec.model_copy(update={"training": longer}))
+    assert not differs_in_rate_alone(both)  # another rate, and longer training
     without = judged(evidence)["C3, held out"]
     assert asked(without, "less the other methods, each at its best rate").verdict == "not testable here"
     claim = judged(replace(evidence, cells=(*evidence.cells, *made)))["C3, held out"]
@@ -200,6 +203,13 @@ def test_replication_asks_of_each_data_set_and_each_seed(
     assert [p.name for p in asked(found["C5"], "data sets").parts] == ["first", "second"]
     assert [p.name for p in asked(found["C5"], "seeds").parts] == ["seed 0", "seed 1", "seed 2"]
     assert judged(kept(planted, seed=0, dataset="first"))["C5"].verdict == "not testable here"
+
+
+def test_one_seed_replicates_nothing(planted: Evidence) -> None:
+    claim = judged(kept(planted, seed=0))["C5"]
+    assert asked(claim, "seeds").verdict == "not testable here"
+    assert asked(claim, "data sets").verdict == "supported"
+    assert any("one seed only" in limit for limit in claim.limits)
 
 
 def test_flipped_labels_are_ranked_by_the_loss_on_what_was_trained_on(
