@@ -18,7 +18,7 @@ from dissensus.curves import Curves
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import StoreError
 from dissensus.files import write_atomic
-from dissensus.store import CurvesWriter, load_curves
+from dissensus.store import CurvesWriter, load_curves, load_token_losses
 
 STEPS = (0, 5, 20)
 
@@ -373,3 +373,80 @@ def test_a_manifest_of_other_kinds_of_values_is_refused(store, tiny_dataset, cha
         load_curves(store)
     with pytest.raises(StoreError, match=message):
         CurvesWriter(store, tiny_dataset, total_steps=20)
+
+
+def test_further_values_and_token_losses_come_back_by_id(tmp_path, tiny_dataset):
+    order = np.random.default_rng(1).permutation(24)
+    shuffled = [tiny_dataset.ids[i] for i in order]
+    writer = CurvesWriter(
+        tmp_path, tiny_dataset, total_steps=20, values=["second", "first"], token_losses=True
+    )
+    for step in STEPS:
+        first = np.arange(24, dtype=np.float32) + step
+        tokens = [np.full(row % 3, row + step, dtype=np.float32) for row in range(24)]
+        writer.write(
+            step,
+            shuffled,
+            log_probs_at(step)[order],
+            values={"first": first[order], "second": -first[order]},
+            token_losses=[tokens[row] for row in order],
+        )
+    writer.finish()
+    assert np.array_equal(writer.read(5, "first"), np.arange(24) + 5)
+    curves = load_curves(tmp_path)
+    assert sorted(curves.values) == ["first", "second"]
+    assert np.array_equal(curves.values["second"], -(np.arange(24)[:, None] + np.array(STEPS)))
+    assert np.array_equal(curves.subset(np.arange(24) == 7).values["first"], [[7, 12, 27]])
+    tokens = load_token_losses(tmp_path, 20)
+    assert {i: t.tolist() for i, t in tokens.items()} == {
+        example_id: [row + 20] * (row % 3) for row, example_id in enumerate(tiny_dataset.ids)
+    }
+    with pytest.raises(StoreError, match=r"no tracking point 3; its points: \[0, 5, 20\]"):
+        load_token_losses(tmp_path, 3)
+    with pytest.raises(StoreError, match="holds no 'third'"):
+        writer.read(5, "third")
+
+
+def test_a_point_must_have_the_values_that_the_store_was_opened_for(tmp_path, tiny_dataset, store):
+    writer = CurvesWriter(tmp_path / "b", tiny_dataset, total_steps=20, values=["first"])
+    ones = np.ones(24, dtype=np.float32)
+    with pytest.raises(StoreError, match=r"has the values \[\]; this store's are \['first'\]"):
+        writer.write(0, tiny_dataset.ids, log_probs_at(0))
+    with pytest.raises(StoreError, match=r"first has shape \(3,\); expected \(24,\)"):
+        writer.write(0, tiny_dataset.ids, log_probs_at(0), values={"first": ones[:3]})
+    with pytest.raises(StoreError, match="at every point or at none"):
+        writer.write(0, tiny_dataset.ids, log_probs_at(0), values={"first": ones}, token_losses=[ones] * 24)
+    assert writer.steps == ()
+    with pytest.raises(StoreError, match="a value is named 'log_probs'"):
+        CurvesWriter(tmp_path / "c", tiny_dataset, total_steps=20, values=["log_probs"])
+    with pytest.raises(StoreError, match=r"its values is \['first'\], this run's is \[\]"):
+        CurvesWriter(tmp_path / "b", tiny_dataset, total_steps=20)
+    with pytest.raises(StoreError, match="recorded on request"):
+        load_token_losses(store, 0)
+
+
+def test_a_run_that_ended_early_says_so(tmp_path, tiny_dataset):
+    writer = write_store(tmp_path, tiny_dataset, finish=False)
+    writer.drop_after(5)
+    for step in (4, 21):
+        with pytest.raises(StoreError, match=f"cannot have ended at step {step}"):
+            writer.end_at(step)
+    writer.end_at(5)
+    writer.finish()
+    curves = load_curves(tmp_path)
+    assert curves.progress.tolist() == [0, 1]
+    assert curves.provenance["planned_steps"] == 20
+
+
+def test_a_store_of_the_first_schema_is_read_and_gone_on_with(store, tiny_dataset):
+    path = store / "manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["values"], manifest["token_losses"]
+    path.write_text(json.dumps({**manifest, "schema": 1}))
+    assert load_curves(store).values == {}
+    writer = CurvesWriter(store, tiny_dataset, total_steps=20)
+    assert writer.steps == STEPS
+    writer.drop_after(5)
+    writer.write(20, tiny_dataset.ids, log_probs_at(20))
+    writer.finish()
+    assert len(load_curves(store).steps) == 3

@@ -25,13 +25,15 @@ class Curves:
         labels: label names, length K.
         steps: optimiser steps of the tracking points, shape (T,), rising; 0 is before training.
         total_steps: steps of the whole run; progress u = step / total_steps.
-        log_probs: natural-log probabilities, float32, shape (n, T, K).
+        log_probs: natural-log probabilities, float32, shape (n, T, K); NaN for a label that was not scored.
         gold: label indices, shape (n,); -1 where there is none.
         counts: annotators a label, shape (n, K).
         regime: 'held_out' or 'trained_on' for each example, shape (n,).
         covariates: name -> array of shape (n,).
         text: the text fields of each example, length n (may be empty mappings).
         provenance: what the manifest says of the run.
+        values: what else was measured of each example: name -> float32 array of shape (n, T). Of preference pairs
+            the log-probabilities of both answers, for one; which names there are depends on the probe.
     """
 
     ids: tuple[str, ...]
@@ -45,6 +47,7 @@ class Curves:
     covariates: Mapping[str, FloatArray] = field(default_factory=dict)
     text: tuple[Mapping[str, str], ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    values: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         n, t, k = len(self.ids), len(self.steps), len(self.labels)
@@ -54,6 +57,7 @@ class Curves:
             "counts": (self.counts.shape, (n, k)),
             "regime": (self.regime.shape, (n,)),
             **{f"covariate {c!r}": (v.shape, (n,)) for c, v in self.covariates.items()},
+            **{f"value {name!r}": (v.shape, (n, t)) for name, v in self.values.items()},
         }
         for name, (given, wanted) in expected.items():
             if given != wanted:
@@ -108,4 +112,5 @@ class Curves:
             covariates={c: v[index] for c, v in self.covariates.items()},
             text=tuple(self.text[i] for i in index) if self.text else (),
             provenance=self.provenance,
+            values={name: v[index] for name, v in self.values.items()},
         )
