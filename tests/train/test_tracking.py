@@ -136,7 +136,7 @@ def test_an_error_of_the_writer_reaches_the_loop(
     model, _ = build("lora")
     recorder = CurveRecorder(tmp_path, tiny_dataset, total_steps=2, scoring=model)
 
-    def full(*_: Any) -> None:
+    def full(*_: Any, **_values: object) -> None:
         raise OSError("no space left on the device")
 
     monkeypatch.setattr(recorder.writer, "write", full)
@@ -160,7 +160,7 @@ def test_memory_does_not_grow_with_the_number_of_tracking_points(
     recorder = CurveRecorder(tmp_path, tiny_dataset, total_steps=300, scoring=model, points=301)
     wide = np.zeros((200_000, 3), dtype=np.float32)
     monkeypatch.setattr(recorder_module, "tracking_pass", lambda *_a, **_k: wide.copy() + 1)
-    monkeypatch.setattr(recorder.writer, "write", lambda *_: None)
+    monkeypatch.setattr(recorder.writer, "write", lambda *_, **_values: None)
 
     def resident() -> int:
         return int(Path("/proc/self/statm").read_text().split()[1]) * 4096

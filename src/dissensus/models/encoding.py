@@ -184,9 +184,15 @@ def _encode_template(
     return Encoded(dataset.ids, tuple(rows), None, truncated)
 
 
-def _filled(tokenizer: Any, template: str, text: Mapping[str, str]) -> list[int]:
+def fill_template(template: str, text: Mapping[str, str]) -> str:
+    """A template with fields' names in braces, filled with their texts; a doubled brace stands for itself.
+
+    Raises:
+        ModelError: it names a field that the text lacks.
+    """
+
     def value(match: re.Match[str]) -> str:
-        if match[1] is None:  # a doubled brace stands for itself
+        if match[1] is None:
             return match[0][0]
         if match[1] not in text:
             raise ModelError(
@@ -195,7 +201,11 @@ def _filled(tokenizer: Any, template: str, text: Mapping[str, str]) -> list[int]
             )
         return text[match[1]]
 
-    ids: list[int] = tokenizer(_PLACE.sub(value, template), verbose=False)["input_ids"]
+    return _PLACE.sub(value, template)
+
+
+def _filled(tokenizer: Any, template: str, text: Mapping[str, str]) -> list[int]:
+    ids: list[int] = tokenizer(fill_template(template, text), verbose=False)["input_ids"]
     return ids
 
 

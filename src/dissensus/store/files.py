@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 from typing import Any, TypeGuard
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from dissensus.errors import StoreError
 from dissensus.files import file_sha256, write_atomic
@@ -100,3 +102,9 @@ def read_parquet(path: Path, sha256: str | None) -> pa.Table:
         return pq.read_table(path)
     except pa.ArrowInvalid as error:
         raise StoreError(f"{path} is damaged: it is no Parquet file ({error})") from None
+
+
+def log_probs_of(shard: pa.Table, k: int) -> NDArray[np.float32]:
+    """A tracking point's log-probabilities over its k labels, shape (n, k)."""
+    flat = shard["log_probs"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return np.asarray(flat, dtype=np.float32).reshape(-1, k)

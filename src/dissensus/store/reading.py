@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dissensus.curves import Curves
 from dissensus.errors import StoreError
-from dissensus.store.files import EXAMPLE_COLUMNS, read_manifest, read_parquet
+from dissensus.store.files import EXAMPLE_COLUMNS, log_probs_of, read_manifest, read_parquet
 
 
 def load_curves(path: str | os.PathLike[str], *, partial: bool = False, verify: bool = True) -> Curves:
@@ -44,9 +44,7 @@ def load_curves(path: str | os.PathLike[str], *, partial: bool = False, verify: 
         table = read_parquet(folder / shard["file"], shard["sha256"] if verify else None)
         if table["id"].to_pylist() != ids:
             raise StoreError(f"{folder / shard['file']} is damaged: its ids are not the tracked ones")
-        log_probs[:, t, :] = (
-            table["log_probs"].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(-1, k)
-        )
+        log_probs[:, t, :] = log_probs_of(table, k)
         for name, column in values.items():
             column[:, t] = table[name].to_numpy()
     counts = np.array(examples["counts"].to_pylist(), dtype=np.float64).reshape(len(ids), k)

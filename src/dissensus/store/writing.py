@@ -22,6 +22,7 @@ from dissensus.store.files import (
     EXAMPLE_COLUMNS,
     SCHEMA_VERSION,
     SHARD_COLUMNS,
+    log_probs_of,
     read_manifest,
     read_parquet,
     shard_name,
@@ -189,11 +190,19 @@ class CurvesWriter:
 
         Raises `StoreError` if the point or the value is not stored.
         """
-        found = [shard for shard in self._manifest["shards"] if shard["step"] == step]
-        if not found or name not in self._manifest["values"]:
+        if name not in self._manifest["values"]:
             raise StoreError(f"{self.path} holds no {name!r} of tracking point {step}")
-        column = read_parquet(self.path / found[0]["file"], found[0]["sha256"])[name]
-        return np.asarray(column.to_numpy(), dtype=np.float32)
+        return np.asarray(self._shard(step)[name].to_numpy(), dtype=np.float32)
+
+    def log_probs(self, step: int) -> NDArray[np.float32]:
+        """The log-probabilities of a stored tracking point, shape (n, K), in the order of `ids`."""
+        return log_probs_of(self._shard(step), len(self._labels))
+
+    def _shard(self, step: int) -> pa.Table:
+        found = [shard for shard in self._manifest["shards"] if shard["step"] == step]
+        if not found:
+            raise StoreError(f"{self.path} holds no tracking point {step}")
+        return read_parquet(self.path / found[0]["file"], found[0]["sha256"])
 
     def end_at(self, step: int) -> None:
         """Say that the run ended at `step`, before the number of steps that it was opened with."""

@@ -19,6 +19,8 @@ from dissensus.train.tracking import PackedSet, PaddedSet, TrackedSet
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from dissensus.train.ranks import Ranks
+
 PROBES = 4
 """Examples that are asked about both ways: the shortest, the longest, and some in between."""
 
@@ -42,11 +44,13 @@ class OwnModelSet:
         self._model: nn.Module | None = None
         self._set: TrackedSet | None = None
 
-    def scores(self, model: nn.Module, *, untrained: bool) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
+    def scores(
+        self, model: nn.Module, *, untrained: bool, ranks: Ranks
+    ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
         """See `TrackedSet`."""
         if self._set is None or self._model is not model:
             self._model, self._set = model, self._chosen(model)
-        return self._set.scores(model, untrained=untrained)
+        return self._set.scores(model, untrained=untrained, ranks=ranks)
 
     def _chosen(self, model: nn.Module) -> TrackedSet:
         from dissensus.models.scoring import scoring_view

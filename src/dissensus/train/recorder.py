@@ -5,35 +5,52 @@ torch is imported only when something is measured, so that a notebook without to
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from dissensus.data.annotations import AnnotatedDataset
-from dissensus.errors import DataError, MissingDependencyError, SpecError, StoreError
-from dissensus.models.encoding import Encoded, encode, lexical_overlap
+from dissensus.data.annotations import NO_GOLD, AnnotatedDataset
+from dissensus.errors import MissingDependencyError, SpecError, StoreError
+from dissensus.models.encoding import Encoded
+from dissensus.probes.base import Measured, Probe
+from dissensus.probes.labels import LabelProbe
 from dissensus.store import CurvesWriter
-from dissensus.train.own_model import OwnModelSet
+from dissensus.train.budget import Budget, Timing
 from dissensus.train.schedule import tracking_steps
-from dissensus.train.tracking import PaddedSet, Score, TrackedSet, tracked_set, tracking_pass
+from dissensus.train.tracking import Score, tracking_pass
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
     from transformers import PreTrainedTokenizerBase
 
     from dissensus.models.scoring import ScoringModel
+    from dissensus.train.ranks import Ranks
     from dissensus.train.shared_states import SharedStates
 
 T = TypeVar("T")
+log = logging.getLogger("dissensus")
+
+
+class Watcher(Protocol):
+    """What looks on while curves are recorded (`dissensus.live.LiveCurves`, for one)."""
+
+    def begin(self, dataset: AnnotatedDataset, total_steps: int) -> None:
+        """A run begins, or begins anew."""
+
+    def observe(self, step: int, losses: NDArray[np.float64]) -> object:
+        """A tracking point was measured: the loss on the gold label in nats, shape (n,)."""
 
 
 class CurveRecorder:
-    """Records each tracked example's log-probabilities over the labels while a model trains.
+    """Records what a model says of each tracked example while it trains.
 
     In a loop of your own, two lines::
 
@@ -41,45 +58,49 @@ class CurveRecorder:
         for batch in recorder.watch(model, loader):
             ...  # train on the batch as ever
 
-    or, where steps and batches differ, `recorder.step(model, step)` with the number of optimiser steps taken
-    so far: 0 before the first, then after each. Steps that are no tracking points cost nothing.
+    or, where steps and batches differ, `with recorder: ... recorder.step(model, step)` with the number of optimiser
+    steps taken so far: 0 before the first, then after each. Steps that are no tracking points cost nothing.
 
     A tracking pass runs in `eval()` mode without gradients and leaves weights, modes and random state as they
     were: the trained weights are the same, bit for bit, with or without it. What was measured is written in the
-    background, one point at a time; `finish` waits for it, and so does the next point.
+    background, one point at a time; `finish` waits for it, and so does the next point. In a distributed run every
+    process calls the recorder, each measures a share, and the first one writes.
 
     Args:
         path: folder of the curves store.
-        dataset: the tracked set.
+        tracked: the tracked set, whose labels a classifier scores; or a probe, which asks a language model for
+            completions or preferences (`dissensus.probes`).
         total_steps: optimiser steps of the whole run.
-        tokenizer: encodes the text fields (one field, or a pair); not needed with `encoded` or `scoring`.
-        encoded: token ids already made, in the data set's order.
-        pad_id: padding token id; default: the tokenizer's.
-        score: (model, padded batch) -> logits (b, K); default: `model(**batch).logits`, or the same numbers from
-            rows without padding where the model can be read so.
-        scoring: a model that `load_scoring_model` made, instead of `tokenizer`, `pad_id` and `score`; it is read
-            without padding where it can be.
-        states: with `scoring`: what other cells of a study share at step 0.
-        points: tracking points, step 0 and the last included.
+        tokenizer: of a labels probe, as are the next six; see `probes.labels.LabelProbe`.
+        encoded: see there.
+        pad_id: see there.
+        score: see there.
+        scoring: see there.
+        states: see there.
+        max_length: see there.
+        points: tracking points, step 0 and the last included; with `max_overhead`, at most so many.
         schedule: 'linear' or 'log'.
         steps: explicit tracking steps instead; 0 and the last are added.
+        max_overhead: space the points so that tracking takes at most this share of the training time; first and last
+            are kept. What was chosen is logged, and `points` says it.
         regime: 'held_out' or 'trained_on', one for all or one an example.
-        max_length: tokens an example.
         token_budget: tokens a forward pass.
         precision: 'bf16' lets tracking passes compute in bf16: quicker where the processor has matrix units for
             it, and rounded (docs/performance.md says by how much).
         resume: go on in a store that an interrupted run of the same examples and steps left here.
+        watchers: what looks on, in the first process.
         provenance: JSON values that go into the manifest.
 
     Raises:
         StoreError: `path` holds tracking points already and `resume` is not set, or it holds another run.
         DataError: `encoded` does not hold the tracked ids.
+        SpecError: arguments that do not go together.
     """
 
     def __init__(
         self,
         path: str | os.PathLike[str],
-        dataset: AnnotatedDataset,
+        tracked: AnnotatedDataset | Probe,
         *,
         total_steps: int,
         tokenizer: PreTrainedTokenizerBase | None = None,
@@ -88,64 +109,79 @@ class CurveRecorder:
         score: Score | None = None,
         scoring: ScoringModel | None = None,
         states: SharedStates | None = None,
+        max_length: int = 128,
         points: int = 20,
         schedule: Literal["linear", "log"] = "linear",
         steps: Sequence[int] | None = None,
+        max_overhead: float | None = None,
         regime: str | Sequence[str] = "held_out",
-        max_length: int = 128,
         token_budget: int = 4096,
         precision: Literal["fp32", "bf16"] = "fp32",
         resume: bool = False,
+        watchers: Sequence[Watcher] = (),
         provenance: Mapping[str, Any] | None = None,
     ) -> None:
         _need_torch()
+        from dissensus.train.ranks import ranks
+
         if precision not in ("fp32", "bf16"):
             raise SpecError(f"precision is {precision!r}; expected 'fp32' or 'bf16'")
-        if encoded is None:
-            if tokenizer is None and scoring is None:
-                raise SpecError("CurveRecorder needs a tokenizer (or token ids already made, as encoded=...)")
-            encoded = (
-                scoring.encode(dataset) if scoring else encode(dataset, tokenizer, max_length=max_length)
+        if isinstance(tracked, AnnotatedDataset):
+            tracked = LabelProbe(
+                tracked,
+                tokenizer=tokenizer,
+                encoded=encoded,
+                pad_id=pad_id,
+                score=score,
+                scoring=scoring,
+                states=states,
+                max_length=max_length,
             )
-        if encoded.ids != dataset.ids:
-            raise DataError(
-                "the encoded examples are not the tracked ones in the tracked order; encode that data set"
+        elif any(given is not None for given in (tokenizer, encoded, pad_id, score, scoring, states)):
+            raise SpecError(
+                "a probe brings its tokens with it; leave out tokenizer, encoded, score and their kin"
             )
-        if pad_id is None:
-            pad_id = getattr(tokenizer, "pad_token_id", None) or 0
-        self.points = tracking_steps(total_steps, points=points, schedule=schedule, steps=steps)
+        self._probe: Probe = tracked
         self.total_steps = total_steps
+        self.points = tracking_steps(total_steps, points=points, schedule=schedule, steps=steps)
+        self._budget: Budget | None = None
+        if max_overhead is not None:
+            if steps is not None or schedule != "linear":
+                raise SpecError("max_overhead spaces the points itself; leave out steps and schedule")
+            self._budget = Budget(max_overhead, total_steps, points)
+            self.points = (0, total_steps)
         self.seconds = 0.0
-        self._tracked: TrackedSet
-        if scoring is not None:
-            self._tracked = tracked_set(encoded, scoring, token_budget=token_budget, states=states)
-        elif score is not None:
-            self._tracked = PaddedSet(encoded, score, pad_id=pad_id, token_budget=token_budget)
-        else:
-            self._tracked = OwnModelSet(encoded, pad_id=pad_id, token_budget=token_budget)
+        self._last_pass = 0.0
+        self._began: float | None = None
+        self._tracked = self._probe.tracked(token_budget)
         self._precision: Literal["fp32", "bf16"] = precision
-        covariates = {"token_count": encoded.lengths.astype(np.float64)}
-        overlap = lexical_overlap(dataset)
-        if overlap is not None:
-            covariates["lexical_overlap"] = overlap
-        self.writer = CurvesWriter(
-            path,
-            dataset,
-            total_steps=total_steps,
-            regime=regime,
-            covariates=covariates,
-            provenance={**(provenance or {}), "truncated_examples": encoded.truncated},
-        )
-        self._ids = self.writer.ids
-        self._measured = set(self.writer.steps)
+        self._watchers = tuple(watchers)
+        self._ranks: Ranks = ranks()
+        self._writer: CurvesWriter | None = None
+        self._measured: set[int] = set()
         self._background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="curves")
         self._writing: Future[None] | None = None
-        if self.writer.steps and not resume:
-            raise StoreError(
-                f"{self.writer.path} holds the curves of a run already ({len(self.writer.steps)} tracking points). "
-                "Choose another folder or delete that one; to go on with an interrupted run whose training state you "
-                "restore yourself, pass resume=True."
-            )
+        self._agreed = self._ranks.world == 1
+        if self._ranks.first:
+            self._open(path, regime, {**(provenance or {}), **self._probe.facts}, resume=resume)
+
+    @property
+    def writer(self) -> CurvesWriter:
+        """The store that is written; in the first process only (`StoreError` elsewhere)."""
+        if self._writer is None:
+            raise StoreError("the first process writes the curves; this one has no store")
+        return self._writer
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """Steps that were measured, rising; the last may still be on its way to the disk."""
+        return tuple(sorted(self._measured))
+
+    @property
+    def timing(self) -> Timing:
+        """What recording has cost since this process began; its `overhead` is a share of the training time."""
+        since = 0.0 if self._began is None else time.perf_counter() - self._began
+        return Timing(self.seconds, max(0.0, since - self.seconds))
 
     def __enter__(self) -> CurveRecorder:
         return self
@@ -161,6 +197,9 @@ class CurveRecorder:
 
         Raises `StoreError` when an earlier tracking point was never measured.
         """
+        self._agree(model)
+        if self._budget is not None and step == self._budget.decides_at and self._began is not None:
+            self._plan(model, step)
         if step not in self.points or step in self._measured:
             return False
         missed = [p for p in self.points if p < step and p not in self._measured]
@@ -169,32 +208,10 @@ class CurveRecorder:
                 f"tracking point {missed[0]} was never measured, and step {step} has come: call "
                 "recorder.step(model, step) with 0 before training and after every optimiser step"
             )
-        begin = time.perf_counter()
-        log_probs = tracking_pass(
-            model, self._tracked, len(self._ids), precision=self._precision, untrained=step == 0
-        )
-        self.flush()  # at most one point is under way, so memory does not grow with their number
-        self._writing = self._background.submit(self.writer.write, step, self._ids, log_probs)
-        self._measured.add(step)
-        self.seconds += time.perf_counter() - begin
+        self._measure(model, step)
+        if self._budget is not None and step > self._budget.decides_at:
+            self._plan(model, step)
         return True
-
-    @property
-    def steps(self) -> tuple[int, ...]:
-        """Steps that were measured, rising; the last may still be on its way to the disk."""
-        return tuple(sorted(self._measured))
-
-    def flush(self) -> None:
-        """Wait until everything measured is on the disk. Raises what went wrong in writing it."""
-        if self._writing is not None:
-            writing, self._writing = self._writing, None
-            writing.result()
-
-    def rewind(self, step: int) -> None:
-        """Forget tracking points later than `step`, which a resumed run measures again; -1 forgets all."""
-        self.flush()
-        self.writer.drop_after(step)
-        self._measured = set(self.writer.steps)
 
     def watch(self, model: nn.Module, batches: Iterable[T], *, batches_per_step: int = 1) -> Iterator[T]:
         """Yield the batches, measuring at the tracking points before, between and after them.
@@ -216,17 +233,170 @@ class CurveRecorder:
             self.step(model, taken // batches_per_step + 1)
         self.finish()
 
+    def flush(self) -> None:
+        """Wait until everything measured is on the disk. Raises what went wrong in writing it."""
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            writing.result()
+
+    def rewind(self, step: int) -> None:
+        """Forget tracking points later than `step`, which a resumed run measures again; -1 forgets all."""
+        self.flush()
+        self._measured = {p for p in self._measured if p <= step}
+        if self._writer is not None:
+            self._writer.drop_after(step)
+            self._begin()
+
+    def end_early(self, model: nn.Module, step: int) -> None:
+        """Say that the run ends here, before `total_steps`: measure once more, and let this be its last step.
+
+        Progress is then counted over the steps that were taken.
+        """
+        self._agree(model)
+        self.flush()
+        if step < 1 or step > self.total_steps:
+            raise StoreError(f"the run cannot end at step {step}; expected 1 to {self.total_steps}")
+        self.points = (*(p for p in self.points if p < step), step)
+        self.total_steps = step
+        if step not in self._measured:
+            self._measure(model, step)
+            self.flush()
+        if self._writer is not None:
+            self._writer.end_at(step)
+        self.finish()
+
     def finish(self) -> None:
         """Mark the store complete. Raises `StoreError` when tracking points are missing."""
         self.flush()
-        missing = [p for p in self.points if p not in self.writer.steps]
+        missing = [p for p in self.points if p not in self._measured]
         if missing:
             raise StoreError(
                 f"the run ended with tracking points {missing} unmeasured: total_steps was given as "
-                f"{self.total_steps}, and the last point stored is {max(self.writer.steps, default=None)}"
+                f"{self.total_steps}, and the last point stored is {max(self._measured, default=None)}"
             )
-        self.writer.finish()
+        timing = self.timing
+        if self._writer is not None:
+            if self._began is not None:
+                self._writer.note(
+                    tracking_seconds=round(timing.tracking, 3), training_seconds=round(timing.training, 3)
+                )
+            self._writer.finish()
+        if self._ranks.first and timing.training > 0:
+            log.info(
+                "recorded %d tracking points of %d examples: %.1f s, %.1f%% of the training time",
+                len(self._measured), len(self._probe.dataset), timing.tracking, 100 * timing.overhead,
+            )  # fmt: skip
         self._background.shutdown()
+
+    def _open(
+        self,
+        path: str | os.PathLike[str],
+        regime: str | Sequence[str],
+        facts: Mapping[str, Any],
+        *,
+        resume: bool,
+    ) -> None:
+        probe = self._probe
+        writer = CurvesWriter(
+            path,
+            probe.dataset,
+            total_steps=self.total_steps,
+            regime=regime,
+            covariates=probe.covariates,
+            provenance=facts,
+            values=probe.values,
+            token_losses=probe.token_losses,
+        )
+        if writer.steps and not resume:
+            raise StoreError(
+                f"{writer.path} holds the curves of a run already ({len(writer.steps)} tracking points). "
+                "Choose another folder or delete that one; to go on with an interrupted run whose training state you "
+                "restore yourself, pass resume=True."
+            )
+        self._writer = writer
+        self._measured = set(writer.steps)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Let the probe and the watchers know what is stored already."""
+        writer = self.writer
+        stored = writer.steps
+        self._probe.resume((lambda name: writer.read(0, name)) if 0 in stored else None)
+        for watcher in self._watchers:
+            watcher.begin(self._probe.dataset, self.total_steps)
+            for step in stored:
+                watcher.observe(step, _gold_losses(writer.log_probs(step), self._probe.dataset))
+
+    def _agree(self, model: nn.Module) -> None:
+        """Once: every process learns what the first one has stored."""
+        from dissensus.train.ranks import ranks
+
+        if ranks().world != self._ranks.world:
+            raise SpecError(
+                "torch.distributed was started after CurveRecorder was made; make the recorder after "
+                "init_process_group (Accelerator() and Trainer do that), so that the processes share the work"
+            )
+        if not self._agreed:
+            device = next(model.parameters()).device
+            self._measured = set(self._ranks.agreed(sorted(self._measured), device))
+            if self._probe.values and 0 in self._measured:
+                first = [self._writer.read(0, name) if self._writer else np.zeros(len(self._probe.dataset), np.float32)
+                         for name in self._probe.values]  # fmt: skip
+                shared = self._ranks.together(np.stack(first), device)
+                at = dict(zip(self._probe.values, shared, strict=True))
+                self._probe.resume(at.__getitem__)
+            self._agreed = True
+
+    def _measure(self, model: nn.Module, step: int) -> None:
+        begin = time.perf_counter()
+        found = tracking_pass(
+            model, self._tracked, self._probe.rows, precision=self._precision, untrained=step == 0
+        )
+        point = self._probe.measured(found)
+        self.flush()  # at most one point is under way, so memory does not grow with their number
+        if self._writer is not None:
+            self._writing = self._background.submit(self._write, step, point)
+            for watcher in self._watchers:
+                watcher.observe(step, _gold_losses(point.log_probs, self._probe.dataset))
+        self._measured.add(step)
+        now = time.perf_counter()
+        self._last_pass = now - begin
+        self.seconds += self._last_pass
+        if self._began is None:
+            self._began = begin
+
+    def _write(self, step: int, point: Measured) -> None:
+        writer = self.writer
+        writer.write(step, writer.ids, point.log_probs, values=point.values, token_losses=point.token_losses)
+
+    def _plan(self, model: nn.Module, step: int) -> None:
+        """Spread the points that the budget leaves over the rest of the run; the same in every process."""
+        if self._budget is None:
+            return
+        timing = self.timing
+        rest: Sequence[int] = self._budget.rest(step, self.steps, timing, self._last_pass)
+        device: torch.device = next(model.parameters()).device
+        rest = self._ranks.agreed(rest, device)
+        first_time = step == self._budget.decides_at
+        self.points = tuple(sorted({*self._measured, *rest}))
+        if first_time and self._ranks.first:
+            log.info(
+                "a tracking pass takes %.2f s and a training step %.3f s: %d tracking points keep tracking under "
+                "%.0f%% of the training time",
+                self._last_pass, timing.training / step, len(self.points), 100 * self._budget.share,
+            )  # fmt: skip
+            if not self._budget.within(timing, step, self._last_pass):
+                log.warning(
+                    "the first and the last tracking point alone take more than %.0f%% of the training time; track "
+                    "fewer examples, or allow more", 100 * self._budget.share,
+                )  # fmt: skip
+
+
+def _gold_losses(log_probs: NDArray[np.float32], dataset: AnnotatedDataset) -> NDArray[np.float64]:
+    gold = dataset.gold
+    losses = -log_probs[np.arange(len(gold)), np.maximum(gold, 0)].astype(np.float64)
+    losses[gold == NO_GOLD] = np.nan
+    return losses
 
 
 def _need_torch() -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dissensus.models.packing import PackedBatch
     from dissensus.models.scoring import ScoringModel
     from dissensus.train.merging import Precision
+    from dissensus.train.ranks import Ranks
     from dissensus.train.shared_states import SharedStates
 
 Score = Callable[["nn.Module", Mapping[str, "Tensor"]], "Tensor"]
@@ -25,12 +26,18 @@ Score = Callable[["nn.Module", Mapping[str, "Tensor"]], "Tensor"]
 
 
 class TrackedSet(Protocol):
-    """The tracked examples, tokenised, sorted and cut into batches once for all passes."""
+    """The tracked rows, tokenised, sorted and cut into batches once for all passes.
 
-    def scores(self, model: nn.Module, *, untrained: bool) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
-        """For each batch: the rows it holds, and their label logits (b, K).
+    A row is what the model reads at once: an example, or one of the two answers of a preference pair.
+    """
 
-        `untrained`: no step was taken yet, so states that another cell left may stand for the body's.
+    def scores(
+        self, model: nn.Module, *, untrained: bool, ranks: Ranks
+    ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
+        """For each batch of this process' share: the rows it holds, and what was measured of them, (b, C).
+
+        Of label sets these are log-probabilities over the labels, C = K. `untrained`: no step was taken yet, so
+        states that another cell left may stand for the body's.
         """
 
 
@@ -55,12 +62,13 @@ class PaddedSet:
         model: nn.Module,
         *,
         untrained: bool,  # noqa: ARG002 - nothing is known of the model's parts
+        ranks: Ranks,
     ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
         """See `TrackedSet`."""
         device = next(model.parameters()).device
-        for rows in self._batches:
+        for rows in ranks.share(self._batches):
             batch = {k: v.to(device) for k, v in self._encoded.batch(rows, self._pad_id).items()}
-            yield np.array(rows, dtype=np.int64), self._score(model, batch)
+            yield np.array(rows, dtype=np.int64), over_labels(self._score(model, batch))
 
 
 class PackedSet:
@@ -88,16 +96,18 @@ class PackedSet:
             for rows in batches_by_tokens(encoded.lengths, token_budget)
         ]
 
-    def scores(self, model: nn.Module, *, untrained: bool) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
+    def scores(
+        self, model: nn.Module, *, untrained: bool, ranks: Ranks
+    ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
         """See `TrackedSet`."""
         import torch
 
         device = next(model.parameters()).device
-        shared = self._states if untrained else None
+        shared = self._states if untrained and ranks.world == 1 else None
         known = None if shared is None else shared.load()
         made: list[Tensor] = []
         begin = 0
-        for batch in self._batches:
+        for batch in ranks.share(self._batches):
             if known is not None:
                 features = known[begin : begin + len(batch.rows)].to(device)
                 begin += len(batch.rows)
@@ -105,7 +115,7 @@ class PackedSet:
                 features = self._model.features(batch.to(device))
                 if shared is not None:
                     made.append(features.cpu())
-            yield batch.rows, self._model.score(features)
+            yield batch.rows, over_labels(self._model.score(features))
         if shared is not None and known is None:
             shared.save(torch.cat(made))
 
@@ -133,14 +143,15 @@ def tracking_pass(
     precision: Precision = "fp32",
     untrained: bool = False,
 ) -> NDArray[np.float32]:
-    """Log-probabilities over the labels of every example, shape (n, K), float32.
+    """What the model says of every row, shape (n, C), float32: of label sets, log-probabilities over the labels.
 
     Weights are fixed and dropout is off; modes, gradients and random state come back as they were, and adapters
-    are folded into the weights for the time of the pass. Memory does not grow with n beyond the result.
+    are folded into the weights for the time of the pass. Memory does not grow with n beyond the result. In a
+    distributed run every process calls this, measures its share, and gets the whole.
 
     Args:
-        model: the model as it is trained.
-        tracked: the examples.
+        model: the model as it is trained; wrappers around it (DDP, `torch.compile`) are left aside.
+        tracked: the rows.
         n: how many they are.
         precision: 'bf16' computes the model's blocks in bf16, which rounds the result.
         untrained: no step was taken yet (see `TrackedSet.scores`).
@@ -148,20 +159,33 @@ def tracking_pass(
     import torch
 
     from dissensus.train.merging import folded_adapters
+    from dissensus.train.ranks import ranks
+    from dissensus.train.wrappers import bare_module, plain_forward
 
+    model = bare_module(model)
+    here = ranks()
     device = next(model.parameters()).device
     lower = torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else contextlib.nullcontext()
     order: list[NDArray[np.int64]] = []
     values: list[Tensor] = []
-    with _undisturbed(model, device), folded_adapters(model, precision), lower:
-        for rows, logits in tracked.scores(model, untrained=untrained):
+    with _undisturbed(model, device), plain_forward(model), folded_adapters(model, precision), lower:
+        for rows, batch in tracked.scores(model, untrained=untrained, ranks=here):
             order.append(rows)
             # Results stay where they were made until the last batch is under way: no batch waits for another.
-            values.append(torch.log_softmax(logits.float(), dim=-1))
-        found = torch.cat(values).cpu().numpy()
-    out = np.empty((n, found.shape[1]), dtype=np.float32)
-    out[np.concatenate(order)] = found
-    return out
+            values.append(batch)
+        found = torch.cat(values).float().cpu().numpy() if values else np.zeros((0, 0), dtype=np.float32)
+    (columns,) = here.agreed(found.shape[1:], device)  # a process may have no batch, the first one has
+    out = (np.empty if here.world == 1 else np.zeros)((n, columns), dtype=np.float32)
+    if order:
+        out[np.concatenate(order)] = found
+    return here.together(out, device)
+
+
+def over_labels(logits: Tensor) -> Tensor:
+    """Log-probabilities over the labels, at least float32, shape (b, K), of logits."""
+    import torch
+
+    return torch.log_softmax(logits.float(), dim=-1)
 
 
 def length_sorted_batches(lengths: NDArray[np.int64], token_budget: int) -> list[list[int]]:

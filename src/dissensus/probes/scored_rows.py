@@ -1,0 +1,58 @@
+"""One number a row from a reward model: a sequence classifier with a single output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from dissensus.errors import ModelError
+from dissensus.probes.sequences import Sequences
+from dissensus.train.ranks import Ranks
+from dissensus.train.tracking import length_sorted_batches
+
+
+class ScoredRows:
+    """See `tracking.TrackedSet`: of each row the model's one output.
+
+    Args:
+        sequences: the rows; what of them is scored does not matter.
+        pad_id: padding token id; the model's own must be the same where it looks for the last token by it.
+        token_budget: padded tokens a batch, at most (a longer row goes alone).
+    """
+
+    def __init__(self, sequences: Sequences, *, pad_id: int, token_budget: int) -> None:
+        self._sequences = sequences
+        self._pad_id = pad_id
+        self._batches = length_sorted_batches(sequences.lengths, token_budget)
+
+    def scores(
+        self,
+        model: nn.Module,
+        *,
+        untrained: bool,  # noqa: ARG002 - nothing is shared
+        ranks: Ranks,
+    ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
+        """See `tracking.TrackedSet`."""
+        device = next(model.parameters()).device
+        config = getattr(model, "config", None)
+        pad_id = getattr(config, "pad_token_id", None)
+        pad_id = self._pad_id if pad_id is None else pad_id
+        for rows in ranks.share(self._batches):
+            width = max(len(self._sequences.input_ids[r]) for r in rows)
+            ids = torch.full((len(rows), width), pad_id, dtype=torch.long)
+            mask = torch.zeros((len(rows), width), dtype=torch.long)
+            for i, r in enumerate(rows):
+                row = self._sequences.input_ids[r]
+                ids[i, : len(row)] = torch.tensor(row)
+                mask[i, : len(row)] = 1
+            logits: Tensor = model(input_ids=ids.to(device), attention_mask=mask.to(device)).logits
+            if logits.ndim != 2 or logits.shape[1] != 1:
+                raise ModelError(
+                    f"a reward model gives one number a row; this one's output has shape {tuple(logits.shape)} for "
+                    f"{len(rows)} rows. Load it with num_labels=1"
+                )
+            yield np.array(rows, dtype=np.int64), logits.float()

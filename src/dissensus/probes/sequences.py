@@ -1,0 +1,188 @@
+"""Token sequences of which a part is scored: prompts with their completions, however they were made. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dissensus.data.annotations import Example
+from dissensus.errors import DataError, SpecError
+from dissensus.models.encoding import fill_template
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+IGNORED = -100
+"""Stands among the labels where a token is not scored, as in transformers."""
+
+Text = str | Sequence[Mapping[str, Any]]
+"""A text, or the messages of a conversation."""
+Truncation = Literal["keep_start", "keep_end"]
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """Rows of tokens, each with the tokens that are scored.
+
+    Attributes:
+        input_ids: what the model reads, special tokens included.
+        labels: of a decoder-only model one a token of `input_ids`, the token itself or `IGNORED`; of an
+            encoder-decoder model the target's tokens.
+        truncated: how many rows lost tokens to the longest length.
+        encoder_decoder: which of the two it is.
+    """
+
+    input_ids: tuple[tuple[int, ...], ...]
+    labels: tuple[tuple[int, ...], ...]
+    truncated: int = 0
+    encoder_decoder: bool = False
+
+    def __post_init__(self) -> None:
+        for number, (ids, labels) in enumerate(zip(self.input_ids, self.labels, strict=True)):
+            if not ids:
+                raise DataError(f"row {number} of the sequences is empty; expected at least one token")
+            if not self.encoder_decoder and len(ids) != len(labels):
+                raise DataError(
+                    f"row {number} of the sequences has {len(ids)} tokens and {len(labels)} labels; expected one each "
+                    f"({IGNORED} where a token is not scored)"
+                )
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+    @cached_property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens that the model reads, a row, shape (n,); of an encoder-decoder model source and target."""
+        own = [len(row) for row in self.input_ids]
+        target = [len(row) for row in self.labels] if self.encoder_decoder else [0] * len(own)
+        return np.array(own, dtype=np.int64) + np.array(target, dtype=np.int64)
+
+    @cached_property
+    def scored(self) -> NDArray[np.int64]:
+        """Tokens that are scored, a row, shape (n,). A decoder's first token is predicted from nothing, so never."""
+        begin = 0 if self.encoder_decoder else 1
+        return np.array([sum(t != IGNORED for t in row[begin:]) for row in self.labels], dtype=np.int64)
+
+
+def from_texts(
+    pairs: Iterable[tuple[Text, Text]],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    max_length: int,
+    truncation: Truncation = "keep_start",
+    add_eos: bool = True,
+    encoder_decoder: bool = False,
+) -> Sequences:
+    """Prompts and completions, tokenised as TRL's trainers do.
+
+    The completion is what follows the longest common beginning of the prompt's tokens and the whole's, so a token
+    that grows over the boundary is scored. Texts end with the end-of-sequence token; conversations go through the
+    tokenizer's chat template.
+
+    Args:
+        pairs: (prompt, completion): texts, or messages of a conversation.
+        tokenizer: a Hugging Face tokenizer.
+        max_length: tokens a row; of an encoder-decoder model of the source and of the target, each.
+        truncation: which end of a longer row is kept.
+        add_eos: end a completion that is a text with the end-of-sequence token.
+        encoder_decoder: the prompt is the source and the completion the target.
+    """
+    keep = _kept(truncation, max_length)
+    eos = tokenizer.eos_token or ""
+    rows: list[tuple[int, ...]] = []
+    labels: list[tuple[int, ...]] = []
+    truncated = 0
+    for prompt, completion in pairs:
+        if encoder_decoder:
+            source, target = _plain(tokenizer, prompt), _target(tokenizer, completion)
+            truncated += len(source) > max_length or len(target) > max_length
+            rows.append(tuple(source[keep]))
+            labels.append(tuple(target[keep]))
+            continue
+        if isinstance(prompt, str) and isinstance(completion, str):
+            end = eos if add_eos and not completion.endswith(eos) else ""
+            before, whole = _plain(tokenizer, prompt), _plain(tokenizer, prompt + completion + end)
+        elif not isinstance(prompt, str) and not isinstance(completion, str):
+            before = _chat(tokenizer, list(prompt), add_generation_prompt=True)
+            whole = _chat(tokenizer, [*prompt, *completion], add_generation_prompt=False)
+        else:
+            raise DataError("a prompt and its completion are both texts or both lists of messages")
+        same = common_beginning(before, whole)
+        truncated += len(whole) > max_length
+        rows.append(tuple(whole[keep]))
+        labels.append(tuple([IGNORED] * same + whole[same:])[keep])
+    return Sequences(tuple(rows), tuple(labels), truncated, encoder_decoder)
+
+
+def from_tokens(rows: Iterable[Mapping[str, Any]], *, encoder_decoder: bool = False) -> Sequences:
+    """Rows that somebody tokenised: `input_ids`, with `labels`, or `completion_mask` and `assistant_masks`, or neither.
+
+    Without any, every token is scored.
+    """
+    input_ids, labels = [], []
+    for row in rows:
+        ids = tuple(int(t) for t in row["input_ids"])
+        if row.get("labels") is not None:
+            own = tuple(int(t) for t in row["labels"])
+        else:
+            masks = [row[m] for m in ("completion_mask", "assistant_masks") if row.get(m) is not None]
+            own = tuple(t if all(on) else IGNORED for t, *on in zip(ids, *masks, strict=True))
+        input_ids.append(ids)
+        labels.append(own)
+    return Sequences(tuple(input_ids), tuple(labels), 0, encoder_decoder)
+
+
+def common_beginning(a: Sequence[int], b: Sequence[int]) -> int:
+    """How many tokens two rows share from their start on."""
+    for place, (left, right) in enumerate(zip(a, b, strict=False)):
+        if left != right:
+            return place
+    return min(len(a), len(b))
+
+
+def text_of(example: Example, how: str | Callable[[Example], Text]) -> Text:
+    """A prompt or completion of an example: a template with its fields in braces, or what a function makes of it."""
+    return fill_template(how, example.text) if isinstance(how, str) else how(example)
+
+
+def _plain(tokenizer: Any, text: Text) -> list[int]:
+    if not isinstance(text, str):
+        raise DataError(
+            "an encoder-decoder model reads texts; expected a str, not messages of a conversation"
+        )
+    ids: list[int] = tokenizer(text, verbose=False)["input_ids"]
+    return ids
+
+
+def _target(tokenizer: Any, text: Text) -> list[int]:
+    if not isinstance(text, str):
+        raise DataError(
+            "an encoder-decoder model writes texts; expected a str, not messages of a conversation"
+        )
+    ids: list[int] = tokenizer(text_target=text, verbose=False)["input_ids"]
+    return ids
+
+
+def _chat(tokenizer: Any, messages: list[Mapping[str, Any]], *, add_generation_prompt: bool) -> list[int]:
+    if not getattr(tokenizer, "chat_template", None):
+        raise DataError("the tokenizer has no chat template; give prompts and completions as texts")
+    found = tokenizer.apply_chat_template(
+        messages, add_generation_prompt=add_generation_prompt, tokenize=True, return_dict=True
+    )
+    ids: list[int] = found["input_ids"]
+    return ids
+
+
+def _kept(truncation: str, max_length: int) -> slice:
+    if max_length < 1:
+        raise SpecError(f"max_length is {max_length}; expected at least 1 token")
+    if truncation == "keep_start":
+        return slice(None, max_length)
+    if truncation == "keep_end":
+        return slice(-max_length, None)
+    raise SpecError(f"truncation is {truncation!r}; expected 'keep_start' or 'keep_end'")
