@@ -45,8 +45,11 @@ class Watcher(Protocol):
     def begin(self, dataset: AnnotatedDataset, total_steps: int) -> None:
         """A run begins, or begins anew."""
 
-    def observe(self, step: int, losses: NDArray[np.float64]) -> object:
-        """A tracking point was measured: the loss on the gold label in nats, shape (n,)."""
+    def observe(self, step: int, losses: NDArray[np.float64], *, replay: bool = False) -> object:
+        """A tracking point was measured: the loss on the gold label in nats, shape (n,).
+
+        `replay`: it was measured before an interruption.
+        """
 
 
 class CurveRecorder:
@@ -325,7 +328,7 @@ class CurveRecorder:
         for watcher in self._watchers:
             watcher.begin(self._probe.dataset, self.total_steps)
             for step in stored:
-                watcher.observe(step, _gold_losses(writer.log_probs(step), self._probe.dataset))
+                watcher.observe(step, _gold_losses(writer.log_probs(step), self._probe.dataset), replay=True)
 
     def _agree(self, model: nn.Module) -> None:
         """Once: every process learns what the first one has stored."""

@@ -1,0 +1,173 @@
+"""The recorder as a callback of `transformers.Trainer`, and so of TRL's SFT, reward and DPO trainers.
+
+    from dissensus.integrations.transformers import record
+
+    record(trainer, "runs/mine", tracked)
+    trainer.train()
+
+The trainer says what it knows: the number of steps, its tokenizer, whether it resumes. The recorder measures at the
+tracking points between optimiser steps; the trainer's own evaluation, its random state and `train()` mode stay as they
+were.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from dissensus.data.annotations import AnnotatedDataset
+from dissensus.errors import StoreError
+from dissensus.integrations.head import warn_of_an_untrained_head
+from dissensus.live import LiveCurves
+from dissensus.probes.base import Probe
+from dissensus.train.ranks import ranks
+from dissensus.train.recorder import CurveRecorder
+from dissensus.train.wrappers import bare_module
+
+
+def record(
+    trainer: Trainer,
+    path: str | os.PathLike[str],
+    tracked: AnnotatedDataset | Probe | Callable[[Any], AnnotatedDataset | Probe],
+    **options: Any,
+) -> CurveCallback:
+    """Record curves while this trainer trains. Arguments and errors: see `CurveCallback`.
+
+    The callback is put before the trackers' own, so that its aggregates are among the figures that they are given.
+    """
+    callback = CurveCallback(path, tracked, **options)
+    trainer.callback_handler.callbacks.insert(0, callback)
+    return callback
+
+
+class CurveCallback(TrainerCallback):  # type: ignore[misc]
+    """Records curves while a `Trainer` trains. `record` adds one to a trainer that is made.
+
+    Given to a trainer as `callbacks=[...]` it records as well, but stands behind the trackers' callbacks: its
+    aggregates then reach the trainer's own log (`trainer.state.log_history`) alone.
+
+    Args:
+        path: folder of the curves store.
+        tracked: the tracked set, whose labels a classifier scores; a probe (`dissensus.probes`); or a function that
+            makes either from the trainer's tokenizer (its `processing_class`).
+        live: let contested and settled loss, the un-learned shares and rho so far go with the trainer's next log to
+            whatever tracker it reports to, and warn when the contested group rises.
+        **options: of `CurveRecorder`: `points`, `max_overhead`, `regime`, `max_length`, `score` and so on.
+
+    Attributes:
+        recorder: the recorder, once training has begun.
+
+    Raises, when training begins, what `CurveRecorder` raises: `StoreError` where `path` holds another run already.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        tracked: AnnotatedDataset | Probe | Callable[[Any], AnnotatedDataset | Probe],
+        *,
+        live: bool = True,
+        **options: Any,
+    ) -> None:
+        self._path, self._given, self._options = path, tracked, options
+        self._live = LiveCurves() if live else None
+        self._logged: dict[str, float] = {}
+        self.recorder: CurveRecorder | None = None
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Make the recorder; measure step 0, or take up a run that the trainer resumes."""
+        model, tokenizer = kwargs["model"], kwargs.get("processing_class")
+        tracked = self._given
+        if not isinstance(tracked, AnnotatedDataset) and callable(tracked):
+            tracked = tracked(tokenizer)
+        options: dict[str, Any] = dict(self._options)
+        if isinstance(tracked, AnnotatedDataset) and not options.keys() & {"encoded", "tokenizer"}:
+            options["tokenizer"] = getattr(tokenizer, "tokenizer", tokenizer)  # a processor holds one
+        if self._live is not None:
+            options["watchers"] = [*options.get("watchers", ()), _Tap(self._live, self._logged)]
+        warn_of_an_untrained_head(bare_module(model))
+        resumed = state.global_step > 0
+        self.recorder = CurveRecorder(
+            self._path,
+            tracked,
+            total_steps=state.max_steps,
+            resume=options.pop("resume", False) or resumed,
+            **options,
+        )
+        if resumed:
+            self._take_up(self.recorder, state.global_step)
+        self.recorder.step(model, state.global_step)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Measure if this step is a tracking point."""
+        if self.recorder is not None:
+            self.recorder.step(kwargs["model"], state.global_step)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Let the aggregates of the last tracking point go where the trainer's own figures go, once."""
+        if logs is None or not self._logged:
+            return
+        logs.update(self._logged)
+        if state.log_history:
+            state.log_history[-1].update(self._logged)  # it was written before the callbacks were asked
+        self._logged.clear()
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """A checkpoint must not be ahead of the curves on the disk."""
+        if self.recorder is not None:
+            self.recorder.flush()
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Close the store; a run that stopped early ends at the step where it stopped."""
+        if self.recorder is None:
+            return
+        if 0 < state.global_step < self.recorder.total_steps:
+            self.recorder.end_early(kwargs["model"], state.global_step)
+        else:
+            self.recorder.finish()
+
+    @staticmethod
+    def _take_up(recorder: CurveRecorder, step: int) -> None:
+        """Go on from a checkpoint: points after it are measured again, points before it must be there."""
+        recorder.rewind(step)
+        if ranks().first and 0 not in recorder.steps:
+            raise StoreError(
+                f"the trainer resumes at step {step}, and {recorder.writer.path} holds no tracking point 0: the run "
+                "was begun without recording, or into another folder. Name that folder, or begin anew"
+            )
+
+
+class _Tap:
+    """A watcher that keeps the newest aggregates for the next log."""
+
+    def __init__(self, live: LiveCurves, into: dict[str, float]) -> None:
+        self._live, self._into = live, into
+
+    def begin(self, dataset: AnnotatedDataset, total_steps: int) -> None:
+        self._live.begin(dataset, total_steps)
+
+    def observe(self, step: int, losses: Any, *, replay: bool = False) -> Mapping[str, float]:
+        found = self._live.observe(step, losses, replay=replay)
+        if replay:
+            return found
+        self._into.clear()
+        self._into.update(found)
+        self._into["dissensus/step"] = float(step)  # the trainer may log some steps later
+        return found
