@@ -13,7 +13,9 @@ import dissensus
 from import_graph import OPENS_FILES, ImportGraph, Rule
 
 MODELLING = ("torch", "transformers", "peft", "safetensors", "accelerate", "tokenizers")
-OPTIONAL = (*MODELLING, "gguf", "datasets", "huggingface_hub", "cleanlab", "sklearn", "statsmodels", "pandas")
+OPTIONAL = (
+    *MODELLING, "gguf", "datasets", "huggingface_hub", "cleanlab", "sklearn", "statsmodels", "pandas", "polars", "xarray"
+)
 FILES = ("pyarrow", "pathlib", "io", "csv", "gzip", "shutil", "tempfile", "sqlite3", OPENS_FILES)
 PLOTTING = ("matplotlib", ".report")
 # What starts slowly enough to be felt before a command prints its first line.
@@ -28,6 +30,7 @@ RULES = (
     Rule("data.noise", never=MODELLING),
     Rule("measures", never=(*MODELLING, *FILES)),
     Rule("models", never=(".metrics", ".study")),
+    Rule("probes", never=(".metrics", ".report", ".study")),
     Rule("train.methods", never=(".metrics", ".curves", ".store")),
     Rule("train.recorder", never=(".metrics", ".report")),
     Rule("train.tracking", never=(".metrics", ".report")),
@@ -36,11 +39,13 @@ RULES = (
     Rule("train.loop", never=(".metrics", ".stats", ".study")),
     Rule("train.fused", never=(".metrics", ".stats", ".study")),
     Rule("train.fused_layers", never=(".metrics", ".stats", ".study")),
+    Rule("live", never=(*MODELLING, ".train", ".study", ".report")),
     Rule("integrations", never=(".study", ".report")),
     Rule("curves", never=MODELLING),
     Rule("store", never=MODELLING),
     Rule("metrics", never=(*MODELLING, *PLOTTING, *FILES)),
     Rule("stats", never=(*MODELLING, *PLOTTING, *FILES, ".train")),
+    Rule("exchange", never=(*MODELLING, ".train", ".study", ".report")),
     Rule("study.grid", never=MODELLING),
     Rule("study.runner", never=(".metrics", ".report")),
     Rule("study.planning.plan", never=MODELLING),
@@ -53,16 +58,16 @@ RULES = (
     Rule("study.noise", never=(*MODELLING, ".train")),
     Rule("report", never=(*MODELLING, ".train", ".study.runner")),
     Rule("threads", only=(), never=MODELLING),
-    Rule("cli", eager=(*OPTIONAL, *SLOW, ".train", ".models", ".study", ".report", ".metrics", ".stats")),
+    Rule("cli", eager=(*OPTIONAL, *SLOW, ".train", ".models", ".study", ".report", ".metrics", ".stats", ".exchange")),
     # Beyond the table: what an extra brings may be missing, so nothing outside training loads it on import.
     # (The benchmark times training, and is imported by its command alone.)
-    Rule("", eager=OPTIONAL, exempt=("models", "train", "integrations", "bench")),
+    Rule("", eager=OPTIONAL, exempt=("models", "probes", "train", "integrations", "bench")),
     # Plotting is the report's; it costs most of a second, and a font cache on the first day.
     Rule("", eager=("matplotlib",), exempt=("report",)),
 )
 
 # Modules of the table that later work brings. A rule binds its module as soon as it is there.
-NOT_YET = {"integrations"}
+NOT_YET: set[str] = set()
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from dissensus.cli import bench, claims, data, models, studies, study
+from dissensus.cli import bench, claims, data, exchange, models, studies, study
 from dissensus.errors import DissensusError
 
 EPILOG = (
@@ -60,6 +60,9 @@ app.command()(bench.bench)
 app.add_typer(studies.app, name="studies", help="Built-in studies: list, show.")
 app.add_typer(data.app, name="data", help="Data sets: list, show, fetch, check.")
 app.add_typer(models.app, name="models", help="Models with a short name: list, fetch.")
+app.add_typer(
+    exchange.app, name="import", help="What other tools recorded, into a curves store: cartography, aum."
+)
 
 
 def _version(asked: bool) -> None:

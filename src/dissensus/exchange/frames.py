@@ -1,0 +1,109 @@
+"""One row an example, as a table of Arrow, pandas, polars or `datasets`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from dissensus.curves import Curves
+from dissensus.data.annotations import NO_GOLD
+from dissensus.errors import DataError, MissingDependencyError
+from dissensus.measures import annotation_entropy
+from dissensus.metrics import example_metrics
+
+if TYPE_CHECKING:
+    import datasets
+    import pandas
+    import polars
+
+
+def example_table(curves: Curves, *, noise_floor: float = 0.1) -> pa.Table:
+    """All that is known of each example, one row each, in the order of the curves.
+
+    Columns: id; gold (a label's name, null without one); count_LABEL for each label (annotators who chose it);
+    entropy (bits); regime; aulc, aulc_soft, initial_loss, final_loss, delta, rise (nats); slope (nats per unit
+    of training); unlearned (null where that is not defined); confidence, variability, correctness (shares);
+    margin_mean, margin_final (nats); forgetting_events; then the covariates. The metrics' own docstrings define them.
+    Undefined numbers are NaN.
+
+    Args:
+        curves: n examples at T tracking points.
+        noise_floor: the smallest rise that counts as un-learning, nats.
+
+    Raises:
+        DataError: a covariate has the name of one of the columns.
+        SpecError: the noise floor is negative or not a number.
+    """
+    found = example_metrics(curves, noise_floor=noise_floor)
+    back, card, edge = found.unlearning, found.cartography, found.margin
+    columns = {
+        "id": pa.array(curves.ids, type=pa.string()),
+        "gold": pa.array([None if g == NO_GOLD else curves.labels[g] for g in curves.gold], type=pa.string()),
+        **{f"count_{label}": pa.array(curves.counts[:, k]) for k, label in enumerate(curves.labels)},
+        "entropy": pa.array(annotation_entropy(curves.counts)),
+        "regime": pa.array(curves.regime.tolist(), type=pa.string()),
+        "aulc": pa.array(found.aulc),
+        "aulc_soft": pa.array(found.aulc_soft),
+        "initial_loss": pa.array(found.initial_loss),
+        "final_loss": pa.array(found.final_loss),
+        "delta": pa.array(back.delta),
+        "slope": pa.array(back.slope),
+        "rise": pa.array(back.rise),
+        "unlearned": pa.array(back.flag, mask=~back.defined),
+        "confidence": pa.array(card.confidence),
+        "variability": pa.array(card.variability),
+        "correctness": pa.array(card.correctness),
+        "margin_mean": pa.array(edge.mean),
+        "margin_final": pa.array(edge.final),
+        "forgetting_events": pa.array(found.forgetting.events),
+    }
+    taken = sorted(columns.keys() & curves.covariates.keys())
+    if taken:
+        raise DataError(
+            f"a covariate is named {taken[0]!r}, a column that every such table has; rename it in `covariates`"
+        )
+    return pa.table({**columns, **{name: pa.array(own) for name, own in curves.covariates.items()}})
+
+
+def to_pandas(curves: Curves, *, noise_floor: float = 0.1) -> pandas.DataFrame:
+    """`example_table` as a pandas DataFrame; `unlearned` has pandas' nullable `boolean` type.
+
+    Raises:
+        MissingDependencyError: pandas is not installed.
+    """
+    try:
+        import pandas
+    except ImportError:
+        raise MissingDependencyError("pandas", "exchange", "a pandas table") from None
+    nullable = {pa.bool_(): pandas.BooleanDtype()}
+    return example_table(curves, noise_floor=noise_floor).to_pandas(types_mapper=nullable.get)
+
+
+def to_polars(curves: Curves, *, noise_floor: float = 0.1) -> polars.DataFrame:
+    """`example_table` as a polars DataFrame; undefined numbers stay NaN, `unlearned` is null where not defined.
+
+    Raises:
+        MissingDependencyError: polars is not installed.
+    """
+    try:
+        import polars
+    except ImportError:
+        raise MissingDependencyError("polars", "exchange", "a polars table") from None
+    return polars.DataFrame(example_table(curves, noise_floor=noise_floor))
+
+
+def to_datasets(curves: Curves, *, noise_floor: float = 0.1) -> datasets.Dataset:
+    """`example_table` as a `datasets.Dataset`, in memory.
+
+    Raises:
+        MissingDependencyError: datasets is not installed.
+    """
+    try:
+        import datasets
+    except ImportError:
+        raise MissingDependencyError("datasets", "exchange", "a `datasets` data set") from None
+    table = example_table(curves, noise_floor=noise_floor)
+    return datasets.Dataset.from_dict(
+        table.to_pydict(), features=datasets.Features.from_arrow_schema(table.schema)
+    )

@@ -1,0 +1,142 @@
+"""Who answered what, for curves whose tool knew gold labels alone: a table of annotations, joined by example id."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dissensus.config.sources import TableSource
+from dissensus.curves import FloatArray
+from dissensus.data.annotations import AnnotatedDataset
+from dissensus.data.sniff import conventional_columns, sniff
+from dissensus.data.sources.reading import Record
+from dissensus.data.sources.table import build, read_records
+from dissensus.errors import DataError
+from dissensus.exchange.imported import NO_TEXT
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The annotators' answers to n examples.
+
+    Attributes:
+        counts: annotators a label, shape (n, K); zero where nobody was asked.
+        text: text fields of each example.
+        notes: what to know about them.
+    """
+
+    counts: FloatArray
+    text: tuple[Mapping[str, str], ...]
+    notes: tuple[str, ...]
+
+
+def read_annotations(path: Path) -> AnnotatedDataset:
+    """A file of annotations: any that `dissensus data check` reads, or a table with no text at all.
+
+    Such a table has a column of ids (id, uid, guid, ...) and label_count, annotations, annotator1 ..., or
+    label_dist and annotators. JSONL, CSV, TSV and Parquet are read.
+
+    Raises:
+        DataError: the file is missing or malformed, or its columns have other names.
+    """
+    try:
+        return sniff(path)
+    except DataError:
+        found = _without_text(path)
+        if found is None:
+            raise
+    records, spec = found
+    return build(records, spec, name=path.name.partition(".")[0])
+
+
+def _without_text(path: Path) -> tuple[Iterator[Record], TableSource] | None:
+    """The rows of a table, with an empty text each, and its columns; None unless a text is all that it lacks."""
+    try:
+        records = read_records(path)
+        first = next(records)
+        if any(str(column).casefold() == "text" for column in first.values):
+            return None
+        spec = conventional_columns(_textual(first))
+    except (DataError, StopIteration):
+        return None
+    return map(_textual, chain([first], records)), spec
+
+
+def _textual(record: Record) -> Record:
+    return Record(record.path, record.place, {**record.values, **NO_TEXT})
+
+
+def label_names(
+    size: int, labels: Sequence[str] | None, annotations: AnnotatedDataset | None
+) -> tuple[str, ...]:
+    """Names of the K = `size` labels that the tool knows by number: those given, else '0', '1', ...
+
+    Raises:
+        DataError: not K names, one of them twice, or the annotations know a label that is not among them.
+    """
+    names = tuple(labels) if labels else tuple(map(str, range(size)))
+    if len(names) != size or len(set(names)) < size:
+        raise DataError(
+            f"the labels are given as {', '.join(names)}; expected {size} different names, in the order of the "
+            "model's outputs"
+        )
+    unknown = [label for label in annotations.labels if label not in names] if annotations else []
+    if unknown:
+        raise DataError(
+            f"the annotations of {annotations.name if annotations else ''!r} have the label {unknown[0]!r}, the curves "
+            f"have {', '.join(names)}; give the names of the model's {size} outputs in their order (--labels)"
+        )
+    return names
+
+
+def panel_for(
+    annotations: AnnotatedDataset | None, ids: Sequence[str], labels: Sequence[str], gold: NDArray[np.int64]
+) -> Panel:
+    """The annotators' answers to the examples of these ids, shape (n, K) in the order of `labels`.
+
+    Args:
+        annotations: None if there are none: all counts are zero then, and a note says so.
+        ids: of the n examples.
+        labels: their K labels, those of the annotations among them.
+        gold: label indices, shape (n,), with which the annotations' own gold labels are compared.
+
+    Raises:
+        DataError: no annotation belongs to any of the examples.
+    """
+    n = len(ids)
+    counts = np.zeros((n, len(labels)))
+    if annotations is None:
+        note = "no annotations were given, so the annotation entropy of every example is NaN"
+        return Panel(counts, (NO_TEXT,) * n, (note,))
+    column = [list(labels).index(label) for label in annotations.labels]
+    text: list[Mapping[str, str]] = [dict.fromkeys(annotations.fields, "")] * n
+    other_gold = 0
+    for row, example_id in enumerate(ids):
+        if example_id in annotations:
+            example = annotations[example_id]
+            counts[row, column] = example.counts
+            text[row] = example.text
+            other_gold += example.gold is not None and column[example.gold] != gold[row]
+    silent = np.flatnonzero(counts.sum(axis=1) == 0)
+    if len(silent) == n:
+        raise DataError(
+            f"none of the {n} examples (e.g. {ids[0]!r}) has annotations in {annotations.name!r} (e.g. "
+            f"{annotations.ids[0]!r}); expected a column 'id' with the same ids, and a column of label counts or of "
+            "annotators' labels"
+        )
+    notes = []
+    if len(silent):
+        notes.append(
+            f"{len(silent)} of {n} examples have no annotations, e.g. {ids[silent[0]]!r}; their entropy is NaN"
+        )
+    if other_gold:
+        notes.append(
+            f"{other_gold} of {n} examples have another gold label in the annotations; the one that the model was "
+            "trained on is kept"
+        )
+    return Panel(counts, tuple(text), tuple(notes))
