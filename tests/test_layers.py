@@ -14,7 +14,16 @@ from import_graph import OPENS_FILES, ImportGraph, Rule
 
 MODELLING = ("torch", "transformers", "peft", "safetensors", "accelerate", "tokenizers")
 OPTIONAL = (
-    *MODELLING, "gguf", "datasets", "huggingface_hub", "cleanlab", "sklearn", "statsmodels", "pandas", "polars", "xarray"
+    *MODELLING,
+    "gguf",
+    "datasets",
+    "huggingface_hub",
+    "cleanlab",
+    "sklearn",
+    "statsmodels",
+    "pandas",
+    "polars",
+    "xarray",
 )
 FILES = ("pyarrow", "pathlib", "io", "csv", "gzip", "shutil", "tempfile", "sqlite3", OPENS_FILES)
 PLOTTING = ("matplotlib", ".report")
@@ -39,7 +48,12 @@ RULES = (
     Rule("train.loop", never=(".metrics", ".stats", ".study")),
     Rule("train.fused", never=(".metrics", ".stats", ".study")),
     Rule("train.fused_layers", never=(".metrics", ".stats", ".study")),
-    Rule("live", never=(*MODELLING, ".train", ".study", ".report")),
+    Rule("live", never=(*MODELLING, *PLOTTING, *FILES, ".train", ".study", ".integrations")),
+    Rule(
+        "live_trackers",
+        only=("errors", "live"),
+        never=(*MODELLING, "wandb", "tensorboard", "mlflow", "trackio"),
+    ),
     Rule("integrations", never=(".study", ".report")),
     Rule("curves", never=MODELLING),
     Rule("store", never=MODELLING),
@@ -58,7 +72,10 @@ RULES = (
     Rule("study.noise", never=(*MODELLING, ".train")),
     Rule("report", never=(*MODELLING, ".train", ".study.runner")),
     Rule("threads", only=(), never=MODELLING),
-    Rule("cli", eager=(*OPTIONAL, *SLOW, ".train", ".models", ".study", ".report", ".metrics", ".stats", ".exchange")),
+    Rule(
+        "cli",
+        eager=(*OPTIONAL, *SLOW, ".train", ".models", ".study", ".report", ".metrics", ".stats", ".exchange"),
+    ),
     # Beyond the table: what an extra brings may be missing, so nothing outside training loads it on import.
     # (The benchmark times training, and is imported by its command alone.)
     Rule("", eager=OPTIONAL, exempt=("models", "probes", "train", "integrations", "bench")),

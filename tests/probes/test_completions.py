@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, PromptTuningConfig, get_peft_model
-from tiny import make_tiny
 from transformers import AutoModelForCausalLM, AutoTokenizer, T5Config, T5ForConditionalGeneration
 
 from dissensus import CurveRecorder, aulc, load_curves
@@ -20,6 +19,7 @@ from dissensus.probes.scored_tokens import ScoredTokens
 from dissensus.probes.sequences import IGNORED, common_beginning
 from dissensus.store import load_token_losses
 from dissensus.train.tracking import tracking_pass
+from tiny import make_tiny
 
 WORDS = {"entailment": " yes", "neutral": " maybe or not", "contradiction": " no"}
 PROMPT = "premise {premise} question {hypothesis} answer"
@@ -188,14 +188,14 @@ def test_truncation_keeps_the_end_that_is_asked_for(
     end = probe_of(tiny_dataset, tokenizer, max_length=short, truncation="keep_end")
     assert end.facts["truncated_examples"] == 24
     assert all(a == b[-short:] for a, b in zip(end._sequences.labels, whole.labels, strict=True))
-    with pytest.raises(DataError, match="have no token to score, e.g. 'tiny-"):
+    with pytest.raises(DataError, match=r"have no token to score, e\.g\. 'tiny-"):
         probe_of(tiny_dataset, tokenizer, max_length=5)
     with pytest.raises(SpecError, match="'keep_start' or 'keep_end'"):
         probe_of(tiny_dataset, tokenizer, truncation="middle")
 
 
 def test_rows_of_a_trainer_are_joined_by_id(causal: tuple[Any, Any], tiny_dataset: AnnotatedDataset) -> None:
-    model, tokenizer = causal
+    _, tokenizer = causal
     made = probe_of(tiny_dataset, tokenizer)
     rows = [
         {"id": i, "input_ids": list(ids), "labels": list(labels)}
@@ -215,7 +215,7 @@ def test_rows_of_a_trainer_are_joined_by_id(causal: tuple[Any, Any], tiny_datase
         for r in rows
     ]
     assert CompletionProbe.from_tokens(tiny_dataset, masked)._sequences.labels == made._sequences.labels
-    with pytest.raises(DataError, match="1 tracked example.* not among the rows, e.g. 'tiny-05'"):
+    with pytest.raises(DataError, match=r"1 tracked example.* not among the rows, e\.g\. 'tiny-05'"):
         CompletionProbe.from_tokens(tiny_dataset, [r for r in rows if r["id"] != "tiny-05"])
     with pytest.raises(DataError, match="comes twice"):
         CompletionProbe.from_tokens(tiny_dataset, [*rows, rows[3]])
@@ -239,8 +239,8 @@ def test_encoder_decoder_models(tiny_dataset: AnnotatedDataset, tmp_path: Path) 
         with torch.no_grad():
             loss = model(input_ids=torch.tensor([source]), labels=torch.tensor([target])).loss
         assert -found[row] / len(target) == pytest.approx(float(loss), rel=1e-5)
+    other = probe_of(tiny_dataset, tokenizer)
     with pytest.raises(ModelError, match="pass encoder_decoder=True"):
-        other = probe_of(tiny_dataset, tokenizer)
         tracking_pass(model, other.tracked(300), other.rows)
 
 

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from dissensus.errors import SpecError
 
+SPENT = 0.9
+"""Share of the budget that is planned with: the next passes may take longer than the last ones."""
+
 STEPS_TO_TIME = 4
 """Training steps that are timed before the first decision (fewer in a run of fewer than 40)."""
 
@@ -63,7 +66,7 @@ class Budget:
         if step >= self.total_steps:
             return ()
         whole = timing.training / step * self.total_steps
-        left = self.share * whole - timing.tracking
+        left = SPENT * self.share * whole - timing.tracking
         affordable = int(left / last_pass) if last_pass > 0 else self.most
         wanted = min(affordable, self.most - len(taken))
         between = max(0, wanted - 1)  # one is for the last step
