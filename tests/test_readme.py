@@ -37,7 +37,7 @@ def test_the_two_lines_and_the_reading_work(
     import transformers
 
     monkeypatch.chdir(tmp_path)
-    recording, reading = blocks("python")
+    recording, in_a_trainer, reading = blocks("python")
     names: dict[str, Any] = {
         "rows": [
             {"id": e.id, **e.text, "gold": tiny_dataset.labels[e.gold or 0], "counts": list(e.counts)}
@@ -50,6 +50,15 @@ def test_the_two_lines_and_the_reading_work(
         "batches": [1, 2, 3],
     }
     exec(recording, names)
+    names["trainer"] = transformers.Trainer(
+        names["model"],
+        transformers.TrainingArguments(tmp_path / "trainer", max_steps=2, report_to="none", use_cpu=True),
+        train_dataset=[{**names["tokenizer"]("a dog runs"), "labels": 1}] * 8,
+        processing_class=names["tokenizer"],
+    )
+    exec(in_a_trainer, names)
+    assert (tmp_path / "runs" / "mine-too" / "manifest.json").exists()
+    capsys.readouterr()
     exec(reading, names)
     rho, low, high = map(float, capsys.readouterr().out.split())
     assert -1 <= low <= rho <= high <= 1
