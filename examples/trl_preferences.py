@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+import torch
 from datasets import Dataset
 from peft import LoraConfig
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
@@ -55,6 +56,7 @@ def main(arguments: list[str] | None = None) -> None:
     common: dict[str, Any] = {
         "output_dir": f"{args.out}-trainer", "max_steps": args.steps, "per_device_train_batch_size": 8,
         "learning_rate": 5e-4, "report_to": "none", "save_strategy": "no",
+        "bf16": torch.cuda.is_available(),
     }  # fmt: skip
     data = Dataset.from_list([{k: r[k] for k in ("prompt", "chosen", "rejected")} for r in rows])
     tokenizer = AutoTokenizer.from_pretrained(args.model)

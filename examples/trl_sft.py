@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 
+import torch
 from datasets import Dataset
 from peft import LoraConfig
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -47,6 +48,7 @@ def main(arguments: list[str] | None = None) -> None:
             learning_rate=1e-3,
             report_to="none",
             save_strategy="no",
+            bf16=torch.cuda.is_available(),
         ),
         train_dataset=Dataset.from_list(rows),
         processing_class=AutoTokenizer.from_pretrained(args.model),
@@ -62,9 +64,8 @@ def main(arguments: list[str] | None = None) -> None:
     trainer.train()
 
     curves = load_curves(args.out)
-    per_token = curves.losses / curves.covariates["completion_tokens"][:, None]
     print("steps", curves.steps.tolist())
-    print("mean loss a token", [round(float(x), 3) for x in per_token.mean(axis=0)])
+    print("mean loss a token", [round(float(x), 3) for x in curves.per_token().losses.mean(axis=0)])
 
 
 if __name__ == "__main__":

@@ -405,6 +405,8 @@ def test_further_values_and_token_losses_come_back_by_id(tmp_path, tiny_dataset)
         load_token_losses(tmp_path, 3)
     with pytest.raises(StoreError, match="holds no 'third'"):
         writer.read(5, "third")
+    with pytest.raises(StoreError, match="losses a token are those of recorded completions"):
+        curves.per_token()
 
 
 def test_a_point_must_have_the_values_that_the_store_was_opened_for(tmp_path, tiny_dataset, store):

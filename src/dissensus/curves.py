@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -96,6 +96,19 @@ class Curves:
             # 0 x -inf is 0 here: a label that nobody chose does not count, however improbable the model finds it.
             weighted = np.where(shares[:, None, :] == 0, 0.0, shares[:, None, :] * self.log_probs)
         return np.asarray(-weighted.sum(axis=2), dtype=np.float64)
+
+    def per_token(self) -> Curves:
+        """The same with log-probabilities, and so losses, divided by the number of tokens of the completion.
+
+        Raises `StoreError` where no completions were recorded (there is no covariate `completion_tokens`).
+        """
+        tokens = self.covariates.get("completion_tokens")
+        if tokens is None:
+            raise StoreError(
+                "these curves have no covariate 'completion_tokens': losses a token are those of recorded completions; "
+                f"the covariates here are: {', '.join(self.covariates) or 'none'}"
+            )
+        return replace(self, log_probs=(self.log_probs / tokens[:, None, None]).astype(np.float32))
 
     def subset(self, keep: NDArray[np.bool_]) -> Curves:
         """The examples where `keep`, shape (n,), is true."""

@@ -79,6 +79,8 @@ def test_losses_are_those_of_each_text_by_itself(
     divided = curves.counts[np.arange(24), curves.gold] < curves.counts.sum(axis=1)
     assert np.isnan(curves.soft_losses).all(axis=1).tolist() == divided.tolist()
     np.testing.assert_allclose(aulc(curves), curves.losses.mean(axis=1))
+    count = curves.covariates["completion_tokens"]
+    np.testing.assert_allclose(aulc(curves.per_token()) * count, aulc(curves), rtol=1e-5)
 
 
 def test_the_loss_is_the_models_own(causal: tuple[Any, Any], tiny_dataset: AnnotatedDataset) -> None:
