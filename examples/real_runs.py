@@ -89,7 +89,7 @@ def sft(data_dir: Path, tracked: int, steps: int) -> tuple[Callable[[Path], Any]
         ids = tokenizer(prompt + completion + tokenizer.eos_token, return_tensors="pt")["input_ids"].to(
             model.device
         )
-        log_probs = torch.log_softmax(model(input_ids=ids).logits[0].float(), dim=-1)
+        log_probs = torch.log_softmax(model(input_ids=ids).logits[0], dim=-1)
         return -float(sum(log_probs[at - 1, ids[0, at]] for at in range(begin, ids.shape[1])))
 
     def probe(t: Any) -> CompletionProbe:
@@ -126,7 +126,7 @@ def classify(
         inputs = tokenizer(e.text["text"], truncation=True, max_length=128, return_tensors="pt").to(
             model.device
         )
-        return -float(torch.log_softmax(model(**inputs).logits[0].float(), dim=-1)[e.gold or 0])
+        return -float(torch.log_softmax(model(**inputs).logits[0], dim=-1)[e.gold or 0])
 
     return make, items, items, one
 
@@ -162,18 +162,21 @@ def main() -> None:
     begin = time.perf_counter()
     recorded.train()
     with_ = time.perf_counter() - begin
+    same = all(
+        torch.equal(a, b) for a, b in zip(plain.model.parameters(), recorded.model.parameters(), strict=True)
+    )
     curves = load_curves(folder / "run")
     recorded.model.eval()
     with torch.no_grad():
         naive = np.array([one(recorded.model, row) for row in range(len(items))])
-    same = all(
-        torch.equal(a, b) for a, b in zip(plain.model.parameters(), recorded.model.parameters(), strict=True)
-    )
+        exact = np.array([one(recorded.model.double(), row) for row in range(len(items))])
+    last = curves.losses[:, -1]
     rho = spearman(annotation_entropy(curves.counts), aulc(curves), resamples=1000, rng=0)
     print(json.dumps({
         "run": args.which, "tracked": len(items), "steps": args.steps, "points": curves.steps.tolist(),
-        "largest_difference_from_one_by_one": float(np.abs(curves.losses[:, -1] - naive).max()),
-        "largest_relative_difference": float((np.abs(curves.losses[:, -1] - naive) / naive).max()),
+        "largest_difference_from_one_by_one": float(np.abs(last - naive).max()),
+        "largest_difference_from_one_by_one_in_float64": float(np.abs(last - exact).max()),
+        "of_one_by_one_in_float32_from_float64": float(np.abs(naive - exact).max()),
         "same_weights_with_and_without": same,
         "overhead": callback.recorder.timing.overhead, "seconds_without": without, "seconds_with": with_,
         "mean_loss": [float(x) for x in curves.losses.mean(axis=0)],

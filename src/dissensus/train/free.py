@@ -1,0 +1,289 @@
+"""The free mode: what the training's own forward passes said of each example, at no further pass.
+
+Beside `CurveRecorder` it costs nothing and says less. Each example is seen once an epoch, at a step of its own, with
+the weights of that step and with dropout on; there is no point before training, and nothing of held-out examples.
+One epoch's collecting is `free_epoch.py`, going on after an interruption `free_resume.py`. Imports no torch.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from dissensus.data.annotations import AnnotatedDataset
+from dissensus.errors import DataError, SpecError, StoreError
+from dissensus.store import CurvesWriter
+from dissensus.train.free_epoch import Epoch, Rows, Seen, copied, log_softmax, processes
+from dissensus.train.free_resume import SEEN, UNFINISHED, point_of, take_up
+
+
+class FreeRecorder:
+    """Records what the training forward says of each example, one tracking point an epoch.
+
+    In a loop of your own::
+
+        recorder = FreeRecorder("runs/mine", dataset, total_steps=3 * len(loader), steps_per_epoch=len(loader))
+        step = 0
+        for batch in ...:  # three epochs
+            logits = model(**batch.inputs)
+            recorder.observe(step, batch.ids, logits)
+            ...  # backward, optimiser
+            step += 1
+            recorder.end_of_step(step)
+        recorder.finish()
+
+    The point of epoch e (from 1) stands at step min(e x steps_per_epoch, total_steps) and holds for each example what
+    the forward pass of that epoch said, NaN for one that was not seen. Where an example comes twice in an epoch the
+    first look is kept. The value `seen_step` (float32, shape (n, T)) is the number of optimiser steps taken at that
+    look. The manifest's provenance says `"mode": "free"`, that dropout and weights were the training's, and an epoch
+    how many examples were seen, and seen more than once; at the end, how many never were.
+
+    What metrics mean here: `aulc` averages over the span that the points cover, from the end of the first epoch to the
+    end of the run, so the steepest part of training weighs less than in `CurveRecorder`'s curves and the two are not
+    to be compared; it is NaN for an example seen in fewer than two epochs (for all, in a run of one epoch). Whatever
+    is relative to step 0 is NaN. A point's losses belong to steps up to an epoch earlier, other ones for each example:
+    early in training that alone spreads them (`seen_step` is there to look).
+
+    In a distributed run every process makes a recorder and shows it its own batches; `end_of_step`, `flush` and
+    `finish` are called by all. An example that a sampler's padding gave to two processes counts once, as the lowest
+    rank saw it. The first process writes. Memory: n x (K + 2) numbers, however many epochs.
+
+    Args:
+        path: folder of the curves store.
+        dataset: the examples to record.
+        total_steps: optimiser steps of the whole run.
+        steps_per_epoch: optimiser steps of one epoch.
+        regime: as in `CurveRecorder`; what a training forward sees is trained on.
+        provenance: JSON values that go into the manifest.
+        resume_at: optimiser steps that a restored training state has taken; the recording goes on from there. What was
+            seen earlier in that epoch is kept if `flush` was called (or the epoch had ended); otherwise it is NaN,
+            and the manifest says `lost_before` of that epoch.
+
+    Raises:
+        StoreError: `path` holds tracking points already and `resume_at` is not set; it holds another run; or epochs
+            before `resume_at` are not in it.
+        SpecError: numbers of steps below 1, or `resume_at` outside the run.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        dataset: AnnotatedDataset,
+        *,
+        total_steps: int,
+        steps_per_epoch: int,
+        regime: str | Sequence[str] = "trained_on",
+        provenance: Mapping[str, Any] | None = None,
+        resume_at: int | None = None,
+    ) -> None:
+        if total_steps < 1 or steps_per_epoch < 1:
+            raise SpecError(
+                f"total_steps is {total_steps} and steps_per_epoch {steps_per_epoch}; expected at least 1 of each"
+            )
+        if resume_at is not None and not 0 <= resume_at <= total_steps:
+            raise SpecError(f"resume_at is {resume_at}; expected 0 to {total_steps}, the steps of the run")
+        self.dataset, self.total_steps, self.steps_per_epoch = dataset, total_steps, steps_per_epoch
+        self._row = {example_id: row for row, example_id in enumerate(dataset.ids)}
+        self._ever = np.zeros(len(dataset), dtype=np.bool_)
+        self._processes = processes()
+        self._taken = resume_at or 0
+        self._ended = self._taken == total_steps
+        self._lost_before = 0
+        self._point: int  # where the epoch under way ends
+        self._epoch: Epoch
+        self._writer: CurvesWriter | None = None
+        seen = None
+        if self._processes.first:
+            facts = {
+                "mode": "free",
+                "dropout": "as in training",
+                "weights": "moving: those of the step at which each example was seen",
+                "steps_per_epoch": steps_per_epoch,
+            }
+            self._writer = CurvesWriter(
+                path,
+                dataset,
+                total_steps=total_steps,
+                regime=regime,
+                provenance={**(provenance or {}), **facts, "epochs": []},
+                values=(SEEN,),
+            )
+            seen = self._begin(self._writer, facts, resume_at)
+        self._open(self._point_of(self._taken), seen)
+
+    @property
+    def writer(self) -> CurvesWriter:
+        """The store that is written; in the first process only (`StoreError` elsewhere)."""
+        if self._writer is None:
+            raise StoreError("the first process writes the curves; this one has no store")
+        return self._writer
+
+    def rows(self, ids: Sequence[str]) -> Rows:
+        """Row numbers of ids in the data set, shape (b,). Raises `DataError` for an id that is not in it."""
+        unknown = [i for i in ids if i not in self._row]
+        if unknown:
+            raise DataError(
+                f"{unknown[0]!r} is not among the {len(self._row)} examples to record, e.g. {self.dataset.ids[0]!r}; "
+                "give the ids of the data set, or leave out the batch's other rows"
+            )
+        return np.array([self._row[i] for i in ids], dtype=np.int64)
+
+    def observe(self, step: int, examples: Any, logits: Any) -> None:
+        """Take a classifier's logits from a training forward. The arrays are copied; nothing waits for a GPU.
+
+        Args:
+            step: optimiser steps taken so far: that of the forward which makes step s + 1 is s.
+            examples: ids of the batch's rows; or, as integers, their row numbers in the data set (`rows`), -1 for one
+                that is not recorded. Length b.
+            logits: shape (b, K), torch or NumPy, in the order of the data set's labels.
+
+        Raises:
+            DataError: shapes that do not fit, an unknown id.
+            StoreError: the step is of another epoch than the one under way (was `end_of_step` called?).
+        """
+        shape = tuple(np.shape(logits))
+        if len(shape) != 2 or shape[1] != len(self.dataset.labels):
+            raise DataError(
+                f"logits have shape {shape}; expected (examples, {len(self.dataset.labels)}), a column for each of "
+                f"{', '.join(self.dataset.labels)}"
+            )
+        self._keep(step, examples, log_softmax(logits), shape[0])
+
+    def observe_losses(self, step: int, examples: Any, losses: Any) -> None:
+        """Take losses from a training forward: -log p(gold) in nats, one an example; the other labels have NaN.
+
+        Args:
+            step: see `observe`.
+            examples: see `observe`.
+            losses: shape (b,), torch or NumPy: not averaged over the batch.
+
+        Raises:
+            DataError: a single number for a batch, or another shape than (b,); an unknown id; an example without gold.
+            StoreError: see `observe`.
+        """
+        shape = tuple(np.shape(losses))
+        if len(shape) != 1:
+            raise DataError(
+                f"losses have shape {shape}; expected one an example, (examples,). A single number is the batch's "
+                "mean, which says nothing of its examples: compute the loss with reduction='none', or pass logits to "
+                "observe()"
+            )
+        self._keep(step, examples, -copied(losses), shape[0])
+
+    def end_of_step(self, step: int) -> bool:
+        """Say that `step` optimiser steps have been taken; True if that ended an epoch, which is then stored."""
+        self._taken = max(self._taken, step)
+        if self._ended or step < self._point:
+            return False
+        self._close()
+        self._ended = self._point >= self.total_steps
+        if not self._ended:
+            self._open(self._point_of(self._point))
+        return True
+
+    def flush(self) -> None:
+        """Put what the epoch under way has seen on the disk, for `resume_at`; call it with every checkpoint."""
+        if self._ended:
+            return
+        seen = self._epoch.together()
+        if self._writer is not None:
+            seen.save(self._writer.path / UNFINISHED, point=self._point, taken=self._taken)
+
+    def end_early(self, step: int) -> None:
+        """Say that the run ends at `step`, before `total_steps`; the epoch under way is stored there."""
+        if not 0 < step <= self.total_steps or (step > self._point and not self._ended):
+            raise StoreError(
+                f"the run cannot end at step {step}: it was to have {self.total_steps}, and the epoch under way ends "
+                f"at step {self._point} (call end_of_step(step) after every optimiser step)"
+            )
+        self.total_steps = step
+        if not self._ended and step > (self._point - 1) // self.steps_per_epoch * self.steps_per_epoch:
+            self._point = step
+            self._close()
+        self._ended = True
+        if self._writer is not None:
+            self._writer.end_at(step)
+        self.finish()
+
+    def finish(self) -> None:
+        """Mark the store complete. Raises `StoreError` where the last epoch was not ended."""
+        if not self._ended:
+            raise StoreError(
+                f"the run ended before step {self._point}, the end of the epoch under way: call end_of_step(step) "
+                f"after every optimiser step up to {self.total_steps}, or end_early(step) where the run stopped before"
+            )
+        if self._writer is not None:
+            self._writer.note(never_seen=int((~self._ever).sum()))
+            self._writer.finish()
+            (self._writer.path / UNFINISHED).unlink(missing_ok=True)
+
+    def _point_of(self, step: int) -> int:
+        """Where the epoch ends that the forward after `step` steps belongs to."""
+        return point_of(step, self.steps_per_epoch, self.total_steps)
+
+    def _open(self, point: int, seen: Seen | None = None) -> None:
+        self._point = point
+        self._epoch = Epoch(self.dataset, self._processes, seen)
+
+    def _keep(self, step: int, examples: Any, found: Any, count: int) -> None:
+        if self._ended or not 0 <= step < self.total_steps or self._point_of(step) != self._point:
+            raise StoreError(
+                f"a forward at step {step} does not belong to the epoch that ends at step {self._point} of "
+                f"{self.total_steps}: call end_of_step(step) after every optimiser step, and observe(step, ...) with "
+                "the number of steps taken so far"
+            )
+        if len(examples) != count:
+            raise DataError(
+                f"{len(examples)} examples for {count} rows of a batch; expected one a row. Rows that are packed, or "
+                "the two answers of a pair, are not one example each"
+            )
+        self._epoch.keep(step, self._as_rows(examples), found)
+
+    def _as_rows(self, examples: Any) -> Any:
+        if hasattr(examples, "detach"):
+            return examples.detach().clone()
+        given = np.array(examples)
+        return given if given.dtype.kind in "iu" else self.rows([str(i) for i in examples])
+
+    def _close(self) -> None:
+        """Store the epoch under way."""
+        seen = self._epoch.together()
+        self._ever |= seen.any
+        if self._writer is not None:
+            writer = self._writer
+            writer.write(self._point, writer.ids, seen.log_probs, values={SEEN: seen.step})
+            facts = {
+                "step": self._point,
+                "seen": int(seen.any.sum()),
+                "seen_more_than_once": int((seen.looks > 1).sum()),
+            }
+            if self._lost_before:
+                facts["lost_before"] = self._lost_before
+            writer.note(epochs=[*writer.provenance["epochs"], facts])
+        self._lost_before = 0
+
+    def _begin(self, writer: CurvesWriter, facts: Mapping[str, Any], resume_at: int | None) -> Seen | None:
+        """Look at what the store holds already; what the epoch that was cut has seen."""
+        other = [name for name, value in facts.items() if writer.provenance.get(name) != value]
+        if other:
+            raise StoreError(
+                f"{writer.path} holds another run: its {other[0]} is {writer.provenance.get(other[0])!r}, this run's "
+                f"is {facts[other[0]]!r}. Choose another folder, or delete that one"
+            )
+        if resume_at is not None:
+            found = take_up(
+                writer, resume_at, steps_per_epoch=self.steps_per_epoch, total_steps=self.total_steps
+            )
+            self._ever = found.ever
+            self._lost_before = resume_at if found.lost else 0
+            return found.seen
+        if writer.steps:
+            raise StoreError(
+                f"{writer.path} holds the curves of a run already ({len(writer.steps)} epochs). Choose another folder "
+                "or delete that one; to go on with an interrupted run whose training state you restore yourself, pass "
+                "resume_at=(optimiser steps that it has taken)"
+            )
+        return None
