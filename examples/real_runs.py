@@ -170,12 +170,14 @@ def main() -> None:
     with torch.no_grad():
         naive = np.array([one(recorded.model, row) for row in range(len(items))])
         exact = np.array([one(recorded.model.double(), row) for row in range(len(items))])
+        double = callback.recorder.look(recorded.model)
     last = curves.losses[:, -1]
     rho = spearman(annotation_entropy(curves.counts), aulc(curves), resamples=1000, rng=0)
     print(json.dumps({
         "run": args.which, "tracked": len(items), "steps": args.steps, "points": curves.steps.tolist(),
         "largest_difference_from_one_by_one": float(np.abs(last - naive).max()),
         "largest_difference_from_one_by_one_in_float64": float(np.abs(last - exact).max()),
+        "the_same_with_both_in_float64": float(np.abs(double - exact).max()),
         "of_one_by_one_in_float32_from_float64": float(np.abs(naive - exact).max()),
         "same_weights_with_and_without": same,
         "overhead": callback.recorder.timing.overhead, "seconds_without": without, "seconds_with": with_,

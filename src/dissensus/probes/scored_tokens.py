@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from dissensus.errors import ModelError
 from dissensus.probes.sequences import IGNORED, Sequences
 from dissensus.train.ranks import Ranks
-from dissensus.train.tracking import length_sorted_batches
+from dissensus.train.tracking import length_sorted_batches, over_labels
 
 LOGITS = 2**25
 """Numbers of logits held at once, in fp32: 128 MiB."""
@@ -166,7 +166,7 @@ def parts_of(model: Any) -> tuple[Any, Any]:
 
 
 def _of_tokens(logits: Tensor, token: Tensor) -> Tensor:
-    return torch.log_softmax(logits.float(), dim=-1).gather(1, token[:, None])[:, 0]
+    return over_labels(logits).gather(1, token[:, None])[:, 0]
 
 
 def _pad(rows: list[tuple[int, ...]], value: int) -> Tensor:

@@ -8,7 +8,8 @@ Layout (schema 2), written by `CurvesWriter`, read by `load_curves`:
     curves/step-00000123.parquet   one immutable shard a tracking point: id, log_probs (K float32 a row; NaN: not
                                    scored), then the further values, one float32 column each, and on request
                                    token_losses (a float32 list a row, nats)
-    manifest.json                  schema, labels, total_steps, complete, values (names of the further columns),
+    manifest.json                  schema, labels, total_steps, complete, timing (seconds, when complete),
+                                   values (names of the further columns),
                                    shards (step, file, rows, sha256), provenance (fingerprints, versions, free
                                    facts of the run)
 

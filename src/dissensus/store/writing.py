@@ -231,9 +231,15 @@ class CurvesWriter:
         self._manifest["provenance"] = {**self._manifest["provenance"], **facts}
         self._write_manifest()
 
-    def finish(self) -> None:
-        """Mark the store complete."""
+    def finish(self, timing: Mapping[str, float] | None = None) -> None:
+        """Mark the store complete.
+
+        Args:
+            timing: name -> seconds, for the manifest; no part of the provenance, for no two runs take the same.
+        """
         self._manifest["complete"] = True
+        if timing is not None:
+            self._manifest["timing"] = dict(timing)
         self._write_manifest()
 
     def _write_manifest(self) -> None:

@@ -236,6 +236,11 @@ class CurveRecorder:
             self.step(model, taken // batches_per_step + 1)
         self.finish()
 
+    def look(self, model: nn.Module) -> NDArray[np.float64]:
+        """The loss on the gold label of each tracked example as the model is now, nats, shape (n,); nothing is stored."""
+        self._agree(model)
+        return _gold_losses(self._point(model, untrained=False).log_probs, self._probe.dataset)
+
     def flush(self) -> None:
         """Wait until everything measured is on the disk. Raises what went wrong in writing it."""
         if self._writing is not None:
@@ -279,11 +284,8 @@ class CurveRecorder:
             )
         timing = self.timing
         if self._writer is not None:
-            if self._began is not None:
-                self._writer.note(
-                    tracking_seconds=round(timing.tracking, 3), training_seconds=round(timing.training, 3)
-                )
-            self._writer.finish()
+            seconds = {"tracking_seconds": timing.tracking, "training_seconds": timing.training}
+            self._writer.finish({name: round(value, 3) for name, value in seconds.items()})
         if self._ranks.first and timing.training > 0:
             log.info(
                 "recorded %d tracking points of %d examples: %.1f s, %.1f%% of the training time",
@@ -352,10 +354,7 @@ class CurveRecorder:
 
     def _measure(self, model: nn.Module, step: int) -> None:
         begin = time.perf_counter()
-        found = tracking_pass(
-            model, self._tracked, self._probe.rows, precision=self._precision, untrained=step == 0
-        )
-        point = self._probe.measured(found)
+        point = self._point(model, untrained=step == 0)
         self.flush()  # at most one point is under way, so memory does not grow with their number
         if self._writer is not None:
             self._writing = self._background.submit(self._write, step, point)
@@ -367,6 +366,12 @@ class CurveRecorder:
         self.seconds += self._last_pass
         if self._began is None:
             self._began = begin
+
+    def _point(self, model: nn.Module, *, untrained: bool) -> Measured:
+        found = tracking_pass(
+            model, self._tracked, self._probe.rows, precision=self._precision, untrained=untrained
+        )
+        return self._probe.measured(found)
 
     def _write(self, step: int, point: Measured) -> None:
         writer = self.writer

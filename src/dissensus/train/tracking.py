@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dissensus.errors import ModelError
 from dissensus.models.encoding import Encoded
 
 if TYPE_CHECKING:
@@ -155,6 +156,8 @@ def tracking_pass(
         n: how many they are.
         precision: 'bf16' computes the model's blocks in bf16, which rounds the result.
         untrained: no step was taken yet (see `TrackedSet.scores`).
+
+    Raises `ModelError` when this process holds a part of the weights only, or the processes measured other rows.
     """
     import torch
 
@@ -165,7 +168,8 @@ def tracking_pass(
     model = bare_module(model)
     here = ranks()
     device = next(model.parameters()).device
-    lower = torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else contextlib.nullcontext()
+    # fp32 switches off an autocast that the caller's loop is in: the curves' precision is not the training's.
+    lower = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
     order: list[NDArray[np.int64]] = []
     values: list[Tensor] = []
     with _undisturbed(model, device), plain_forward(model), folded_adapters(model, precision), lower:
@@ -178,14 +182,28 @@ def tracking_pass(
     out = (np.empty if here.world == 1 else np.zeros)((n, columns), dtype=np.float32)
     if order:
         out[np.concatenate(order)] = found
+    if here.world > 1:
+        _each_once(n, order, here, device)
     return here.together(out, device)
+
+
+def _each_once(n: int, order: Sequence[NDArray[np.int64]], here: Ranks, device: torch.device) -> None:
+    """Raise `ModelError` unless the processes' shares hold each row once: what they measured would be added up."""
+    own = np.bincount(np.concatenate(order), minlength=n) if order else np.zeros(n)
+    wrong = int((here.together(own.astype(np.float32), device) != 1).sum())
+    if wrong:
+        raise ModelError(
+            f"{wrong} of {n} rows were measured by no process or by several of the {here.world}: they cut the tracked "
+            "set into other batches, because one could read the model in packed rows and another could not. Give the "
+            "recorder `score=`, with which all of them pad alike"
+        )
 
 
 def over_labels(logits: Tensor) -> Tensor:
     """Log-probabilities over the labels, at least float32, shape (b, K), of logits."""
     import torch
 
-    return torch.log_softmax(logits.float(), dim=-1)
+    return torch.log_softmax(logits if logits.dtype == torch.float64 else logits.float(), dim=-1)
 
 
 def length_sorted_batches(lengths: NDArray[np.int64], token_budget: int) -> list[list[int]]:
