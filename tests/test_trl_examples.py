@@ -18,7 +18,11 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 @pytest.mark.parametrize(
     ("script", "more"),
-    [("trl_sft.py", []), ("trl_preferences.py", ["--how", "dpo"]), ("trl_preferences.py", ["--how", "reward"])],
+    [
+        ("trl_sft.py", []),
+        ("trl_preferences.py", ["--how", "dpo"]),
+        ("trl_preferences.py", ["--how", "reward"]),
+    ],
 )
 def test_an_example_records_whole_curves(
     script: str, more: list[str], tiny_decoder_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -29,9 +33,7 @@ def test_an_example_records_whole_curves(
     assert found.loader is not None
     module = importlib.util.module_from_spec(found)
     found.loader.exec_module(module)
-    module.main(
-        ["--model", str(tiny_decoder_dir), "--out", "run", "--examples", "12", "--steps", "5", *more]
-    )
+    module.main(["--model", str(tiny_decoder_dir), "--out", "run", "--examples", "12", "--steps", "5", *more])
     curves = load_curves(tmp_path / "run")
     assert curves.steps.tolist() == [0, 1, 2, 3, 4, 5]
     assert len(curves) == 12

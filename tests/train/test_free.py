@@ -14,7 +14,7 @@ import torch
 from dissensus import AnnotatedDataset, load_curves
 from dissensus.errors import DataError, SpecError, StoreError
 from dissensus.metrics.aulc import aulc
-from dissensus.train.free import FreeRecorder
+from dissensus.train.free import FreeRecorder, Places
 
 LOGITS = np.array([[2.0, 0.0, -1.0], [0.0, 0.0, 0.0]])
 
@@ -96,7 +96,7 @@ def test_numpy_and_torch_give_the_same_and_the_graph_is_let_go(
 def test_losses_go_to_the_gold_label(tiny_dataset: AnnotatedDataset, tmp_path: Path) -> None:
     recorder = FreeRecorder(tmp_path / "run", tiny_dataset, total_steps=1, steps_per_epoch=1)
     losses = torch.tensor([0.5, 2.0])
-    recorder.observe_losses(0, torch.tensor([3, -1]), losses)  # -1: an example that is not recorded
+    recorder.observe_losses(0, Places(torch.tensor([3, -1])), losses)  # -1: an example that is not recorded
     losses.zero_()
     recorder.end_of_step(1)
     recorder.finish()
@@ -121,7 +121,7 @@ def test_what_is_no_examples_loss_is_refused(tiny_dataset: AnnotatedDataset, tmp
         recorder.observe(0, [ids[0], "nobody"], LOGITS)
     with pytest.raises(StoreError, match="at step 2 does not belong to the epoch that ends at step 2"):
         recorder.observe(2, ids[:2], LOGITS)
-    recorder.observe(1, [0, 99], LOGITS)
+    recorder.observe(1, Places(np.array([0, 99])), LOGITS)
     with pytest.raises(DataError, match=r"row numbers \[0, 99\]"):
         recorder.end_of_step(2)
     with pytest.raises(SpecError, match="expected at least 1 of each"):
@@ -238,7 +238,7 @@ def test_without_torch(tmp_path: Path) -> None:
 import sys
 import numpy as np
 from dissensus import AnnotatedDataset
-from dissensus.train.free import FreeRecorder
+from dissensus.train.free import FreeRecorder, Places
 data = AnnotatedDataset.from_records([{"id": i, "t": "x", "gold": "a", "counts": (1, 0)} for i in "pq"],
                                      labels=("a", "b"), text=("t",))
 recorder = FreeRecorder(sys.argv[1], data, total_steps=1, steps_per_epoch=1)
@@ -258,7 +258,7 @@ import torch
 import torch.distributed as dist
 from torch.utils.data import DistributedSampler
 from dissensus import AnnotatedDataset
-from dissensus.train.free import FreeRecorder
+from dissensus.train.free import FreeRecorder, Places
 
 dist.init_process_group("gloo")
 rank, path = dist.get_rank(), sys.argv[1]
@@ -276,7 +276,7 @@ def epoch(number, begin=0, end=3):
         rows = torch.tensor(order[at * 4 : at * 4 + 4])
         step = number * 3 + at
         # what was seen says by whom, when and of which row
-        recorder.observe_losses(step, rows, 1.0 + rank * 1000 + step * 100 + rows)
+        recorder.observe_losses(step, Places(rows), 1.0 + rank * 1000 + step * 100 + rows)
         recorder.end_of_step(step + 1)
 
 epoch(0)
@@ -314,3 +314,17 @@ def test_two_processes_and_a_padded_sampler(tmp_path: Path) -> None:
         again = {"step": 3 * epoch + 3, "seen": 23, "seen_more_than_once": 1}
         assert curves.provenance["epochs"][epoch] == again
     assert curves.provenance["never_seen"] == 0
+
+
+def test_whole_numbers_are_ids_and_not_places(tmp_path: Path) -> None:
+    """A batch's column of integer ids, as a collator makes it: ids are what they look like."""
+    records = [{"id": i, "text": "a", "gold": "x", "counts": [1, 1]} for i in (10, 9, 1, 0)]
+    dataset = AnnotatedDataset.from_records(records, labels=["x", "y"], text=["text"])
+    recorder = FreeRecorder(tmp_path, dataset, total_steps=1, steps_per_epoch=1)
+    recorder.observe_losses(0, torch.tensor([1, 10]), np.array([0.1, 0.2]))
+    recorder.end_of_step(1)
+    recorder.finish()
+    losses = dict(zip(load_curves(tmp_path).ids, load_curves(tmp_path).losses[:, 0], strict=True))
+    assert losses["1"] == pytest.approx(0.1)
+    assert losses["10"] == pytest.approx(0.2)
+    assert np.isnan(losses["9"])

@@ -23,7 +23,7 @@ from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import DataError, ModelError, SpecError
 from dissensus.integrations.outputs import refuse_packed, said
 from dissensus.integrations.rows import ROW, IdCollator
-from dissensus.train.free import FreeRecorder
+from dissensus.train.free import FreeRecorder, Places
 
 
 def record_free(
@@ -192,9 +192,9 @@ class FreeCallback(TrainerCallback):  # type: ignore[misc]
         bare = bare.get_base_model() if hasattr(bare, "get_base_model") else bare
         found, scored = said(bare, outputs, labels, len(rows))
         if scored is None:
-            recorder.observe(step, rows, found)
+            recorder.observe(step, Places(rows), found)
         else:  # a loss over no tokens would be 0, the best there is
-            recorder.observe_losses(step, torch.where(scored.to(rows.device) > 0, rows, -1), found)
+            recorder.observe_losses(step, Places(torch.where(scored.to(rows.device) > 0, rows, -1)), found)
 
 
 def _refuse(trainer: Trainer) -> None:

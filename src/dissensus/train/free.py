@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,20 @@ from dissensus.errors import DataError, SpecError, StoreError
 from dissensus.store import CurvesWriter
 from dissensus.train.free_epoch import Epoch, Rows, Seen, copied, log_softmax, processes
 from dissensus.train.free_resume import SEEN, UNFINISHED, point_of, take_up
+
+
+@dataclass(frozen=True)
+class Places:
+    """Places of examples in the data set, where that is what a loop has instead of ids.
+
+    Attributes:
+        rows: whole numbers, shape (b,), torch or NumPy; -1 for an example that is not recorded.
+    """
+
+    rows: Any
+
+    def __len__(self) -> int:
+        return len(self.rows)
 
 
 class FreeRecorder:
@@ -136,8 +151,7 @@ class FreeRecorder:
 
         Args:
             step: optimiser steps taken so far: that of the forward which makes step s + 1 is s.
-            examples: ids of the batch's rows; or, as integers, their row numbers in the data set (`rows`), -1 for one
-                that is not recorded. Length b.
+            examples: ids of the batch's rows, length b, numbers as well as texts; or their `Places` in the data set.
             logits: shape (b, K), torch or NumPy, in the order of the data set's labels.
 
         Raises:
@@ -176,6 +190,7 @@ class FreeRecorder:
     def end_of_step(self, step: int) -> bool:
         """Say that `step` optimiser steps have been taken; True if that ended an epoch, which is then stored."""
         self._taken = max(self._taken, step)
+        self._epoch.drain()
         if self._ended or step < self._point:
             return False
         self._close()
@@ -243,10 +258,11 @@ class FreeRecorder:
         self._epoch.keep(step, self._as_rows(examples), found)
 
     def _as_rows(self, examples: Any) -> Any:
-        if hasattr(examples, "detach"):
-            return examples.detach().clone()
-        given = np.array(examples)
-        return given if given.dtype.kind in "iu" else self.rows([str(i) for i in examples])
+        if isinstance(examples, Places):
+            rows = examples.rows
+            return rows.detach().clone() if hasattr(rows, "detach") else np.array(rows)
+        ids = examples.tolist() if hasattr(examples, "tolist") else examples
+        return self.rows([str(i) for i in ids])
 
     def _close(self) -> None:
         """Store the epoch under way."""

@@ -47,8 +47,7 @@ class Ranks:
         import torch
         import torch.distributed as dist
 
-        # NCCL moves what is on the device, gloo what is not.
-        tensor = torch.from_numpy(values).to(device if dist.get_backend() == "nccl" else "cpu")
+        tensor = torch.from_numpy(values).to(_where(device))
         dist.all_reduce(tensor)  # a number and zeros: the sum is exact
         return tensor.cpu().numpy()
 
@@ -59,7 +58,7 @@ class Ranks:
         import torch
         import torch.distributed as dist
 
-        where = device if dist.get_backend() == "nccl" else torch.device("cpu")
+        where = _where(device)
         count = torch.tensor([len(numbers)], dtype=torch.long, device=where)
         dist.broadcast(count, 0)
         values = torch.zeros(int(count), dtype=torch.long, device=where)
@@ -68,6 +67,17 @@ class Ranks:
         dist.broadcast(values, 0)
         found: list[int] = values.tolist()
         return found
+
+
+def _where(device: torch.device) -> torch.device:
+    """Where numbers must lie to be exchanged: NCCL and its like move what is on the device, gloo what is not."""
+    import torch
+    import torch.distributed as dist
+
+    kinds = {
+        pair.split(":")[0] for pair in dist.get_backend_config().split(",")
+    }  # such as "cpu:gloo,cuda:nccl"
+    return torch.device("cpu") if "cpu" in kinds else device
 
 
 def ranks() -> Ranks:

@@ -237,7 +237,7 @@ class CurveRecorder:
         self.finish()
 
     def look(self, model: nn.Module) -> NDArray[np.float64]:
-        """The loss on the gold label of each tracked example as the model is now, nats, shape (n,); nothing is stored."""
+        """Each tracked example's loss on its gold label as the model is now, nats, shape (n,); nothing is stored."""
         self._agree(model)
         return _gold_losses(self._point(model, untrained=False).log_probs, self._probe.dataset)
 

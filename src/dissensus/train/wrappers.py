@@ -18,7 +18,7 @@ def bare_module(model: nn.Module) -> nn.Module:
     anew for its own shapes, and a DDP wrapper would wait for the other processes.
 
     Raises:
-        ModelError: this process holds a part of the weights only (FSDP, ZeRO stage 3).
+        ModelError: this process holds a part of the weights only (FSDP, ZeRO stage 3, tensor parallel).
     """
     found: Any = model
     while True:
@@ -40,26 +40,48 @@ def bare_module(model: nn.Module) -> nn.Module:
 
 @contextlib.contextmanager
 def plain_forward(model: nn.Module) -> Iterator[None]:
-    """While this lasts, the model's own forward pass runs without the autocast that Accelerate wraps around it.
+    """While this lasts, the model's own code runs: nothing that Accelerate or `torch.compile` put around it or inside.
 
-    Tracking has a precision of its own (`precision=`), the same whatever the training's is.
+    Tracking has a precision of its own (`precision=`), the same whatever the training's is, so the autocast that
+    Accelerate wraps around `forward` is left out. Blocks that are compiled (`module.compile()`, regional compilation)
+    would be compiled anew for the shapes and the mode of a tracking pass. And the 4-bit layers of bitsandbytes keep the
+    layout of their weights: in `eval()` mode on a CPU with AVX512-BF16 they would change it for good, round what they
+    hold, and have no gradient from then on.
     """
-    wrapped = [m for m in model.modules() if "_original_forward" in m.__dict__ and "forward" in m.__dict__]
-    before = [m.__dict__["forward"] for m in wrapped]
-    for module in wrapped:
-        module.__dict__["forward"] = module.__dict__["_original_forward"]
+    before: list[tuple[dict[str, Any], str, Any]] = []
+
+    def put(own: dict[str, Any], name: str, value: Any) -> None:
+        before.append((own, name, own[name]))
+        own[name] = value
+
+    for module in model.modules():
+        own = module.__dict__
+        if "forward" in own and "_original_forward" in own:
+            put(own, "forward", own["_original_forward"])
+        if "forward" in own and "_orig_mod" in own["_modules"]:
+            put(own, "forward", own["_modules"]["_orig_mod"])
+        if own.get("_compiled_call_impl") is not None:
+            put(own, "_compiled_call_impl", None)
+        if own.get("support_avx512bf16_for_cpu"):
+            put(own, "support_avx512bf16_for_cpu", False)
     try:
         yield
     finally:
-        for module, forward in zip(wrapped, before, strict=True):
-            module.__dict__["forward"] = forward
+        for own, name, value in reversed(before):
+            own[name] = value
 
 
 def _is_sharded(module: nn.Module) -> bool:
     names = {kind.__name__ for kind in type(module).__mro__}
     if names & {"FullyShardedDataParallel", "FSDPModule"}:
         return True
-    first = next(module.parameters(), None)
-    # DTensor (FSDP2, tensor parallel) and DeepSpeed ZeRO-3, which leaves an empty placeholder with a `ds_id`.
-    return first is not None and (type(first).__name__ == "DTensor" or type(first.data).__name__ == "DTensor"
-                                  or (hasattr(first, "ds_id") and first.numel() == 0))  # fmt: skip
+    if (getattr(module, "_tp_size", None) or 1) > 1:  # transformers' tensor parallel
+        return True
+    # Any of them: tensor parallel leaves the embeddings whole, and ZeRO-3 what is small.
+    return any(_is_part(parameter) for parameter in module.parameters())
+
+
+def _is_part(parameter: nn.Parameter) -> bool:
+    """Whether it is a DTensor (FSDP2, tensor parallel), or the empty placeholder with a `ds_id` of ZeRO stage 3."""
+    kinds = {type(parameter).__name__, type(parameter.data).__name__}
+    return "DTensor" in kinds or (hasattr(parameter, "ds_id") and parameter.numel() == 0)
