@@ -98,7 +98,9 @@ class Curves:
         return np.asarray(-weighted.sum(axis=2), dtype=np.float64)
 
     def per_token(self) -> Curves:
-        """The same with log-probabilities, and so losses, divided by the number of tokens of the completion.
+        """The same with log-probabilities, and so losses, divided by the number of tokens of the gold completion.
+
+        Other labels' completions have lengths of their own, which are not kept: theirs become NaN.
 
         Raises `StoreError` where no completions were recorded (there is no covariate `completion_tokens`).
         """
@@ -108,7 +110,9 @@ class Curves:
                 "these curves have no covariate 'completion_tokens': losses a token are those of recorded completions; "
                 f"the covariates here are: {', '.join(self.covariates) or 'none'}"
             )
-        return replace(self, log_probs=(self.log_probs / tokens[:, None, None]).astype(np.float32))
+        is_gold = np.arange(len(self.labels)) == self.gold[:, None]
+        log_probs = np.where(is_gold[:, None, :], self.log_probs / tokens[:, None, None], np.nan)
+        return replace(self, log_probs=log_probs.astype(np.float32))
 
     def subset(self, keep: NDArray[np.bool_]) -> Curves:
         """The examples where `keep`, shape (n,), is true."""

@@ -216,7 +216,7 @@ def test_resuming_a_run_that_was_not_recorded(pl: Any, fit: Fit, tmp_path: Path)
     )
     fit.fit(pl, [saves], enable_checkpointing=True)
     (checkpoint,) = (tmp_path / "checkpoints").glob("*step=3.ckpt")
-    with pytest.raises(StoreError, match="holds no tracking point 0: the run was begun without recording"):
+    with pytest.raises(StoreError, match="holds no tracking point 0: it was begun without recording"):
         fit.fit(pl, [CurveCallback(tmp_path / "run", fit.dataset, model="model")], ckpt_path=str(checkpoint))
 
 

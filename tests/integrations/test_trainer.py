@@ -9,18 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from datasets import Dataset
-from peft import LoraConfig, get_peft_model
-from transformers import (
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-    DataCollatorWithPadding,
-    EarlyStoppingCallback,
-    Trainer,
-    TrainerCallback,
-    TrainingArguments,
-    set_seed,
-)
+from spy import Spy
+from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
 
 from dissensus import AnnotatedDataset, load_curves
 from dissensus.errors import StoreError
@@ -29,66 +19,8 @@ from dissensus.integrations.transformers import CurveCallback, record
 Make = Callable[..., Trainer]
 
 
-@pytest.fixture
-def make(tiny_encoder_dir: Path, tiny_dataset: AnnotatedDataset, tmp_path: Path) -> Make:
-    tokenizer = AutoTokenizer.from_pretrained(tiny_encoder_dir)
-    pairs = tokenizer([e.text["premise"] for e in tiny_dataset], [e.text["hypothesis"] for e in tiny_dataset])
-    rows = {**pairs, "labels": tiny_dataset.gold.tolist(), "id": list(tiny_dataset.ids)}
-
-    def make_trainer(
-        *, lora: bool = False, out: str = "trainer", callbacks: Any = (), **options: Any
-    ) -> Trainer:
-        set_seed(0)
-        model = AutoModelForSequenceClassification.from_pretrained(tiny_encoder_dir, num_labels=3)
-        if lora:
-            model = get_peft_model(
-                model, LoraConfig(task_type="SEQ_CLS", r=4, target_modules=["query", "value"])
-            )
-        options = {"max_steps": 7, "save_strategy": "no", "logging_steps": 2, "report_to": "none", **options}
-        arguments = TrainingArguments(
-            tmp_path / out,
-            per_device_train_batch_size=5,
-            learning_rate=1e-2,
-            use_cpu=True,
-            disable_tqdm=True,
-            **options,
-        )
-        return Trainer(
-            model, arguments, train_dataset=Dataset.from_dict(rows), eval_dataset=Dataset.from_dict(rows),
-            processing_class=tokenizer, data_collator=DataCollatorWithPadding(tokenizer), callbacks=list(callbacks),
-        )  # fmt: skip
-
-    return make_trainer
-
-
 def weights(trainer: Trainer) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in trainer.model.state_dict().items()}
-
-
-class Spy(TrainerCallback):
-    """Each example's loss computed one by one, at every step, by nothing but the model's own forward pass."""
-
-    def __init__(self, dataset: AnnotatedDataset) -> None:
-        self.dataset, self.losses = dataset, {}
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.look(state.global_step, kwargs)
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.look(state.global_step, kwargs)
-
-    def look(self, step: int, kwargs: dict[str, Any]) -> None:
-        model, tokenizer = kwargs["model"], kwargs["processing_class"]
-        was = model.training
-        model.eval()
-        with torch.no_grad(), torch.random.fork_rng():
-            logits = [
-                model(**tokenizer(e.text["premise"], e.text["hypothesis"], return_tensors="pt")).logits[0]
-                for e in self.dataset
-            ]
-        model.train(was)
-        log_probs = torch.log_softmax(torch.stack(logits).double(), dim=-1).numpy()
-        self.losses[step] = -log_probs[np.arange(len(self.dataset)), self.dataset.gold]
 
 
 @pytest.mark.parametrize("lora", [False, True])
@@ -177,7 +109,7 @@ def test_resuming_a_run_that_was_not_recorded(
     plain.train()
     again = make(save_strategy="steps", save_steps=3)
     record(again, tmp_path / "run", tiny_dataset)
-    with pytest.raises(StoreError, match="holds no tracking point 0: the run was begun without recording"):
+    with pytest.raises(StoreError, match="holds no tracking point 0: it was begun without recording"):
         again.train(resume_from_checkpoint=str(tmp_path / "trainer" / "checkpoint-3"))
 
 

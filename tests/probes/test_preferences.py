@@ -55,7 +55,10 @@ def test_votes_are_counts(causal: tuple[Any, Any]) -> None:
     data = PreferenceProbe.pairs(ROWS)
     assert data.counts.tolist() == [[5, 0], [3, 2], [4, 1]]
     assert annotation_entropy(data.counts)[0] == 0
-    unasked = PreferenceProbe.pairs([{k: v for k, v in r.items() if k != "votes"} for r in ROWS])
+    bare = [{k: v for k, v in r.items() if k != "votes"} for r in ROWS]
+    unasked = PreferenceProbe.pairs(bare, votes=None)
+    with pytest.raises(DataError, match="a pair has no 'votes'; it has: id, prompt, chosen, rejected"):
+        PreferenceProbe.pairs(bare)
     assert np.isnan(annotation_entropy(unasked.counts)).all()
     probe = PreferenceProbe.from_texts(data, causal[1], how="reward")
     assert (probe.covariates["length_difference"] < 0).all()

@@ -19,11 +19,10 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from dissensus.data.annotations import AnnotatedDataset
-from dissensus.errors import MissingDependencyError, SpecError, StoreError
+from dissensus.errors import MissingDependencyError, SpecError
 from dissensus.integrations.head import warn_of_an_untrained_head
 from dissensus.live import LiveCurves
 from dissensus.probes.base import Probe
-from dissensus.train.ranks import ranks
 from dissensus.train.recorder import CurveRecorder
 from dissensus.train.wrappers import bare_module
 
@@ -103,11 +102,10 @@ class CurveCallback(_Callback):
             self._path,
             self._tracked,
             total_steps=options.pop("total_steps", None) or _total_steps(trainer),
-            resume=options.pop("resume", False) or step > 0,
-            **options,
+            **{**options, "resume": step > 0},  # whether it resumes is the trainer's to know
         )
         if step > 0:
-            self._take_up(self.recorder, step)
+            self.recorder.take_up(step)
         self.recorder.step(model, step)
 
     def on_train_batch_end(
@@ -145,16 +143,6 @@ class CurveCallback(_Callback):
                 "of the attribute that holds the transformers model, or a function from the LightningModule to it"
             )
         return found
-
-    @staticmethod
-    def _take_up(recorder: CurveRecorder, step: int) -> None:
-        """Go on from a checkpoint: points after it are measured again, points before it must be there."""
-        recorder.rewind(step)
-        if ranks().first and 0 not in recorder.steps:
-            raise StoreError(
-                f"the trainer resumes at step {step}, and {recorder.writer.path} holds no tracking point 0: the run "
-                "was begun without recording, or into another folder. Name that folder, or begin anew"
-            )
 
 
 def _total_steps(trainer: Any) -> int:

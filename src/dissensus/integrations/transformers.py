@@ -19,11 +19,9 @@ from typing import Any
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from dissensus.data.annotations import AnnotatedDataset
-from dissensus.errors import StoreError
 from dissensus.integrations.head import warn_of_an_untrained_head
 from dissensus.live import LiveCurves
 from dissensus.probes.base import Probe
-from dissensus.train.ranks import ranks
 from dissensus.train.recorder import CurveRecorder
 from dissensus.train.wrappers import bare_module
 
@@ -81,25 +79,27 @@ class CurveCallback(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         """Make the recorder; measure step 0, or take up a run that the trainer resumes."""
         model, tokenizer = kwargs["model"], kwargs.get("processing_class")
+        tokenizer = getattr(tokenizer, "tokenizer", tokenizer)  # a processor holds one
         tracked = self._given
         if not isinstance(tracked, AnnotatedDataset) and callable(tracked):
             tracked = tracked(tokenizer)
         options: dict[str, Any] = dict(self._options)
         if isinstance(tracked, AnnotatedDataset) and not options.keys() & {"encoded", "tokenizer"}:
-            options["tokenizer"] = getattr(tokenizer, "tokenizer", tokenizer)  # a processor holds one
+            options["tokenizer"] = tokenizer
         if self._live is not None:
             options["watchers"] = [*options.get("watchers", ()), _Tap(self._live, self._logged)]
         warn_of_an_untrained_head(bare_module(model))
         resumed = state.global_step > 0
+        if self.recorder is not None and not resumed:
+            self.recorder.discard()  # `auto_find_batch_size` begins anew with another number of steps
         self.recorder = CurveRecorder(
             self._path,
             tracked,
             total_steps=state.max_steps,
-            resume=options.pop("resume", False) or resumed,
-            **options,
+            **{**options, "resume": resumed},  # whether it resumes is the trainer's to know
         )
         if resumed:
-            self._take_up(self.recorder, state.global_step)
+            self.recorder.take_up(state.global_step)
         self.recorder.step(model, state.global_step)
 
     def on_step_end(
@@ -118,8 +118,8 @@ class CurveCallback(TrainerCallback):  # type: ignore[misc]
         **kwargs: Any,
     ) -> None:
         """Let the aggregates of the last tracking point go where the trainer's own figures go, once."""
-        if logs is None or not self._logged:
-            return
+        if logs is None or not self._logged or any(name.startswith(("eval_", "test_")) for name in logs):
+            return  # what `evaluate` returns is the caller's, and a search for hyperparameters adds it up
         logs.update(self._logged)
         if state.log_history:
             state.log_history[-1].update(self._logged)  # it was written before the callbacks were asked
@@ -129,8 +129,15 @@ class CurveCallback(TrainerCallback):  # type: ignore[misc]
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """A checkpoint must not be ahead of the curves on the disk."""
+        self._before_the_best_is_loaded(state, control, kwargs["model"])
         if self.recorder is not None:
             self.recorder.flush()
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Measure if training stops here."""
+        self._before_the_best_is_loaded(state, control, kwargs["model"])
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -139,19 +146,19 @@ class CurveCallback(TrainerCallback):  # type: ignore[misc]
         if self.recorder is None:
             return
         if 0 < state.global_step < self.recorder.total_steps:
-            self.recorder.end_early(kwargs["model"], state.global_step)
+            best = args.load_best_model_at_end and state.best_model_checkpoint
+            if best and state.global_step not in self.recorder.steps:  # the weights of that step are gone
+                self.recorder.end_early(kwargs["model"], max(self.recorder.steps))
+            else:
+                self.recorder.end_early(kwargs["model"], state.global_step)
         else:
             self.recorder.finish()
 
-    @staticmethod
-    def _take_up(recorder: CurveRecorder, step: int) -> None:
-        """Go on from a checkpoint: points after it are measured again, points before it must be there."""
-        recorder.rewind(step)
-        if ranks().first and 0 not in recorder.steps:
-            raise StoreError(
-                f"the trainer resumes at step {step}, and {recorder.writer.path} holds no tracking point 0: the run "
-                "was begun without recording, or into another folder. Name that folder, or begin anew"
-            )
+    def _before_the_best_is_loaded(self, state: TrainerState, control: TrainerControl, model: Any) -> None:
+        """Measure where training stops: `load_best_model_at_end` puts other weights in before `on_train_end`."""
+        stops = control.should_training_stop and 0 < state.global_step < state.max_steps
+        if self.recorder is not None and stops:
+            self.recorder.measure_now(model, state.global_step)
 
 
 class _Tap:

@@ -97,6 +97,7 @@ class CompletionProbe:
         Raises:
             DataError: an example has no gold label, or no token is left to score.
         """
+        label = _gold(dataset)
         pairs = ((text_of(e, prompt), text_of(e, completion)) for e in dataset)
         sequences = from_texts(
             pairs,
@@ -110,7 +111,7 @@ class CompletionProbe:
             dataset,
             sequences,
             example=np.arange(len(dataset)),
-            label=_gold(dataset),
+            label=label,
             pad_id=_pad_id(tokenizer),
             token_losses=token_losses,
         )

@@ -90,7 +90,9 @@ class LabelProbe:
             return tracked_set(self._encoded, self._scoring, token_budget=token_budget, states=self._states)
         if self._score is not None:
             return PaddedSet(self._encoded, self._score, pad_id=self._pad_id, token_budget=token_budget)
-        return OwnModelSet(self._encoded, pad_id=self._pad_id, token_budget=token_budget)
+        return OwnModelSet(
+            self._encoded, pad_id=self._pad_id, token_budget=token_budget, labels=self.dataset.labels
+        )
 
     def measured(self, found: Floats) -> Measured:
         """See `base.Probe`."""

@@ -136,7 +136,14 @@ class PreferenceProbe:
             votes: key of the votes: two numbers, or a mapping from 'chosen' and 'rejected'; None where there are none.
             name: of the data set.
         """
-        records = [{**row, "gold": SIDES[0], "counts": row.get(votes or "", (0, 0))} for row in rows]
+        lacking = [row for row in rows if votes is not None and votes not in row]
+        if lacking:
+            raise DataError(
+                f"a pair has no {votes!r}; it has: {', '.join(map(str, lacking[0]))}. Name the votes' key, or pass "
+                "votes=None where nobody was asked"
+            )
+        nobody = {"chosen": 0, "rejected": 0}
+        records = [{**row, "gold": SIDES[0], "counts": row[votes] if votes else nobody} for row in rows]
         return AnnotatedDataset.from_records(records, labels=SIDES, text=text, id=id, name=name)
 
     @property

@@ -86,16 +86,15 @@ class ScoredTokens:
         return torch.cat([_of_tokens(head(piece), token) for piece, token in pieces])
 
     def _table(self, batch: Padded, values: Tensor, rows: int) -> Tensor:
-        table = torch.zeros((rows, 1), dtype=torch.float64, device=values.device)
-        table.index_add_(0, batch.row, values.double()[:, None])
+        wide = torch.float32 if values.device.type == "mps" else torch.float64  # which MPS has not
+        table = torch.zeros((rows, 1), dtype=wide, device=values.device)
+        table.index_add_(0, batch.row, values.to(wide)[:, None])
         if not self._single:
             return table
         counts = torch.bincount(batch.row, minlength=rows)
         within = torch.arange(len(values), device=values.device) - (counts.cumsum(0) - counts)[batch.row]
-        single = torch.zeros(
-            (rows, int(self._sequences.scored.max())), dtype=torch.float64, device=values.device
-        )
-        single[batch.row, within] = values.double()
+        single = torch.zeros((rows, int(self._sequences.scored.max())), dtype=wide, device=values.device)
+        single[batch.row, within] = values.to(wide)
         return torch.cat([table, single], dim=1)
 
     def _padded(self, rows: list[int], device: torch.device) -> Padded:

@@ -122,7 +122,7 @@ def from_texts(
 def from_tokens(rows: Iterable[Mapping[str, Any]], *, encoder_decoder: bool = False) -> Sequences:
     """Rows that somebody tokenised: `input_ids`, with `labels`, or `completion_mask` and `assistant_masks`, or neither.
 
-    Without any, every token is scored.
+    Without any, every token is scored. Tokens that an `attention_mask` leaves out are padding, and dropped.
     """
     input_ids, labels = [], []
     for row in rows:
@@ -132,8 +132,13 @@ def from_tokens(rows: Iterable[Mapping[str, Any]], *, encoder_decoder: bool = Fa
         else:
             masks = [row[m] for m in ("completion_mask", "assistant_masks") if row.get(m) is not None]
             own = tuple(t if all(on) else IGNORED for t, *on in zip(ids, *masks, strict=True))
+        mask = row.get("attention_mask")
+        if mask is not None:
+            ids = tuple(t for t, on in zip(ids, mask, strict=True) if on)
+            if not encoder_decoder:
+                own = tuple(t for t, on in zip(own, mask, strict=True) if on)
         input_ids.append(ids)
-        labels.append(own)
+        labels.append(tuple(t for t in own if t != IGNORED) if encoder_decoder else own)
     return Sequences(tuple(input_ids), tuple(labels), 0, encoder_decoder)
 
 

@@ -76,6 +76,8 @@ class CurvesWriter:
         regimes = [regime] * len(dataset) if isinstance(regime, str) else list(regime)
         if (self.path / "manifest.json").exists():
             self._manifest = read_manifest(self.path)
+            if self._manifest["provenance"].get("planned_steps") == self._total_steps:
+                self._go_on()  # it stopped early, and now goes on as planned
             for key, value in identity.items():
                 if self._manifest.get(key) != value:
                     raise StoreError(
@@ -99,6 +101,14 @@ class CurvesWriter:
             write_parquet(self.path / "examples.parquet", table)
             self._manifest["examples_sha256"] = file_sha256(self.path / "examples.parquet")
             self._write_manifest()
+
+    def _go_on(self) -> None:
+        """Take back `end_at`; on the disk with the next point."""
+        self._manifest["total_steps"] = self._total_steps
+        self._manifest["complete"] = False
+        self._manifest["provenance"] = {
+            name: fact for name, fact in self._manifest["provenance"].items() if name != "planned_steps"
+        }
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -225,6 +235,13 @@ class CurvesWriter:
         self._write_manifest()
         for shard in gone:
             (self.path / shard["file"]).unlink(missing_ok=True)
+
+    def discard(self) -> None:
+        """Delete what this store holds: it was begun for a run that did not come to be."""
+        (self.path / "manifest.json").unlink(missing_ok=True)  # without it nothing else counts
+        for shard in self._manifest["shards"]:
+            (self.path / shard["file"]).unlink(missing_ok=True)
+        (self.path / "examples.parquet").unlink(missing_ok=True)
 
     def note(self, **facts: Any) -> None:
         """Add facts (JSON values) to the manifest's provenance."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dissensus.errors import SpecError
+
+log = logging.getLogger("dissensus")
 
 SPENT = 0.9
 """Share of the budget that is planned with: the next passes may take longer than the last ones."""
@@ -54,7 +57,9 @@ class Budget:
         self.share, self.total_steps, self.most = share, total_steps, most
         self.decides_at = max(1, min(STEPS_TO_TIME, total_steps // 10))
 
-    def rest(self, step: int, taken: Sequence[int], timing: Timing, last_pass: float) -> tuple[int, ...]:
+    def rest(
+        self, step: int, taken: Sequence[int], timing: Timing, last_pass: float, *, begin: int = 0
+    ) -> tuple[int, ...]:
         """The points still to come after `step`, rising; the last step is always among them.
 
         Args:
@@ -62,10 +67,11 @@ class Budget:
             taken: points measured so far.
             timing: what they cost.
             last_pass: seconds of the last pass.
+            begin: the step that the timing began at, in a resumed run.
         """
         if step >= self.total_steps:
             return ()
-        whole = timing.training / step * self.total_steps
+        whole = timing.training / (step - begin) * (self.total_steps - begin)
         left = SPENT * self.share * whole - timing.tracking
         affordable = int(left / last_pass) if last_pass > 0 else self.most
         wanted = min(affordable, self.most - len(taken))
@@ -74,6 +80,18 @@ class Budget:
         return tuple(
             sorted({self.total_steps, *(step + max(1, round(gap * i)) for i in range(1, between + 1))})
         )
+
+    def announce(self, timing: Timing, step: int, last_pass: float, points: int) -> None:
+        """Log what was chosen, after `step` timed steps; warn where the two points that are kept do not fit."""
+        log.info(
+            "a tracking pass takes %.2f s and a training step %.3f s: %d tracking points keep tracking under %.0f%% of "
+            "the training time", last_pass, timing.training / step, points, 100 * self.share,
+        )  # fmt: skip
+        if not self.within(timing, step, last_pass):
+            log.warning(
+                "the first and the last tracking point alone take more than %.0f%% of the training time; track fewer "
+                "examples, or allow more", 100 * self.share,
+            )  # fmt: skip
 
     def within(self, timing: Timing, step: int, last_pass: float) -> bool:
         """Whether the first and the last point alone are expected to fit."""

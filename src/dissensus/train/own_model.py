@@ -7,12 +7,13 @@ first pass asks the model about a few examples both ways, and packs only if the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dissensus.errors import DataError
 from dissensus.models.encoding import Encoded
 from dissensus.train.tracking import PackedSet, PaddedSet, TrackedSet
 
@@ -35,11 +36,15 @@ class OwnModelSet:
         encoded: the examples.
         pad_id: padding token id.
         token_budget: tokens a batch, at most (a longer example goes alone).
+        labels: the data set's, to be held against the model's.
     """
 
-    def __init__(self, encoded: Encoded, *, pad_id: int, token_budget: int) -> None:
+    def __init__(
+        self, encoded: Encoded, *, pad_id: int, token_budget: int, labels: Sequence[str] = ()
+    ) -> None:
         self._encoded = encoded
         self._pad_id = pad_id
+        self._labels = tuple(labels)
         self._token_budget = token_budget
         self._model: nn.Module | None = None
         self._set: TrackedSet | None = None
@@ -55,6 +60,11 @@ class OwnModelSet:
     def _chosen(self, model: nn.Module) -> TrackedSet:
         from dissensus.models.scoring import scoring_view
 
+        config: Any = getattr(model, "config", None)
+        same_order(self._labels, getattr(config, "id2label", None))
+        # A decoder's classifier looks for the last token by this id, and would take another padding for text.
+        own_pad = getattr(config, "pad_token_id", None)
+        self._pad_id = self._pad_id if own_pad is None else int(own_pad)
         view = scoring_view(model, self._pad_id)
         if view is not None:
             packed = PackedSet(self._encoded, view, token_budget=self._token_budget)
@@ -84,3 +94,18 @@ def own_logits(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
     """What a transformers sequence classifier gives: `model(**batch).logits`, (b, K)."""
     logits: Tensor = model(**batch).logits
     return logits
+
+
+def same_order(labels: Sequence[str], id2label: Mapping[int, str] | None) -> None:
+    """Hold the data set's labels against the names that a classifier gives its outputs (`config.id2label`).
+
+    Raises:
+        DataError: they are the same names in another order, so that every loss would be of another label's.
+    """
+    names = [str(name).casefold() for _, name in sorted((id2label or {}).items())]
+    own = [label.casefold() for label in labels]
+    if names != own and sorted(names) == sorted(own):
+        raise DataError(
+            f"the data set's labels are {list(labels)}, and the model's outputs are {names} (config.id2label): the "
+            "same in another order. Give the data set's labels in the model's order"
+        )

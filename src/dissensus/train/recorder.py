@@ -11,20 +11,22 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dissensus.data.annotations import NO_GOLD, AnnotatedDataset
+from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import MissingDependencyError, SpecError, StoreError
 from dissensus.models.encoding import Encoded
 from dissensus.probes.base import Measured, Probe
 from dissensus.probes.labels import LabelProbe
 from dissensus.store import CurvesWriter
 from dissensus.train.budget import Budget, Timing
+from dissensus.train.opening import open_store
 from dissensus.train.schedule import tracking_steps
 from dissensus.train.tracking import Score, tracking_pass
+from dissensus.train.watching import Watcher, gold_losses
 
 if TYPE_CHECKING:
     import torch
@@ -37,19 +39,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 log = logging.getLogger("dissensus")
-
-
-class Watcher(Protocol):
-    """What looks on while curves are recorded (`dissensus.live.LiveCurves`, for one)."""
-
-    def begin(self, dataset: AnnotatedDataset, total_steps: int) -> None:
-        """A run begins, or begins anew."""
-
-    def observe(self, step: int, losses: NDArray[np.float64], *, replay: bool = False) -> object:
-        """A tracking point was measured: the loss on the gold label in nats, shape (n,).
-
-        `replay`: it was measured before an interruption.
-        """
 
 
 class CurveRecorder:
@@ -165,8 +154,19 @@ class CurveRecorder:
         self._background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="curves")
         self._writing: Future[None] | None = None
         self._agreed = self._ranks.world == 1
+        self._from: int | None = None
+        self._finished = False
         if self._ranks.first:
-            self._open(path, regime, {**(provenance or {}), **self._probe.facts}, resume=resume)
+            self._writer = open_store(
+                path,
+                self._probe,
+                total_steps=total_steps,
+                regime=regime,
+                provenance=provenance or {},
+                resume=resume,
+            )
+            self._measured = set(self._writer.steps)
+            self._begin()
 
     @property
     def writer(self) -> CurvesWriter:
@@ -201,7 +201,11 @@ class CurveRecorder:
         Raises `StoreError` when an earlier tracking point was never measured.
         """
         self._agree(model)
-        if self._budget is not None and step == self._budget.decides_at and self._began is not None:
+        if self._from is None:
+            self._place(step)
+        if self._budget is not None and step - (self._from or 0) == self._budget.decides_at:
+            if self._last_pass == 0:  # a resumed run: nothing was timed in this process yet
+                return self.measure_now(model, step)
             self._plan(model, step)
         if step not in self.points or step in self._measured:
             return False
@@ -212,9 +216,30 @@ class CurveRecorder:
                 "recorder.step(model, step) with 0 before training and after every optimiser step"
             )
         self._measure(model, step)
-        if self._budget is not None and step > self._budget.decides_at:
-            self._plan(model, step)
+        self._plan(model, step)
         return True
+
+    def measure_now(self, model: nn.Module, step: int) -> bool:
+        """Measure at this step, tracking point or not, and let it be one; False if it was measured already."""
+        self._agree(model)
+        if step in self._measured:
+            return False
+        self.points = tuple(sorted({*self.points, step}))
+        self._measure(model, step)
+        self._plan(model, step)
+        return True
+
+    def take_up(self, step: int) -> None:
+        """Go on from a checkpoint taken after `step` steps: later points are measured again.
+
+        Raises `StoreError` where the run's first part was not recorded here.
+        """
+        self.rewind(step)
+        if self._writer is not None and step > 0 and 0 not in self._measured:
+            raise StoreError(
+                f"the run resumes at step {step}, and {self._writer.path} holds no tracking point 0: it was begun "
+                "without recording, or into another folder. Name that folder, or begin anew"
+            )
 
     def watch(self, model: nn.Module, batches: Iterable[T], *, batches_per_step: int = 1) -> Iterator[T]:
         """Yield the batches, measuring at the tracking points before, between and after them.
@@ -239,7 +264,7 @@ class CurveRecorder:
     def look(self, model: nn.Module) -> NDArray[np.float64]:
         """Each tracked example's loss on its gold label as the model is now, nats, shape (n,); nothing is stored."""
         self._agree(model)
-        return _gold_losses(self._point(model, untrained=False).log_probs, self._probe.dataset)
+        return gold_losses(self._point(model, untrained=False).log_probs, self._probe.dataset)
 
     def flush(self) -> None:
         """Wait until everything measured is on the disk. Raises what went wrong in writing it."""
@@ -249,6 +274,8 @@ class CurveRecorder:
 
     def rewind(self, step: int) -> None:
         """Forget tracking points later than `step`, which a resumed run measures again; -1 forgets all."""
+        if self._finished:
+            raise StoreError("the recorder has finished; make another one, with resume=True, to go on")
         self.flush()
         self._measured = {p for p in self._measured if p <= step}
         if self._writer is not None:
@@ -273,10 +300,22 @@ class CurveRecorder:
             self._writer.end_at(step)
         self.finish()
 
+    def discard(self) -> None:
+        """Delete what was recorded, unless it is finished: the run is begun anew, with other settings."""
+        if self._finished:
+            return
+        self.flush()
+        if self._writer is not None:
+            self._writer.discard()
+        self._finished = True
+        self._background.shutdown()
+
     def finish(self) -> None:
         """Mark the store complete. Raises `StoreError` when tracking points are missing."""
         self.flush()
         missing = [p for p in self.points if p not in self._measured]
+        if self._finished:
+            return
         if missing:
             raise StoreError(
                 f"the run ended with tracking points {missing} unmeasured: total_steps was given as "
@@ -291,36 +330,8 @@ class CurveRecorder:
                 "recorded %d tracking points of %d examples: %.1f s, %.1f%% of the training time",
                 len(self._measured), len(self._probe.dataset), timing.tracking, 100 * timing.overhead,
             )  # fmt: skip
+        self._finished = True
         self._background.shutdown()
-
-    def _open(
-        self,
-        path: str | os.PathLike[str],
-        regime: str | Sequence[str],
-        facts: Mapping[str, Any],
-        *,
-        resume: bool,
-    ) -> None:
-        probe = self._probe
-        writer = CurvesWriter(
-            path,
-            probe.dataset,
-            total_steps=self.total_steps,
-            regime=regime,
-            covariates=probe.covariates,
-            provenance=facts,
-            values=probe.values,
-            token_losses=probe.token_losses,
-        )
-        if writer.steps and not resume:
-            raise StoreError(
-                f"{writer.path} holds the curves of a run already ({len(writer.steps)} tracking points). "
-                "Choose another folder or delete that one; to go on with an interrupted run whose training state you "
-                "restore yourself, pass resume=True."
-            )
-        self._writer = writer
-        self._measured = set(writer.steps)
-        self._begin()
 
     def _begin(self) -> None:
         """Let the probe and the watchers know what is stored already."""
@@ -330,7 +341,18 @@ class CurveRecorder:
         for watcher in self._watchers:
             watcher.begin(self._probe.dataset, self.total_steps)
             for step in stored:
-                watcher.observe(step, _gold_losses(writer.log_probs(step), self._probe.dataset), replay=True)
+                watcher.observe(step, gold_losses(writer.log_probs(step), self._probe.dataset), replay=True)
+
+    def _place(self, step: int) -> None:
+        """The first step that this process is told of. Raises `StoreError` where the store is ahead of it."""
+        ahead = [p for p in self._measured if p > step]
+        if ahead:
+            raise StoreError(
+                f"the store holds tracking points up to {max(ahead)}, and the run is at step {step}: they are of "
+                "another run, or of this one beyond its last checkpoint. Restore the training state of that step, or "
+                f"call recorder.rewind({step}) to measure them again; recorder.rewind(-1) begins anew"
+            )
+        self._from, self._began = step, time.perf_counter()
 
     def _agree(self, model: nn.Module) -> None:
         """Once: every process learns what the first one has stored."""
@@ -344,12 +366,6 @@ class CurveRecorder:
         if not self._agreed:
             device = next(model.parameters()).device
             self._measured = set(self._ranks.agreed(sorted(self._measured), device))
-            if self._probe.values and 0 in self._measured:
-                first = [self._writer.read(0, name) if self._writer else np.zeros(len(self._probe.dataset), np.float32)
-                         for name in self._probe.values]  # fmt: skip
-                shared = self._ranks.together(np.stack(first), device)
-                at = dict(zip(self._probe.values, shared, strict=True))
-                self._probe.resume(at.__getitem__)
             self._agreed = True
 
     def _measure(self, model: nn.Module, step: int) -> None:
@@ -359,13 +375,10 @@ class CurveRecorder:
         if self._writer is not None:
             self._writing = self._background.submit(self._write, step, point)
             for watcher in self._watchers:
-                watcher.observe(step, _gold_losses(point.log_probs, self._probe.dataset))
+                watcher.observe(step, gold_losses(point.log_probs, self._probe.dataset))
         self._measured.add(step)
-        now = time.perf_counter()
-        self._last_pass = now - begin
+        self._last_pass = time.perf_counter() - begin
         self.seconds += self._last_pass
-        if self._began is None:
-            self._began = begin
 
     def _point(self, model: nn.Module, *, untrained: bool) -> Measured:
         found = tracking_pass(
@@ -379,32 +392,17 @@ class CurveRecorder:
 
     def _plan(self, model: nn.Module, step: int) -> None:
         """Spread the points that the budget leaves over the rest of the run; the same in every process."""
-        if self._budget is None:
+        begin = self._from or 0
+        if self._budget is None or step - begin < self._budget.decides_at:
             return
         timing = self.timing
-        rest: Sequence[int] = self._budget.rest(step, self.steps, timing, self._last_pass)
+        rest: Sequence[int] = self._budget.rest(step, self.steps, timing, self._last_pass, begin=begin)
         device: torch.device = next(model.parameters()).device
         rest = self._ranks.agreed(rest, device)
-        first_time = step == self._budget.decides_at
+        first_time = step - begin == self._budget.decides_at
         self.points = tuple(sorted({*self._measured, *rest}))
         if first_time and self._ranks.first:
-            log.info(
-                "a tracking pass takes %.2f s and a training step %.3f s: %d tracking points keep tracking under "
-                "%.0f%% of the training time",
-                self._last_pass, timing.training / step, len(self.points), 100 * self._budget.share,
-            )  # fmt: skip
-            if not self._budget.within(timing, step, self._last_pass):
-                log.warning(
-                    "the first and the last tracking point alone take more than %.0f%% of the training time; track "
-                    "fewer examples, or allow more", 100 * self._budget.share,
-                )  # fmt: skip
-
-
-def _gold_losses(log_probs: NDArray[np.float32], dataset: AnnotatedDataset) -> NDArray[np.float64]:
-    gold = dataset.gold
-    losses = -log_probs[np.arange(len(gold)), np.maximum(gold, 0)].astype(np.float64)
-    losses[gold == NO_GOLD] = np.nan
-    return losses
+            self._budget.announce(timing, step - begin, self._last_pass, len(self.points))
 
 
 def _need_torch() -> None:

@@ -69,7 +69,13 @@ class PaddedSet:
         device = next(model.parameters()).device
         for rows in ranks.share(self._batches):
             batch = {k: v.to(device) for k, v in self._encoded.batch(rows, self._pad_id).items()}
-            yield np.array(rows, dtype=np.int64), over_labels(self._score(model, batch))
+            logits = self._score(model, batch)
+            if logits.ndim != 2 or len(logits) != len(rows):
+                raise ModelError(
+                    f"a batch of {len(rows)} examples was scored with shape {tuple(logits.shape)}; expected "
+                    "(examples, labels): one row an example, a column for each label"
+                )
+            yield np.array(rows, dtype=np.int64), over_labels(logits)
 
 
 class PackedSet:
