@@ -90,8 +90,8 @@ class CurveCallback(TrainerCallback):  # type: ignore[misc]
             options["watchers"] = [*options.get("watchers", ()), _Tap(self._live, self._logged)]
         warn_of_an_untrained_head(bare_module(model))
         resumed = state.global_step > 0
-        if self.recorder is not None and not resumed:
-            self.recorder.discard()  # `auto_find_batch_size` begins anew with another number of steps
+        if self.recorder is not None and not resumed and args.auto_find_batch_size:
+            self.recorder.discard()  # it ran out of memory, and begins anew with another number of steps
         self.recorder = CurveRecorder(
             self._path,
             tracked,
