@@ -63,6 +63,7 @@ class LiveCurves:
 
     Attributes:
         rising: how many points in a row, up to the last, the contested group's mean loss has risen at.
+        prefix: put before each name.
 
     Raises:
         SpecError: an option is not valid.
@@ -86,7 +87,7 @@ class LiveCurves:
         self.rising = 0
         self._log = log
         self._warn_after = warn_after
-        self._noise_floor, self._share, self._prefix = noise_floor, share, prefix
+        self._noise_floor, self._share, self.prefix = noise_floor, share, prefix
         self._curves: _Running | None = None
 
     def begin(self, dataset: AnnotatedDataset, total_steps: int) -> None:
@@ -133,7 +134,7 @@ class LiveCurves:
             raise DataError(f"losses have shape {values.shape}; expected ({n},), in the data set's order")
         self._step = step = int(step)  # trackers write it down, and may not know NumPy's numbers
         curves.add(step / self._total_steps, values)
-        aggregates = {self._prefix + k: v for k, v in self._aggregates(curves).items() if np.isfinite(v)}
+        aggregates = {self.prefix + k: v for k, v in self._aggregates(curves).items() if np.isfinite(v)}
         if self._log is not None and not replay:
             self._log(dict(aggregates), step)
         self._watch(step, *(_mean(values[rows]) for rows in self._groups.values()), silent=replay)

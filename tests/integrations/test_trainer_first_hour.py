@@ -22,6 +22,7 @@ from transformers import (
 from dissensus import AnnotatedDataset, CurveRecorder, load_curves
 from dissensus.errors import DataError, ModelError, StoreError
 from dissensus.integrations.transformers import record
+from dissensus.live import LiveCurves
 from dissensus.probes.completions import CompletionProbe
 
 Make = Callable[..., Trainer]
@@ -235,3 +236,35 @@ def test_a_smaller_batch_after_running_out_of_memory(
     curves = load_curves(tmp_path / "run")
     assert curves.total_steps == trainer.state.max_steps > 5
     assert len(curves.steps) == 3
+
+
+def test_two_recordings_of_one_trainer(make: Make, tiny_dataset: AnnotatedDataset, tmp_path: Path) -> None:
+    """Held-out and trained-on examples, say: their aggregates have names of their own."""
+    trainer = make()
+    half = tiny_dataset.subset(tiny_dataset.ids[::2])
+    record(trainer, tmp_path / "all", tiny_dataset, points=3)
+    record(trainer, tmp_path / "half", half, points=3, live=LiveCurves(prefix="half/"))
+    trainer.train()
+    assert len(load_curves(tmp_path / "half")) == 12
+    names = {name for entry in trainer.state.log_history for name in entry}
+    assert {"dissensus/contested_loss", "half/contested_loss", "half/step"} <= names
+
+
+def test_a_resumed_loop_counts_from_where_it_goes_on(
+    make: Make, tiny_dataset: AnnotatedDataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trainer = make()
+    options: dict[str, Any] = {
+        "tokenizer": trainer.processing_class,
+        "total_steps": 5,
+        "points": 6,
+        "max_length": 8,
+    }
+    first = CurveRecorder(tmp_path, tiny_dataset, **options)
+    for step in range(3):
+        first.step(trainer.model, step)
+    first.flush()
+    again = CurveRecorder(tmp_path, tiny_dataset, resume=True, **options)
+    assert list(again.watch(trainer.model, [3, 4, 5], start=2)) == [3, 4, 5]
+    assert load_curves(tmp_path).steps.tolist() == list(range(6))
+    assert "tracked examples are longer than max_length and were cut" in caplog.text

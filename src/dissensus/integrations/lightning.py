@@ -86,6 +86,8 @@ class CurveCallback(_Callback):
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Make the recorder; measure step 0, or take up a run that the trainer resumes."""
+        if trainer.fast_dev_run:
+            return  # a trial of the code, which must not take the folder of the run to come
         bare_module(trainer.strategy.model)  # refuses sharded weights, which the module inside does not show
         model, step = self._found(pl_module), int(trainer.global_step)
         options: dict[str, Any] = dict(self._options)

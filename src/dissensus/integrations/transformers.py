@@ -52,7 +52,8 @@ class CurveCallback(TrainerCallback):  # type: ignore[misc]
         tracked: the tracked set, whose labels a classifier scores; a probe (`dissensus.probes`); or a function that
             makes either from the trainer's tokenizer (its `processing_class`).
         live: let contested and settled loss, the un-learned shares and rho so far go with the trainer's next log to
-            whatever tracker it reports to, and warn when the contested group rises.
+            whatever tracker it reports to, and warn when the contested group rises. A `LiveCurves` of your own has
+            other settings; two recordings of one trainer need different prefixes.
         **options: of `CurveRecorder`: `points`, `max_overhead`, `regime`, `max_length`, `score` and so on.
 
     Attributes:
@@ -66,11 +67,11 @@ class CurveCallback(TrainerCallback):  # type: ignore[misc]
         path: str | os.PathLike[str],
         tracked: AnnotatedDataset | Probe | Callable[[Any], AnnotatedDataset | Probe],
         *,
-        live: bool = True,
+        live: bool | LiveCurves = True,
         **options: Any,
     ) -> None:
         self._path, self._given, self._options = path, tracked, options
-        self._live = LiveCurves() if live else None
+        self._live = LiveCurves() if live is True else live or None
         self._logged: dict[str, float] = {}
         self.recorder: CurveRecorder | None = None
 
@@ -176,5 +177,5 @@ class _Tap:
             return found
         self._into.clear()
         self._into.update(found)
-        self._into["dissensus/step"] = float(step)  # the trainer may log some steps later
+        self._into[f"{self._live.prefix}step"] = float(step)  # the trainer may log some steps later
         return found

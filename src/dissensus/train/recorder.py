@@ -156,6 +156,13 @@ class CurveRecorder:
         self._agreed = self._ranks.world == 1
         self._from: int | None = None
         self._finished = False
+        cut = self._probe.facts.get("truncated_examples", 0)
+        if cut and scoring is None and self._ranks.first:
+            log.warning(
+                "%d of %d tracked examples are longer than max_length and were cut",
+                cut,
+                len(self._probe.dataset),
+            )
         if self._ranks.first:
             self._writer = open_store(
                 path,
@@ -241,24 +248,27 @@ class CurveRecorder:
                 "without recording, or into another folder. Name that folder, or begin anew"
             )
 
-    def watch(self, model: nn.Module, batches: Iterable[T], *, batches_per_step: int = 1) -> Iterator[T]:
+    def watch(
+        self, model: nn.Module, batches: Iterable[T], *, batches_per_step: int = 1, start: int = 0
+    ) -> Iterator[T]:
         """Yield the batches, measuring at the tracking points before, between and after them.
 
         Args:
             model: the model that the loop trains.
             batches: an iterable of batches; `total_steps` x `batches_per_step` of them are expected.
             batches_per_step: batches an optimiser step (gradient accumulation).
+            start: optimiser steps taken before the first of these batches, in a resumed run.
 
         Raises `StoreError` at the end if the batches did not add up to `total_steps`.
         """
-        self.step(model, 0)
+        self.step(model, start)
         taken = 0
         for taken, batch in enumerate(batches, 1):
             yield batch
             if taken % batches_per_step == 0:
-                self.step(model, taken // batches_per_step)
+                self.step(model, start + taken // batches_per_step)
         if taken % batches_per_step:  # a shorter last accumulation still makes a step
-            self.step(model, taken // batches_per_step + 1)
+            self.step(model, start + taken // batches_per_step + 1)
         self.finish()
 
     def look(self, model: nn.Module) -> NDArray[np.float64]:
