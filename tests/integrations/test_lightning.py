@@ -288,6 +288,7 @@ def test_a_strategy_that_shards_is_refused(pl: Any, fit: Fit, tmp_path: Path) ->
 
     class Trainer:
         strategy = Strategy()
+        fast_dev_run = 0
 
     with pytest.raises(ModelError, match="sharded over processes"):
         callback.on_train_start(Trainer(), fit.module(pl))
@@ -302,3 +303,8 @@ def test_without_lightning_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -
         MissingDependencyError, match=r"needs the package 'lightning'.* 'dissensus\[trainers\]'"
     ):
         _callback()
+
+
+def test_a_trial_of_the_code_leaves_the_folder_to_the_run(pl: Any, fit: Fit, tmp_path: Path) -> None:
+    fit.fit(pl, [CurveCallback(tmp_path / "run", fit.dataset, model="model")], fast_dev_run=True)
+    assert not (tmp_path / "run").exists()
