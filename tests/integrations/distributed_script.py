@@ -96,7 +96,9 @@ class Loop:
             else:
                 raise AssertionError("a later process has a store")
         if begin:
-            self.model.module.load_state_dict(torch.load(self.out / f"checkpoint-{begin}.pt"))
+            self.model.module.load_state_dict(
+                torch.load(self.out / f"checkpoint-{begin}.pt", weights_only=True)
+            )
             recorder.rewind(begin)
         self.look(recorder, begin)
         for step in range(begin + 1, end + 1):

@@ -69,7 +69,7 @@ def in_one_process(model: Any, tracked: Any, weights: dict[int, Any], path: Path
 def weights_of(folder: Path) -> dict[int, Any]:
     found: dict[int, Any] = {}
     for file in sorted(folder.glob("weights-from-*.pt")):
-        found.update(torch.load(file))
+        found.update(torch.load(file, weights_only=True))
     return found
 
 
@@ -130,7 +130,9 @@ def test_losses_in_lightnings_trainer_are_those_of_one_by_one_passes(ran: Path) 
 
 
 def test_a_trainer_of_two_processes_trains_the_same(ran: Path) -> None:
-    plain, recorded = (torch.load(ran / name / "weights.pt") for name in ("unrecorded", "trainer"))
+    plain, recorded = (
+        torch.load(ran / name / "weights.pt", weights_only=True) for name in ("unrecorded", "trainer")
+    )
     assert plain.keys() == recorded.keys()
     for name, value in plain.items():
         assert torch.equal(value, recorded[name]), name

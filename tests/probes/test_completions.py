@@ -177,6 +177,8 @@ def test_all_labels_give_soft_losses_and_margins(
             expected = one_by_one(model, tokenizer, prompt, WORDS[name]).sum()
             assert -curves.log_probs[row, 0, label] == pytest.approx(expected, rel=1e-5)
     assert np.isfinite(curves.soft_losses).all()
+    # Another label's completion has a length of its own, so a loss a token is the gold one's alone.
+    assert np.isfinite(curves.per_token().log_probs).sum(axis=2).tolist() == [[1, 1]] * 24
     with pytest.raises(DataError, match="expected one for each"):
         CompletionProbe.over_labels(tiny_dataset, tokenizer, prompt=PROMPT, words={"entailment": " yes"})
 

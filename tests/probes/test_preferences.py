@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from dissensus import CurveRecorder, annotation_entropy, load_curves
-from dissensus.errors import DataError, ModelError, SpecError
+from dissensus.errors import DataError, ModelError, SpecError, StoreError
 from dissensus.probes.preferences import PreferenceProbe
 
 ROWS: list[dict[str, Any]] = [
@@ -112,3 +112,16 @@ def test_what_is_no_pair(
     )
     with pytest.raises(ModelError, match=r"one number a row; .* num_labels=1"):
         recorder.step(three, 0)
+
+
+def test_a_store_is_gone_on_with_by_the_question_that_it_was_begun_with(
+    causal: tuple[Any, Any], tmp_path: Path
+) -> None:
+    model, tokenizer = causal
+    data = PreferenceProbe.pairs(ROWS)
+    begun = CurveRecorder(tmp_path, PreferenceProbe.from_texts(data, tokenizer, how="dpo"), total_steps=2)
+    begun.step(model, 0)
+    begun.flush()
+    other = PreferenceProbe.from_texts(data, tokenizer, how="dpo", beta=0.5)
+    with pytest.raises(StoreError, match=r"was begun with beta 0\.1; now it is 0\.5"):
+        CurveRecorder(tmp_path, other, total_steps=2, resume=True)

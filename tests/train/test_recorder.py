@@ -256,3 +256,19 @@ def test_what_is_missing_is_named(
     other = encode(tiny_dataset.subset(reversed(tiny_dataset.ids)), tokenizer, max_length=48)
     with pytest.raises(DataError, match="not the tracked ones"):
         CurveRecorder(tmp_path, tiny_dataset, total_steps=3, encoded=other)
+
+
+@pytest.mark.parametrize("total", [1, 2, 12])
+def test_a_budget_keeps_the_last_point_of_a_short_run(
+    tiny_encoder_dir: Path, tiny_dataset: AnnotatedDataset, tmp_path: Path, total: int
+) -> None:
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(tiny_encoder_dir, num_labels=3)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tiny_encoder_dir)
+    recorder = CurveRecorder(
+        tmp_path, tiny_dataset, tokenizer=tokenizer, total_steps=total, points=3, max_overhead=1e3
+    )
+    list(recorder.watch(model, range(total)))
+    steps = load_curves(tmp_path).steps
+    assert (steps[0], steps[-1]) == (0, total)
+    with pytest.raises(StoreError, match="the recorder has finished"):
+        recorder.rewind(0)

@@ -97,24 +97,17 @@ class CompletionProbe:
         Raises:
             DataError: an example has no gold label, or no token is left to score.
         """
-        label = _gold(dataset)
-        pairs = ((text_of(e, prompt), text_of(e, completion)) for e in dataset)
+        gold = _gold(dataset)  # before any text is made of it
         sequences = from_texts(
-            pairs,
+            ((text_of(e, prompt), text_of(e, completion)) for e in dataset),
             tokenizer,
             max_length=max_length,
             truncation=truncation,
             add_eos=add_eos,
             encoder_decoder=encoder_decoder,
         )
-        return cls(
-            dataset,
-            sequences,
-            example=np.arange(len(dataset)),
-            label=label,
-            pad_id=_pad_id(tokenizer),
-            token_losses=token_losses,
-        )
+        own, pad_id = np.arange(len(dataset)), _pad_id(tokenizer)
+        return cls(dataset, sequences, example=own, label=gold, pad_id=pad_id, token_losses=token_losses)
 
     @classmethod
     def from_tokens(

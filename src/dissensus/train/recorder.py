@@ -322,10 +322,10 @@ class CurveRecorder:
 
     def finish(self) -> None:
         """Mark the store complete. Raises `StoreError` when tracking points are missing."""
-        self.flush()
-        missing = [p for p in self.points if p not in self._measured]
         if self._finished:
             return
+        self.flush()
+        missing = [p for p in self.points if p not in self._measured]
         if missing:
             raise StoreError(
                 f"the run ended with tracking points {missing} unmeasured: total_steps was given as "
@@ -403,7 +403,7 @@ class CurveRecorder:
     def _plan(self, model: nn.Module, step: int) -> None:
         """Spread the points that the budget leaves over the rest of the run; the same in every process."""
         begin = self._from or 0
-        if self._budget is None or step - begin < self._budget.decides_at:
+        if self._budget is None or not begin + self._budget.decides_at <= step < self.total_steps:
             return
         timing = self.timing
         rest: Sequence[int] = self._budget.rest(step, self.steps, timing, self._last_pass, begin=begin)
