@@ -60,7 +60,7 @@ def warnings_of(contested: Sequence[float], settled: Sequence[float], **options:
     handler = logging.Handler(logging.WARNING)
     live = begun(total_steps=100, **options)
     logger = logging.getLogger("dissensus")
-    handler.emit = lambda record: records.append(step)  # type: ignore[method-assign]
+    handler.emit = lambda record: records.append(step)
     logger.addHandler(handler)
     try:
         for step, means in enumerate(zip(contested, settled, strict=True)):
@@ -401,7 +401,7 @@ def test_wandb_disabled_and_shared_runs_are_served() -> None:
             mode = "shared"
 
         @property
-        def step(self) -> int:  # type: ignore[override]
+        def step(self) -> int:
             raise RuntimeError("no step in shared mode")
 
         @step.setter

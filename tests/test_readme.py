@@ -71,6 +71,6 @@ def test_every_command_that_it_lists_exists() -> None:
     listed = re.findall(r"^dissensus (\w+)(?: ((?:\w+\|)+\w+))?", README, flags=re.M)
     assert len(listed) > 6
     for name, below in listed:
-        assert name in command.commands  # type: ignore[attr-defined]
+        assert name in command.commands
         for sub in below.split("|") if below else []:
-            assert sub in command.commands[name].commands  # type: ignore[attr-defined]
+            assert sub in command.commands[name].commands

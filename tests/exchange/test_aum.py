@@ -112,7 +112,7 @@ def test_names_of_labels_without_annotations(tmp_path: Path) -> None:
 
 
 def test_whole_number_ids_are_kept_as_written(tmp_path: Path) -> None:
-    curves = read_aum(write_aum(tmp_path, [{7: ([1.0, 0.0], 0), 12: ([0.0, 1.0], 1)}])).curves  # type: ignore[dict-item]
+    curves = read_aum(write_aum(tmp_path, [{7: ([1.0, 0.0], 0), 12: ([0.0, 1.0], 1)}])).curves
     assert curves.ids == ("7", "12")
 
 

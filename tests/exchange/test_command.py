@@ -101,7 +101,7 @@ def test_a_failure_half_way_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
     def full(self: CurvesWriter, step: int, *args: object, **kwargs: object) -> None:
         if step == 3:
             raise OSError(28, "No space left on device")
-        own(self, step, *args, **kwargs)  # type: ignore[arg-type]
+        own(self, step, *args, **kwargs)
 
     monkeypatch.setattr(CurvesWriter, "write", full)
     assert "No space left on device" in refused("cartography", good, "--out", tmp_path / "store")

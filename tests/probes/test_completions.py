@@ -117,7 +117,7 @@ def test_scaled_logits_are_noticed(causal: tuple[Any, Any], tiny_dataset: Annota
     model, tokenizer = causal
     plain = type(model).forward
 
-    class Scaled(type(model)):  # type: ignore[misc]
+    class Scaled(type(model)):
         def forward(self, *args: Any, **kwargs: Any) -> Any:
             out = plain(self, *args, **kwargs)
             out.logits = out.logits * 0.5
@@ -253,7 +253,7 @@ def test_a_forward_pass_without_logits_is_refused(
 ) -> None:
     model, tokenizer = causal
 
-    class Fused(type(model)):  # type: ignore[misc]
+    class Fused(type(model)):
         def forward(self, *args: Any, **kwargs: Any) -> Any:
             out = super().forward(*args, **kwargs)
             out.logits = None

@@ -52,7 +52,7 @@ def row(**changes: object) -> ConditionRow:
         covariates="token_count, gold class",
         undefined={},
     )
-    return replace(base, **changes)  # type: ignore[arg-type]
+    return replace(base, **changes)
 
 
 def test_clear_results_are_counted_and_their_range_given() -> None:

@@ -215,8 +215,8 @@ def test_steps_count_the_shorter_last_batch() -> None:
 
 def test_vectors_are_not_decayed(build: Any) -> None:
     groups = loop.parameter_groups(trainable_parameters(build("full")[0].module), 0.01)
-    assert all(p.ndim > 1 for p in groups[0]["params"])  # type: ignore[attr-defined]
-    assert all(p.ndim == 1 for p in groups[1]["params"])  # type: ignore[attr-defined]
+    assert all(p.ndim > 1 for p in groups[0]["params"])
+    assert all(p.ndim == 1 for p in groups[1]["params"])
     assert [g["weight_decay"] for g in groups] == [0.01, 0.0]
     # IA3's scales start at one and are stored as (d, 1): decay would pull keys and values towards nothing.
     ia3 = trainable_parameters(build("ia3")[0].module)
@@ -224,7 +224,7 @@ def test_vectors_are_not_decayed(build: Any) -> None:
     assert scales
     assert all(p.ndim > 1 for p in scales)
     decayed, kept = loop.parameter_groups(ia3, 0.01)
-    assert all(any(p is q for q in kept["params"]) for p in scales)  # type: ignore[attr-defined]
+    assert all(any(p is q for q in kept["params"]) for p in scales)
     assert len(decayed["params"]) == 2  # type: ignore[arg-type]  # matrices of the fresh pooler and head
 
 

@@ -45,7 +45,7 @@ def zero_3() -> nn.Module:
     """Embeddings that ZeRO-3 leaves whole, for they are small, and a layer that it has emptied."""
     module = nn.Sequential(nn.Embedding(3, 2), nn.Linear(2, 2))
     empty = nn.Parameter(torch.empty(0))
-    empty.ds_id = 1  # type: ignore[attr-defined]
+    empty.ds_id = 1
     module[1].weight = empty
     return module
 
@@ -60,7 +60,7 @@ def tensor_parallel() -> nn.Module:
 def of_some_size(size: int) -> nn.Module:
     """What transformers calls tensor parallel."""
     module = nn.Linear(2, 2)
-    module._tp_size = size  # type: ignore[assignment]
+    module._tp_size = size
     return module
 
 

@@ -148,7 +148,7 @@ def test_an_error_of_the_writer_reaches_the_loop(
 def test_an_unknown_precision_is_refused(build: Any, tiny_dataset: AnnotatedDataset, tmp_path: Path) -> None:
     model, _ = build("lora")
     with pytest.raises(SpecError, match="expected 'fp32' or 'bf16'"):
-        CurveRecorder(tmp_path, tiny_dataset, total_steps=2, scoring=model, precision="fp8")  # type: ignore[arg-type]
+        CurveRecorder(tmp_path, tiny_dataset, total_steps=2, scoring=model, precision="fp8")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
