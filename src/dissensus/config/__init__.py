@@ -1,6 +1,7 @@
 """Frozen, validated specifications of a run and of a study; a run's identity."""
 
 from dissensus.config.base import Spec
+from dissensus.config.execution import Execution
 from dissensus.config.explain import nearest
 from dissensus.config.run import (
     DatasetSpec,
@@ -20,13 +21,23 @@ from dissensus.config.sources import (
     SourceSpec,
     TableSource,
 )
-from dissensus.config.study import NO_VARIANT, AnalysisSpec, Override, StudySpec, VariantSpec, When
+from dissensus.config.study import (
+    NO_VARIANT,
+    AnalysisSpec,
+    ExecutionRule,
+    Override,
+    StudySpec,
+    VariantSpec,
+    When,
+)
 
 __all__ = [
     "NO_VARIANT",
     "AnalysisSpec",
     "ChaosNLISource",
     "DatasetSpec",
+    "Execution",
+    "ExecutionRule",
     "LeWiDiSource",
     "MethodSpec",
     "ModelSpec",

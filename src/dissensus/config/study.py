@@ -39,6 +39,16 @@ class Override(Spec):
     set: dict[str, Any] = Field(description="Keys of a cell: dataset, model, method, training, tracking.")
 
 
+class ExecutionRule(Spec):
+    """What some cells ask of a machine, merged over what earlier rules say; `Execution` has the keys."""
+
+    when: When = When()
+    set: dict[str, Any] = Field(
+        min_length=1,
+        description="Keys: cpus, gpus, memory_gib, processes, sharding, cpu_offload, gradient_checkpointing.",
+    )
+
+
 class VariantSpec(Spec):
     """One choice made otherwise: for each cell that `when` picks, a further cell with `set` merged into it.
 
@@ -110,6 +120,9 @@ class StudySpec(Spec):
     overrides: tuple[Override, ...] = ()
     exclude: tuple[When, ...] = ()
     variants: tuple[VariantSpec, ...] = ()
+    execution: tuple[ExecutionRule, ...] = Field(
+        (), description="How cells are carried out; no part of what names them."
+    )
 
     @model_validator(mode="after")
     def _distinct(self) -> StudySpec:

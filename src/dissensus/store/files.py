@@ -85,6 +85,12 @@ def shard_name(step: int) -> str:
     return f"curves/step-{step:08d}.parquet"
 
 
+def listed_files(manifest: dict[str, Any]) -> dict[str, str]:
+    """The files that a manifest stands for, by name from the store's folder, with the SHA-256 of each."""
+    shards = {str(shard["file"]): str(shard["sha256"]) for shard in manifest["shards"]}
+    return {"examples.parquet": str(manifest["examples_sha256"]), **shards}
+
+
 def write_parquet(path: Path, table: pa.Table) -> None:
     """Write a table, whole or not at all."""
     sink = pa.BufferOutputStream()

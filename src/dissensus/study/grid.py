@@ -139,9 +139,14 @@ def parse_only(items: Sequence[str]) -> When:
 
 
 def select(cells: Sequence[RunSpec], only: When) -> tuple[RunSpec, ...]:
-    """The cells that match the filter, as they are after overrides; `SpecError` if none does."""
+    """The cells that match the filter of `--only`; see `matching`."""
+    return matching(only, cells, "--only")
+
+
+def matching(when: When, cells: Sequence[RunSpec], where: str) -> tuple[RunSpec, ...]:
+    """The cells that match, as they are after overrides; `SpecError`, opened by `where`, if none does."""
     places = [_Place(c.model, c.dataset, c.method, c.regime, c.seed, c.variant or NO_VARIANT) for c in cells]
-    hit = _matched(only, places, "--only")
+    hit = _matched(when, places, where)
     return tuple(cell for cell, place in zip(cells, places, strict=True) if place in hit)
 
 
