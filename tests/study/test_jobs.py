@@ -99,7 +99,7 @@ def test_workers_are_as_many_as_cores_jobs_and_memory_allow(monkeypatch: pytest.
         assert [default_workers(n, "cpu") for n in (1, 5, 20)] == expected
     assert default_workers(0, "cpu") == 1
     # A GPU is one machine: cells take turns on it, many in one pass.
-    assert (default_workers(20, "cuda:1"), default_fuse("cuda:1"), default_fuse("cpu")) == (1, 16, 1)
+    assert (default_workers(20, "cuda:1"), default_fuse(gpus=True), default_fuse(gpus=False)) == (1, 16, 1)
 
 
 def test_a_gpu_is_looked_for_where_nobody_names_a_device(

@@ -9,12 +9,11 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-Event = Mapping[str, Any]
-"""What a worker says; the last of a job is "over", or {"event": "ended", "code": exit code} when it is gone."""
+from dissensus.study.engines.base import Event, Hear
 
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -27,42 +26,39 @@ _THREAD_VARIABLES = (
 
 
 class WorkerProcess:
-    """One worker, which runs a job at a time.
+    """One worker on this machine (`engines.base.Worker`), which runs a job at a time.
 
     Args:
         threads: of its libraries.
         log: what it prints before its first job.
+        environment: variables that it has beside this process' own.
     """
 
-    def __init__(self, *, threads: int, log: Path) -> None:
+    def __init__(self, *, threads: int, log: Path, environment: Mapping[str, str] | None = None) -> None:
         # The child finds modules where this process does, and not in the working directory besides (-P).
-        environment = {
+        variables = {
             **os.environ,
+            **(environment or {}),
             "PYTHONPATH": os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path),
             **dict.fromkeys(_THREAD_VARIABLES, str(threads)),
         }
+        self.threads = threads
         self._log = log
-        self._hear: Callable[[Event], None] = lambda _event: None
+        self._hear: Hear = lambda _event: None
         with log.open("ab") as log_file:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-X", "faulthandler", "-m", "dissensus.study.worker"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log_file,
-                env=environment,
+                env=variables,
                 start_new_session=True,  # Ctrl-C reaches the runner alone, which then stops its workers
             )
         self.pid = self._process.pid
         self._listener: threading.Thread | None = None
 
-    def give(self, job: Mapping[str, Any], *, log: Path, hear: Callable[[Event], None]) -> None:
-        """Give it its next job.
-
-        Args:
-            job: see `worker`.
-            log: what it prints meanwhile.
-            hear: called from another thread with each event; the last is 'over', or 'ended' when the worker is gone.
-        """
+    def give(self, job: Mapping[str, Any], *, log: Path, hear: Hear) -> None:
+        """Give it its next job; what it prints meanwhile goes to `log`."""
         self._log, self._hear = log, hear
         if self._listener is None:
             self._listener = threading.Thread(target=self._listen, daemon=True)
@@ -76,7 +72,7 @@ class WorkerProcess:
             ValueError,
         ):  # it is gone; whoever listened may have said so to its last job's hearer
             self._listener.join()
-            hear({"event": "ended", "code": self._process.wait()})
+            hear(self._gone(self._process.wait()))
 
     def dismiss(self) -> None:
         """Let it end; it has no job."""
@@ -85,6 +81,10 @@ class WorkerProcess:
             with contextlib.suppress(OSError):
                 self._process.stdin.close()
         self._process.wait()
+
+    def ask_to_stop(self) -> None:
+        """Ask the process to stop, without waiting."""
+        self._process.terminate()
 
     def terminate(self, patience: float = 5.0) -> None:
         """Stop the process, by force when it does not heed within `patience` seconds."""
@@ -95,7 +95,16 @@ class WorkerProcess:
             self._process.kill()
             self._process.wait()
 
-    def last_words(self, lines: int = 3) -> str:
+    def _gone(self, code: int) -> Event:
+        """The event of its end."""
+        return {
+            "event": "ended",
+            "error": words_for_exit(code),
+            "words": self._last_words(),
+            "lost": code < 0,
+        }
+
+    def _last_words(self, lines: int = 3) -> str:
         """The end of what the worker printed."""
         text = self._log.read_text(encoding="utf-8", errors="replace") if self._log.exists() else ""
         return "\n".join(text.strip().splitlines()[-lines:])
@@ -114,7 +123,7 @@ class WorkerProcess:
         if self._process.stdin is not None:
             with contextlib.suppress(OSError):  # a job that the worker did not live to read
                 self._process.stdin.close()
-        self._hear({"event": "ended", "code": code})
+        self._hear(self._gone(code))
 
 
 def words_for_exit(code: int) -> str:

@@ -7,9 +7,7 @@ import sys
 from pathlib import Path
 
 from dissensus import threads
-
-GIB_A_WORKER = 3.0
-"""Memory that a worker is reckoned with: torch, a base model in fp32 and the activations of a batch."""
+from dissensus.study.engines.base import GIB_A_PROCESS
 
 CELLS_A_PASS = 16
 """Cells that train together on a GPU: their rows together are enough work for it."""
@@ -31,9 +29,9 @@ def on_gpu(device: str | None) -> bool:
     return torch.cuda.is_available()
 
 
-def default_fuse(device: str | None) -> int:
+def default_fuse(*, gpus: bool) -> int:
     """Most cells that train in one pass; a CPU gains nothing from it."""
-    return CELLS_A_PASS if on_gpu(device) else 1
+    return CELLS_A_PASS if gpus else 1
 
 
 def default_workers(jobs: int, device: str | None) -> int:
@@ -44,7 +42,7 @@ def default_workers(jobs: int, device: str | None) -> int:
     if on_gpu(device):
         return 1
     memory = available_gib()
-    by_memory = jobs if memory is None else int(memory / GIB_A_WORKER)
+    by_memory = jobs if memory is None else int(memory / GIB_A_PROCESS)
     return max(1, min(threads.available(), jobs, by_memory))
 
 

@@ -1,4 +1,4 @@
-"""Runs the cells of a study in worker processes, a job at a time each; stored curves are all that it leaves.
+"""Runs the cells of a study on an engine's workers, a job at a time each; stored curves are all that it leaves.
 
 A job is one cell, or several that train in one pass (`jobs.py`). Cells that are done are skipped, others start or
 resume; a cell that fails does not stop the others. The runner owns each cell's `status.json`; what happens inside a
@@ -12,20 +12,23 @@ import queue
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dissensus.config import StudySpec, When
+from dissensus.config import Execution, RunSpec, StudySpec, When
 from dissensus.errors import SpecError
 from dissensus.files import write_atomic
+from dissensus.study.engines.base import Engine, Event, Needs, needs_of
+from dissensus.study.engines.local import LocalEngine
+from dissensus.study.engines.node import sealed
+from dissensus.study.execution import executions
 from dissensus.study.grid import expand, select
 from dissensus.study.jobs import Job, jobs
 from dissensus.study.live import LiveJob
 from dissensus.study.lock import StudyLock
-from dissensus.study.process import Event, WorkerProcess
-from dissensus.study.resources import default_fuse, default_threads, default_workers
+from dissensus.study.resources import default_fuse, default_threads
 from dissensus.study.status import CellStatus, cell_folder, read_status, write_status
 
 RUN_CELL = "dissensus.study.cell:run_cell"
@@ -70,6 +73,8 @@ def run_study(
     device: str | None = None,
     data_dir: Path | None = None,
     only: When | None = None,
+    engine: Engine | None = None,
+    retries: int | None = None,
     on_change: OnChange | None = None,
     run_cell: str | None = None,
     run_cells: str | None = None,
@@ -80,52 +85,74 @@ def run_study(
         study: what to run.
         out: the study's folder; made if need be.
         workers: jobs that run at a time, each in a process of its own; default: one on a GPU, else one a core,
-            as far as there are cells and memory.
-        threads: threads of each worker; default: OMP_NUM_THREADS, or else the cores divided by the workers.
+            as far as there are cells and memory; on a cluster, as many as it has room for.
+        threads: threads of each worker; default: OMP_NUM_THREADS, or else the cores divided by the workers; on a
+            cluster, the processors that the cell reserves.
         fuse: most cells a job: LoRA cells that differ in seed, rank, alpha and learning rate alone train in one
             pass over one frozen model, with the results that they have alone, up to rounding; default: 16 on a GPU,
             else 1.
         device: torch device of every worker; default: a GPU where there is one.
         data_dir: where data files are looked up first.
         only: run only the cells that this matches.
+        engine: what the jobs run on; default: processes on this machine.
+        retries: how often a job is tried again whose worker was lost; default: as the engine says.
         on_change: called when a cell starts, advances or ends, from this thread.
         run_cell: another module:function with the signature of `study.cell.run_cell`.
         run_cells: another one with that of `study.fused_cells.run_cells`.
 
     Raises:
-        SpecError: the study is not valid, `only` matches nothing, or the folder holds another study.
+        SpecError: the study is not valid, `only` matches nothing, the folder holds another study, or the engine
+            cannot be reached or has no room for a cell.
         StoreError: another run is under way in the folder.
         KeyboardInterrupt: on Ctrl-C or SIGTERM, after the workers were stopped; running again resumes.
     """
     for option, value in (("workers", workers), ("threads", threads), ("fuse", fuse)):
         if value is not None and value < 1:
             raise SpecError(f"{option} is {value}; expected 1 or more")
+    if retries is not None and retries < 0:
+        raise SpecError(f"retries is {retries}; expected 0 or more")
     cells = select(expand(study), only or When())
+    carried_out = executions(study)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SpecError(f"cannot make the study's folder {out}: {error.strerror}") from None
+    engine = engine or LocalEngine(workers=workers, device=device)
     with StudyLock(out):
         diff = _keep_study(study, out)
         _mark_interrupted(out)
         statuses = {cell.cell_id: read_status(cell_folder(out, cell), cell) for cell in cells}
         skipped = frozenset(name for name, status in statuses.items() if status.state == "done")
-        waiting = jobs([c for c in cells if c.cell_id not in skipped], fuse or default_fuse(device))
-        workers = workers or default_workers(len(waiting), device)
-        threads = threads or default_threads(workers)
-        order = {
-            "run_cell": run_cell or RUN_CELL,
-            "run_cells": run_cells or RUN_CELLS,
-            "data_dir": str(data_dir) if data_dir else None,
-            "threads": threads,
-            "device": device,
-        }
-        session = _Session(out, threads, order, on_change or (lambda _status: None), statuses)
+        session = _Session(
+            out,
+            engine,
+            carried_out,
+            order={
+                "run_cell": run_cell or RUN_CELL,
+                "run_cells": run_cells or RUN_CELLS,
+                "data_dir": str(data_dir) if data_dir else None,
+                "device": device,
+            },
+            tries=1 + (engine.retries if retries is None else retries),
+            on_change=on_change or (lambda _status: None),
+            statuses=statuses,
+        )
         for name in statuses:
             if name in skipped:
                 session.on_change(statuses[name])
-        session.run(waiting, workers)
+        left = [cell for cell in cells if cell.cell_id not in skipped]
+        if left:
+            session.run(left, fuse=fuse, workers=workers, threads=threads)
         return StudyResult(out, tuple(statuses.values()), skipped, diff)
+
+
+@dataclass
+class _Task:
+    """A job that is to be run: its cells, what it is given, and how often it was tried."""
+
+    job: Job
+    needs: Needs
+    tried: int = 0
 
 
 @dataclass(frozen=True)
@@ -133,53 +160,86 @@ class _Session:
     """One call of `run_study`; `statuses` holds what has become of each cell, by id."""
 
     out: Path
-    threads: int
+    engine: Engine
+    executions: Mapping[str, Execution]
     order: Mapping[str, Any]
+    tries: int
     on_change: OnChange
     statuses: dict[str, CellStatus]
 
-    def run(self, waiting: Sequence[Job], workers: int) -> None:
-        """Run jobs, so many at a time, until none is left."""
-        left = list(enumerate(waiting))
+    def run(
+        self, cells: Sequence[RunSpec], *, fuse: int | None, workers: int | None, threads: int | None
+    ) -> None:
+        """Run cells, so many jobs at a time, until none is left."""
         live: dict[int, LiveJob] = {}
-        idle: list[WorkerProcess] = []
         events: queue.SimpleQueue[tuple[int, Event]] = queue.SimpleQueue()
-        with _terminated_is_interrupted():
+        ground: AbstractContextManager[Mapping[str, Any]] = (
+            sealed(self.out) if self.engine.elsewhere else nullcontext({})
+        )
+        with _terminated_is_interrupted(), ground as common:
             try:
+                self.engine.open()
+                tasks, slots = self._tasks(cells, fuse=fuse, workers=workers, threads=threads)
+                left = list(enumerate(tasks))
                 while left or live:
-                    while left and len(live) < workers:
-                        number, job = left.pop(0)
-                        live[number] = self._start(number, job, idle.pop() if idle else None, events)
-                        self._tell(live[number].statuses)
+                    while left and len(live) < slots:
+                        number, task = left.pop(0)
+                        live[number] = self._start(number, task, common, events)
                     number, event = events.get()
-                    if number not in live:  # an idle worker's end
+                    if number not in live:  # the end of an idle worker, or of one that was given up
                         continue
                     self._tell(live[number].heed(event))
                     if live[number].over:
-                        worker = live.pop(number).worker
-                        if worker is not None:
-                            idle.append(worker)
+                        job, task = live.pop(number), tasks[number]
+                        if job.worker is not None:
+                            self.engine.release(job.worker)
+                        if job.lost:
+                            again = replace(task, job=tuple(task.job[place] for place in job.left))
+                            left.append((len(tasks), again))
+                            tasks.append(again)
             finally:
-                for worker in idle:
-                    worker.dismiss()
                 # Empty unless something (Ctrl-C, an error in `on_change`) cut the loop short.
                 for cut in live.values():
+                    if cut.worker is not None:
+                        cut.worker.ask_to_stop()
+                for cut in live.values():
                     cut.stop()
+                self.engine.close()
+
+    def _tasks(
+        self, cells: Sequence[RunSpec], *, fuse: int | None, workers: int | None, threads: int | None
+    ) -> tuple[list[_Task], int]:
+        """The jobs, and how many to run at a time."""
+        gpus = self.engine.has_gpus()
+        waiting = jobs(cells, fuse or default_fuse(gpus=gpus))
+        slots = workers or self.engine.slots(len(waiting))
+        if not self.engine.elsewhere:
+            threads = threads or default_threads(slots)
+        needs = [
+            needs_of([self.executions[cell.cell_id] for cell in job], gpus=gpus, threads=threads)
+            for job in waiting
+        ]
+        self.engine.check(needs)
+        return [_Task(job, need) for job, need in zip(waiting, needs, strict=True)], slots
 
     def _start(
         self,
         number: int,
-        job: Job,
-        worker: WorkerProcess | None,
+        task: _Task,
+        common: Mapping[str, Any],
         events: queue.SimpleQueue[tuple[int, Event]],
     ) -> LiveJob:
+        task.tried += 1
+        folder = cell_folder(self.out, task.job[0])
+        folder.mkdir(parents=True, exist_ok=True)
         return LiveJob(
-            job,
+            task.job,
             self.statuses,
             self.out,
-            order=self.order,
-            worker=worker,
-            threads=self.threads,
+            worker=self.engine.hire(task.needs, folder / "log.txt"),
+            order={**self.order, **common, "threads": task.needs.threads},
+            executions=self.executions,
+            last_try=task.tried >= self.tries,
             hear=lambda event: events.put((number, event)),
         )
 

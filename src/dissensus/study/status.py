@@ -30,7 +30,7 @@ class CellStatus:
         loss: training loss of the last step in nats; NaN before the first.
         started: when it was (last) started, ISO 8601 with time zone, "" if never; ended: likewise.
         seconds: time spent on it, over all its runs; of cells that train in one pass each counts the whole.
-        pid: process id of its last worker, 0 if never started.
+        pid: process id of its last worker, 0 if never started; host: the machine that it was on.
         error: for a failed cell, one or a few lines that say why.
         traceback: for a failed cell, where in the code, as far as known.
         in_study: whether the study lists it; False for folders left from an earlier form of the study.
@@ -48,6 +48,7 @@ class CellStatus:
     ended: str = ""
     seconds: float = 0.0
     pid: int = 0
+    host: str = ""
     error: str = ""
     traceback: str = ""
     in_study: bool = True

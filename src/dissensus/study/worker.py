@@ -15,6 +15,7 @@ import json
 import os
 import queue
 import signal
+import socket
 import sys
 import threading
 import time
@@ -24,18 +25,20 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dissensus.config import RunSpec
+from dissensus.config import Execution, RunSpec
 from dissensus.errors import DissensusError
 
 if TYPE_CHECKING:
     from dissensus.study.cell import CellProgress
 
-_PROGRESS_EVERY = 0.5  # seconds
+_PROGRESS_EVERY = 0.5  # seconds, where the job does not say
 
 
 def main() -> int:
     """Run the jobs that standard input names until it closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the runner's to handle
+    if hasattr(signal, "SIGUSR2"):
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # a scheduler's warning, to the engine's process
     events = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)
 
@@ -52,8 +55,9 @@ def main() -> int:
 
 
 def _do(job: Mapping[str, Any], send: Callable[..., None]) -> None:
-    """Run one job and say how each of its cells ended, and that it is over."""
+    """Run one job and say that it has begun, how each of its cells ended, and that it is over."""
     outcomes: dict[int, bool] = {}
+    send(event="started", pid=os.getpid(), host=socket.gethostname())
 
     def ended(place: int, error: Exception | None) -> None:
         outcomes[place] = error is None
@@ -64,7 +68,9 @@ def _do(job: Mapping[str, Any], send: Callable[..., None]) -> None:
             send(event="failed", cell=place, error=_words(error), traceback=trace)
 
     try:
-        _run(job, [_throttled(partial(send, cell=place)) for place in range(len(job["cells"]))], ended)
+        every = float(job.get("progress_every", _PROGRESS_EVERY))
+        reports = [_throttled(partial(send, cell=place), every) for place in range(len(job["cells"]))]
+        _run(job, reports, ended)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is the failure of the cells that are left
         for place in range(len(job["cells"])):
             if place not in outcomes:
@@ -102,7 +108,9 @@ def _run(
         "device": job["device"],
     }
     if len(cells) == 1:
-        _load(job["run_cell"])(*cells[0], on_progress=reports[0], **common)
+        execution = Execution.parse(job["cells"][0].get("execution", {}), "the job's execution")
+        given = {} if execution == Execution() else {"execution": execution}
+        _load(job["run_cell"])(*cells[0], on_progress=reports[0], **common, **given)
         ended(0, None)
     else:
         _load(job["run_cells"])(
@@ -120,13 +128,13 @@ def _load(path: str) -> Callable[..., None]:
     return function
 
 
-def _throttled(send: Callable[..., None]) -> Callable[[CellProgress], None]:
+def _throttled(send: Callable[..., None], every: float) -> Callable[[CellProgress], None]:
     last = (0.0, -1)
 
     def report(progress: CellProgress) -> None:
         nonlocal last
         now, points = time.monotonic(), progress.tracking_points_done
-        if now - last[0] < _PROGRESS_EVERY and points == last[1] and progress.step < progress.total_steps:
+        if now - last[0] < every and points == last[1] and progress.step < progress.total_steps:
             return
         last = (now, points)
         send(

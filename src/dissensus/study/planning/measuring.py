@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from dissensus.config import RunSpec
+from dissensus.study.engines.base import Event
 from dissensus.study.planning.calibration import FOUND
 from dissensus.study.planning.facts import DataFacts, Timing, TokenFacts, combined
-from dissensus.study.process import Event, WorkerProcess, words_for_exit
+from dissensus.study.process import WorkerProcess
 
 Note = Callable[[str], None]
 _Key = tuple[str, ...]
@@ -236,7 +237,7 @@ class _Crew:
             if event["event"] == "failed":
                 troubles.append(str(event["error"]))
             elif event["event"] == "ended":
-                troubles.append(words_for_exit(int(event["code"])))
+                troubles.append(str(event["error"]))
                 gone = True
             if event["event"] in ("ended", "over"):
                 waiting.discard(place)

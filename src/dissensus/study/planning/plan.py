@@ -20,7 +20,7 @@ from dissensus.study.lock import lock_held
 from dissensus.study.planning.facts import DataFacts
 from dissensus.study.planning.measuring import Findings, Known, Measured, measure_cells, model_key
 from dissensus.study.planning.work import NOTHING, CellPlan, PlanRow, Work, row_of, summed
-from dissensus.study.resources import default_fuse, default_threads, default_workers
+from dissensus.study.resources import default_fuse, default_threads, default_workers, on_gpu
 from dissensus.study.status import CellStatus, cell_folder, read_status
 from dissensus.train.schedule import total_steps, tracking_steps
 
@@ -91,7 +91,7 @@ def plan_study(
             for name, status in statuses.items()
         }
     left = [cell for cell in cells if statuses[cell.cell_id].state != "done"]
-    waiting = jobs(left, fuse or default_fuse(device))
+    waiting = jobs(left, fuse or default_fuse(gpus=on_gpu(device)))
     crew = min(workers or default_workers(len(waiting), device), len(waiting))
     threads = threads or default_threads(max(crew, 1))
     findings = Findings()
