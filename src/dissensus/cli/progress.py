@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -49,6 +50,7 @@ class _Lines:
 
     def __init__(self, total: int) -> None:
         self._total = total
+        self._here = socket.gethostname()
         self._order: dict[str, int] = {}
         self._last: dict[str, tuple[float, int]] = {}
 
@@ -59,10 +61,12 @@ class _Lines:
         head = f"[{number_of}/{self._total}] {status.cell}:"
         now = time.monotonic()
         if status.state != "running":
+            self._last.pop(status.cell, None)
             note(f"{head} {ending(status, was_done=new)}")
-        elif new:
+        elif status.cell not in self._last:
             self._last[status.cell] = (now, status.tracking_points_done)
-            note(f"{head} started" + (f", going on from step {status.step}" if status.step else ""))
+            where = f" on {status.host}" if status.host not in ("", self._here) else ""
+            note(f"{head} started{where}" + (f", going on from step {status.step}" if status.step else ""))
         else:
             last, points = self._last[status.cell]
             # A line a tracking point; a cell whose points lie far apart still shows that it lives.
@@ -85,7 +89,7 @@ class _Bars:
         """Take in a change of one cell."""
         task = self._tasks.get(status.cell)
         if status.state != "running":
-            self._ended += 1
+            self._ended += status.state in ("done", "failed")
             words = ending(status, was_done=task is None)
             self._bars.console.print(
                 f"[{self._ended}/{self._total}] {status.cell}: {words}", markup=False, highlight=False

@@ -51,6 +51,34 @@ Device = Annotated[
 ]
 
 
+EngineName = Annotated[
+    str,
+    typer.Option("--engine", help="What the cells run on: local (this machine), ray or slurm."),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        "--address", help="Ray: the cluster, e.g. auto or ray://HOST:10001; default: RAY_ADDRESS, or local."
+    ),
+]
+EngineOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--engine-option",
+        metavar="KEY=VALUE",
+        help="Slurm: partition, account, qos, time (minutes), ...; Ray: wait=true. May be repeated.",
+    ),
+]
+Retries = Annotated[
+    int | None,
+    typer.Option(
+        "--retries",
+        min=0,
+        help="Tries more for cells whose worker or machine died; default: 3, on this machine 0.",
+    ),
+]
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands to the root."""
     for command in (quickstart, run, status, analyze, report):
@@ -87,6 +115,10 @@ def run(
     threads: Threads = None,
     fuse: Fuse = None,
     device: Device = None,
+    engine: EngineName = "local",
+    address: Address = None,
+    engine_option: EngineOptions = None,
+    retries: Retries = None,
     data_dir: DataDir = None,
     only: Annotated[
         list[str] | None,
@@ -110,6 +142,7 @@ def run(
     Cells that are done are skipped, the others start or resume. Then come the tables and the report.
     """
     from dissensus.study.builtin import load_study
+    from dissensus.study.engines.named import named_engine
     from dissensus.study.grid import parse_only
 
     spec = load_study(study)
@@ -122,6 +155,9 @@ def run(
         "device": device,
         "data_dir": data_dir.resolve() if data_dir else None,
         "only": parse_only(only or ()),
+        "engine": named_engine(
+            engine, out, workers=workers, device=device, address=address, options=engine_option or ()
+        ),
         "as_json": as_json,
     }
     if plan:
@@ -129,7 +165,7 @@ def run(
 
         print_plan(spec, out, **options)
     else:
-        _run_and_report(spec, out, with_report=not no_report, **options)
+        _run_and_report(spec, out, with_report=not no_report, retries=retries, **options)
 
 
 def status(folder: Folder, as_json: Json = False) -> None:

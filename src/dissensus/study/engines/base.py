@@ -48,6 +48,30 @@ class Needs:
     threads: int
 
 
+@dataclass(frozen=True)
+class Machine:
+    """What one machine has room for.
+
+    Attributes:
+        cpus: processors.
+        gpus: GPUs.
+        memory_gib: memory, GiB.
+    """
+
+    cpus: float
+    gpus: float
+    memory_gib: float
+
+    def holds(self, needs: Needs) -> bool:
+        """Whether a job fits, when nothing else is there."""
+        return needs.cpus <= self.cpus and needs.gpus <= self.gpus and needs.memory_gib <= self.memory_gib
+
+    @property
+    def words(self) -> str:
+        """In words, for messages."""
+        return f"{self.cpus:g} processors, {self.gpus:g} GPUs, {self.memory_gib:.1f} GiB"
+
+
 class Worker(Protocol):
     """What runs a job."""
 
@@ -82,6 +106,9 @@ class Engine(Protocol):
 
     def has_gpus(self) -> bool:
         """Whether jobs compute on GPUs."""
+
+    def machines(self) -> tuple[Machine, ...]:
+        """What there is, as far as the engine can tell; empty where it cannot."""
 
     def check(self, needs: Sequence[Needs]) -> None:
         """Raise `SpecError` for a job that no machine has room for."""

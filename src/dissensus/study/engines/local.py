@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from dissensus.study.engines.base import Needs, Worker
+from dissensus import threads
+from dissensus.study.engines.base import Machine, Needs, Worker
 from dissensus.study.process import WorkerProcess
-from dissensus.study.resources import default_workers, on_gpu
+from dissensus.study.resources import available_gib, default_workers, on_gpu
 
 
 class LocalEngine:
@@ -34,6 +35,10 @@ class LocalEngine:
         """See `base.Engine`."""
         return on_gpu(self._device)
 
+    def machines(self) -> tuple[Machine, ...]:
+        """This one."""
+        return (Machine(threads.available(), float(self.has_gpus()), available_gib() or 0.0),)
+
     def check(self, needs: Sequence[Needs]) -> None:
         """Nothing is reserved, so nothing can be too much."""
 
@@ -43,8 +48,8 @@ class LocalEngine:
 
     def hire(self, needs: Needs, log: Path) -> WorkerProcess:
         """An idle process with as many threads, or a new one."""
-        for place, (threads, worker) in enumerate(self._idle):
-            if threads == needs.threads:
+        for place, (count, worker) in enumerate(self._idle):
+            if count == needs.threads:
                 del self._idle[place]
                 return worker
         return WorkerProcess(threads=needs.threads, log=log)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from dissensus.errors import MissingDependencyError, SpecError
-from dissensus.study.engines.base import Event, Hear, Needs
+from dissensus.study.engines.base import Event, Hear, Machine, Needs
 
 _STOP_SECONDS = 15.0
 """What a cancelled task is given to stop its worker before it is stopped by force."""
@@ -70,18 +70,23 @@ class RayEngine:
         """See `base.Engine`."""
         return float(self._ray.cluster_resources().get("GPU", 0)) > 0
 
+    def machines(self) -> tuple[Machine, ...]:
+        """The cluster's, as they are now."""
+        alive = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        return tuple(Machine(n.get("CPU", 0), n.get("GPU", 0), n.get("memory", 0) / 2**30) for n in alive)
+
     def check(self, needs: Sequence[Needs]) -> None:
         """Raise `SpecError` for a job that no machine of the cluster has room for."""
         if self._wait:
             return
-        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        machines = self.machines()
         for need in dict.fromkeys(needs):
-            wanted = {"CPU": need.cpus, "GPU": need.gpus, "memory": need.memory_gib * 2**30}
-            if not any(all(node.get(kind, 0) >= much for kind, much in wanted.items()) for node in nodes):
+            if not any(machine.holds(need) for machine in machines):
+                there = "; ".join(machine.words for machine in machines) or "no machine"
                 raise SpecError(
                     f"no machine of the Ray cluster has room for a cell that takes {_words(need)}; the cluster has: "
-                    f"{'; '.join(_room(node) for node in nodes) or 'no machine'}. Lower the study's 'execution', or, "
-                    "where the cluster grows by itself, give --engine-option wait=true"
+                    f"{there}. Lower the study's 'execution', or, where the cluster grows by itself, give "
+                    "--engine-option wait=true"
                 )
 
     def slots(self, jobs: int) -> int:
@@ -292,8 +297,3 @@ def _lost(error: Exception) -> str:
 
 def _words(need: Needs) -> str:
     return f"{need.cpus:g} processors, {need.gpus:g} GPUs and {need.memory_gib:g} GiB"
-
-
-def _room(node: Mapping[str, float]) -> str:
-    memory = node.get("memory", 0) / 2**30
-    return f"{node.get('CPU', 0):g} processors, {node.get('GPU', 0):g} GPUs, {memory:.1f} GiB"

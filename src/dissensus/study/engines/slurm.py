@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from dissensus.errors import MissingDependencyError, SpecError
-from dissensus.study.engines.base import Event, Hear, Needs
+from dissensus.study.engines.base import Event, Hear, Machine, Needs
 from dissensus.study.engines.node import run_job
 
 _OPTIONS = ("partition", "account", "qos", "constraint", "exclude", "nodelist", "gres", "reservation")
@@ -90,6 +90,10 @@ class SlurmEngine:
     def has_gpus(self) -> bool:
         """As the options say: the login node cannot tell."""
         return self._gpus
+
+    def machines(self) -> tuple[Machine, ...]:
+        """Not known: Slurm's partitions are for it to say."""
+        return ()
 
     def check(self, needs: Sequence[Needs]) -> None:
         """Refuse what Slurm cannot give: parts of a GPU. What is too much, Slurm says when a job is handed in."""
