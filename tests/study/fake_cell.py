@@ -57,6 +57,7 @@ def run_cell(
     data_dir: Path | None = None,
     threads: int | None = None,
     device: str | None = None,
+    execution: object = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> None:
     behaviour = spec.model.name

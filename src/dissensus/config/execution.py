@@ -31,6 +31,11 @@ class Execution(Spec):
     gradient_checkpointing: bool = Field(
         False, description="Compute activations again on the way back instead of keeping them: less memory."
     )
+    checkpoint_seconds: float = Field(
+        60.0,
+        ge=0,
+        description="A checkpoint at the first tracking point so long after the last one; 0: at each.",
+    )
 
     @model_validator(mode="after")
     def _fits_together(self) -> Execution:

@@ -45,7 +45,8 @@ class ExecutionRule(Spec):
     when: When = When()
     set: dict[str, Any] = Field(
         min_length=1,
-        description="Keys: cpus, gpus, memory_gib, processes, sharding, cpu_offload, gradient_checkpointing.",
+        description="Keys: cpus, gpus, memory_gib, processes, sharding, cpu_offload, gradient_checkpointing, "
+        "checkpoint_seconds.",
     )
 
 

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from dissensus.config import MethodSpec, RunSpec
+from dissensus.config import Execution, MethodSpec, RunSpec
 
 Job = tuple[RunSpec, ...]
 """Cells that one worker trains together; most often a single one."""
 
 
-def jobs(cells: Sequence[RunSpec], fuse: int) -> tuple[Job, ...]:
+def jobs(
+    cells: Sequence[RunSpec], fuse: int, executions: Mapping[str, Execution] | None = None
+) -> tuple[Job, ...]:
     """Group cells into jobs of at most `fuse`, in the order in which each job's first cell comes.
 
     Cells train together when they are LoRA without dropout in the adapters and agree in everything but seed, rank,
     alpha and learning rate. A group that is too large for one job is shared out evenly.
+
+    Args:
+        cells: what is to be run.
+        fuse: most cells a job.
+        executions: how each is carried out, by id; one that takes several processes or keeps no activations is alone.
     """
     groups: dict[str, list[RunSpec]] = {}
     for cell in cells:
-        together = cell.method.name == "lora" and cell.method.dropout == 0
+        execution = (executions or {}).get(cell.cell_id, Execution())
+        plain = execution.processes == 1 and not execution.gradient_checkpointing
+        together = plain and cell.method.name == "lora" and cell.method.dropout == 0
         groups.setdefault(_common(cell) if together else cell.cell_id, []).append(cell)
     place = {cell.cell_id: i for i, cell in enumerate(cells)}
     made = [job for group in groups.values() for job in _shared_out(group, fuse)]

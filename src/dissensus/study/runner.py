@@ -211,7 +211,7 @@ class _Session:
     ) -> tuple[list[_Task], int]:
         """The jobs, and how many to run at a time."""
         gpus = self.engine.has_gpus()
-        waiting = jobs(cells, fuse or default_fuse(gpus=gpus))
+        waiting = jobs(cells, fuse or default_fuse(gpus=gpus), self.executions)
         slots = workers or self.engine.slots(len(waiting))
         if not self.engine.elsewhere:
             threads = threads or default_threads(slots)
@@ -237,11 +237,16 @@ class _Session:
             self.statuses,
             self.out,
             worker=self.engine.hire(task.needs, folder / "log.txt"),
-            order={**self.order, **common, "threads": task.needs.threads},
+            order={**self.order, **common, "threads": task.needs.threads, "device": self._device(task.needs)},
             executions=self.executions,
             last_try=task.tried >= self.tries,
             hear=lambda event: events.put((number, event)),
         )
+
+    def _device(self, needs: Needs) -> str | None:
+        """What the job computes on: no GPU that it did not reserve."""
+        device: str | None = self.order["device"]
+        return "cpu" if device is None and self.engine.elsewhere and needs.gpus == 0 else device
 
     def _tell(self, changed: Iterable[CellStatus]) -> None:
         for status in changed:

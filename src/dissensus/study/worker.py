@@ -109,8 +109,7 @@ def _run(
     }
     if len(cells) == 1:
         execution = Execution.parse(job["cells"][0].get("execution", {}), "the job's execution")
-        given = {} if execution == Execution() else {"execution": execution}
-        _load(job["run_cell"])(*cells[0], on_progress=reports[0], **common, **given)
+        _load(job["run_cell"])(*cells[0], on_progress=reports[0], execution=execution, **common)
         ended(0, None)
     else:
         _load(job["run_cells"])(

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import socket
 import threading
 import uuid
 from collections.abc import Mapping, Sequence
@@ -55,6 +57,8 @@ class RayEngine:
         except ImportError:
             raise MissingDependencyError("ray", "ray", "running a study on Ray") from None
         self._ray = ray
+        # A task without GPUs sees what its machine has, as Ray's next versions do; a cell there is told to use the CPU.
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         if not ray.is_initialized():
             self._connect(ray)
             self._own = True
@@ -145,19 +149,22 @@ class RayEngine:
 
     def _connect(self, ray: Any) -> None:
         quiet = {"log_to_driver": False, "logging_level": "WARNING"}
+        address = self._address or os.environ.get("RAY_ADDRESS")
         try:
-            if self._address is not None:
-                ray.init(address=self._address, **quiet)
+            if address is not None:
+                _refuse_silence(address)
+                ray.init(address=address, **quiet)
                 return
             try:
                 ray.init(address="auto", **quiet)
             except ConnectionError:
+                os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing of a study is told to anybody
                 ray.init(include_dashboard=False, **quiet)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise SpecError(
-                f"no Ray cluster answers at {self._address or 'RAY_ADDRESS'}: {reason}. Start one with `ray start "
-                "--head`, or leave --address out to run on this machine"
+                f"no Ray cluster answers at {address or 'this machine'}: {reason}. Start one with `ray start --head`, "
+                "or leave --address out to run on this machine"
             ) from None
 
     def _listen(self) -> None:
@@ -282,6 +289,13 @@ def _run_on_node(job: Mapping[str, Any], log: str, mail: Any) -> None:
             ray.get(sent)  # so that it is there before the task ends
 
     run_job(job, log=log, tell=tell)
+
+
+def _refuse_silence(address: str, seconds: float = 10.0) -> None:
+    """Raise `OSError` where nothing listens at HOST:PORT: Ray itself would wait for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=seconds).close()
 
 
 def _lost(error: Exception) -> str:
