@@ -1,8 +1,8 @@
 """Stands in for `dissensus.study.cell` in the runner's tests: a real curves store, no model, no torch.
 
-What a cell does is said by its model's name: ok, fail, refuse, kill, leave, slow; `slow` waits at each step for
-the file `go` in the study's folder. With the name `each-ok-fail-kill` the first seed's cell does the first, the
-second seed's the second, and so on.
+What a cell does is said by its model's name: ok, fail, refuse, kill (once: when it goes on, it lives), doomed (killed
+every time), leave, slow; `slow` waits at each step for the file `go` in the study's folder. With the name
+`each-ok-fail-kill` the first seed's cell does the first, the second seed's the second, and so on.
 """
 
 from __future__ import annotations
@@ -73,6 +73,8 @@ def run_cell(
         "modules": sorted(m for m in sys.modules if m.startswith(("dissensus", "torch"))),
     }
     (folder / "facts.json").write_text(json.dumps(facts))
+    if behaviour == "doomed":
+        os.kill(os.getpid(), signal.SIGKILL)
     if behaviour == "refuse":
         raise DataError("no such file: here.jsonl; give --data-dir")
     dataset = AnnotatedDataset.from_records(ROWS, labels=("no", "yes"), text=("text",), name="fake")

@@ -31,7 +31,7 @@ def twelve_cells(model: Path, **more: Any) -> StudySpec:
             ],
             "regimes": ["held_out", "trained_on"],
             "seeds": [0, 1, 2],
-            "training": {"batch_size": 8, "epochs": 4},
+            "training": {"batch_size": 8, "epochs": 2},
             "tracking": {"points": 7},
             "execution": [{"set": {"cpus": 1, "memory_gib": 0.75, "checkpoint_seconds": 0}}],
         }
@@ -62,3 +62,21 @@ def same_curves(study: StudySpec, one: Path, other: Path) -> None:
         assert a.ids == b.ids
         assert a.steps.tolist() == b.steps.tolist()
         np.testing.assert_array_equal(a.log_probs, b.log_probs)
+
+
+def parent_of(pid: int) -> int:
+    """The process that started another one."""
+    return int(_of(pid, "PPid"))
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; 0 is none, and one that ended and waits to be noticed does not count."""
+    try:
+        return pid > 0 and not _of(pid, "State").startswith("Z")
+    except OSError:
+        return False
+
+
+def _of(pid: int, key: str) -> str:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(line.partition(":")[2].strip() for line in lines if line.startswith(f"{key}:"))

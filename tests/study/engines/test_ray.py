@@ -14,7 +14,7 @@ from dissensus.errors import SpecError
 from dissensus.study.engines.ray import RayEngine
 from dissensus.study.runner import run_study
 from dissensus.study.status import CellStatus, study_status
-from study.engines.studies import fake_study, same_curves, twelve_cells
+from study.engines.studies import alive, fake_study, parent_of, same_curves, twelve_cells
 
 pytest.importorskip("ray")
 
@@ -38,11 +38,6 @@ def cluster() -> Iterator[Any]:
             made.add_node(num_cpus=2, memory=8 * GIB, object_store_memory=100 * 2**20)
         yield made
         made.shutdown()
-
-
-def parent_of(pid: int) -> int:
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(next(line for line in status.splitlines() if line.startswith("PPid:")).split()[1])
 
 
 class Killer:
@@ -91,6 +86,13 @@ def test_twelve_cells_end_like_local_ones_though_a_worker_and_a_machine_die(
     assert words[killer.machine] == "worker lost: its machine died"
     # What was cut off went on from a checkpoint, on a machine that was left, not from its beginning.
     for cell in (killer.process, killer.machine):
+        print(
+            [
+                (s.state, s.step, s.pid, s.tracking_points_done, s.error[:40])
+                for s in killer.seen
+                if s.cell == cell
+            ]
+        )
         states = [(s.state, s.step) for s in killer.seen if s.cell == cell]
         cut = next(i for i, (state, _) in enumerate(states) if state == "interrupted")
         assert min(step for _, step in states[cut + 1 :]) > 0
@@ -117,7 +119,7 @@ def test_failures_and_lost_workers_are_told_as_on_ones_own_machine(cluster: Any,
 
 
 def test_what_dies_at_every_try_fails_in_the_end(cluster: Any, tmp_path: Path) -> None:
-    study = fake_study("kill", execution=[{"set": {"memory_gib": 0.5}}])
+    study = fake_study("doomed", execution=[{"set": {"memory_gib": 0.5}}])
     result = run_study(study, tmp_path / "study", engine=RayEngine(cluster.address), retries=1, **FAKE)
     assert result.cells[0].state == "failed"
     assert "SIGKILL" in result.cells[0].error
@@ -135,7 +137,7 @@ def test_a_stopped_run_leaves_no_worker_and_goes_on(cluster: Any, tmp_path: Path
 
     with pytest.raises(KeyboardInterrupt):
         run_study(study, out, engine=RayEngine(cluster.address), on_change=change, **FAKE)
-    assert not [pid for pid in pids if pid and Path(f"/proc/{pid}").exists()]
+    assert not [pid for pid in pids if alive(pid)]
     assert {cell.state for cell in study_status(out)} <= {"interrupted", "done", "pending"}
     (out / "go").touch()
     result = run_study(study, out, engine=RayEngine(cluster.address), **FAKE)

@@ -120,6 +120,8 @@ class SlurmEngine:
         self._closing.set()
         if self._listener is not None:
             self._listener.join()
+            for submitted in self._jobs.values():  # those that have said their last, and are about to end
+                submitted.wait(_STOP_SECONDS)
             if not self._lost:
                 shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -203,25 +205,26 @@ class _Submitted:
     events: Path
     hear: Hear
     lost: bool = False
+    said_all: bool = False
     read: int = 0
     ended: float = 0.0
 
     def look(self) -> bool:
-        """Pass on what is new; whether the job has said its last."""
+        """Pass on what is new; whether the job has said its last and has ended."""
         for event in self._new():
             self.hear(event)
-            if event["event"] in ("over", "ended"):
-                self.events.unlink(missing_ok=True)
-                return True
+            self.said_all |= event["event"] in ("over", "ended")
         if not self.ticket.done():
             self.ended = 0.0
             return False
-        self.ended = self.ended or time.monotonic()
-        if time.monotonic() - self.ended < _GRACE:
-            return False
-        self.lost = True
-        error = f"worker lost: Slurm job {self.ticket.job_id} ended as {self.ticket.state} without a word"
-        self.hear({"event": "ended", "error": error, "words": self._printed(), "lost": True})
+        if not self.said_all:
+            self.ended = self.ended or time.monotonic()
+            if time.monotonic() - self.ended < _GRACE:
+                return False
+            self.lost = True
+            error = f"worker lost: Slurm job {self.ticket.job_id} ended as {self.ticket.state} without a word"
+            self.hear({"event": "ended", "error": error, "words": self._printed(), "lost": True})
+        self.events.unlink(missing_ok=True)
         return True
 
     def cancel(self) -> None:
