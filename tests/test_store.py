@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +19,10 @@ import pytest
 from dissensus.curves import Curves
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import StoreError
-from dissensus.files import write_atomic
-from dissensus.store import CurvesWriter, load_curves, load_token_losses
+from dissensus.files import file_sha256, write_atomic
+from dissensus.store import CurvesWriter, ExampleColumns, load_curves, load_token_losses
+from dissensus.store.files import listed_files, read_manifest, without_files
+from old_stores import as_schema
 
 STEPS = (0, 5, 20)
 
@@ -235,6 +239,7 @@ def test_damage_is_found(store, name):
 
 
 def test_a_shard_of_other_ids_is_found_without_checksums(store):
+    as_schema(store, 2)  # since then a shard has no ids of its own
     path = store / "curves/step-00000005.parquet"
     table = pq.read_table(path)
     pq.write_table(table.set_column(0, "id", pa.array(table["id"].to_pylist()[::-1])), path)
@@ -340,7 +345,11 @@ def test_a_manifest_cannot_lead_out_of_its_folder(store, tiny_dataset, tmp_path,
     if change.get("file") == "{absolute}":
         change = {"file": str(precious)}
     manifest = json.loads((store / "manifest.json").read_text())
-    manifest["shards"][0].update(change)
+    (
+        manifest["shards"][0]["parts"][0] if {"file", "sha256"} & change.keys() else manifest["shards"][0]
+    ).update(change)
+    if change.get("step") == -1:
+        manifest["shards"][0]["parts"][0]["file"] = change["file"]
     (store / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(StoreError, match=r"it lists a tracking point as .*; expected a step from 0"):
         load_curves(store)
@@ -440,15 +449,112 @@ def test_a_run_that_ended_early_says_so(tmp_path, tiny_dataset):
     assert curves.provenance["planned_steps"] == 20
 
 
-def test_a_store_of_the_first_schema_is_read_and_gone_on_with(store, tiny_dataset):
-    path = store / "manifest.json"
-    manifest = json.loads(path.read_text())
-    del manifest["values"], manifest["token_losses"]
-    path.write_text(json.dumps({**manifest, "schema": 1}))
+@pytest.mark.parametrize("schema", [1, 2])
+def test_a_store_of_an_earlier_schema_is_read_and_gone_on_with(store, tiny_dataset, schema):
+    whole = load_curves(store).log_probs
+    as_schema(store, schema)
+    assert "log_probs" in pq.read_schema(store / "curves/step-00000005.parquet").names
     assert load_curves(store).values == {}
+    assert np.array_equal(load_curves(store).log_probs, whole)
     writer = CurvesWriter(store, tiny_dataset, total_steps=20)
     assert writer.steps == STEPS
     writer.drop_after(5)
     writer.write(20, tiny_dataset.ids, log_probs_at(20))
     writer.finish()
-    assert len(load_curves(store).steps) == 3
+    assert np.array_equal(load_curves(store).log_probs, whole)  # of files of both kinds
+    assert np.array_equal(writer.log_probs(5), log_probs_at(5))
+    manifest = json.loads((store / "manifest.json").read_text())
+    assert manifest["schema"] == 3
+    assert [len(shard["parts"]) for shard in manifest["shards"]] == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        [(0, 24, "curves/step-00000005.part-00-of-01.parquet")],
+        [(1, 24, None)],
+        [(0, 23, None)],
+        [(0, 25, None)],
+        [(0, 8, "00-of-02"), (9, 24, "01-of-02")],
+        [(0, 9, "00-of-02"), (8, 24, "01-of-02")],
+        [(0, 8, "01-of-02"), (8, 24, "00-of-02")],
+        [(0, 8, "00-of-02"), (8, 24, "00-of-02")],
+        [(0, 30, "00-of-02"), (30, 24, "01-of-02")],
+        [],
+    ],
+)
+def test_parts_that_do_not_make_up_their_point_are_refused(store, change):
+    manifest = json.loads((store / "manifest.json").read_text())
+    own = manifest["shards"][1]["parts"][0]
+    name = "curves/step-00000005.part-{}.parquet"
+    manifest["shards"][1]["parts"] = [
+        {**own, "begin": begin, "end": end}
+        | ({} if file is None else {"file": file if "/" in file else name.format(file)})
+        for begin, end, file in change
+    ]
+    (store / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(StoreError, match="it lists a tracking point as"):
+        load_curves(store)
+
+
+@pytest.mark.parametrize("stranger", ["another step", "another data set", "fewer rows", "no column"])
+def test_a_file_of_other_rows_is_found_without_checksums(store, tiny_dataset, tmp_path, stranger):
+    path = store / "curves/step-00000005.parquet"
+    if stranger == "another step":
+        shutil.copy(store / "curves/step-00000020.parquet", path)
+    elif stranger == "another data set":
+        others = replace(tiny_dataset, examples=tiny_dataset.examples[::-1])
+        write_store(tmp_path / "other", others)
+        shutil.copy(tmp_path / "other/curves/step-00000005.parquet", path)
+    elif stranger == "fewer rows":
+        pq.write_table(pq.read_table(path).slice(0, 23), path)
+    else:
+        pq.write_table(pq.read_table(path).drop_columns(["log_prob_1"]), path)
+    with pytest.raises(StoreError, match=r"it says of itself|it has 23 rows|it has no column 'log_prob_1'"):
+        load_curves(store, verify=False)
+    with pytest.raises(StoreError, match="not the manifest's checksum"):
+        load_curves(store)
+
+
+def test_the_files_of_a_manifest(store):
+    manifest = read_manifest(store)
+    names = ["examples.parquet", *(f"curves/step-{step:08d}.parquet" for step in STEPS)]
+    assert listed_files(manifest) == {name: file_sha256(store / name) for name in names}
+    less = without_files(manifest, ["curves/step-00000005.parquet", "something/else"])
+    assert [shard["step"] for shard in less["shards"]] == [0, 20]
+    assert not less["complete"]
+    assert without_files(manifest, []) == manifest
+    assert without_files(manifest, ["examples.parquet"])["shards"] == []
+    assert [shard["step"] for shard in manifest["shards"]] == list(STEPS)
+    (store / "manifest.json").write_text(json.dumps(less))
+    assert load_curves(store, partial=True).steps.tolist() == [0, 20]
+
+
+def test_columns_write_what_a_data_set_does(tmp_path, tiny_dataset):
+    columns = ExampleColumns.of(tiny_dataset)
+    write_store(tmp_path / "a", tiny_dataset)
+    writer = CurvesWriter(tmp_path / "b", columns, total_steps=20)
+    for step in STEPS:
+        writer.write(step, None, log_probs_at(step))
+    writer.finish()
+    assert writer.ids == tiny_dataset.ids
+    for name in listed_files(read_manifest(tmp_path / "a")):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    own = {"labels": columns.labels, "gold": columns.gold, "counts": columns.counts}
+    made = ExampleColumns.from_arrays(list(tiny_dataset.ids), **own)
+    assert json.loads(made.text[3].as_py()) == {"text": ""}
+    assert (
+        made.fingerprint == ExampleColumns.from_arrays(columns.ids, **own).fingerprint != columns.fingerprint
+    )
+    other = ExampleColumns.from_arrays([*tiny_dataset.ids[1:], "z"], **own)
+    assert other.fingerprint != made.fingerprint
+    with pytest.raises(StoreError, match="an example id comes twice"):
+        ExampleColumns.from_arrays(
+            ["a", "a"], labels=("x", "y"), gold=np.zeros(2, int), counts=np.ones((2, 2))
+        )
+    with pytest.raises(StoreError, match=r"gold labels run from 0 to 2; expected -1 to 1"):
+        ExampleColumns.from_arrays(
+            ["a", "b"], labels=("x", "y"), gold=np.array([0, 2]), counts=np.ones((2, 2))
+        )
+    with pytest.raises(StoreError, match="come with gold"):
+        ExampleColumns.from_arrays(["a"], labels=("x", "y"), gold=np.zeros(2, int), counts=np.ones((2, 2)))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dissensus.metrics.aulc import aulc
     from dissensus.stats.correlation import spearman
     from dissensus.stats.partial import partial_spearman
-    from dissensus.store import load_curves
+    from dissensus.store import load_curves, open_curves
     from dissensus.train.recorder import CurveRecorder
 
 __version__ = "0.1.0"
@@ -29,6 +29,7 @@ __all__ = [
     "annotation_entropy",
     "aulc",
     "load_curves",
+    "open_curves",
     "partial_spearman",
     "spearman",
 ]
@@ -42,6 +43,7 @@ _HOME = {
     "annotation_entropy": "measures",
     "aulc": "metrics.aulc",
     "load_curves": "store",
+    "open_curves": "store",
     "partial_spearman": "stats.partial",
     "spearman": "stats.correlation",
 }

@@ -1,11 +1,11 @@
-"""Learning curves in memory: what training leaves and analysis reads. Their store is `store.py`. Imports no torch."""
+"""Learning curves in memory: what training leaves and analysis reads. Their store is `store/`. Imports no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,20 @@ from dissensus.data.annotations import NO_GOLD
 from dissensus.errors import StoreError
 
 FloatArray = NDArray[np.float64]
+
+
+class CurveSource(Protocol):
+    """Curves that may be too many for memory, read a block of examples at a time; `open_curves` gives one."""
+
+    @property
+    def steps(self) -> NDArray[np.int64]: ...  # noqa: D102
+    @property
+    def total_steps(self) -> int: ...  # noqa: D102
+    @property
+    def progress(self) -> FloatArray: ...  # noqa: D102
+    def __len__(self) -> int: ...
+    def read(self, begin: int, end: int) -> Curves:
+        """The curves of the examples from place `begin` to before `end`; called in several threads."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +83,25 @@ class Curves:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def on(self, gold: NDArray[np.int64]) -> Curves:
+        """The same with other gold labels, shape (n,)."""
+        return replace(self, gold=gold)
+
+    def read(self, begin: int, end: int) -> Curves:
+        """The examples from place `begin` to before `end`; their arrays are views of these."""
+        rows = slice(begin, end)
+        return replace(
+            self,
+            ids=self.ids[rows],
+            log_probs=self.log_probs[rows],
+            gold=self.gold[rows],
+            counts=self.counts[rows],
+            regime=self.regime[rows],
+            covariates={name: own[rows] for name, own in self.covariates.items()},
+            text=self.text[rows],
+            values={name: own[rows] for name, own in self.values.items()},
+        )
 
     @property
     def progress(self) -> FloatArray:

@@ -56,7 +56,7 @@ class SuiteResult:
     """What one suite measured.
 
     Attributes:
-        suite: 'tracking', 'train', 'grid' or 'analysis'.
+        suite: 'tracking', 'train', 'grid', 'analysis' or 'size'.
         setting: the work's size and the machine, e.g. model, items, threads, device.
         measurements: rows, in the order of the table.
     """

@@ -20,7 +20,7 @@ def run_suite(
     """Run one suite.
 
     Args:
-        name: 'tracking', 'train', 'grid' or 'analysis'.
+        name: 'tracking', 'train', 'grid', 'analysis' or 'size'.
         model: which model trains and tracks.
         rounds: times each contender runs.
         device: torch device of training and tracking.
@@ -35,6 +35,12 @@ def run_suite(
         from dissensus.bench import analysis
 
         return analysis.run(rounds=rounds)
+    if name == "size":
+        from dissensus.bench import size
+
+        return (
+            size.run()
+        )  # a minute of it is enough to extrapolate from; `python -m dissensus.bench.size` has options
     try:
         import torch
     except ImportError:
@@ -43,7 +49,7 @@ def run_suite(
 
     suites = {"tracking": tracking.run, "train": train.run, "grid": grid.run}
     if name not in suites:
-        raise SpecError(f"unknown suite {name!r}; expected one of {', '.join([*suites, 'analysis'])}")
+        raise SpecError(f"unknown suite {name!r}; expected one of {', '.join([*suites, 'analysis', 'size'])}")
     before = torch.get_num_threads()
     torch.set_num_threads(threads or before)
     try:

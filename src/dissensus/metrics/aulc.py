@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dissensus.curves import Curves, FloatArray
+from dissensus.curves import Curves, CurveSource, FloatArray
 from dissensus.errors import DataError, SpecError
 from dissensus.metrics.blocks import Block, by_blocks
 from dissensus.metrics.points import IntArray, Loss, check_points, close_gaps, mend, row_dots
@@ -15,7 +15,9 @@ from dissensus.metrics.points import IntArray, Loss, check_points, close_gaps, m
 Axis = Literal["progress", "log"]
 
 
-def aulc(curves: Curves, *, loss: Loss = "gold", x: Axis = "progress", relative: bool = False) -> FloatArray:
+def aulc(
+    curves: Curves | CurveSource, *, loss: Loss = "gold", x: Axis = "progress", relative: bool = False
+) -> FloatArray:
     """Area under each example's learning curve: its loss averaged over training.
 
     AULC_i is the integral of l_i(u) over u in [0, 1], by the trapezoid rule over the tracking points, as in
@@ -30,7 +32,7 @@ def aulc(curves: Curves, *, loss: Loss = "gold", x: Axis = "progress", relative:
     nats, over less of the training. Fewer than two finite points give NaN.
 
     Args:
-        curves: n examples at T tracking points.
+        curves: n examples at T tracking points, in memory or stored (`open_curves`).
         loss: 'gold', or 'soft' for cross-entropy against the annotators' distribution.
         x: 'progress' (u = step / total steps), or 'log' for log(1 + step) / log(1 + total steps), which
             gives the first steps more weight.
@@ -62,7 +64,7 @@ def block_aulc(block: Block, at: FloatArray, *, loss: Loss = "gold", relative: b
     return mend(soft, lambda rows: aulc_of(block.soft_losses[rows], at))
 
 
-def axis_of(curves: Curves, x: Axis) -> FloatArray:
+def axis_of(curves: Curves | CurveSource, x: Axis) -> FloatArray:
     """Positions of the tracking points in [0, 1], shape (T,): 'progress' or 'log' (see `aulc`)."""
     if x == "progress":
         return curves.progress

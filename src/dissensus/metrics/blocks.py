@@ -4,6 +4,9 @@ A cell of 550,000 examples at 100 tracking points has 660 MB of log-probabilitie
 would be as much again, each, and every pass over such an array would wait for memory. So the metrics walk: a block of
 examples that stays in a processor's cache is taken from the float32 log-probabilities, all that is asked for is
 computed on it, and only one value an example is kept. A row's values do not depend on the block it is in.
+
+Curves that do not fit into memory (`CurveSource`) are read `READ` examples at a time, by each thread its own, and
+walked in the same way: the values are the same, to the bit.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dissensus import threads
-from dissensus.curves import Curves, FloatArray
+from dissensus.curves import Curves, CurveSource, FloatArray
 from dissensus.data.annotations import NO_GOLD
 from dissensus.errors import SpecError
 from dissensus.metrics.points import BoolArray, IntArray, Loss, row_dots
@@ -24,6 +27,9 @@ from dissensus.metrics.points import BoolArray, IntArray, Loss, row_dots
 POINTS = 400_000
 """Examples x tracking points of a block: 3 MB an array of float64. With smaller blocks the threads would wait for each
 other more often (the interpreter runs one at a time between NumPy's loops), with larger ones the caches would spill."""
+
+READ = 65_536
+"""Examples that are read at a time of curves that are not in memory: a row group of a store."""
 
 
 class Block:
@@ -119,18 +125,48 @@ class Block:
 
 
 def by_blocks(
-    curves: Curves, values: Callable[[Block], Mapping[str, NDArray[Any]]], *, points: int | None = None
+    curves: Curves | CurveSource,
+    values: Callable[[Block], Mapping[str, NDArray[Any]]],
+    *,
+    points: int | None = None,
 ) -> dict[str, NDArray[Any]]:
     """Compute arrays of one row an example, block by block.
 
     Args:
-        curves: n examples.
+        curves: n examples, in memory or to be read.
         values: from a block of b examples (b may be 0) to named arrays of b rows; called in several threads.
         points: examples x tracking points of a block, about; default `POINTS`.
 
     Returns:
         The same names, each array with n rows in the order of the curves.
     """
+    if not isinstance(curves, Curves):
+        return _read_by_blocks(curves, values, points)
+    return _by_blocks(curves, values, points, threads.available())
+
+
+def _read_by_blocks(
+    source: CurveSource, values: Callable[[Block], Mapping[str, NDArray[Any]]], points: int | None
+) -> dict[str, NDArray[Any]]:
+    nothing = _by_blocks(source.read(0, 0), values, points, 1)
+    found = {name: np.empty((len(source), *v.shape[1:]), dtype=v.dtype) for name, v in nothing.items()}
+
+    def fill(begin: int) -> None:
+        block = source.read(begin, min(len(source), begin + READ))
+        for name, own in _by_blocks(block, values, points, 1).items():
+            found[name][begin : begin + READ] = own
+
+    begins = range(0, len(source), READ)
+    threads.in_order(fill, begins, threads=min(threads.available(), len(begins)))
+    return found
+
+
+def _by_blocks(
+    curves: Curves,
+    values: Callable[[Block], Mapping[str, NDArray[Any]]],
+    points: int | None,
+    workers: int,
+) -> dict[str, NDArray[Any]]:
     size = max(1, (points or POINTS) // max(len(curves.steps), 1))
     # No examples: asks for the names, types and shapes, and for the errors of bad options.
     nothing = values(Block(curves, np.empty(0, dtype=np.intp), NO_GOLD))
@@ -142,7 +178,7 @@ def by_blocks(
             found[name][rows] = own
 
     jobs = list(_by_gold(curves.gold, size))
-    threads.in_order(fill, jobs, threads=min(threads.available(), len(jobs)))
+    threads.in_order(fill, jobs, threads=min(workers, len(jobs)))
     return found
 
 

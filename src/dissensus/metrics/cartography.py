@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dissensus.curves import Curves, FloatArray
+from dissensus.curves import Curves, CurveSource, FloatArray
 from dissensus.metrics.blocks import Block, by_blocks
 from dissensus.metrics.points import BoolArray, count_true, kept_points, row_dots
 
@@ -26,7 +26,7 @@ class Cartography:
     correctness: FloatArray
 
 
-def cartography(curves: Curves, *, include_start: bool = False) -> Cartography:
+def cartography(curves: Curves | CurveSource, *, include_start: bool = False) -> Cartography:
     """Confidence, variability and correctness of each example (Swayamdipta et al., EMNLP 2020).
 
     Swayamdipta et al. measure at the end of each epoch; here every tracking point counts once, whatever its
@@ -38,7 +38,7 @@ def cartography(curves: Curves, *, include_start: bool = False) -> Cartography:
     counts as wrong.
 
     Args:
-        curves: n examples at T tracking points.
+        curves: n examples at T tracking points, in memory or stored (`open_curves`).
         include_start: take step 0 as well.
     """
     kept = kept_points(curves, include_start)

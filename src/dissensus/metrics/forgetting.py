@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dissensus.curves import Curves, FloatArray
+from dissensus.curves import Curves, CurveSource, FloatArray
 from dissensus.metrics.blocks import Block, by_blocks
 from dissensus.metrics.points import BoolArray, close_gaps, count_true, kept_points
 
@@ -29,7 +29,7 @@ class Forgetting:
     never_learned: BoolArray
 
 
-def forgetting(curves: Curves, *, include_start: bool = False) -> Forgetting:
+def forgetting(curves: Curves | CurveSource, *, include_start: bool = False) -> Forgetting:
     """Forgetting events and first learning of each example (Toneva et al., ICLR 2019).
 
     Toneva et al. look each time an example is presented in training; here every tracking point is a look,
@@ -42,14 +42,14 @@ def forgetting(curves: Curves, *, include_start: bool = False) -> Forgetting:
     usable point (no gold label) has NaN and is not flagged.
 
     Args:
-        curves: n examples at T tracking points.
+        curves: n examples at T tracking points, in memory or stored (`open_curves`).
         include_start: take step 0 as well.
     """
     kept = kept_points(curves, include_start)
     return Forgetting(**by_blocks(curves, lambda block: vars(forgetting_of(block, curves, kept))))
 
 
-def forgetting_of(block: Block, curves: Curves, kept: slice) -> Forgetting:
+def forgetting_of(block: Block, curves: Curves | CurveSource, kept: slice) -> Forgetting:
     """`forgetting` of a block of examples of `curves`, over the points in `kept`."""
     margins, right, gaps = block.margins[:, kept], block.right[:, kept], block.gaps
     steps = curves.steps[kept].astype(np.float64)

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dissensus.curves import Curves, FloatArray
+from dissensus.curves import Curves, CurveSource, FloatArray
 from dissensus.metrics.blocks import by_blocks
 from dissensus.metrics.points import IntArray, kept_points, mend
 
 
-def gold_margins(curves: Curves) -> FloatArray:
+def gold_margins(curves: Curves | CurveSource) -> FloatArray:
     """log p(gold) - max over other labels of log p(label), in nats, shape (n, T); NaN without a gold label.
 
     The normalising constant of the softmax cancels, so this is the margin between logits as well. The gold
@@ -34,7 +34,7 @@ class Margin:
     final: FloatArray
 
 
-def margin(curves: Curves, *, include_start: bool = False) -> Margin:
+def margin(curves: Curves | CurveSource, *, include_start: bool = False) -> Margin:
     """Mean and final margin of the gold label: log p(gold) - max over other labels of log p(label).
 
     The mean is the AUM of Pleiss et al. (NeurIPS 2020), who take logits once an epoch; differences of
@@ -46,7 +46,7 @@ def margin(curves: Curves, *, include_start: bool = False) -> Margin:
     the final margin is NaN when the last point's is not finite or there is no point.
 
     Args:
-        curves: n examples at T tracking points.
+        curves: n examples at T tracking points, in memory or stored (`open_curves`).
         include_start: take step 0 into the mean as well.
     """
     kept = kept_points(curves, include_start)

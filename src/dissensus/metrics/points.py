@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dissensus.curves import Curves, FloatArray
+from dissensus.curves import Curves, CurveSource, FloatArray
 from dissensus.errors import DataError, SpecError
 
 Loss = Literal["gold", "soft"]
@@ -31,7 +31,7 @@ def losses_for(curves: Curves, loss: Loss) -> FloatArray:
     raise SpecError(f"loss is {loss!r}; expected 'gold' or 'soft'")
 
 
-def kept_points(curves: Curves, include_start: bool) -> slice:
+def kept_points(curves: Curves | CurveSource, include_start: bool) -> slice:
     """Which tracking points a metric of training dynamics looks at: all, or all but step 0."""
     has_start = len(curves.steps) > 0 and curves.steps[0] == 0  # steps rise, so step 0 can only be the first
     return slice(1, None) if has_start and not include_start else slice(None)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dissensus.curves import Curves, FloatArray
+from dissensus.curves import Curves, CurveSource, FloatArray
 from dissensus.metrics.aulc import block_aulc
 from dissensus.metrics.blocks import Block, by_blocks
 from dissensus.metrics.cartography import Cartography, cartography_of
@@ -46,11 +46,11 @@ class ExampleMetrics:
     margin: Margin
 
 
-def example_metrics(curves: Curves, *, noise_floor: float = 0.1) -> ExampleMetrics:
+def example_metrics(curves: Curves | CurveSource, *, noise_floor: float = 0.1) -> ExampleMetrics:
     """The values that `aulc`, `unlearning`, `cartography`, `forgetting` and `margin` give, computed together.
 
     Args:
-        curves: n examples at T tracking points.
+        curves: n examples at T tracking points, in memory or stored (`open_curves`).
         noise_floor: the smallest rise that counts as un-learning, nats; see `unlearning`.
 
     Raises:

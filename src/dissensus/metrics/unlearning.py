@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dissensus.curves import Curves, FloatArray
+from dissensus.curves import Curves, CurveSource, FloatArray
 from dissensus.errors import DataError, SpecError
 from dissensus.metrics.blocks import by_blocks
 from dissensus.metrics.points import (
@@ -54,7 +54,7 @@ class Unlearning:
         return float(self.flag[self.defined].mean()) if self.defined.any() else float("nan")
 
 
-def unlearning(curves: Curves, *, noise_floor: float = 0.1, loss: Loss = "gold") -> Unlearning:
+def unlearning(curves: Curves | CurveSource, *, noise_floor: float = 0.1, loss: Loss = "gold") -> Unlearning:
     """Un-learning of each example: delta, slope, rise, and the flag that takes all three.
 
     Delta alone would flag any example that ends a hair above its start, slope alone one that fell late,
@@ -66,7 +66,7 @@ def unlearning(curves: Curves, *, noise_floor: float = 0.1, loss: Loss = "gold")
     finite points, the minimum is over the finite points.
 
     Args:
-        curves: n examples at T tracking points.
+        curves: n examples at T tracking points, in memory or stored (`open_curves`).
         noise_floor: the smallest rise that counts, nats; a stated constant, or `noise_floor_between_seeds`.
         loss: 'gold', or 'soft' for cross-entropy against the annotators' distribution.
 

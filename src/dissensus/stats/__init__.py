@@ -5,10 +5,12 @@ from dissensus.stats.differences import MeanDifference, mean_difference
 from dissensus.stats.groups import GroupCurve, entropy_groups, group_curves
 from dissensus.stats.multiplicity import benjamini_hochberg, holm
 from dissensus.stats.partial import RankCorrelations, partial_spearman, rank_correlations
+from dissensus.stats.running import GroupSums, stored_group_curves
 
 __all__ = [
     "Correlation",
     "GroupCurve",
+    "GroupSums",
     "MeanDifference",
     "RankCorrelations",
     "benjamini_hochberg",
@@ -19,4 +21,5 @@ __all__ = [
     "partial_spearman",
     "rank_correlations",
     "spearman",
+    "stored_group_curves",
 ]

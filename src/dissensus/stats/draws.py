@@ -19,6 +19,14 @@ from dissensus.stats.bootstrap import (
 )
 from dissensus.stats.lanes import Lanes
 
+WIDE = 32_767
+"""Examples above which a machine word holds two resamples instead of four; see `Lanes`."""
+CHUNK = 2**25
+"""Bytes that a chunk of `cells` resamples x examples takes, about, with everything that is computed on it."""
+HELD = 2**32
+"""Bytes that the chunks of all threads may take together: with millions of examples fewer threads work at a time, for
+a chunk of two resamples is the smallest that there is."""
+
 
 @dataclass(frozen=True)
 class Units:
@@ -91,9 +99,11 @@ def over_resamples(
         cells: resamples x examples of a chunk, about.
     """
     n = len(units.sizes) if units.of is None else len(units.of)
-    rows = 4 * max(1, cells // max(4 * n, 1))  # a word holds up to four; see `Lanes`
+    each = 4 if n <= WIDE else 2  # a word holds so many; see `Lanes`
+    rows = each * max(1, cells // max(each * n, 1))
     chunks = drawn_units(len(units.sizes), resamples, rng, rows=rows)
-    count = min(threads.available(), -(-resamples // rows))
+    fit = int(HELD / (CHUNK * max(1.0, rows * n / cells)))
+    count = max(1, min(threads.available(), -(-resamples // rows), fit))
     found = threads.in_order(
         lambda picks: statistic(Draws.of(times_drawn(picks), units)), chunks, threads=count
     )

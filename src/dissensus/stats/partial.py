@@ -15,7 +15,7 @@ from dissensus.stats.bootstrap import FloatArray, IntArray, Seed, cluster_index,
 from dissensus.stats.columns import complete_rows, numeric_columns
 from dissensus.stats.correlation import CELLS, Correlation, pearson, summarize
 from dissensus.stats.draws import Draws, Units, over_resamples
-from dissensus.stats.ranks import RankedSample, average_ranks, spread_of
+from dissensus.stats.ranks import RankedSample, average_ranks, centre, spread_of
 
 COLLINEAR = 1e-10
 """A direction whose singular value is below this share of the largest one counts as collinear."""
@@ -214,20 +214,22 @@ class RankDesign:
         for j, ranked in enumerate(self.ranked):
             ranked.rank(draws, out=columns[:, j])
         ranks = columns[:b]
+        surplus = centre(ranks, total)
         weighted = ranks * weights[:, None, :]
         sums = np.empty((b, m + q, m + q))
-        sums[:, :m, :m] = weighted @ ranks.swapaxes(1, 2) - (total**3)[:, None, None]
+        sums[:, :m, :m] = weighted @ ranks.swapaxes(1, 2) - surplus[:, None, None]
         if q:
             # A product for each resample: one large product would be shared out over threads again.
             shares = (weights[:, None, :] @ self.indicators.T)[:, 0]  # draws of each class
             mixed = weighted @ self.indicators.T
-            sums[:, :m, m:] = mixed - (total[:, None] * shares)[:, None, :]  # a doubled rank is N on average
+            mean = np.where(surplus > 0, total, 0.0)  # a doubled rank is N on average, one that was centred 0
+            sums[:, :m, m:] = mixed - (mean[:, None] * shares)[:, None, :]
             sums[:, m:, :m] = sums[:, :m, m:].swapaxes(1, 2)
             sums[:, m:, m:] = -shares[:, :, None] * shares[:, None, :] / total[:, None, None]
             own = np.arange(m, m + q)
             sums[:, own, own] += shares
         own = np.arange(m)
-        sums[:, own, own] = spread_of(sums[:, own, own] + (total**3)[:, None], total[:, None])
+        sums[:, own, own] = spread_of(sums[:, own, own] + surplus[:, None], total[:, None], surplus[:, None])
         return sums
 
 

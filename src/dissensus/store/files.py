@@ -1,23 +1,26 @@
-"""The files of a curves store: names, columns, the manifest, and what counts as damage."""
+"""The files of a curves store: names, the manifest, and what counts as damage."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any, TypeGuard
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from dissensus.errors import StoreError
 from dissensus.files import file_sha256, write_atomic
 
-SCHEMA_VERSION = 2
-READABLE = (1, 2)
+SCHEMA_VERSION = 3
+READABLE = (1, 2, 3)
+ROW_GROUP = 65_536
+"""Examples of a row group. Every file has the same ones, so that a block of examples is read from all points without
+the rest; a part of a point begins where a row group does."""
 EXAMPLE_COLUMNS = frozenset({"id", "gold", "counts", "entropy", "regime", "text"})
-SHARD_COLUMNS = frozenset({"id", "log_probs", "token_losses"})
 _MANIFEST_KINDS = {
     "labels": (list, "a list of names"),
     "total_steps": (int, "a whole number"),
@@ -32,7 +35,11 @@ _LISTS_OF_NAMES = ("labels", "values")
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """A store's manifest, checked key by key; one of schema 1 with the keys that it lacks filled in."""
+    """A store's manifest, checked key by key; one of an older schema in the form of the current one.
+
+    Each tracking point in `shards` has its `step`, its `rows` and its `parts`; a part has its `file`, its rows from
+    `begin` to before `end`, and their `sha256`.
+    """
     path = folder / "manifest.json"
     if not path.is_file():
         raise StoreError(f"{folder} is no curves store (a cell's folder): it has no manifest.json")
@@ -45,7 +52,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if manifest["schema"] not in READABLE:
         raise StoreError(
             f"{path} has schema {manifest['schema']!r}; this version of dissensus reads schema "
-            f"{' and '.join(map(str, READABLE))}. Open it with the version that wrote it."
+            f"{', '.join(map(str, READABLE[:-1]))} and {READABLE[-1]}. Open it with the version that wrote it."
         )
     if manifest["schema"] == 1:
         manifest = {**manifest, "values": [], "token_losses": False}
@@ -58,21 +65,44 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             raise StoreError(
                 f"{path} is damaged: {key!r} is {value!r:.60}; expected {word}; delete the folder, run again"
             )
-    for shard in manifest["shards"]:
+    shards = [_in_parts(shard) for shard in manifest["shards"]]
+    for given, shard in zip(manifest["shards"], shards, strict=True):
         if not _is_shard(shard):
             raise StoreError(
-                f"{path} is damaged: it lists a tracking point as {shard!r:.120}; expected a step from 0, its rows, "
-                "its sha256 and the file curves/step-<the step in 8 digits>.parquet; delete the folder, run again"
+                f"{path} is damaged: it lists a tracking point as {given!r:.120}; expected a step from 0, its rows, "
+                "and of each of its parts the rows, the sha256 and the file curves/step-<the step in 8 digits>.parquet "
+                "or .part-<number>-of-<parts>.parquet; delete the folder, run again"
             )
-    return manifest
+    return {**manifest, "schema": SCHEMA_VERSION, "shards": shards}
+
+
+def _in_parts(shard: Any) -> Any:
+    """A tracking point of schemas 1 and 2, which is one file, in the form of schema 3."""
+    if not isinstance(shard, dict) or "parts" in shard or "file" not in shard:
+        return shard
+    rows = shard.get("rows")
+    part = {"file": shard["file"], "begin": 0, "end": rows, "sha256": shard.get("sha256")}
+    return {"step": shard.get("step"), "rows": rows, "parts": [part]}
 
 
 def _is_shard(entry: Any) -> bool:
     """A store may come from anywhere: its manifest must not lead a reader, or `drop_after`, out of its folder."""
     if not isinstance(entry, dict) or not _is_int(step := entry.get("step")) or step < 0:
         return False
-    facts = _is_int(entry.get("rows")) and isinstance(entry.get("sha256"), str)
-    return facts and entry.get("file") == shard_name(step)
+    rows, parts = entry.get("rows"), entry.get("parts")
+    if not _is_int(rows) or not isinstance(parts, list) or not parts:
+        return False
+    reached = 0
+    for number, part in enumerate(parts):
+        if not isinstance(part, dict) or part.get("file") != part_name(step, number, len(parts)):
+            return False
+        begin, end = part.get("begin"), part.get("end")
+        if not _is_int(begin) or not _is_int(end) or begin != reached or end < begin:
+            return False
+        if not isinstance(part.get("sha256"), str):
+            return False
+        reached = end
+    return reached == rows
 
 
 def _is_int(value: object) -> TypeGuard[int]:
@@ -80,37 +110,109 @@ def _is_int(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def shard_name(step: int) -> str:
-    """Where a tracking point lies, from the store's folder."""
-    return f"curves/step-{step:08d}.parquet"
+def part_name(step: int, number: int = 0, parts: int = 1) -> str:
+    """Where a tracking point's part lies, from the store's folder; a point of one part has no number in its name."""
+    part = f".part-{number:02d}-of-{parts:02d}" if parts > 1 else ""
+    return f"curves/step-{step:08d}{part}.parquet"
+
+
+def files_of(shard: dict[str, Any]) -> dict[str, str]:
+    """The files of a tracking point, by name, with the SHA-256 of each."""
+    return {str(part["file"]): str(part["sha256"]) for part in shard["parts"]}
 
 
 def listed_files(manifest: dict[str, Any]) -> dict[str, str]:
     """The files that a manifest stands for, by name from the store's folder, with the SHA-256 of each."""
-    shards = {str(shard["file"]): str(shard["sha256"]) for shard in manifest["shards"]}
-    return {"examples.parquet": str(manifest["examples_sha256"]), **shards}
+    files = {"examples.parquet": str(manifest["examples_sha256"])}
+    for shard in manifest["shards"]:
+        files.update(files_of(shard))
+    return files
 
 
-def write_parquet(path: Path, table: pa.Table) -> None:
-    """Write a table, whole or not at all."""
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    write_atomic(path, sink.getvalue().to_pybytes())
+def without_files(manifest: dict[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """The manifest without the tracking points that need one of these files; without any, it is no complete run's.
+
+    Args:
+        manifest: from `read_manifest`; left as it is.
+        names: files from the store's folder; every point needs `examples.parquet`.
+    """
+    gone = set(names)
+    kept = [
+        shard
+        for shard in manifest["shards"]
+        if "examples.parquet" not in gone and not gone.intersection(files_of(shard))
+    ]
+    whole = len(kept) == len(manifest["shards"])
+    return {**manifest, "shards": kept, "complete": manifest["complete"] and whole}
 
 
-def read_parquet(path: Path, sha256: str | None) -> pa.Table:
-    """Read a table, checked against a checksum where one is given; `StoreError` if it is missing or damaged."""
+class _Sink:
+    """A file that is written once and hashed on the way; pyarrow writes to it."""
+
+    def __init__(self, path: Path) -> None:
+        self._handle = path.open("wb")
+        self.digest = hashlib.sha256()
+        self.size = 0
+        self.closed = False
+
+    def write(self, data: bytes) -> int:
+        self._handle.write(data)
+        self.digest.update(data)
+        self.size += len(data)
+        return len(data)
+
+    def flush(self) -> None:
+        self._handle.flush()
+
+    def tell(self) -> int:
+        return self.size
+
+    def settle(self) -> None:
+        """Bring it to the disk."""
+        self._handle.flush()
+        os.fsync(self._handle.fileno())
+
+    def close(self) -> None:
+        self._handle.close()
+        self.closed = True
+
+
+def write_parquet(path: Path, tables: Iterable[pa.Table], **options: Any) -> str:
+    """Write tables one after the other into a file that appears whole or not at all; its SHA-256.
+
+    Args:
+        path: of the file.
+        tables: at least one, all of one schema; may be lazy, so that only one is in memory.
+        options: of `pyarrow.parquet.ParquetWriter`, beside the compression.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        sink = _Sink(beside)
+        try:
+            source = iter(tables)
+            first = next(source)
+            with pq.ParquetWriter(sink, first.schema, compression="zstd", **options) as writer:
+                writer.write_table(first, row_group_size=ROW_GROUP)
+                for table in source:
+                    writer.write_table(table, row_group_size=ROW_GROUP)
+            sink.settle()
+        finally:
+            sink.close()
+        beside.replace(path)
+    except BaseException:  # a full disk, an interrupt: leave no part behind
+        beside.unlink(missing_ok=True)
+        raise
+    return sink.digest.hexdigest()
+
+
+def check_file(path: Path, sha256: str | None) -> None:
+    """Raise `StoreError` if a file is missing or, where a checksum is given, not the one that was written."""
     if not path.is_file():
         raise StoreError(f"{path} is missing though the manifest lists it; delete the folder, run again")
     if sha256 is not None and file_sha256(path) != sha256:
         raise StoreError(f"{path} is damaged: not the manifest's checksum; delete the folder, run again")
-    try:
-        return pq.read_table(path)
-    except pa.ArrowInvalid as error:
-        raise StoreError(f"{path} is damaged: it is no Parquet file ({error})") from None
 
 
-def log_probs_of(shard: pa.Table, k: int) -> NDArray[np.float32]:
-    """A tracking point's log-probabilities over its k labels, shape (n, k)."""
-    flat = shard["log_probs"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return np.asarray(flat, dtype=np.float32).reshape(-1, k)
+def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    """Write `manifest.json`, which makes what it lists exist."""
+    write_atomic(folder / "manifest.json", json.dumps(manifest, indent=1, sort_keys=True) + "\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,26 +15,27 @@ from numpy.typing import NDArray
 from dissensus.curves import FloatArray
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import StoreError
-from dissensus.files import file_sha256, write_atomic
-from dissensus.measures import annotation_entropy
+from dissensus.store.examples import ExampleColumns, check_columns, write_examples
 from dissensus.store.files import (
-    EXAMPLE_COLUMNS,
     SCHEMA_VERSION,
-    SHARD_COLUMNS,
-    log_probs_of,
+    check_file,
+    files_of,
+    listed_files,
+    part_name,
     read_manifest,
-    read_parquet,
-    shard_name,
-    write_parquet,
+    write_manifest,
 )
+from dissensus.store.parts import gather, shares, sweep
+from dissensus.store.points import RESERVED, Point, tag_of, write_point
+from dissensus.store.table import RowFile
 
 
 class CurvesWriter:
-    """Writes one store, shard by shard. Opening an existing folder continues it (`steps` says how far it is).
+    """Writes one store, point by point. Opening an existing folder continues it (`steps` says how far it is).
 
     Args:
         path: the store's folder.
-        dataset: the tracked examples.
+        dataset: the tracked examples; as columns where there are millions.
         total_steps: optimiser steps of the whole run.
         regime: 'held_out' or 'trained_on', one for all or one an example.
         covariates: name -> array of shape (n,).
@@ -49,7 +49,7 @@ class CurvesWriter:
     def __init__(
         self,
         path: str | os.PathLike[str],
-        dataset: AnnotatedDataset,
+        dataset: AnnotatedDataset | ExampleColumns,
         *,
         total_steps: int,
         regime: str | Sequence[str] = "held_out",
@@ -59,13 +59,15 @@ class CurvesWriter:
         token_losses: bool = False,
     ) -> None:
         self.path = Path(path)
-        taken = sorted(SHARD_COLUMNS.intersection(values))
+        taken = sorted(name for name in values if RESERVED.fullmatch(name))
         if taken:
             raise StoreError(f"a value is named {taken[0]!r}, a column that every tracking point has")
-        self._ids = dataset.ids
-        self._id_column = pa.array(dataset.ids)
+        self._dataset = dataset
+        self._known_ids: tuple[str, ...] | None = None
         self._labels = dataset.labels
         self._total_steps = int(total_steps)
+        self._session = 0
+        self._rows: Sequence[tuple[int, int]] = [(0, len(dataset))]
         identity = {
             "labels": list(dataset.labels),
             "total_steps": self._total_steps,
@@ -85,6 +87,7 @@ class CurvesWriter:
                         f"{value!r}. Choose another folder, or delete that one."
                     )
             _same_regimes(self.path, regimes)
+            sweep(self.path, listed_files(self._manifest))
         else:
             self._manifest = {
                 "schema": SCHEMA_VERSION,
@@ -93,13 +96,15 @@ class CurvesWriter:
                 "shards": [],
                 "provenance": dict(provenance or {}),
             }
-            table = _examples_table(dataset, regimes, covariates or {})
+            check_columns(len(dataset), regimes, covariates or {})
+            columns = dataset if isinstance(dataset, ExampleColumns) else ExampleColumns.of(dataset)
             try:
                 (self.path / "curves").mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise StoreError(f"cannot make the folder {self.path / 'curves'}: {error.strerror}") from None
-            write_parquet(self.path / "examples.parquet", table)
-            self._manifest["examples_sha256"] = file_sha256(self.path / "examples.parquet")
+            self._manifest["examples_sha256"] = write_examples(
+                self.path / "examples.parquet", columns, regimes, covariates or {}
+            )
             self._write_manifest()
 
     def _go_on(self) -> None:
@@ -113,7 +118,10 @@ class CurvesWriter:
     @property
     def ids(self) -> tuple[str, ...]:
         """The tracked ids, in the order of `examples.parquet`."""
-        return self._ids
+        if self._known_ids is None:
+            own = self._dataset.ids
+            self._known_ids = own if isinstance(own, tuple) else tuple(own.to_pylist())
+        return self._known_ids
 
     @property
     def steps(self) -> tuple[int, ...]:
@@ -130,10 +138,21 @@ class CurvesWriter:
         """What the manifest says of the run."""
         return dict(self._manifest["provenance"])
 
+    def share_with(self, processes: int, session: int) -> list[tuple[int, int]]:
+        """Let as many processes write each point together with this one; the rows of each (see `parts.shares`).
+
+        Args:
+            processes: how many, this one included. A point that is too small to share is written by this one alone.
+            session: a number that no earlier session of this run has.
+        """
+        self._session = session
+        self._rows = shares(len(self._dataset), len(self._labels), processes)
+        return list(self._rows)
+
     def write(
         self,
         step: int,
-        ids: Sequence[str],
+        ids: Sequence[str] | None,
         log_probs: NDArray[np.float32],
         *,
         values: Mapping[str, NDArray[np.float32]] | None = None,
@@ -141,9 +160,12 @@ class CurvesWriter:
     ) -> None:
         """Store one tracking point, rows named by `ids` in any order.
 
+        Where other processes write with this one (`share_with`), every one is given the whole point, and this one waits
+        for the others' parts before it lists it.
+
         Args:
             step: optimiser steps taken.
-            ids: the tracked ids, each once.
+            ids: the tracked ids, each once; None: the rows are in the order of `examples.parquet`.
             log_probs: shape (n, K).
             values: the further values that the store was opened for, each of shape (n,).
             token_losses: of each example its tokens' losses, where the store was opened for them.
@@ -155,7 +177,8 @@ class CurvesWriter:
             raise StoreError(f"tracking point {step} is outside this run's 0 to {self._total_steps}")
         if step in self.steps:
             raise StoreError(f"{self.path} already holds tracking point {step}; a shard is written once")
-        expected = (len(ids), len(self._labels))
+        rows = len(self._dataset) if ids is None else len(ids)
+        expected = (rows, len(self._labels))
         if log_probs.shape != expected:
             raise StoreError(f"log_probs has shape {log_probs.shape}; expected {expected}")
         columns = dict(values or {})
@@ -166,32 +189,33 @@ class CurvesWriter:
         if (token_losses is not None) != self._manifest["token_losses"]:
             raise StoreError(f"point {step} comes {'with' if token_losses else 'without'} losses of single "
                              "tokens; one store has them at every point or at none")  # fmt: skip
-        wrong = [name for name, value in columns.items() if value.shape != (len(ids),)]
+        wrong = [name for name, value in columns.items() if value.shape != (rows,)]
         if wrong:
-            raise StoreError(f"{wrong[0]} has shape {columns[wrong[0]].shape}; expected ({len(ids)},)")
-        if token_losses is not None and len(token_losses) != len(ids):
-            raise StoreError(f"{len(token_losses)} rows of token losses for {len(ids)} examples")
-        if ids is not self._ids:  # the recorder's are the same object, and need no look at each
+            raise StoreError(f"{wrong[0]} has shape {columns[wrong[0]].shape}; expected ({rows},)")
+        if token_losses is not None and len(token_losses) != rows:
+            raise StoreError(f"{len(token_losses)} rows of token losses for {rows} examples")
+        if ids is not None and ids is not self._known_ids:  # the recorder's are the same object
             position = {example_id: row for row, example_id in enumerate(ids)}
-            if len(position) != len(ids) or position.keys() != set(self._ids):
+            if len(position) != len(ids) or position.keys() != set(self.ids):
                 raise StoreError(
-                    f"point {step} must hold every tracked id once; {_difference(ids, self._ids)}"
+                    f"point {step} must hold every tracked id once; {_difference(ids, self.ids)}"
                 )
-            order = [position[i] for i in self._ids]
+            order = [position[i] for i in self.ids]
             log_probs = log_probs[order]
             columns = {name: value[order] for name, value in columns.items()}
             token_losses = None if token_losses is None else [token_losses[row] for row in order]
-        ordered = np.ascontiguousarray(log_probs, dtype=np.float32)
-        table = {
-            "id": self._id_column,
-            "log_probs": pa.FixedSizeListArray.from_arrays(pa.array(ordered.ravel()), len(self._labels)),
-            **{name: pa.array(columns[name].astype(np.float32)) for name in self._manifest["values"]},
-        }
-        if token_losses is not None:
-            table["token_losses"] = pa.array(token_losses, type=pa.list_(pa.float32()))
-        name = shard_name(step)
-        write_parquet(self.path / name, pa.table(table))
-        shard = {"step": step, "file": name, "rows": len(ids), "sha256": file_sha256(self.path / name)}
+        begin, end = self._rows[0]
+        name = part_name(step, 0, len(self._rows))
+        sha256 = write_point(
+            self.path / name,
+            log_probs[begin:end],
+            {key: columns[key][begin:end] for key in self._manifest["values"]},
+            None if token_losses is None else token_losses[begin:end],
+            tag_of(self._manifest, step, begin),
+        )
+        parts = [{"file": name, "begin": begin, "end": end, "sha256": sha256}]
+        parts += gather(self.path, step, self._rows, self._session)
+        shard = {"step": step, "rows": rows, "parts": parts}
         self._manifest["shards"] = sorted([*self._manifest["shards"], shard], key=lambda s: s["step"])
         self._write_manifest()
 
@@ -202,17 +226,21 @@ class CurvesWriter:
         """
         if name not in self._manifest["values"]:
             raise StoreError(f"{self.path} holds no {name!r} of tracking point {step}")
-        return np.asarray(self._shard(step)[name].to_numpy(), dtype=np.float32)
+        found = np.empty(len(self._dataset), np.float32)
+        self._point(step).read_into(0, len(found), None, {name: found})
+        return found
 
     def log_probs(self, step: int) -> NDArray[np.float32]:
         """The log-probabilities of a stored tracking point, shape (n, K), in the order of `ids`."""
-        return log_probs_of(self._shard(step), len(self._labels))
+        found = np.empty((len(self._labels), len(self._dataset)), np.float32)
+        self._point(step).read_into(0, len(self._dataset), found, {})
+        return np.ascontiguousarray(found.T)
 
-    def _shard(self, step: int) -> pa.Table:
+    def _point(self, step: int) -> Point:
         found = [shard for shard in self._manifest["shards"] if shard["step"] == step]
         if not found:
             raise StoreError(f"{self.path} holds no tracking point {step}")
-        return read_parquet(self.path / found[0]["file"], found[0]["sha256"])
+        return Point(self.path, self._manifest, found[0], verify=True)
 
     def end_at(self, step: int) -> None:
         """Say that the run ended at `step`, before the number of steps that it was opened with."""
@@ -234,14 +262,14 @@ class CurvesWriter:
         self._manifest["complete"] = False
         self._write_manifest()
         for shard in gone:
-            (self.path / shard["file"]).unlink(missing_ok=True)
+            for name in files_of(shard):
+                (self.path / name).unlink(missing_ok=True)
 
     def discard(self) -> None:
         """Delete what this store holds: it was begun for a run that did not come to be."""
         (self.path / "manifest.json").unlink(missing_ok=True)  # without it nothing else counts
-        for shard in self._manifest["shards"]:
-            (self.path / shard["file"]).unlink(missing_ok=True)
-        (self.path / "examples.parquet").unlink(missing_ok=True)
+        for name in listed_files(self._manifest):
+            (self.path / name).unlink(missing_ok=True)
 
     def note(self, **facts: Any) -> None:
         """Add facts (JSON values) to the manifest's provenance."""
@@ -260,43 +288,16 @@ class CurvesWriter:
         self._write_manifest()
 
     def _write_manifest(self) -> None:
-        write_atomic(self.path / "manifest.json", json.dumps(self._manifest, indent=1, sort_keys=True) + "\n")
-
-
-def _examples_table(
-    dataset: AnnotatedDataset, regime: Sequence[str], covariates: Mapping[str, FloatArray]
-) -> pa.Table:
-    if len(regime) != len(dataset):
-        raise StoreError(f"{len(regime)} regimes for {len(dataset)} examples; expected one each, or one")
-    unknown = sorted(set(regime) - {"held_out", "trained_on"})
-    if unknown:
-        raise StoreError(f"regime is {unknown[0]!r}; expected 'held_out' or 'trained_on'")
-    for name, values in covariates.items():
-        if name in EXAMPLE_COLUMNS:
-            raise StoreError(
-                f"a covariate is named {name!r}, a column that every store has; choose another name "
-                f"(taken: {', '.join(sorted(EXAMPLE_COLUMNS))})"
-            )
-        if np.shape(values) != (len(dataset),):
-            raise StoreError(f"covariate {name!r} has shape {np.shape(values)}; expected ({len(dataset)},)")
-    return pa.table(
-        {
-            "id": pa.array(dataset.ids),
-            "gold": pa.array(dataset.gold),
-            "counts": pa.array([list(e.counts) for e in dataset], type=pa.list_(pa.float64())),
-            "entropy": pa.array(annotation_entropy(dataset.counts)),
-            "regime": pa.array(list(regime)),
-            "text": pa.array([json.dumps(dict(e.text), ensure_ascii=False) for e in dataset]),
-            **{name: pa.array(np.asarray(values, dtype=np.float64)) for name, values in covariates.items()},
-        }
-    )
+        write_manifest(self.path, self._manifest)
 
 
 def _same_regimes(folder: Path, regimes: Sequence[str]) -> None:
-    stored = read_parquet(folder / "examples.parquet", None)["regime"].to_pylist()
-    if stored != list(regimes):
+    path = folder / "examples.parquet"
+    check_file(path, None)
+    stored = RowFile(path).read(["regime"])["regime"]
+    if not stored.equals(pa.chunked_array([pa.array(regimes, type=pa.string())])):
         raise StoreError(
-            f"{folder} holds another run: its regimes are {sorted(set(stored))}, this run's are "
+            f"{folder} holds another run: its regimes are {sorted(set(stored.to_pylist()))}, this run's are "
             f"{sorted(set(regimes))}, or not of the same examples. Choose another folder, or delete that one."
         )
 

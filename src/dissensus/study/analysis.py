@@ -18,6 +18,7 @@ import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,10 @@ from dissensus.errors import DissensusError, StoreError
 from dissensus.files import file_sha256, write_atomic
 from dissensus.study.cell_tables import CellTables, analyze_cell
 from dissensus.study.condition_tables import condition_rows
+from dissensus.study.example_rows import ExampleRows
 from dissensus.study.grid import Planned, plan
 from dissensus.study.status import CellStatus, read_study, study_status
-from dissensus.study.stored import on_gold, read_cell
+from dissensus.study.stored import open_cell
 
 SCHEMA_VERSION = 1
 TABLES = ("examples", "cells", "conditions", "groups", "missing")
@@ -46,20 +48,27 @@ class Analysis:
     Attributes:
         folder: the study's folder.
         study: its specification.
-        examples: a row an example of a cell.
         cells: a row a completed cell, in the study's order of conditions.
         conditions: a row a condition with at least one completed cell.
         groups: a row a (cell, group, tracking point).
         missing: a row a cell that has no result: cell, condition, state, error.
+        in_memory: the examples table, where it has just been made and is small.
     """
 
     folder: Path
     study: StudySpec
-    examples: pa.Table
     cells: pa.Table
     conditions: pa.Table
     groups: pa.Table
     missing: pa.Table
+    in_memory: pa.Table | None = None
+
+    @cached_property
+    def examples(self) -> pa.Table:
+        """A row an example of a cell; read when it is first asked for, unless it is in memory already."""
+        if self.in_memory is not None:
+            return self.in_memory
+        return pq.read_table(self.folder / "analysis" / "examples.parquet")
 
     def cell_folder(self, cell: str) -> Path:
         """Where a cell's curves are."""
@@ -68,6 +77,8 @@ class Analysis:
 
 def analyze(study_dir: Path) -> Analysis:
     """Analyse every completed cell of a study and write the tables to STUDY_DIR/analysis/.
+
+    Cells of more than a GiB of curves are read block by block, and their rows wait on the disk: docs/size.md.
 
     Cells that failed, are under way or never started are listed in `missing`, not dropped. Each cell's bootstrap
     is seeded from the study's analysis seed and the cell's id, so that no cell's numbers depend on the others.
@@ -88,22 +99,26 @@ def analyze(study_dir: Path) -> Analysis:
             f"{study_dir} has no completed cell to analyse ({shown}). Run it first: dissensus run {study_dir}"
         )
     planned = {item.cell.cell_id: item for item in plan(study)}
-    tables = [_analyze_one(study_dir / "cells" / name, planned[name], study) for name in done]
-    cells = _table([t.cell for t in tables])
-    analysis = Analysis(
-        folder=study_dir,
-        study=study,
-        examples=pa.concat_tables(
-            [t.examples for t in tables], promote_options="default"
-        ).unify_dictionaries(),
-        cells=cells,
-        conditions=_table(
-            condition_rows(cells.to_pylist(), [item.cell.condition for item in planned.values()])
-        ),
-        groups=pa.concat_tables([t.groups for t in tables]),
-        missing=pa.Table.from_pylist(missing, schema=MISSING_SCHEMA),
-    )
-    _write(analysis, _inputs(study, found, study_dir))
+    with ExampleRows(study_dir / "analysis") as rows:
+        tables = []
+        for name in done:
+            own = _analyze_one(study_dir / "cells" / name, planned[name], study)
+            rows.add(own.examples)
+            tables.append((own.cell, own.groups))
+            del own
+        cells = _table([cell for cell, _ in tables])
+        analysis = Analysis(
+            folder=study_dir,
+            study=study,
+            cells=cells,
+            conditions=_table(
+                condition_rows(cells.to_pylist(), [item.cell.condition for item in planned.values()])
+            ),
+            groups=pa.concat_tables([groups for _, groups in tables]),
+            missing=pa.Table.from_pylist(missing, schema=MISSING_SCHEMA),
+            in_memory=rows.table(),
+        )
+        _write(analysis, rows, _inputs(study, found, study_dir))
     return analysis
 
 
@@ -123,7 +138,7 @@ def load_analysis(study_dir: Path) -> Analysis | None:
         return None
     if stored != _inputs(study, study_status(study_dir), study_dir):
         return None
-    tables = {name: pq.read_table(folder / f"{name}.parquet") for name in TABLES}
+    tables = {name: pq.read_table(folder / f"{name}.parquet") for name in TABLES if name != "examples"}
     return Analysis(folder=study_dir, study=study, **tables)
 
 
@@ -154,9 +169,9 @@ def _missing_row(cell: CellStatus, state: str, error: str) -> dict[str, str]:
 
 
 def _analyze_one(folder: Path, planned: Planned, study: StudySpec) -> CellTables:
-    curves = read_cell(folder, planned.cell)
+    curves = open_cell(folder, planned.cell, study.analysis)
     try:
-        return analyze_cell(folder.name, planned.cell, on_gold(curves, study.analysis), study.analysis)
+        return analyze_cell(folder.name, planned.cell, curves, study.analysis)
     except DissensusError as problem:
         raise StoreError(f"cell {folder.name}: {problem}") from None
 
@@ -197,10 +212,13 @@ def _checksum(path: Path) -> str:
     return file_sha256(path) if path.is_file() else ""
 
 
-def _write(analysis: Analysis, inputs: Mapping[str, Any]) -> None:
+def _write(analysis: Analysis, rows: ExampleRows, inputs: Mapping[str, Any]) -> None:
     folder = analysis.folder / "analysis"
     folder.mkdir(parents=True, exist_ok=True)
     for name in TABLES:
+        if name == "examples" and analysis.in_memory is None:
+            rows.write(folder / "examples.parquet")
+            continue
         sink = io.BytesIO()
         pq.write_table(getattr(analysis, name), sink, compression="zstd")
         write_atomic(folder / f"{name}.parquet", sink.getvalue())

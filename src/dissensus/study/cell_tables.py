@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,6 @@ from dissensus.config import NO_VARIANT, AnalysisSpec, ChaosNLISource, RunSpec, 
 from dissensus.curves import Curves, FloatArray
 from dissensus.data.annotations import NO_GOLD
 from dissensus.measures import annotation_entropy
-from dissensus.metrics import example_metrics, gold_margins
 from dissensus.stats import (
     Correlation,
     entropy_groups,
@@ -25,7 +23,10 @@ from dissensus.stats import (
     spearman,
 )
 from dissensus.stats.groups import GROUPS
+from dissensus.study.cell_source import CellSource, InMemory, mean_known, premise_clusters
 from dissensus.study.named_generators import named_generator
+
+__all__ = ["STANDARD_COVARIATES", "CellTables", "analyze_cell", "premise_clusters"]
 
 STANDARD_COVARIATES = ("token_count", "lexical_overlap", "gold", "initial_loss")
 """What the partial correlation holds fixed, as far as a cell has it."""
@@ -52,7 +53,7 @@ class _Bootstrap:
 
     cell: str
     settings: AnalysisSpec
-    clusters: NDArray[np.str_] | None
+    clusters: NDArray[Any] | None
 
     def options(self, quantity: str) -> dict[str, Any]:
         """Keyword options; the seed comes from the study's seed, the cell's id and the quantity, nothing else."""
@@ -83,30 +84,31 @@ class _PerExample:
     defined: NDArray[np.bool_]
 
 
-def analyze_cell(name: str, spec: RunSpec, curves: Curves, settings: AnalysisSpec) -> CellTables:
+def analyze_cell(name: str, spec: RunSpec, curves: Curves | CellSource, settings: AnalysisSpec) -> CellTables:
     """Metrics, correlations and group curves of one cell.
 
     Args:
         name: the cell's id; stands in every row and in the seed of every bootstrap.
         spec: the cell's specification.
-        curves: its completed curves.
+        curves: its completed curves, in memory or as a source of them.
         settings: the study's analysis settings.
     """
     identity = {"cell": name, **condition_columns(spec), "seed": spec.seed}
-    per = _per_example(curves, settings)
-    boot = _Bootstrap(name, settings, premise_clusters(curves))
+    source: CellSource = InMemory(curves) if isinstance(curves, Curves) else curves
+    per = _per_example(source, settings)
+    boot = _Bootstrap(name, settings, source.clusters)
     row = {
         **identity,
         "gold_source": "majority" if settings.gold == "majority" else gold_source(spec),
-        **_sizes(curves, per, boot),
-        **_correlations(curves, per, boot),
-        **_group_numbers(curves, per, boot),
+        **_sizes(source, per, boot),
+        **_correlations(source, per, boot),
+        **_group_numbers(source, per, boot),
         **_undefined(per),
     }
     return CellTables(
-        examples=_examples_table(identity, curves, per),
+        examples=_examples_table(identity, source, per),
         cell=row,
-        groups=_groups_table(identity, curves, per, boot),
+        groups=_groups_table(identity, source, per, boot),
     )
 
 
@@ -143,25 +145,9 @@ def gold_source(spec: RunSpec) -> str:
     return "published"
 
 
-def premise_clusters(curves: Curves) -> NDArray[np.str_] | None:
-    """Examples of one premise belong together in the bootstrap: the premise texts, shape (n,).
-
-    The premise is the field of that name, or the first of several fields. None when no premise
-    repeats, there is one field only, or no text is stored.
-    """
-    if not curves.text or len(curves.text[0]) < 2:
-        return None
-    field = "premise" if "premise" in curves.text[0] else next(iter(curves.text[0]))
-    texts = [" ".join(text.get(field, "").split()).casefold() for text in curves.text]
-    if len(set(texts)) == len(texts):
-        return None
-    # Fixed-width hashes: an array of long texts would take the longest one's room for every example.
-    return np.array([hashlib.sha256(text.encode("utf-8", "replace")).hexdigest() for text in texts])
-
-
-def _per_example(curves: Curves, settings: AnalysisSpec) -> _PerExample:
+def _per_example(curves: CellSource, settings: AnalysisSpec) -> _PerExample:
     entropy = annotation_entropy(curves.counts, estimator=settings.entropy)
-    found = example_metrics(curves, noise_floor=settings.noise_floor)
+    found = curves.metrics(settings.noise_floor)
     back, card, lost, edge = found.unlearning, found.cartography, found.forgetting, found.margin
     annotations = curves.counts.sum(axis=1)
     share = np.full(len(curves), np.nan)
@@ -192,7 +178,7 @@ def _per_example(curves: Curves, settings: AnalysisSpec) -> _PerExample:
     return _PerExample(entropy, groups, values, back.flag, back.defined)
 
 
-def _correlations(curves: Curves, per: _PerExample, boot: _Bootstrap) -> dict[str, Any]:
+def _correlations(curves: CellSource, per: _PerExample, boot: _Bootstrap) -> dict[str, Any]:
     given: dict[str, FloatArray] = {"gold": curves.gold.astype(np.float64)}
     given.update({name: per.values[name] for name in STANDARD_COVARIATES if name in per.values})
     # A covariate that no example has (overlap without a pair) would drop every row; it is left out and not named.
@@ -221,14 +207,16 @@ def _correlation_columns(name: str, result: Correlation) -> dict[str, Any]:
     }
 
 
-def _group_numbers(curves: Curves, per: _PerExample, boot: _Bootstrap) -> dict[str, Any]:
+def _group_numbers(curves: CellSource, per: _PerExample, boot: _Bootstrap) -> dict[str, Any]:
     """Group sizes, mean losses at the start, the lowest point and the end, un-learned shares, mean changes."""
     row: dict[str, Any] = {}
     delta = per.values["delta"]
     changes = group_curves(delta[:, None], per.group, **boot.options("delta"))
+    means = curves.means(per.group)
+    nothing = np.full(len(curves.steps), np.nan)
     for group in GROUPS:
         member = per.group == group
-        curve = _mean_known(curves.losses[member])
+        curve = means.get(group, nothing)
         known = curve[np.isfinite(curve)]
         has_start = curves.steps[0] == 0
         row[f"n_{group}"] = int(member.sum())
@@ -247,8 +235,8 @@ def _group_numbers(curves: Curves, per: _PerExample, boot: _Bootstrap) -> dict[s
     return row
 
 
-def _sizes(curves: Curves, per: _PerExample, boot: _Bootstrap) -> dict[str, Any]:
-    margins = gold_margins(curves)
+def _sizes(curves: CellSource, per: _PerExample, boot: _Bootstrap) -> dict[str, Any]:
+    margins = curves.margins()
     has_gold = curves.gold != NO_GOLD
     asked = has_gold & (per.values["annotations"] > 0)
     top = curves.counts.max(axis=1, initial=0) == np.take_along_axis(
@@ -256,7 +244,7 @@ def _sizes(curves: Curves, per: _PerExample, boot: _Bootstrap) -> dict[str, Any]
     )[:, 0]  # fmt: skip
     clusters = len(curves) if boot.clusters is None else len(np.unique(boot.clusters))
     # An undefined margin is neither right nor wrong.
-    right = _mean_known(np.where(np.isnan(margins), np.nan, margins > 0))
+    right = mean_known(np.where(np.isnan(margins), np.nan, margins > 0))
     return {
         "n": len(curves),
         "clusters": clusters,
@@ -281,30 +269,29 @@ def _undefined(per: _PerExample) -> dict[str, int]:
     return {f"undefined_{name}": int((~np.isfinite(values)).sum()) for name, values in columns.items()}
 
 
-def _examples_table(identity: Mapping[str, Any], curves: Curves, per: _PerExample) -> pa.Table:
+def _examples_table(identity: Mapping[str, Any], curves: CellSource, per: _PerExample) -> pa.Table:
     n = len(curves)
-    gold = [curves.labels[g] if g != NO_GOLD else None for g in curves.gold]
+    known = pa.array(curves.gold, mask=curves.gold == NO_GOLD)
+    gold = pa.DictionaryArray.from_arrays(known.cast(pa.int32()), pa.array(curves.labels, pa.string()))
     # Regime stands per example here: a trained-on cell may hold examples that were left out of training.
-    fixed = {k: pa.array([v] * n) for k, v in identity.items() if k != "regime"}
+    fixed = {k: pa.repeat(pa.scalar(v), n) for k, v in identity.items() if k != "regime"}
     columns = {
         **{k: a.dictionary_encode() if pa.types.is_string(a.type) else a for k, a in fixed.items()},
-        "regime": pa.array(curves.regime.tolist()).dictionary_encode(),
-        "id": pa.array(curves.ids),
-        "gold": pa.array(gold, type=pa.string()).dictionary_encode(),
+        "regime": curves.regime.dictionary_encode(),
+        "id": curves.ids,
+        "gold": gold.cast(pa.string()).dictionary_encode(),  # in the order in which they come
         "entropy": pa.array(per.entropy),
-        "group": pa.array(per.group.tolist()).dictionary_encode(),
-        "unlearned": pa.array(
-            [bool(f) if d else None for f, d in zip(per.unlearned, per.defined, strict=True)]
-        ),
+        "group": pa.array(per.group, pa.string()).dictionary_encode(),
+        "unlearned": pa.array(per.unlearned, mask=~per.defined),
         **{name: pa.array(values) for name, values in per.values.items()},
     }
     return pa.table(columns)
 
 
 def _groups_table(
-    identity: Mapping[str, Any], curves: Curves, per: _PerExample, boot: _Bootstrap
+    identity: Mapping[str, Any], curves: CellSource, per: _PerExample, boot: _Bootstrap
 ) -> pa.Table:
-    bands = group_curves(curves.losses, per.group, **boot.options("groups"))
+    bands = curves.bands(per.group, boot.options("groups"))
     rows = [
         {
             "cell": identity["cell"],
@@ -330,11 +317,3 @@ GROUPS_SCHEMA = pa.schema(
     + [(c, pa.float64()) for c in ("progress", "mean", "low", "high")]
     + [("n", pa.int64())]
 )
-
-
-def _mean_known(losses: FloatArray) -> FloatArray:
-    """Mean over the finite values of each column, shape (T,); NaN where there is none."""
-    known = np.isfinite(losses)
-    mean = np.full(losses.shape[1], np.nan)
-    np.divide(np.where(known, losses, 0.0).sum(axis=0), known.sum(axis=0), out=mean, where=known.any(axis=0))
-    return mean

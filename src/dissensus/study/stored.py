@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,11 @@ from dissensus.config import AnalysisSpec, RunSpec
 from dissensus.curves import Curves
 from dissensus.data.annotations import NO_GOLD, majority
 from dissensus.errors import DissensusError, StoreError
-from dissensus.store import load_curves
+from dissensus.store import StoredCurves, open_curves
+from dissensus.study.cell_source import CellSource, InMemory, Streamed, majority_gold
+
+LIMIT = 2**30
+"""Bytes of a cell's curves above which its analysis reads them block by block instead of all at once."""
 
 
 def read_cell(folder: Path, spec: RunSpec) -> Curves:
@@ -24,10 +29,28 @@ def read_cell(folder: Path, spec: RunSpec) -> Curves:
         StoreError: the folder holds another specification's cell, or its store is damaged; the cell is named.
     """
     try:
-        stored = RunSpec.parse(_read_json(folder / "spec.json"), str(folder / "spec.json"))
-        if stored != spec:
-            raise StoreError("spec.json is not the study's specification of this cell")
-        return _read_curves(folder)
+        _check_spec(folder, spec)
+        curves = _read_curves(folder)
+        assert isinstance(curves, Curves)  # there is no limit
+        return curves
+    except DissensusError as problem:
+        raise StoreError(f"cell {folder.name}: {problem}") from None
+
+
+def open_cell(folder: Path, spec: RunSpec, settings: AnalysisSpec) -> CellSource:
+    """What the tables of a completed cell are made from, on the gold label that the study's analysis reads the loss on.
+
+    Its curves are in memory up to `LIMIT`, and stay in their store above.
+
+    Raises:
+        StoreError: the folder holds another specification's cell, or its store is damaged; the cell is named.
+    """
+    try:
+        _check_spec(folder, spec)
+        stored = _read_curves(folder, LIMIT)
+        if isinstance(stored, Curves):
+            return InMemory(on_gold(stored, settings))
+        return Streamed(stored, None if settings.gold == "as_stored" else majority_gold(stored.counts))
     except DissensusError as problem:
         raise StoreError(f"cell {folder.name}: {problem}") from None
 
@@ -40,10 +63,20 @@ def on_gold(curves: Curves, settings: AnalysisSpec) -> Curves:
     return replace(curves, gold=np.array([NO_GOLD if g is None else g for g in golds], dtype=np.int64))
 
 
-def _read_curves(folder: Path) -> Curves:
-    """The stored curves. What fails here is the store's fault; what fails in computing is not, and is let through."""
+def _check_spec(folder: Path, spec: RunSpec) -> None:
+    stored = RunSpec.parse(_read_json(folder / "spec.json"), str(folder / "spec.json"))
+    if stored != spec:
+        raise StoreError("spec.json is not the study's specification of this cell")
+
+
+def _read_curves(folder: Path, limit: float = math.inf) -> Curves | StoredCurves:
+    """The stored curves, read if they take `limit` bytes at most.
+
+    What fails here is the store's fault; what fails in computing is not, and is let through.
+    """
     try:
-        return load_curves(folder)
+        stored = open_curves(folder)
+        return stored if stored.nbytes > limit else stored.read(0, len(stored), text=True)
     except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as problem:
         raise StoreError(
             f"its curves store is damaged and cannot be read ({type(problem).__name__}: {problem}); "

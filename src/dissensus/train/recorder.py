@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -21,10 +22,11 @@ from dissensus.errors import MissingDependencyError, SpecError, StoreError
 from dissensus.models.encoding import Encoded
 from dissensus.probes.base import Measured, Probe
 from dissensus.probes.labels import LabelProbe
-from dissensus.store import CurvesWriter
+from dissensus.store import CurvesWriter, PartWriter
 from dissensus.train.budget import Budget, Timing
 from dissensus.train.opening import open_store
 from dissensus.train.schedule import tracking_steps
+from dissensus.train.sharing import share_points
 from dissensus.train.tracking import Score, tracking_pass
 from dissensus.train.watching import Watcher, gold_losses
 
@@ -56,7 +58,8 @@ class CurveRecorder:
     A tracking pass runs in `eval()` mode without gradients and leaves weights, modes and random state as they
     were: the trained weights are the same, bit for bit, with or without it. What was measured is written in the
     background, one point at a time; `finish` waits for it, and so does the next point. In a distributed run every
-    process calls the recorder, each measures a share, and the first one writes.
+    process calls the recorder, each measures a share, and the first one writes; points of millions of examples they
+    write together, where they all see the folder.
 
     Args:
         path: folder of the curves store.
@@ -150,6 +153,8 @@ class CurveRecorder:
         self._watchers = tuple(watchers)
         self._ranks: Ranks = ranks()
         self._writer: CurvesWriter | None = None
+        self._part: PartWriter | None = None
+        self._folder = Path(path)
         self._measured: set[int] = set()
         self._background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="curves")
         self._writing: Future[None] | None = None
@@ -376,14 +381,16 @@ class CurveRecorder:
         if not self._agreed:
             device = next(model.parameters()).device
             self._measured = set(self._ranks.agreed(sorted(self._measured), device))
+            self._part = share_points(self._ranks, self._writer, self._probe.dataset, self._folder, device)
             self._agreed = True
 
     def _measure(self, model: nn.Module, step: int) -> None:
         begin = time.perf_counter()
         point = self._point(model, untrained=step == 0)
         self.flush()  # at most one point is under way, so memory does not grow with their number
-        if self._writer is not None:
+        if self._writer is not None or self._part is not None:
             self._writing = self._background.submit(self._write, step, point)
+        if self._writer is not None:
             for watcher in self._watchers:
                 watcher.observe(step, gold_losses(point.log_probs, self._probe.dataset))
         self._measured.add(step)
@@ -397,6 +404,9 @@ class CurveRecorder:
         return self._probe.measured(found)
 
     def _write(self, step: int, point: Measured) -> None:
+        if self._part is not None:
+            self._part.write(step, point.log_probs, values=point.values, token_losses=point.token_losses)
+            return
         writer = self.writer
         writer.write(step, writer.ids, point.log_probs, values=point.values, token_losses=point.token_losses)
 

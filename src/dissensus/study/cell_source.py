@@ -1,0 +1,235 @@
+"""What the tables of a cell are made from: its curves in memory, or, where they are too many, its store read by blocks.
+
+Both give the same numbers: metrics, correlations and counts to the bit, mean losses to rounding. The bands of group
+curves differ in kind: quantiles of resampled means in memory, mean +- z x standard error where the curves are streamed
+(`stats.running` says why).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from dissensus.curves import Curves, CurveSource, FloatArray
+from dissensus.data.annotations import NO_GOLD
+from dissensus.metrics import ExampleMetrics, example_metrics, gold_margins
+from dissensus.stats import GroupCurve, group_curves, stored_group_curves
+from dissensus.store import StoredCurves
+from dissensus.store.files import ROW_GROUP
+
+
+class CellSource(Protocol):
+    """The n examples of a cell as columns, and what is computed from their curves.
+
+    Attributes:
+        labels: label names.
+        steps: of the tracking points, shape (T,).
+        progress: the same in [0, 1].
+        total_steps: of the run.
+        ids: Arrow strings.
+        gold: label indices, shape (n,); -1 without one.
+        counts: annotators a label, shape (n, K).
+        regime: Arrow strings.
+        covariates: name -> shape (n,).
+        clusters: what is resampled together, shape (n,), or None.
+    """
+
+    labels: tuple[str, ...]
+    steps: NDArray[np.int64]
+    progress: FloatArray
+    total_steps: int
+    ids: Any
+    gold: NDArray[np.int64]
+    counts: FloatArray
+    regime: Any
+    covariates: Mapping[str, FloatArray]
+    clusters: NDArray[Any] | None
+
+    def __len__(self) -> int: ...
+    def metrics(self, noise_floor: float) -> ExampleMetrics:
+        """All metrics of every example."""
+
+    def margins(self) -> FloatArray:
+        """Gold margins at least at the first and the last point, those in the first and the last column."""
+
+    def means(self, groups: NDArray[np.str_]) -> dict[str, FloatArray]:
+        """Mean of the finite gold losses of each group that has an example, shape (T,); NaN where there is none."""
+
+    def bands(self, groups: NDArray[np.str_], options: Mapping[str, Any]) -> dict[str, GroupCurve]:
+        """Mean curve of each group with its band."""
+
+
+class InMemory:
+    """Curves that are in memory; see `CellSource`."""
+
+    def __init__(self, curves: Curves) -> None:
+        self.labels, self.steps, self.progress = curves.labels, curves.steps, curves.progress
+        self.total_steps = curves.total_steps
+        self.covariates: Mapping[str, FloatArray] = curves.covariates
+        self.ids, self.regime = (
+            pa.array(curves.ids, pa.string()),
+            pa.array(curves.regime.tolist(), pa.string()),
+        )
+        self.gold, self.counts = curves.gold, curves.counts
+        self.clusters: NDArray[Any] | None = premise_clusters(curves)
+        self._curves = curves
+
+    def __len__(self) -> int:
+        return len(self._curves)
+
+    def metrics(self, noise_floor: float) -> ExampleMetrics:
+        """All metrics of every example."""
+        return example_metrics(self._curves, noise_floor=noise_floor)
+
+    def margins(self) -> FloatArray:
+        """Gold margins, shape (n, T)."""
+        return gold_margins(self._curves)
+
+    def means(self, groups: NDArray[np.str_]) -> dict[str, FloatArray]:
+        """Mean of the finite gold losses of each group."""
+        return {
+            name: mean_known(self._curves.losses[groups == name]) for name in sorted(set(groups.tolist()))
+        }
+
+    def bands(self, groups: NDArray[np.str_], options: Mapping[str, Any]) -> dict[str, GroupCurve]:
+        """Mean curve of each group with its bootstrap band."""
+        return group_curves(self._curves.losses, groups, **options)
+
+
+class Streamed:
+    """Curves that stay in their store; see `CellSource`.
+
+    Args:
+        stored: the store.
+        gold: label indices to read the loss on, shape (n,); default: the stored ones.
+    """
+
+    def __init__(self, stored: StoredCurves, gold: NDArray[np.int64] | None = None) -> None:
+        self.labels, self.steps, self.progress = stored.labels, stored.steps, stored.progress
+        self.total_steps = stored.total_steps
+        self.ids, self.regime = stored.column("id"), stored.column("regime")
+        self.gold = stored.gold if gold is None else gold
+        self.counts = stored.counts
+        self.covariates: Mapping[str, FloatArray] = {
+            name: stored.column(name).to_numpy() for name in stored.covariates
+        }
+        self.clusters: NDArray[Any] | None = stored_clusters(stored)
+        self._stored = stored
+        self._curves: CurveSource = stored if gold is None else _OnGold(stored, gold)
+
+    def __len__(self) -> int:
+        return len(self._stored)
+
+    def metrics(self, noise_floor: float) -> ExampleMetrics:
+        """All metrics of every example, in one walk through the store."""
+        return example_metrics(self._curves, noise_floor=noise_floor)
+
+    def margins(self) -> FloatArray:
+        """Gold margins at the first and the last point, shape (n, 2), or (n, 1) where that is one."""
+        ends = self._stored.at(sorted({0, len(self.steps) - 1}))
+        return gold_margins(_OnGold(ends, self.gold))
+
+    def means(self, groups: NDArray[np.str_]) -> dict[str, FloatArray]:
+        """Mean of the finite gold losses of each group."""
+        return {name: curve.mean for name, curve in self.bands(groups, {"confidence": 0.95}).items()}
+
+    def bands(self, groups: NDArray[np.str_], options: Mapping[str, Any]) -> dict[str, GroupCurve]:
+        """Mean curve of each group with its band; the store is walked through once for all calls of one confidence."""
+        key = (options["confidence"], hashlib.sha256(groups.tobytes()).hexdigest())
+        if key not in self._known:
+            self._known[key] = stored_group_curves(
+                self._curves, groups, confidence=options["confidence"], clusters=self._numbered
+            )
+        return self._known[key]
+
+    @cached_property
+    def _known(self) -> dict[tuple[float, str], dict[str, GroupCurve]]:
+        return {}
+
+    @cached_property
+    def _numbered(self) -> NDArray[np.int64] | None:
+        """Clusters by number from 0."""
+        if self.clusters is None:
+            return None
+        return np.asarray(np.unique(self.clusters, return_inverse=True)[1], dtype=np.int64)
+
+
+class _OnGold:
+    """A store's curves with other gold labels."""
+
+    def __init__(self, stored: StoredCurves, gold: NDArray[np.int64]) -> None:
+        self.steps, self.total_steps, self.progress = stored.steps, stored.total_steps, stored.progress
+        self._stored, self._gold = stored, gold
+
+    def __len__(self) -> int:
+        return len(self._stored)
+
+    def read(self, begin: int, end: int) -> Curves:
+        """A block, on these labels."""
+        return self._stored.read(begin, end).on(self._gold[begin:end])
+
+
+def premise_clusters(curves: Curves) -> NDArray[np.str_] | None:
+    """Examples of one premise belong together in the bootstrap: the premise texts, shape (n,).
+
+    The premise is the field of that name, or the first of several fields. None when no premise
+    repeats, there is one field only, or no text is stored.
+    """
+    if not curves.text or len(curves.text[0]) < 2:
+        return None
+    field = _premise_field(curves.text[0])
+    texts = [_premise(text, field) for text in curves.text]
+    if len(set(texts)) == len(texts):
+        return None
+    # Fixed-width hashes: an array of long texts would take the longest one's room for every example.
+    return np.array([_hash(text).hex() for text in texts])
+
+
+def stored_clusters(stored: StoredCurves) -> NDArray[np.uint64] | None:
+    """`premise_clusters` of a store, a block of texts at a time: the first 64 bits of each hash, shape (n,).
+
+    They sort as the hashes do, so the same clusters are drawn. (That two premises of five million share them has a
+    chance of one in a million.)
+    """
+    found = np.empty(len(stored), dtype=np.uint64)
+    field = ""
+    for begin in range(0, len(stored), ROW_GROUP):
+        texts = stored.text(begin, min(len(stored), begin + ROW_GROUP))
+        if begin == 0:
+            if len(texts[0]) < 2:
+                return None
+            field = _premise_field(texts[0])
+        hashes = [_hash(_premise(text, field))[:8] for text in texts]
+        found[begin : begin + len(texts)] = np.frombuffer(b"".join(hashes), dtype=">u8")
+    return None if len(np.unique(found)) == len(found) else found
+
+
+def mean_known(losses: FloatArray) -> FloatArray:
+    """Mean over the finite values of each column, shape (T,); NaN where there is none."""
+    known = np.isfinite(losses)
+    mean = np.full(losses.shape[1], np.nan)
+    np.divide(np.where(known, losses, 0.0).sum(axis=0), known.sum(axis=0), out=mean, where=known.any(axis=0))
+    return mean
+
+
+def majority_gold(counts: FloatArray) -> NDArray[np.int64]:
+    """The most frequent label of each example, shape (n,), the first of equals; -1 where nobody was asked."""
+    return np.where(counts.sum(axis=1) > 0, counts.argmax(axis=1), NO_GOLD).astype(np.int64)
+
+
+def _premise_field(text: Mapping[str, str]) -> str:
+    return "premise" if "premise" in text else next(iter(text))
+
+
+def _premise(text: Mapping[str, str], field: str) -> str:
+    return " ".join(text.get(field, "").split()).casefold()
+
+
+def _hash(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "replace")).digest()
