@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 def claims(
     folder: Annotated[
-        Path | None, typer.Argument(metavar="DIR", help="A study's folder, as `run` writes it.")
+        str | None, typer.Argument(metavar="DIR", help="A study's folder, as `run` writes it, or its URL.")
     ] = None,
     parts: Annotated[
         bool, typer.Option("--parts", help="Show every number that a verdict rests on, with its tests.")
@@ -46,15 +45,17 @@ def claims(
         _simulated(simulate, as_json)
         return
     assert folder is not None
+    from dissensus.storage import study_folder
     from dissensus.study.across import look_across
     from dissensus.study.claims.tables import claims_json
 
-    found = look_across(folder, on_table=lambda name: note(f"{name.replace('_', ' ')} ..."))
+    with study_folder(folder) as here:
+        found = look_across(here, on_table=lambda name: note(f"{name.replace('_', ' ')} ..."))
     if as_json:
         emit_json(claims_json(found.claims))
         return
     show_claims(found.claims, parts=parts)
-    say(f"from {found.cells} of {found.planned} cells; all numbers are in {folder / 'analysis'}")
+    say(f"from {found.cells} of {found.planned} cells; all numbers are in {folder.rstrip('/')}/analysis")
 
 
 def show_claims(found: Sequence[ClaimVerdict], *, parts: bool = False) -> None:

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from dissensus.config import StudySpec
     from dissensus.study.runner import StudyResult
 
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A study's folder, as `run` writes it.")]
+Folder = Annotated[
+    str, typer.Argument(metavar="DIR", help="A study's folder, as `run` writes it, or its URL.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 DataDir = Annotated[
     Path | None,
@@ -108,8 +110,11 @@ def run(
         ),
     ],
     out: Annotated[
-        Path | None,
-        typer.Option("--out", help="The study's folder; default: runs/NAME, or the folder given."),
+        str | None,
+        typer.Option(
+            "--out",
+            help="The study's folder, or a URL such as s3://BUCKET/STUDY; default: runs/NAME, or the one given.",
+        ),
     ] = None,
     workers: Workers = None,
     threads: Threads = None,
@@ -141,13 +146,12 @@ def run(
 
     Cells that are done are skipped, the others start or resume. Then come the tables and the report.
     """
-    from dissensus.study.builtin import load_study
+    from dissensus.storage import is_url, local_folder_for
     from dissensus.study.engines.named import named_engine
     from dissensus.study.grid import parse_only
 
-    spec = load_study(study)
-    given = Path(study).expanduser()
-    out = out or (given if given.is_dir() and (given / "study.yaml").is_file() else Path("runs") / spec.name)
+    spec, place = _study_and_place(study, out)
+    folder = local_folder_for(place) if is_url(place) else Path(place)
     options: dict[str, Any] = {
         "workers": workers,
         "threads": threads,
@@ -156,23 +160,26 @@ def run(
         "data_dir": data_dir.resolve() if data_dir else None,
         "only": parse_only(only or ()),
         "engine": named_engine(
-            engine, out, workers=workers, device=device, address=address, options=engine_option or ()
+            engine, folder, workers=workers, device=device, address=address, options=engine_option or ()
         ),
         "as_json": as_json,
     }
     if plan:
         from dissensus.cli.plan import print_plan
 
-        print_plan(spec, out, **options)
+        print_plan(spec, folder, **options)
     else:
-        _run_and_report(spec, out, with_report=not no_report, retries=retries, **options)
+        remote = place if is_url(place) else None
+        _run_and_report(spec, folder, remote=remote, with_report=not no_report, retries=retries, **options)
 
 
 def status(folder: Folder, as_json: Json = False) -> None:
     """Show how far each cell of a study is."""
+    from dissensus.storage import is_url, study_folder
     from dissensus.study.status import study_status
 
-    cells = study_status(folder)
+    with study_folder(folder, curves=False) as here:
+        cells = study_status(here, elsewhere=is_url(folder))
     if as_json:
         emit_json([cell.to_json() for cell in cells])
         return
@@ -203,15 +210,17 @@ def analyze(folder: Folder, as_json: Json = False) -> None:
 
     They are made from its stored curves; no torch is needed.
     """
+    from dissensus.storage import study_folder
     from dissensus.study.analysis import analyze as make_tables
     from dissensus.study.analysis import summary_table
 
-    rows = summary_table(make_tables(folder))
+    with study_folder(folder) as here:
+        rows = summary_table(make_tables(here))
     if as_json:
         emit_json(rows)
     else:
         summary(rows)
-        say(f"tables: {folder / 'analysis'}")
+        say(f"tables: {folder.rstrip('/')}/analysis")
 
 
 def report(
@@ -228,8 +237,10 @@ def report(
     It is one HTML page that needs nothing else. The study is analysed first if need be; no torch is needed.
     """
     from dissensus.report.page import write_report
+    from dissensus.storage import study_folder
 
-    say(f"report: {write_report(folder, quotes=quotes)}")
+    with study_folder(folder) as here:
+        say(f"report: {write_report(here, quotes=quotes)}")
 
 
 def summary(rows: list[dict[str, Any]]) -> None:
@@ -264,8 +275,28 @@ def summary(rows: list[dict[str, Any]]) -> None:
     )
 
 
+def _study_and_place(study: str, out: str | None) -> tuple[StudySpec, str]:
+    """What to run, and the folder or URL that it lives in."""
+    from dissensus.storage import is_url, study_folder
+    from dissensus.study.builtin import load_study
+    from dissensus.study.status import read_study
+
+    if is_url(study):
+        with study_folder(study, curves=False) as here:
+            return read_study(here), out or study
+    spec, given = load_study(study), Path(study).expanduser()
+    is_folder = given.is_dir() and (given / "study.yaml").is_file()
+    return spec, out or str(given if is_folder else Path("runs") / spec.name)
+
+
 def _run_and_report(
-    spec: StudySpec, out: Path, *, with_report: bool = True, as_json: bool = False, **options: Any
+    spec: StudySpec,
+    out: Path,
+    *,
+    remote: str | None = None,
+    with_report: bool = True,
+    as_json: bool = False,
+    **options: Any,
 ) -> None:
     from dissensus.cli.progress import run_progress
     from dissensus.study.grid import expand, select
@@ -274,9 +305,9 @@ def _run_and_report(
     cells = expand(spec)
     chosen = select(cells, options["only"]) if options.get("only") else cells
     of_all = "" if len(chosen) == len(cells) else f" of {len(cells)}"
-    note(f"study {spec.name}: {len(chosen)}{of_all} cells, in {out}")
+    note(f"study {spec.name}: {len(chosen)}{of_all} cells, in {remote or out}")
     with run_progress(len(chosen)) as on_change:
-        result = run_study(spec, out, on_change=on_change, **options)
+        result = run_study(spec, out, on_change=on_change, remote=remote, **options)
     if result.study_diff:
         note(f"the study is not the one that was stored here before:\n{result.study_diff}")
     trouble = bool(result.failures)
@@ -296,6 +327,10 @@ def _run_and_report(
             if not as_json:
                 summary(rows)
                 say(f"report: {page}")
+        if remote is not None:
+            from dissensus.storage import Remote, publish_results
+
+            publish_results(out, Remote(remote))
     if as_json:
         emit_json({"out": str(out), "cells": [cell.to_json() for cell in result.cells], "summary": rows})
     _name_failures(result)

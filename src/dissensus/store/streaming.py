@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dissensus import threads
 from dissensus.curves import Curves, FloatArray
 from dissensus.errors import StoreError
-from dissensus.store.files import EXAMPLE_COLUMNS, ROW_GROUP, check_file, read_manifest
+from dissensus.store.files import EXAMPLE_COLUMNS, ROW_GROUP, check_file, folder_of, read_manifest
 from dissensus.store.points import Floats, Point
 from dissensus.store.table import RowFile
 
@@ -164,7 +164,7 @@ def open_curves(path: str | os.PathLike[str], *, partial: bool = False, verify: 
     """Open a curves store without reading it, for sets of millions of examples. Needs no torch.
 
     Args:
-        path: a cell's folder (the one with `manifest.json`).
+        path: a cell's folder (the one with `manifest.json`), or its URL.
         partial: accept a run that has not ended.
         verify: check every file against its SHA-256 now. This reads the whole store once (docs/size.md says how long
             it takes); without it, what is read later is still checked for the right rows, step and data set, and by
@@ -173,7 +173,7 @@ def open_curves(path: str | os.PathLike[str], *, partial: bool = False, verify: 
     Raises:
         StoreError: nothing is stored there, the run has not ended, or a file is missing or damaged.
     """
-    folder = Path(path)
+    folder = folder_of(path)
     manifest = read_manifest(folder)
     if not manifest["complete"] and not partial:
         raise StoreError(

@@ -109,14 +109,15 @@ class LiveJob:
             self._progress(place, told)
         return (self._cells[place].status,)
 
-    def stop(self) -> None:
-        """End the worker before its time; cells that have not ended are interrupted."""
+    def stop(self) -> tuple[CellStatus, ...]:
+        """End the worker before its time; the cells that are interrupted by it."""
         if self.worker is not None:
             self.worker.terminate()
             self.worker = None
-        for place, cell in enumerate(self._cells):
-            if cell.status.state == "running":
-                self._end(place, state="interrupted")
+        cut = [place for place, cell in enumerate(self._cells) if cell.status.state == "running"]
+        for place in cut:
+            self._end(place, state="interrupted")
+        return tuple(self._cells[place].status for place in cut)
 
     def _begin(self, event: Event) -> tuple[CellStatus, ...]:
         """The worker has taken the job up, or once more on another machine."""

@@ -12,19 +12,20 @@ import queue
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from dissensus.config import Execution, RunSpec, StudySpec, When
-from dissensus.errors import SpecError
+from dissensus.errors import SpecError, StoreError
 from dissensus.files import write_atomic
 from dissensus.study.engines.base import Engine, Event, Needs, needs_of
 from dissensus.study.engines.local import LocalEngine
 from dissensus.study.engines.node import sealed
 from dissensus.study.execution import executions
 from dissensus.study.grid import expand, select
+from dissensus.study.home import Home
 from dissensus.study.jobs import Job, jobs
 from dissensus.study.live import LiveJob
 from dissensus.study.lock import StudyLock
@@ -75,6 +76,7 @@ def run_study(
     only: When | None = None,
     engine: Engine | None = None,
     retries: int | None = None,
+    remote: str | None = None,
     on_change: OnChange | None = None,
     run_cell: str | None = None,
     run_cells: str | None = None,
@@ -96,6 +98,7 @@ def run_study(
         only: run only the cells that this matches.
         engine: what the jobs run on; default: processes on this machine.
         retries: how often a job is tried again whose worker was lost; default: as the engine says.
+        remote: URL of the study, of which `out` is this machine's image: cells are brought from there, and published.
         on_change: called when a cell starts, advances or ends, from this thread.
         run_cell: another module:function with the signature of `study.cell.run_cell`.
         run_cells: another one with that of `study.fused_cells.run_cells`.
@@ -119,7 +122,10 @@ def run_study(
         raise SpecError(f"cannot make the study's folder {out}: {error.strerror}") from None
     engine = engine or LocalEngine(workers=workers, device=device)
     with StudyLock(out):
+        home = Home(out, remote, elsewhere=engine.elsewhere)
+        home.fetch()
         diff = _keep_study(study, out)
+        home.publish_study()
         _mark_interrupted(out)
         statuses = {cell.cell_id: read_status(cell_folder(out, cell), cell) for cell in cells}
         skipped = frozenset(name for name, status in statuses.items() if status.state == "done")
@@ -127,11 +133,13 @@ def run_study(
             out,
             engine,
             carried_out,
+            home,
             order={
                 "run_cell": run_cell or RUN_CELL,
                 "run_cells": run_cells or RUN_CELLS,
                 "data_dir": str(data_dir) if data_dir else None,
                 "device": device,
+                "remote": remote,
             },
             tries=1 + (engine.retries if retries is None else retries),
             on_change=on_change or (lambda _status: None),
@@ -143,6 +151,7 @@ def run_study(
         left = [cell for cell in cells if cell.cell_id not in skipped]
         if left:
             session.run(left, fuse=fuse, workers=workers, threads=threads)
+            home.fetch_curves(statuses)
         return StudyResult(out, tuple(statuses.values()), skipped, diff)
 
 
@@ -162,6 +171,7 @@ class _Session:
     out: Path
     engine: Engine
     executions: Mapping[str, Execution]
+    home: Home
     order: Mapping[str, Any]
     tries: int
     on_change: OnChange
@@ -203,8 +213,11 @@ class _Session:
                     if cut.worker is not None:
                         cut.worker.ask_to_stop()
                 for cut in live.values():
-                    cut.stop()
+                    for status in cut.stop():
+                        with suppress(StoreError):  # something else ended the run, and is what is said
+                            self.home.heed(self.statuses[status.cell], status)
                 self.engine.close()
+                self.home.close()
 
     def _tasks(
         self, cells: Sequence[RunSpec], *, fuse: int | None, workers: int | None, threads: int | None
@@ -250,6 +263,7 @@ class _Session:
 
     def _tell(self, changed: Iterable[CellStatus]) -> None:
         for status in changed:
+            self.home.heed(self.statuses[status.cell], status)
             self.statuses[status.cell] = status
             self.on_change(status)
 

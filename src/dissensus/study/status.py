@@ -60,16 +60,20 @@ class CellStatus:
         return data
 
 
-def study_status(study_dir: Path) -> tuple[CellStatus, ...]:
+def study_status(study_dir: Path, *, elsewhere: bool = False) -> tuple[CellStatus, ...]:
     """The status of every cell that the study lists, in its order, then of other cell folders found there.
 
     A cell that was being run when its process was killed is 'interrupted', not 'running'.
+
+    Args:
+        study_dir: the study's folder.
+        elsewhere: whether it is an image of what other machines run, so that nobody here can tell who lives.
 
     Raises:
         SpecError: the folder is missing or holds no study, or its study.yaml is not valid.
     """
     cells = expand(read_study(study_dir))
-    alive = lock_held(study_dir)
+    alive = elsewhere or lock_held(study_dir)
     found = [_settled(read_status(cell_folder(study_dir, spec), spec), alive) for spec in cells]
     listed = {status.cell for status in found}
     root = study_dir / "cells"

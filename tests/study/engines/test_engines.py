@@ -6,10 +6,13 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from dissensus.config import Execution, StudySpec
 from dissensus.errors import SpecError
+from dissensus.storage import Claim, Remote
+from dissensus.store import load_curves
 from dissensus.study.engines.base import Needs, needs_of
 from dissensus.study.engines.local import LocalEngine
 from dissensus.study.engines.named import named_engine
@@ -19,14 +22,15 @@ from dissensus.study.engines.slurm import SlurmEngine
 from dissensus.study.execution import executions
 from dissensus.study.runner import run_study
 from dissensus.study.status import CellStatus
-from study.engines.studies import fake_study
+from study.engines.studies import alive, fake_study
 
 FAKE = {"run_cell": "fake_cell:run_cell", "run_cells": "fake_cell:run_cells"}
 
 
 @pytest.fixture(autouse=True)
-def _fake_importable(monkeypatch: pytest.MonkeyPatch) -> None:
+def _fake_importable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1]))
+    monkeypatch.setenv("DISSENSUS_CACHE", str(tmp_path / "cache"))
 
 
 def test_engines_by_name(tmp_path: Path) -> None:
@@ -103,7 +107,16 @@ def a_job(study: StudySpec, out: Path, ground: dict[str, Any]) -> dict[str, Any]
     from dissensus.study.grid import expand
 
     cells = [{"spec": expand(study)[0].model_dump(mode="json"), "folder": str(folder), "execution": {}}]
-    return {**FAKE, "data_dir": None, "device": None, "threads": 1, "cells": cells, **ground}
+    return {
+        **FAKE,
+        "data_dir": None,
+        "device": None,
+        "remote": None,
+        "attempt": "first",
+        "threads": 1,
+        "cells": cells,
+        **ground,
+    }
 
 
 @pytest.mark.parametrize("wrong", ["version", "folder", "text", "data"])
@@ -147,3 +160,37 @@ def test_retries_on_ones_own_machine(tmp_path: Path) -> None:
     assert result.cells[0].state == "failed"
     with pytest.raises(SpecError, match="retries is -1; expected 0 or more"):
         run_study(fake_study("ok"), tmp_path / "three", retries=-1, **FAKE)
+
+
+def test_an_attempt_whose_cell_was_taken_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that was believed dead comes back while another one has its cell."""
+    monkeypatch.setattr("dissensus.study.engines.node.CLAIM_EVERY", 0.1)
+    told: list[Any] = []
+
+    def tell(event: Any) -> None:
+        told.append(event)
+        if event.get("step") == 2:
+            Claim(next(tmp_path.glob("cells/*")), "second").take()
+
+    with sealed(tmp_path) as ground:
+        run_job(a_job(fake_study("slow"), tmp_path, dict(ground)), log=str(tmp_path / "log.txt"), tell=tell)
+    assert told[-1]["event"] == "ended"
+    assert "another attempt took it (second" in told[-1]["error"]
+    assert not alive(told[0]["pid"])
+
+
+@pytest.mark.parametrize("scheme", ["file", "memory"])
+def test_a_study_that_runs_here_and_lives_at_a_url(tmp_path: Path, scheme: str) -> None:
+    url = f"file://{tmp_path}/there" if scheme == "file" else f"memory://{tmp_path.name}"
+    study = fake_study("ok", "fail", "kill")
+    first = run_study(study, tmp_path / "a", remote=url, **FAKE)
+    assert [cell.state for cell in first.cells] == ["done", "failed", "failed"]
+    second = run_study(study, tmp_path / "b", remote=url, **FAKE)  # another machine goes on
+    assert [cell.state for cell in second.cells] == ["done", "done", "done"]
+    assert len(second.skipped) == 1
+    assert Remote(url).read("study.yaml") == (tmp_path / "b" / "study.yaml").read_bytes()
+    for cell in (second.cells[0], second.cells[2]):
+        np.testing.assert_array_equal(
+            load_curves(f"{url}/cells/{cell.cell}").log_probs,
+            load_curves(tmp_path / "b" / "cells" / cell.cell).log_probs,
+        )

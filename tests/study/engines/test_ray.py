@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from dissensus.errors import SpecError
+from dissensus.storage import Remote
+from dissensus.store import load_curves
 from dissensus.study.engines.ray import RayEngine
 from dissensus.study.runner import run_study
 from dissensus.study.status import CellStatus, study_status
+from storage.stores import make_bucket, s3_server
 from study.engines.studies import alive, fake_study, parent_of, same_curves, twelve_cells
 
 pytest.importorskip("ray")
@@ -33,11 +38,15 @@ def cluster() -> Iterator[Any]:
         patch.setenv(
             "PYTHONPATH", os.pathsep.join((str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")))
         )
+        stack = contextlib.ExitStack()
+        stack.enter_context(s3_server())  # before the machines, which take its address from here
+        make_bucket("studies")
         made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
         for _ in range(2):
             made.add_node(num_cpus=2, memory=8 * GIB, object_store_memory=100 * 2**20)
-        yield made
-        made.shutdown()
+        with stack:
+            yield made
+            made.shutdown()
 
 
 class Killer:
@@ -86,13 +95,6 @@ def test_twelve_cells_end_like_local_ones_though_a_worker_and_a_machine_die(
     assert words[killer.machine] == "worker lost: its machine died"
     # What was cut off went on from a checkpoint, on a machine that was left, not from its beginning.
     for cell in (killer.process, killer.machine):
-        print(
-            [
-                (s.state, s.step, s.pid, s.tracking_points_done, s.error[:40])
-                for s in killer.seen
-                if s.cell == cell
-            ]
-        )
         states = [(s.state, s.step) for s in killer.seen if s.cell == cell]
         cut = next(i for i, (state, _) in enumerate(states) if state == "interrupted")
         assert min(step for _, step in states[cut + 1 :]) > 0
@@ -116,6 +118,25 @@ def test_failures_and_lost_workers_are_told_as_on_ones_own_machine(cluster: Any,
     assert errors["refuse"] == "no such file: here.jsonl; give --data-dir"
     assert errors["fail"] == "ZeroDivisionError: on purpose"
     assert "this goes to the log" in next(out.glob("cells/*ok*/log.txt")).read_text()
+
+
+def test_machines_that_share_no_folder_meet_at_a_url(cluster: Any, tmp_path: Path) -> None:
+    """Each brings a cell from S3 and publishes it there; this machine has an image of it in the end."""
+    study = fake_study("kill", "ok", "fail", execution=[{"set": {"memory_gib": 0.5}}])
+    url, image = "s3://studies/fake", tmp_path / "image"
+    result = run_study(study, image, engine=RayEngine(cluster.address), remote=url, **FAKE)
+    states = {cell.cell.split(".")[1]: cell.state for cell in result.cells}
+    assert states == {"kill": "done", "ok": "done", "fail": "failed"}
+    good = fake_study("kill", "ok")
+    run_study(good, tmp_path / "local", retries=1, **FAKE)
+    same_curves(good, image, tmp_path / "local")
+    for cell in result.cells[:2]:
+        there = load_curves(f"{url}/cells/{cell.cell}")
+        here = load_curves(tmp_path / "local" / "cells" / cell.cell)
+        np.testing.assert_array_equal(there.log_probs, here.log_probs)
+    assert "on purpose" in Remote(f"{url}/cells/{result.cells[2].cell}").read("status.json").decode()
+    again = run_study(good, tmp_path / "other", engine=RayEngine(cluster.address), remote=url, **FAKE)
+    assert len(again.skipped) == 2  # from a machine that had nothing of it
 
 
 def test_what_dies_at_every_try_fails_in_the_end(cluster: Any, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import queue
 import secrets
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,14 @@ from typing import Any
 from dissensus import __version__
 from dissensus.errors import DissensusError, SpecError
 from dissensus.study.engines.base import Event, Hear
+from dissensus.study.engines.hosted import HostedCells, hosted_cells
 from dissensus.study.process import WorkerProcess
 
 PROGRESS_EVERY = 2.0
 """Seconds between two events about a cell's steps: many cells share one way home."""
+
+CLAIM_EVERY = 10.0
+"""Seconds between two looks at whether the cells are still this attempt's."""
 
 _SEAL = ".seal-"
 _LAST = ("over", "ended")
@@ -49,27 +54,40 @@ def run_job(
 ) -> None:
     """Run a job on this machine, in a worker process of its own; returns when its last word was told.
 
+    Where the study lives at a URL, each cell is brought into a folder of this machine, published as it trains, and
+    published to its end before its end is told. Either way this attempt claims the cells first, and stops when
+    another one has taken them: this machine was believed dead, and the cells are in other hands.
+
     Args:
-        job: see `study/worker.py`, with what `sealed` adds.
-        log: where it prints.
+        job: see `study/worker.py`, with what `sealed` adds, and a name for this attempt.
+        log: where it prints, where the study's folder is on a shared disk.
         tell: called with each event, from this thread.
         stopped: asked now and then; once it says so, the worker is stopped and nothing more is told.
     """
     try:
         check_ground(job, host=os.uname().nodename)
+        with hosted_cells(job, log) as here:
+            _work(here, tell, stopped)
     except DissensusError as error:
         tell({"event": "ended", "error": str(error), "lost": False})
-        return
+
+
+def _work(here: HostedCells, tell: Hear, stopped: Callable[[], bool]) -> None:
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-    worker = WorkerProcess(threads=job["threads"], log=Path(log), environment=job["environment"])
+    job = here.job
+    worker = WorkerProcess(threads=job["threads"], log=here.log, environment=job["environment"])
     try:
-        worker.give(job, log=Path(log), hear=events.put)
+        worker.give(job, log=here.log, hear=events.put)
+        looked = time.monotonic()
         while not stopped():
             with contextlib.suppress(queue.Empty):
-                event = events.get(timeout=0.5)
+                event = here.settled(events.get(timeout=0.5))
                 tell(event)
                 if event["event"] in _LAST:
                     return
+            if time.monotonic() - looked > CLAIM_EVERY:
+                looked = time.monotonic()
+                here.check()
     finally:
         worker.terminate()
 
@@ -81,13 +99,18 @@ def check_ground(job: Mapping[str, Any], *, host: str) -> None:
             f"{host} has dissensus {__version__}, and the study is run by {job['version']}: install the same version "
             "on every machine"
         )
-    path, text = job["seal"]
+    if job["remote"] is None:
+        path, text = job["seal"]
+        _check_seal(path, text, host)
+    data = job["data_dir"]
+    if data is not None and not Path(data).is_dir():
+        raise SpecError(f"{host} does not see the data folder {data}: put it where every machine has it")
+
+
+def _check_seal(path: str, text: str, host: str) -> None:
     seal = Path(path)
     if not seal.is_file() or seal.read_text(encoding="utf-8") != text:
         raise SpecError(
             f"{host} does not see the study's folder {seal.parent}: put it where every machine has it under the same "
             "path (a network file system), or let --out be a URL such as s3://bucket/study"
         )
-    data = job["data_dir"]
-    if data is not None and not Path(data).is_dir():
-        raise SpecError(f"{host} does not see the data folder {data}: put it where every machine has it")

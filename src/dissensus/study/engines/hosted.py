@@ -1,0 +1,100 @@
+"""The cells of a job on a machine of a cluster: claimed, and, where the study has a URL, brought and published."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from dissensus.errors import DissensusError
+from dissensus.storage import Claim, Mirror, Publisher, Remote
+from dissensus.study.engines.base import Event
+
+PUBLISH_EVERY = 15.0
+"""Seconds between two publishes of a cell that trains: what a lost machine costs, besides a tracking point."""
+
+
+class HostedCells:
+    """A job's cells while they are here.
+
+    Args:
+        job: as this machine's worker is given it.
+        log: where the worker prints.
+        claims: this attempt's, one a cell.
+        publishers: one a cell, entered; none where the cells lie on a shared disk.
+    """
+
+    def __init__(
+        self, job: Mapping[str, Any], log: Path, claims: list[Claim], publishers: list[Publisher]
+    ) -> None:
+        self.job = job
+        self.log = log
+        self._claims = claims
+        self._open = dict(enumerate(publishers))
+
+    def check(self) -> None:
+        """Raise `StoreError` when another attempt has taken a cell."""
+        for claim in self._claims:
+            claim.check()
+
+    def settled(self, event: Event) -> Event:
+        """An event of the worker, once what it says is true at the URL, too; a failure if that cannot be."""
+        if event["event"] in ("done", "failed"):
+            try:
+                self._close(int(event["cell"]))
+            except DissensusError as error:
+                if event["event"] == "done":
+                    return {"event": "failed", "cell": event["cell"], "error": str(error), "traceback": ""}
+        return event
+
+    def close(self) -> None:
+        """Publish what is left of every cell."""
+        for place in list(self._open):
+            with contextlib.suppress(
+                DissensusError
+            ):  # the cell did not end here: what is there is gone on with
+                self._close(place)
+
+    def _close(self, place: int) -> None:
+        publisher = self._open.pop(place, None)
+        if publisher is not None:
+            publisher.__exit__(None, None, None)
+
+
+@contextlib.contextmanager
+def hosted_cells(job: Mapping[str, Any], log: str) -> Iterator[HostedCells]:
+    """Claim a job's cells, bring them here if need be, and publish what is left of them at the end.
+
+    Raises:
+        StoreError: a cell cannot be claimed, brought or published.
+    """
+    if job["remote"] is None:
+        claims = [Claim(Path(cell["folder"]), job["attempt"]) for cell in job["cells"]]
+        for claim in claims:
+            claim.take()
+        yield HostedCells(job, Path(log), claims, [])
+        return
+    study = Remote(job["remote"])
+    with tempfile.TemporaryDirectory(prefix="dissensus-") as scratch:
+        cells, claims, publishers = [], [], []
+        for cell in job["cells"]:
+            name = cell["folder"].rpartition("/")[2]
+            folder = Path(scratch) / "cells" / name
+            folder.mkdir(parents=True)
+            remote = study.child(f"cells/{name}")
+            claim = Claim(remote, job["attempt"])
+            claim.take()
+            mirror = Mirror(folder, remote)
+            mirror.fetch(checkpoint=True)
+            publishers.append(Publisher(mirror, every=PUBLISH_EVERY, claim=claim))
+            claims.append(claim)
+            cells.append({**cell, "folder": str(folder)})
+        here = HostedCells({**job, "cells": cells}, Path(cells[0]["folder"]) / "log.txt", claims, publishers)
+        for publisher in publishers:
+            publisher.__enter__()
+        try:
+            yield here
+        finally:
+            here.close()
