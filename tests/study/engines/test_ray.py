@@ -27,6 +27,12 @@ FAKE = {"run_cell": "fake_cell:run_cell", "run_cells": "fake_cell:run_cells"}
 GIB = 2**30
 
 
+@pytest.fixture(autouse=True)
+def _fake_importable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1]))
+    monkeypatch.setenv("DISSENSUS_CACHE", str(tmp_path / "cache"))
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """A head without room, and two machines of two processors each, which find the stand-in for a cell."""
