@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dissensus.cli.output import duration, emit_json, note, number, say, table
-from dissensus.errors import DissensusError
+from dissensus.errors import DissensusError, SpecError
 
 if TYPE_CHECKING:
     from dissensus.config import StudySpec
@@ -77,6 +77,30 @@ Retries = Annotated[
         help="Tries more for cells whose worker or machine died; default: 3, on this machine 0.",
     ),
 ]
+Cluster = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--cluster",
+        metavar="KEY=NUMBER,...",
+        help="--plan: machines to plan for, e.g. nodes=8,cpus=16,gpus=1,memory=128 (GiB). May be repeated.",
+    ),
+]
+Calibration = Annotated[
+    Path | None,
+    typer.Option(
+        "--calibration",
+        metavar="FILE",
+        help="--plan: timings from the JSON of an earlier plan, in place of measuring.",
+    ),
+]
+Assume = Annotated[
+    str | None,
+    typer.Option(
+        "--assume",
+        metavar="KEY=NUMBER,...",
+        help="--plan: a rate in place of measuring, e.g. tflops=67,share=0.35 (of the peak, at the cells' precision).",
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -135,6 +159,9 @@ def run(
         bool,
         typer.Option("--plan", help="Say what is left to do and how long it will take; run nothing."),
     ] = False,
+    cluster: Cluster = None,
+    calibration: Calibration = None,
+    assume: Assume = None,
     as_json: Json = False,
 ) -> None:
     """Run a study, or go on with it.
@@ -163,8 +190,11 @@ def run(
     if plan:
         from dissensus.cli.plan import print_plan
 
-        print_plan(spec, out, **options)
+        print_plan(spec, out, cluster=cluster or (), calibration=calibration, assume=assume, **options)
     else:
+        for option, value in (("cluster", cluster), ("calibration", calibration), ("assume", assume)):
+            if value is not None:
+                raise SpecError(f"--{option} is about what a study would cost; add --plan")
         _run_and_report(spec, out, with_report=not no_report, retries=retries, **options)
 
 

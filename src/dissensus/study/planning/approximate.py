@@ -71,7 +71,7 @@ def _data(cell: RunSpec, data_dir: Path | None) -> tuple[AnnotatedDataset, Annot
         if spec.train_size is None:
             raise
         number = spec.train_size + (len(tracked) if cell.regime == "trained_on" else 0)
-        return tracked, tracked, number, next(iter(str(error).splitlines()))
+        return tracked, tracked, number, str(error).partition(". ")[0]
 
 
 def _reader(

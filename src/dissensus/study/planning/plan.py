@@ -268,7 +268,8 @@ def plan_cell(cell: RunSpec, status: CellStatus, known: Known, *, start_known: b
 
     def planned(work: Work, reason: str) -> CellPlan:
         names = (cell.condition, cell.model.label, cell.method.label)
-        return CellPlan(cell.cell_id, *names, status.state, work, reason)
+        precision = cell.training.precision
+        return CellPlan(cell.cell_id, *names, status.state, work, reason, precision=precision)
 
     if status.state == "done":
         return planned(NOTHING, "")

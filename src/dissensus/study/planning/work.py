@@ -50,6 +50,7 @@ class CellPlan:
         work: what is left.
         reason: why some of it is not known, in one line; "" where all is.
         gpus: GPUs that its job reserves, parts too.
+        precision: of its training.
     """
 
     cell: str
@@ -60,6 +61,7 @@ class CellPlan:
     work: Work
     reason: str = ""
     gpus: float = 0.0
+    precision: str = "fp32"
 
     @property
     def gpu_seconds(self) -> float:
