@@ -104,12 +104,14 @@ def _on(plan: StudyPlan) -> str:
 def _hours(plan: StudyPlan) -> str:
     """GPU-hours, or processor-hours of a cluster without GPUs."""
     took = plan.resources
+    if not plan.machines:
+        return f"; {took.gpu_hours:.1f} GPU-hours" if took.gpu_hours else ""
     if took.standing_gpu_hours:
         return (
             f"; {took.gpu_hours:.1f} GPU-hours reserved ({took.standing_gpu_hours:.1f} for as long as the machines "
             "stand there)"
         )
-    return f"; {took.cpu_hours:.2g} processor-hours reserved" if plan.machines else ""
+    return f"; {took.cpu_hours:.2g} processor-hours reserved"
 
 
 def caveats(plan: StudyPlan) -> list[str]:

@@ -220,7 +220,9 @@ class _Look:
         """What is known of cells: from a file, by an assumption, or measured, there or here."""
         source = ground.source
         if source.file:
-            return calibration_file.from_file(Path(source.file), cells)
+            found = calibration_file.from_file(Path(source.file), cells)
+            _refuse_other_device(found, source.file, gpus=any(need.gpus for need in needs.values()))
+            return found
         if source.assumption is not None:
             gpus = {name: need.gpus for name, need in needs.items()}
             return assume_cells(
@@ -235,6 +237,17 @@ class _Look:
             workers = min(default_workers(workers, self.device), workers)
         threads = max(need.threads for need in needs.values())
         return measure_cells(cells, workers=workers, threads=threads, **common)
+
+
+def _refuse_other_device(found: Findings, file: str, *, gpus: bool) -> None:
+    """Raise `SpecError` where cells get a GPU and were timed on a processor, or the other way round."""
+    for measured in found.measured:
+        if measured.device and (measured.device != "CPU") != gpus:
+            given = "get a GPU" if gpus else "get none"
+            raise SpecError(
+                f"{file} was measured on {measured.device}, and the cells planned here {given}; measure on a machine "
+                "like those of the cluster"
+            )
 
 
 def _planned(
