@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dissensus.cli.output import duration, emit_json, note, number, say, table
-from dissensus.errors import DissensusError
+from dissensus.errors import DissensusError, SpecError
 
 if TYPE_CHECKING:
     from dissensus.config import StudySpec
@@ -79,6 +79,30 @@ Retries = Annotated[
         help="Tries more for cells whose worker or machine died; default: 3, on this machine 0.",
     ),
 ]
+Cluster = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--cluster",
+        metavar="KEY=NUMBER,...",
+        help="--plan: machines to plan for, e.g. nodes=8,cpus=16,gpus=1,memory=128 (GiB). May be repeated.",
+    ),
+]
+Calibration = Annotated[
+    Path | None,
+    typer.Option(
+        "--calibration",
+        metavar="FILE",
+        help="--plan: timings from the JSON of an earlier plan, in place of measuring.",
+    ),
+]
+Assume = Annotated[
+    str | None,
+    typer.Option(
+        "--assume",
+        metavar="KEY=NUMBER,...",
+        help="--plan: a rate in place of measuring, e.g. tflops=67,share=0.35 (of the peak, at the cells' precision).",
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -140,13 +164,16 @@ def run(
         bool,
         typer.Option("--plan", help="Say what is left to do and how long it will take; run nothing."),
     ] = False,
+    cluster: Cluster = None,
+    calibration: Calibration = None,
+    assume: Assume = None,
     as_json: Json = False,
 ) -> None:
     """Run a study, or go on with it.
 
     Cells that are done are skipped, the others start or resume. Then come the tables and the report.
     """
-    from dissensus.storage import is_url, local_folder_for
+    from dissensus.storage import Remote, fetch_study, is_url, local_folder_for
     from dissensus.study.engines.named import named_engine
     from dissensus.study.grid import parse_only
 
@@ -167,8 +194,13 @@ def run(
     if plan:
         from dissensus.cli.plan import print_plan
 
-        print_plan(spec, folder, **options)
+        if is_url(place):
+            fetch_study(Remote(place), folder)
+        print_plan(spec, folder, cluster=cluster or (), calibration=calibration, assume=assume, **options)
     else:
+        for option, value in (("cluster", cluster), ("calibration", calibration), ("assume", assume)):
+            if value is not None:
+                raise SpecError(f"--{option} is about what a study would cost; add --plan")
         remote = place if is_url(place) else None
         _run_and_report(spec, folder, remote=remote, with_report=not no_report, retries=retries, **options)
 

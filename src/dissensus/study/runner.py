@@ -250,7 +250,7 @@ class _Session:
             self.statuses,
             self.out,
             worker=self.engine.hire(task.needs, folder / "log.txt"),
-            order={**self.order, **common, "threads": task.needs.threads, "device": self._device(task.needs)},
+            order={**common, **self.order, "threads": task.needs.threads, "device": self._device(task.needs)},
             executions=self.executions,
             last_try=task.tried >= self.tries,
             hear=lambda event: events.put((number, event)),

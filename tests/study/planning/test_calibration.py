@@ -41,8 +41,8 @@ def spec(folder: Path, **changes: Any) -> RunSpec:
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Little is measured here, and nothing is kept from test to test."""
-    monkeypatch.setattr(calibration, "STEP_SECONDS", 0.05)
-    monkeypatch.setattr(calibration, "TRACKING_SECONDS", 0.05)
+    monkeypatch.setattr(calibration, "STEP_SECONDS", 0.4)
+    monkeypatch.setattr(calibration, "TRACKING_SECONDS", 0.4)
     monkeypatch.setattr(calibration, "PASS_SECONDS", 0.01)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     yield

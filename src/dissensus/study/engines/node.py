@@ -44,6 +44,7 @@ def sealed(out: Path) -> Iterator[dict[str, Any]]:
             "seal": [str(seal), text],
             "environment": own,
             "progress_every": PROGRESS_EVERY,
+            "remote": None,  # unless the study has a URL
         }
     finally:
         seal.unlink(missing_ok=True)

@@ -1,8 +1,8 @@
 """What a plan measures, inside a worker process: sizes of data, tokens, seconds of a step and of a tracking pass.
 
-Each function here has the signature of `cell.run_cell`, so that a worker calls it as it calls a cell: in a process of
+Each step here has the signature of `cell.run_cell`, so that a worker may call it as it calls a cell: in a process of
 the same kind, with the same threads, on the same device. What it found is left as JSON in the folder that it is
-given. Nothing is downloaded: the hub counts as out of reach.
+given. Nothing is downloaded: the hub counts as out of reach. `tasks.py` takes the steps together in one call.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 from dissensus.config import RunSpec
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.data.assembly import CellData, assemble
-from dissensus.study.planning.facts import DataFacts, Timing, TokenFacts
+from dissensus.study.planning.facts import DataFacts, Timing, TokenFacts, Weights
 from dissensus.study.planning.presence import refuse_missing, stay_offline
 from dissensus.study.resources import on_gpu
 from dissensus.train.seeding import stream_seed
@@ -64,23 +64,34 @@ class _Held:
     shares_start: bool
 
 
+_born = time.process_time()  # Python and this package, in a process that began with a job of ours
+_loading = 0.0  # and its libraries since then
 _held: list[_Held] = []  # at most one: what lies between two calls in one process
 _data: dict[tuple[str, str, Path | None], CellData] = {}
 
 
 def survey(spec: RunSpec, folder: Path, *, data_dir: Path | None = None, **_: Any) -> None:
     """Find the sizes of a cell's data (`DataFacts`); raises what assembling them raises."""
+    _leave(folder, sizes(spec, data_dir))
+
+
+def sizes(spec: RunSpec, data_dir: Path | None) -> DataFacts:
+    """Sizes of a cell's data."""
     stay_offline()
-    data = _assembled(spec, data_dir)
-    texts = (json.dumps(dict(e.text), ensure_ascii=False).encode() for e in data.tracked)
-    found = DataFacts(
-        train=len(data.train),
-        tracked=len(data.tracked),
-        labels=len(data.tracked.labels),
-        id_bytes=sum(len(i.encode()) for i in data.tracked.ids),
+    data = assembled(spec, data_dir)
+    return sizes_of(data.tracked, len(data.train))
+
+
+def sizes_of(tracked: AnnotatedDataset, train: int) -> DataFacts:
+    """The same, of a tracked set beside so many training examples."""
+    texts = (json.dumps(dict(e.text), ensure_ascii=False).encode() for e in tracked)
+    return DataFacts(
+        train=train,
+        tracked=len(tracked),
+        labels=len(tracked.labels),
+        id_bytes=sum(len(i.encode()) for i in tracked.ids),
         text_bytes=sum(map(len, texts)),
     )
-    _leave(folder, found)
 
 
 def find(spec: RunSpec, _folder: Path, **_: Any) -> None:
@@ -102,15 +113,18 @@ def prepare(
 
     Raises whatever keeps the cell from being set up.
     """
+    global _loading
     _held.clear()
     stay_offline()
-    # Libraries are loaded once a worker, not once a cell: that stays out of the time.
+    # Libraries are loaded once a worker, not once a cell: that stays out of the set-up.
+    begin = time.process_time()
     for library in ("torch", "transformers") + (() if spec.method.name == "full" else ("peft",)):
         importlib.import_module(library)
     from dissensus.study.cell import open_cell
     from dissensus.train.loop import TrainingRun
     from dissensus.train.shared_states import SharedStates
 
+    _loading += time.process_time() - begin
     clock = _clock(device, threads)
     begin = clock()
     cell = open_cell(spec, folder / "cell", data_dir=data_dir, threads=threads, device=device)
@@ -126,7 +140,7 @@ def prepare(
     )
     run.begin()
     _step(run, clock)
-    tracked = _assembled(spec, data_dir).tracked
+    tracked = assembled(spec, data_dir).tracked
     first = model.encode(_some_tokens(tracked, model.encode, _FIRST_PASS_TOKENS))
     _pass(spec, run, clock, first)
     rate = _pass(spec, run, clock, first) / int(first.lengths.sum())
@@ -145,18 +159,54 @@ def prepare(
 
 def count(spec: RunSpec, folder: Path, *, data_dir: Path | None = None, **_: Any) -> None:
     """Count a cell's tokens (`TokenFacts`) with the model that `prepare` has loaded."""
-    model, data = _kept().run.model, _assembled(spec, data_dir)
-    sample = data.train
+    _leave(folder, tokens_of(spec, data_dir))
+
+
+def tokens_of(spec: RunSpec, data_dir: Path | None) -> TokenFacts:
+    """A cell's tokens, by the model that `prepare` has loaded."""
+    data = assembled(spec, data_dir)
+    return count_tokens(data.tracked, data.train, _kept().run.model.encode)
+
+
+def count_tokens(
+    tracked: AnnotatedDataset, train: AnnotatedDataset, encode: Callable[[AnnotatedDataset], Encoded]
+) -> TokenFacts:
+    """Tokens of a tracked set, and of a training set or a sample of it."""
+    sample = train
     if len(sample) > SAMPLE:
         rows = np.random.default_rng(0).choice(len(sample), size=SAMPLE, replace=False)
         sample = sample.subset([sample.ids[i] for i in sorted(rows.tolist())])
-    tracked = model.encode(data.tracked)
-    train = tracked if sample is data.tracked else model.encode(sample)
-    _leave(folder, TokenFacts(float(train.lengths.mean()), int(tracked.lengths.sum())))
+    whole = encode(tracked)
+    some = whole if sample is tracked else encode(sample)
+    return TokenFacts(float(some.lengths.mean()), int(whole.lengths.sum()))
+
+
+def weights_of(spec: RunSpec) -> Weights:
+    """The weights of the cell that `prepare` has set up."""
+    named = dict(_kept().run.model.module.named_parameters())
+    return Weights(
+        parameters=sum(p.numel() for p in named.values()),
+        trainable=sum(p.numel() for p in named.values() if p.requires_grad),
+        adapters=sum(p.numel() for name, p in named.items() if ".lora_" in name),
+        rank=spec.method.rank or 1,
+    )
+
+
+def device_of() -> str:
+    """What the cell that `prepare` has set up computes on: the GPU's name, or CPU."""
+    import torch
+
+    device = next(_kept().run.model.module.parameters()).device
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
 
 
 def measure(spec: RunSpec, folder: Path, **_: Any) -> None:
     """Time a few steps and passes (`Timing`) of the cell that `prepare` has set up; it is let go of afterwards."""
+    _leave(folder, timing_of(spec))
+
+
+def timing_of(spec: RunSpec) -> Timing:
+    """The seconds of the cell that `prepare` has set up; it is let go of afterwards."""
     held = _kept()
     run, clock = held.run, held.clock
     begin, processor = time.perf_counter(), time.process_time()
@@ -166,7 +216,7 @@ def measure(spec: RunSpec, folder: Path, **_: Any) -> None:
     share = (time.process_time() - processor) / (time.perf_counter() - begin)
     _held.clear()
     gradient = statistics.median(g for g, _ in steps)
-    found = Timing(
+    return Timing(
         setup=held.setup,
         gradient=gradient,
         update=statistics.median(u for _, u in steps),
@@ -178,8 +228,8 @@ def measure(spec: RunSpec, folder: Path, **_: Any) -> None:
         shares_start=held.shares_start,
         undisturbed=clock is time.process_time,
         share=share,
+        start=_born + _loading,
     )
-    _leave(folder, found)
 
 
 def _step(run: TrainingRun, clock: Clock) -> tuple[float, float]:
@@ -242,7 +292,7 @@ def _some_tokens(
     return dataset.subset([dataset.ids[i] for i in sorted(order[:n])])
 
 
-def _assembled(spec: RunSpec, data_dir: Path | None) -> CellData:
+def assembled(spec: RunSpec, data_dir: Path | None) -> CellData:
     """The data of a cell, assembled once a process; of several seeds the first stands for all."""
     key = (spec.dataset.canonical(), spec.regime, data_dir)
     if key not in _data:

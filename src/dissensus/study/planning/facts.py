@@ -59,6 +59,7 @@ class Timing:
             (`train/shared_states.py`), so that all but the first save a pass.
         undisturbed: whether the seconds are processor time.
         share: processor time over wall-clock time while measuring: 1 for one thread that nothing else disturbs.
+        start: until a fresh worker process has loaded its libraries; a job on a cluster starts one of its own.
     """
 
     setup: float
@@ -72,6 +73,29 @@ class Timing:
     shares_start: bool
     undisturbed: bool
     share: float
+    start: float = 0.0
+
+
+@dataclass(frozen=True)
+class Weights:
+    """How many weights a cell has.
+
+    Attributes:
+        parameters: all of the model's, adapters included.
+        trainable: those that training changes.
+        adapters: those of them that grow with LoRA's rank; 0 without LoRA.
+        rank: LoRA's, of the cell that was looked at; 1 without.
+    """
+
+    parameters: int
+    trainable: int
+    adapters: int = 0
+    rank: int = 1
+
+    def checkpoint_bytes(self, rank: int | None) -> int:
+        """Bytes of a checkpoint of a like cell of that rank: weight and AdamW's two moments, in float32."""
+        grown = self.adapters * (rank or self.rank) // self.rank
+        return 3 * 4 * (self.trainable - self.adapters + grown)
 
 
 def combined(timings: Sequence[Timing]) -> Timing:
@@ -92,4 +116,5 @@ def combined(timings: Sequence[Timing]) -> Timing:
         shares_start=all(timing.shares_start for timing in timings),
         undisturbed=all(timing.undisturbed for timing in timings),
         share=mean("share"),
+        start=mean("start"),
     )

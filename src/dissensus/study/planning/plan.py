@@ -7,20 +7,35 @@ with it is measured in other processes (`measuring.py`).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from dissensus.config import RunSpec, SimulatedSource, StudySpec, When
+from dissensus.config import Execution, RunSpec, SimulatedSource, StudySpec, When
 from dissensus.errors import DissensusError, SpecError
+from dissensus.study.engines.base import Engine, Machine, Needs, needs_of
+from dissensus.study.execution import executions
 from dissensus.study.grid import expand, select
 from dissensus.study.jobs import jobs
 from dissensus.study.lock import lock_held
+from dissensus.study.planning import calibration_file
+from dissensus.study.planning.assumed import assume_cells
 from dissensus.study.planning.facts import DataFacts
-from dissensus.study.planning.measuring import Findings, Known, Measured, measure_cells, model_key
-from dissensus.study.planning.work import NOTHING, CellPlan, PlanRow, Work, row_of, summed
-from dissensus.study.resources import default_fuse, default_threads, default_workers, on_gpu
+from dissensus.study.planning.ground import Ground, Source, ground_of
+from dissensus.study.planning.measuring import (
+    Findings,
+    Known,
+    Measured,
+    measure_cells,
+    measure_elsewhere,
+    model_key,
+)
+from dissensus.study.planning.packing import check, pack
+from dissensus.study.planning.reckoning import Reckoned
+from dissensus.study.planning.stated import Assumption
+from dissensus.study.planning.work import NOTHING, CellPlan, PlanRow, Resources, Work, row_of
+from dissensus.study.resources import default_fuse, default_threads, default_workers
 from dissensus.study.status import CellStatus, cell_folder, read_status
 from dissensus.train.schedule import total_steps, tracking_steps
 
@@ -35,14 +50,21 @@ class StudyPlan:
         cells: each cell that was asked for.
         rows: by model and method, in the order in which each first comes.
         total: all of them.
-        workers: that would run; 0 where nothing is left.
-        threads: of each.
+        workers: that would run; 0 where nothing is left. On a cluster, the most jobs at a time.
+        threads: of each; on a cluster, the most of any.
         jobs: what the workers take one at a time: a cell, or several that train in one pass. Those are reckoned as if
             each were alone, which is an upper bound.
-        wall_seconds: until all is done: the workers share the seconds evenly, and none is quicker than the longest
-            job. Without the cells whose seconds are not known; None where no cell's are.
-        measured: what the seconds come from.
+        wall_seconds: until all is done. On this machine the workers share the seconds evenly, and none is quicker
+            than the longest job; on a cluster the jobs are placed on its machines (`packing.py`). Without the cells
+            whose seconds are not known; None where no cell's are.
+        measured: what the seconds come from, where they were measured.
         running: whether another process runs this study now.
+        source: where the seconds come from.
+        machines: of the cluster; empty for this machine.
+        resources: hours of GPUs and processors, and room for checkpoints.
+        notes: what stands for what, where something was not here.
+        several: cells that several processes train together: reckoned as if one did it.
+        calibration: what was found out, for other plans (`calibration_file.py`).
     """
 
     study: str
@@ -56,6 +78,12 @@ class StudyPlan:
     wall_seconds: float | None
     measured: tuple[Measured, ...]
     running: bool
+    source: Source = field(default_factory=lambda: Source("measured"))
+    machines: tuple[Machine, ...] = ()
+    resources: Resources = field(default_factory=Resources)
+    notes: tuple[str, ...] = ()
+    several: int = 0
+    calibration: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
@@ -72,17 +100,38 @@ def plan_study(
     device: str | None = None,
     data_dir: Path | None = None,
     only: When | None = None,
+    engine: Engine | None = None,
+    cluster: Sequence[Machine] = (),
+    calibration: Path | None = None,
+    assumption: Assumption | None = None,
     on_note: Callable[[str], None] | None = None,
 ) -> StudyPlan:
     """Reckon what `runner.run_study` with the same arguments would do; `on_note` hears what is being measured.
 
+    Args:
+        study: what would run.
+        out: the study's folder; what it holds counts as done.
+        workers: as for a run, like `threads`, `fuse`, `device`, `data_dir` and `only`.
+        threads: see `workers`.
+        fuse: see `workers`.
+        device: see `workers`.
+        data_dir: see `workers`.
+        only: see `workers`.
+        engine: what it would run on, not open yet; its workers measure. Default: this machine.
+        cluster: machines to plan for, in place of the engine's.
+        calibration: JSON of an earlier plan, whose timings stand in place of a measurement.
+        assumption: how fast a device is, in place of a measurement.
+        on_note: called with a line before each measurement.
+
     Raises:
-        SpecError: the study is not valid, or `only` matches nothing.
+        SpecError: the study is not valid, `only` matches nothing, the engine cannot be reached, or no machine has
+            room for a cell.
     """
     for option, value in (("workers", workers), ("threads", threads), ("fuse", fuse)):
         if value is not None and value < 1:
             raise SpecError(f"{option} is {value}; expected 1 or more")
     cells = select(expand(study), only or When())
+    carried_out = executions(study)
     statuses = {cell.cell_id: read_status(cell_folder(out, cell), cell) for cell in cells}
     running = lock_held(out)
     if not running:  # what says so was killed
@@ -91,14 +140,120 @@ def plan_study(
             for name, status in statuses.items()
         }
     left = [cell for cell in cells if statuses[cell.cell_id].state != "done"]
-    waiting = jobs(left, fuse or default_fuse(gpus=on_gpu(device)))
-    crew = min(workers or default_workers(len(waiting), device), len(waiting))
-    threads = threads or default_threads(max(crew, 1))
-    findings = Findings()
-    if left:
-        findings = measure_cells(
-            left, workers=crew, threads=threads, device=device, data_dir=data_dir, on_note=on_note
-        )
+    with ground_of(
+        out, engine=engine, cluster=cluster, calibration=calibration, assumption=assumption, device=device
+    ) as ground:
+        waiting = jobs(left, fuse or default_fuse(gpus=ground.gpus))
+        crew = len(waiting)
+        if ground.machines:
+            threads_of = threads
+        else:
+            crew = min(workers or default_workers(len(waiting), device), len(waiting))
+            threads_of = threads or default_threads(max(crew, 1))
+        needs = [
+            needs_of([carried_out[cell.cell_id] for cell in job], gpus=ground.gpus, threads=threads_of)
+            for job in waiting
+        ]
+        if ground.machines:
+            check(needs, ground.machines)
+        findings = Findings()
+        if left:
+            look = _Look(device, data_dir, on_note)
+            of_cell = {cell.cell_id: n for job, n in zip(waiting, needs, strict=True) for cell in job}
+            findings = look.at(left, ground, out, carried_out, of_cell, crew)
+    planned = _planned(cells, statuses, findings)
+    for job, need in zip(waiting, needs, strict=True):
+        for place, cell in enumerate(job):
+            known = findings.known.get(cell.cell_id, Known())
+            starts = bool(ground.machines) and place == 0  # a process of its own for each job
+            planned[cell.cell_id] = _reserving(planned[cell.cell_id], need, ground.gpus, starts, known)
+    rows: dict[tuple[str, str], list[CellPlan]] = {}
+    for plan in planned.values():
+        rows.setdefault((plan.model, plan.method), []).append(plan)
+    reckoned = Reckoned.of(waiting, needs, planned, findings)
+    if ground.machines:
+        packing = pack(reckoned.seconds, reckoned.needs, ground.machines, at_once=workers)
+        wall = packing.wall_seconds if reckoned.seconds else None
+        resources = reckoned.on_cluster(packing, ground.machines)
+        crew = resources.jobs_at_once
+    else:
+        wall = wall_seconds(reckoned.seconds, crew)
+        resources = reckoned.here(wall or 0.0, crew, gpus=ground.gpus)
+    return StudyPlan(
+        study=study.name,
+        out=str(out),
+        cells=tuple(planned.values()),
+        rows=tuple(row_of(*place, plans) for place, plans in rows.items()),
+        total=row_of("", "", list(planned.values())),
+        workers=crew,
+        threads=max((need.threads for need in needs), default=threads_of or 1),
+        jobs=len(waiting),
+        wall_seconds=wall,
+        measured=findings.measured,
+        running=running,
+        source=ground.source,
+        machines=ground.machines,
+        resources=resources,
+        notes=findings.notes,
+        several=sum(carried_out[cell.cell_id].processes > 1 for cell in left),
+        calibration=calibration_file.to_json(left, findings),
+    )
+
+
+@dataclass(frozen=True)
+class _Look:
+    """How cells are looked at; see `plan_study`."""
+
+    device: str | None
+    data_dir: Path | None
+    on_note: Callable[[str], None] | None
+
+    def at(
+        self,
+        cells: Sequence[RunSpec],
+        ground: Ground,
+        out: Path,
+        carried_out: Mapping[str, Execution],
+        needs: Mapping[str, Needs],
+        workers: int,
+    ) -> Findings:
+        """What is known of cells: from a file, by an assumption, or measured, there or here."""
+        source = ground.source
+        if source.file:
+            found = calibration_file.from_file(Path(source.file), cells)
+            _refuse_other_device(found, source.file, gpus=any(need.gpus for need in needs.values()))
+            return found
+        if source.assumption is not None:
+            gpus = {name: need.gpus for name, need in needs.items()}
+            return assume_cells(
+                cells, source.assumption, gpus=gpus, data_dir=self.data_dir, on_note=self.on_note
+            )
+        common: dict[str, Any] = {"device": self.device, "data_dir": self.data_dir, "on_note": self.on_note}
+        if ground.engine is not None:
+            return measure_elsewhere(
+                cells, ground.engine, needs=needs, executions=carried_out, beside=out, **common
+            )
+        if ground.machines:  # stated, and like this one: measured here as its own workers would
+            workers = min(default_workers(workers, self.device), workers)
+        threads = max(need.threads for need in needs.values())
+        return measure_cells(cells, workers=workers, threads=threads, **common)
+
+
+def _refuse_other_device(found: Findings, file: str, *, gpus: bool) -> None:
+    """Raise `SpecError` where cells get a GPU and were timed on a processor, or the other way round."""
+    for measured in found.measured:
+        if measured.device and (measured.device != "CPU") != gpus:
+            given = "get a GPU" if gpus else "get none"
+            raise SpecError(
+                f"{file} was measured on {measured.device}, and the cells planned here {given}; measure on a machine "
+                "like those of the cluster"
+            )
+
+
+def _planned(
+    cells: Sequence[RunSpec], statuses: Mapping[str, CellStatus], findings: Findings
+) -> dict[str, CellPlan]:
+    """The plan of each cell, in the study's order."""
     planned: dict[str, CellPlan] = {}
     begun: set[tuple[str, ...]] = set()
     for cell in sorted(cells, key=lambda cell: not statuses[cell.cell_id].tracking_points_done):
@@ -107,24 +262,15 @@ def plan_study(
             cell, statuses[cell.cell_id], known, start_known=_start(cell) in begun
         )
         begun.add(_start(cell))
-    planned = {cell.cell_id: planned[cell.cell_id] for cell in cells}
-    seconds = [summed([planned[cell.cell_id].work for cell in job]).seconds for job in waiting]
-    rows: dict[tuple[str, str], list[CellPlan]] = {}
-    for plan in planned.values():
-        rows.setdefault((plan.model, plan.method), []).append(plan)
-    return StudyPlan(
-        study=study.name,
-        out=str(out),
-        cells=tuple(planned.values()),
-        rows=tuple(row_of(*place, plans) for place, plans in rows.items()),
-        total=row_of("", "", list(planned.values())),
-        workers=crew,
-        threads=threads,
-        jobs=len(waiting),
-        wall_seconds=wall_seconds([s for s in seconds if s is not None], crew),
-        measured=findings.measured,
-        running=running,
-    )
+    return {cell.cell_id: planned[cell.cell_id] for cell in cells}
+
+
+def _reserving(plan: CellPlan, needs: Needs, gpus: bool, starts: bool, known: Known) -> CellPlan:
+    """A cell's plan with what its job reserves, and a process' start where it is the first of its job."""
+    seconds = plan.work.seconds
+    if seconds is not None and starts and known.timing is not None:
+        seconds += known.timing.start
+    return replace(plan, work=replace(plan.work, seconds=seconds), gpus=needs.gpus if gpus else 0.0)
 
 
 def plan_cell(cell: RunSpec, status: CellStatus, known: Known, *, start_known: bool = False) -> CellPlan:
@@ -135,7 +281,8 @@ def plan_cell(cell: RunSpec, status: CellStatus, known: Known, *, start_known: b
 
     def planned(work: Work, reason: str) -> CellPlan:
         names = (cell.condition, cell.model.label, cell.method.label)
-        return CellPlan(cell.cell_id, *names, status.state, work, reason)
+        precision = cell.training.precision
+        return CellPlan(cell.cell_id, *names, status.state, work, reason, precision=precision)
 
     if status.state == "done":
         return planned(NOTHING, "")

@@ -49,6 +49,8 @@ class CellPlan:
         state: what has become of it so far.
         work: what is left.
         reason: why some of it is not known, in one line; "" where all is.
+        gpus: GPUs that its job reserves, parts too.
+        precision: of its training.
     """
 
     cell: str
@@ -58,6 +60,13 @@ class CellPlan:
     state: State
     work: Work
     reason: str = ""
+    gpus: float = 0.0
+    precision: str = "fp32"
+
+    @property
+    def gpu_seconds(self) -> float:
+        """Seconds times GPUs, as far as they are known."""
+        return (self.work.seconds or 0.0) * self.gpus
 
 
 @dataclass(frozen=True)
@@ -72,6 +81,7 @@ class PlanRow:
         work: sums over the cells for which each is known.
         unknown: how many cells left are missing from a sum of `work`, by its name; none are left out.
         reasons: why, each once.
+        gpu_seconds: seconds times GPUs, over the cells whose seconds are known.
     """
 
     model: str
@@ -81,6 +91,26 @@ class PlanRow:
     work: Work
     unknown: Mapping[str, int]
     reasons: tuple[str, ...]
+    gpu_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What all that is left takes, over the jobs whose seconds are known; of a job, what it reserves.
+
+    Attributes:
+        gpu_hours: GPUs times hours, of the jobs.
+        standing_gpu_hours: the same of the machines, from the first job's start to the last one's end.
+        cpu_hours: processors times hours, of the jobs.
+        checkpoint_bytes: the most that checkpoints take at a time; None where no cell's weights are known.
+        jobs_at_once: the most jobs at a time.
+    """
+
+    gpu_hours: float = 0.0
+    standing_gpu_hours: float = 0.0
+    cpu_hours: float = 0.0
+    checkpoint_bytes: int | None = None
+    jobs_at_once: int = 0
 
 
 def row_of(model: str, method: str, cells: Sequence[CellPlan]) -> PlanRow:
@@ -95,6 +125,7 @@ def row_of(model: str, method: str, cells: Sequence[CellPlan]) -> PlanRow:
         work=summed([cell.work for cell in left]) if left else NOTHING,
         unknown={name: times for name, times in missing.items() if times},
         reasons=tuple(dict.fromkeys(cell.reason for cell in left if cell.reason)),
+        gpu_seconds=sum(cell.gpu_seconds for cell in left),
     )
 
 
