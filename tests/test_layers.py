@@ -13,6 +13,7 @@ import dissensus
 from import_graph import OPENS_FILES, ImportGraph, Rule
 
 MODELLING = ("torch", "transformers", "peft", "safetensors", "accelerate", "tokenizers")
+CLIENTS = ("fsspec", "s3fs", "gcsfs", "botocore", "aiobotocore", "aiohttp")
 OPTIONAL = (
     *MODELLING,
     "gguf",
@@ -24,6 +25,11 @@ OPTIONAL = (
     "pandas",
     "polars",
     "xarray",
+    "duckdb",
+    "ray",
+    "submitit",
+    "bitsandbytes",
+    *CLIENTS,
 )
 FILES = ("pyarrow", "pathlib", "io", "csv", "gzip", "shutil", "tempfile", "sqlite3", OPENS_FILES)
 PLOTTING = ("matplotlib", ".report")
@@ -45,6 +51,7 @@ RULES = (
     Rule("train.tracking", never=(".metrics", ".report")),
     Rule("train.merging", never=(".metrics", ".report")),
     Rule("train.shared_states", never=(".metrics", ".report")),
+    Rule("train.sharing", never=(".metrics", ".report")),
     Rule("train.free", never=(".metrics", ".report", ".study"), eager=MODELLING),
     Rule("train.free_epoch", never=(".metrics", ".report", ".study"), eager=MODELLING),
     Rule("train.free_resume", never=(*MODELLING, ".metrics", ".report", ".study")),
@@ -60,12 +67,24 @@ RULES = (
     Rule("integrations", never=(".study", ".report")),
     Rule("curves", never=MODELLING),
     Rule("store", never=MODELLING),
+    Rule(
+        "storage",
+        only=("errors", "files", "cache", "store", "storage"),
+        never=(*MODELLING, ".train", ".study", ".metrics", ".report"),
+        eager=CLIENTS,
+    ),
     Rule("metrics", never=(*MODELLING, *PLOTTING, *FILES)),
     Rule("stats", never=(*MODELLING, *PLOTTING, *FILES, ".train")),
     Rule("exchange", never=(*MODELLING, ".train", ".study", ".report")),
     Rule("study.grid", never=MODELLING),
     Rule("study.runner", never=(".metrics", ".report")),
+    Rule("study.engines", never=(*MODELLING, ".metrics", ".report", ".models", ".train")),
+    Rule("study.home", never=(*MODELLING, ".metrics", ".report")),
+    Rule("models.shapes", never=MODELLING),
     Rule("study.planning.plan", never=MODELLING),
+    Rule("study.planning.packing", never=MODELLING),
+    Rule("study.planning.tasks", never=(".metrics", ".report")),
+    Rule("study.planning.approximate", never=(".metrics", ".report")),
     Rule("study.planning.calibration", never=(".metrics", ".report")),
     Rule("study.analysis", never=(*MODELLING, ".train")),
     Rule("study.claims", never=(*MODELLING, ".train")),

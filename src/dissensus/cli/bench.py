@@ -22,11 +22,12 @@ class Suite(StrEnum):
     train = "train"
     grid = "grid"
     analysis = "analysis"
+    size = "size"
 
 
 def bench(
     suite: Annotated[
-        list[Suite] | None, typer.Option("--suite", help="What to time; may be repeated. Default: all four.")
+        list[Suite] | None, typer.Option("--suite", help="What to time; may be repeated. Default: all five.")
     ] = None,
     device: Annotated[
         str | None, typer.Option("--device", help="'cpu', 'cuda', ...; default: a GPU where there is one.")

@@ -71,7 +71,8 @@ def hosted_cells(job: Mapping[str, Any], log: str) -> Iterator[HostedCells]:
         StoreError: a cell cannot be claimed, brought or published.
     """
     if job["remote"] is None:
-        claims = [Claim(Path(cell["folder"]), job["attempt"]) for cell in job["cells"]]
+        attempt = job.get("attempt")  # a plan's measurements have no cells of their own
+        claims = [Claim(Path(cell["folder"]), attempt) for cell in job["cells"]] if attempt else []
         for claim in claims:
             claim.take()
         yield HostedCells(job, Path(log), claims, [])
