@@ -16,6 +16,8 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from datasets import Dataset
+from peft import LoraConfig, get_peft_model
+from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 from transformers import (
     AutoModelForCausalLM,
@@ -33,6 +35,7 @@ from dissensus.config.sources import SimulatedSource
 from dissensus.data.sources.simulated import load
 from dissensus.errors import StoreError
 from dissensus.integrations.transformers import record
+from dissensus.probes.completions import CompletionProbe
 from dissensus.probes.preferences import PreferenceProbe
 
 STEPS, CUT, CHECKPOINT = 6, 4, 2
@@ -102,16 +105,23 @@ class Loop:
             recorder.rewind(begin)
         self.look(recorder, begin)
         for step in range(begin + 1, end + 1):
-            torch.manual_seed(100 * step + self.rank)  # each process its own batch
-            batch = torch.randint(5, 50, (4, 12))
-            self.model.train()
-            out = self.model(input_ids=batch)
-            out.logits.float().log_softmax(-1)[..., step % 3].mean().neg().backward()
-            self.optimizer.step()
-            self.optimizer.zero_grad()
+            self.step(step)
             self.look(recorder, step)
         recorder.flush() if end < STEPS else recorder.finish()
+        self.keep(begin)
+
+    def step(self, step: int) -> None:
+        torch.manual_seed(100 * step + self.rank)  # each process its own batch
+        batch = torch.randint(5, 50, (4, 12))
+        self.model.train()
+        out = self.model(input_ids=batch)
+        out.logits.float().log_softmax(-1)[..., step % 3].mean().neg().backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+    def keep(self, begin: int) -> None:
         if self.rank == 0:
+            self.out.mkdir(parents=True, exist_ok=True)
             torch.save(self.weights, self.out / f"weights-from-{begin}.pt")
         dist.barrier()
 
@@ -142,6 +152,73 @@ def loops(args: argparse.Namespace) -> None:
     loop = Loop(args.out, "pairs", decoder)
     recorder = CurveRecorder(loop.path, probe, total_steps=STEPS, points=STEPS + 1, resume=again)
     loop.run(recorder, None, **span)
+
+
+class ShardedLoop(Loop):
+    """The same with weights of which each process holds a part (`fully_shard`), by its layers and the rest."""
+
+    def __init__(self, out: Path, name: str, model: Any) -> None:
+        self.rank = dist.get_rank()
+        self.out = out / name
+        self.path = self.out / ("curves" if self.rank == 0 else f"curves-of-{self.rank}")
+        self.model, self.weights = model, {}
+        for stack in [module for module in model.modules() if isinstance(module, torch.nn.ModuleList)]:
+            for layer in stack:
+                fully_shard(layer)
+        fully_shard(model)
+        self.optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.05)
+
+    def look(self, recorder: CurveRecorder | None, step: int) -> None:
+        if recorder is not None:
+            recorder.step(self.model, step)
+            kinds = {type(p).__name__ for p in self.model.parameters()}
+            assert kinds == {"DTensor"}, kinds  # nothing stays gathered
+        found = self.model.state_dict()
+        self.weights[step] = {k: getattr(v, "full_tensor", v.clone)() for k, v in found.items()}
+
+
+def adapted(model: Any) -> Any:
+    torch.manual_seed(3)
+    config = LoraConfig(r=4, target_modules=["query", "value"], modules_to_save=["classifier"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return get_peft_model(model, config)
+
+
+def completions(folder: Path) -> tuple[Any, CompletionProbe]:
+    """A decoder, and what it says after each tracked pair."""
+    set_seed(0)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    probe = CompletionProbe.from_texts(
+        tracked(), tokenizer, prompt="{premise} question {hypothesis}", completion=" yes", add_eos=False
+    )
+    return AutoModelForCausalLM.from_pretrained(folder), probe
+
+
+def sharded(args: argparse.Namespace) -> None:
+    """Sharded models: `sharded-few` has one batch for all, `sharded-lora` adapters; one is not recorded."""
+    for name, budget in (("sharded-lora", 64), ("sharded-few", 100_000), ("sharded-unrecorded", None)):
+        model, tokenizer = classifier(args.encoder)
+        loop = ShardedLoop(args.out, name, adapted(model) if name == "sharded-lora" else model)
+        if budget is None:
+            for step in range(1, STEPS + 1):
+                loop.step(step)
+            loop.look(None, STEPS)
+            loop.keep(0)
+            continue
+        recorder = CurveRecorder(
+            loop.path,
+            tracked(),
+            tokenizer=tokenizer,
+            total_steps=STEPS,
+            points=STEPS + 1,
+            token_budget=budget,
+        )
+        loop.run(recorder, tokenizer)
+    decoder, probe = completions(args.decoder)
+    loop = ShardedLoop(args.out, "sharded-texts", decoder)
+    recorder = CurveRecorder(loop.path, probe, total_steps=STEPS, points=STEPS + 1, token_budget=200)
+    loop.run(recorder, None)
 
 
 class Spy(TrainerCallback):
@@ -253,6 +330,7 @@ def main() -> None:
     dist.init_process_group("gloo")
     loops(args)
     if args.part == "begin":
+        sharded(args)
         for recorded in (False, True):
             trainer(args, recorded=recorded)
         lightning(args)

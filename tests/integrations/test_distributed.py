@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from dissensus import CurveRecorder, load_curves
-from integrations.distributed_script import STEPS, classifier, preferences, tracked
+from integrations.distributed_script import STEPS, adapted, classifier, completions, preferences, tracked
 from tiny import make_tiny
 
 SCRIPT = Path(__file__).with_name("distributed_script.py")
@@ -96,13 +96,42 @@ def test_a_margin_refers_to_step_0_after_a_resume_too(ran: Path, tmp_path: Path)
     np.testing.assert_allclose(together.values["margin"], alone.values["margin"], atol=1e-5)
 
 
+@pytest.mark.parametrize(("name", "budget"), [("sharded-lora", 64), ("sharded-few", 100_000)])
+def test_weights_in_parts_are_read_as_a_whole_is(ran: Path, tmp_path: Path, name: str, budget: int) -> None:
+    """FSDP2, in a plain script: `few` has one batch for two processes, of which one must read along."""
+    model, tokenizer = classifier(ran / "encoder")
+    model = adapted(model) if name == "sharded-lora" else model
+    alone = in_one_process(
+        model, tracked(), weights_of(ran / name), tmp_path, tokenizer=tokenizer, token_budget=budget
+    )
+    together = load_curves(ran / name / "curves")
+    assert together.ids == alone.ids
+    np.testing.assert_allclose(together.log_probs, alone.log_probs, atol=1e-6)
+    assert np.abs(np.diff(together.losses, axis=1)).max() > 1e-3
+
+
+def test_a_sharded_language_model_is_asked_through_its_own_forward(ran: Path, tmp_path: Path) -> None:
+    model, probe = completions(ran / "decoder")
+    alone = in_one_process(model, probe, weights_of(ran / "sharded-texts"), tmp_path)
+    together = load_curves(ran / "sharded-texts" / "curves")
+    np.testing.assert_allclose(together.losses, alone.losses, atol=1e-5)
+    assert np.abs(np.diff(together.losses, axis=1)).max() > 1e-3
+
+
+def test_recording_leaves_sharded_weights_as_they_would_be(ran: Path) -> None:
+    recorded, not_recorded = (weights_of(ran / name)[STEPS] for name in ("sharded-few", "sharded-unrecorded"))
+    assert recorded.keys() == not_recorded.keys()
+    for name, weight in recorded.items():
+        assert torch.equal(weight, not_recorded[name]), name
+
+
 def test_only_the_first_process_writes(ran: Path) -> None:
     assert list(ran.rglob("manifest.json"))
     assert not list(ran.rglob("curves-of-1"))
 
 
 def test_each_shard_is_written_once(ran: Path) -> None:
-    for name in ("whole", "few", "cut", "pairs"):
+    for name in ("whole", "few", "cut", "pairs", "sharded-few", "sharded-texts"):
         shards = sorted(path.name for path in (ran / name / "curves" / "curves").iterdir())
         assert shards == [f"step-{step:08d}.parquet" for step in range(STEPS + 1)]
 

@@ -1,4 +1,4 @@
-"""Weights of which a process holds a part are refused; what merely stands around a whole model is taken off.
+"""Weights of which a process holds a part are refused, unless the model gathers them; what is around is taken off.
 
 The parts that other libraries make are imitated by name and attribute, which is what they are known by.
 """
@@ -57,6 +57,26 @@ def tensor_parallel() -> nn.Module:
     return module
 
 
+class Cut:
+    """A placement that cuts a dimension."""
+
+    def is_shard(self) -> bool:
+        return True
+
+
+def fsdp2(*placements: Cut) -> nn.Module:
+    """What `fully_shard` leaves: a class of its making, and parameters that are parts."""
+    module = FSDPLinear(2, 2)
+    for name in ("weight", "bias"):
+        setattr(module, name, DTensor(torch.zeros(1, 2)))
+        getattr(module, name).placements = placements
+    return module
+
+
+def cut_twice() -> nn.Module:
+    return fsdp2(Cut(), Cut())
+
+
 def of_some_size(size: int) -> nn.Module:
     """What transformers calls tensor parallel."""
     module = nn.Linear(2, 2)
@@ -69,7 +89,7 @@ def of_some_size(size: int) -> nn.Module:
     [
         pytest.param(FullyShardedDataParallel(nn.Linear(2, 2)), id="FSDP"),
         pytest.param(DistributedDataParallel(FullyShardedDataParallel(nn.Linear(2, 2))), id="FSDP in DDP"),
-        pytest.param(FSDPLinear(2, 2), id="FSDP2"),
+        pytest.param(cut_twice(), id="FSDP2 over tensor parallel"),
         pytest.param(zero_3(), id="ZeRO-3"),
         pytest.param(DeepSpeedEngine(zero_3()), id="DeepSpeed with ZeRO-3"),
         pytest.param(tensor_parallel(), id="tensor parallel"),
@@ -77,7 +97,7 @@ def of_some_size(size: int) -> nn.Module:
     ],
 )
 def test_sharded_weights_are_refused(model: nn.Module) -> None:
-    with pytest.raises(ModelError, match=r"sharded over processes .* Record from DDP or a single process"):
+    with pytest.raises(ModelError, match=r"sharded over processes .* Record from DDP, FSDP2 .* or a single"):
         bare_module(model)
 
 
@@ -86,3 +106,11 @@ def test_what_is_around_is_taken_off() -> None:
     around = DeepSpeedEngine(torch.compile(DistributedDataParallel(nn.DataParallel(inner)), backend="eager"))
     assert bare_module(around) is inner
     assert bare_module(inner) is inner
+
+
+def test_what_gathers_itself_is_let_through() -> None:
+    """FSDP2 below or on top; real processes read such a model in `tests/integrations/test_distributed.py`."""
+    inner = fsdp2(Cut())
+    assert bare_module(inner) is inner
+    around = nn.Sequential(nn.Linear(2, 2), inner)
+    assert bare_module(around) is around

@@ -36,6 +36,14 @@ class ModelSpec(Spec):
         lt=1,
         description="The model's own dropout, everywhere; default: as its configuration says.",
     )
+    dtype: Literal["fp32", "bf16"] = Field(
+        "fp32",
+        description="What the base's weights are kept in; adapters and a fresh head stay fp32. bf16 belongs to lora "
+        "and ia3: it would swallow the small updates of full fine-tuning.",
+    )
+    quantization: Literal["nf4"] | None = Field(
+        None, description="4-bit base (bitsandbytes) under lora or ia3; computes in dtype."
+    )
     tag: str | None = Field(
         None,
         pattern=r"^[A-Za-z0-9_]+$",
@@ -181,6 +189,23 @@ class RunSpec(Spec):
         if self.regime == "held_out" and self.dataset.train is None:
             raise ValueError(
                 f"dataset {self.dataset.name!r} has no 'train' source, so nothing can be held out of it"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _full_trains_full_precision(self) -> RunSpec:
+        if self.method.name != "full":
+            return self
+        if self.model.quantization is not None:
+            raise ValueError(
+                f"quantization: {self.model.quantization} keeps the base in 4 bits, which cannot be trained; use "
+                "lora or ia3, or leave quantization out"
+            )
+        if self.model.dtype != "fp32":
+            raise ValueError(
+                f"full fine-tuning in dtype: {self.model.dtype} would lose updates smaller than a weight's last digit; "
+                "keep dtype: fp32 and compute in bf16 with training: {precision: bf16} (sharding: fsdp makes room), or "
+                "use lora or ia3"
             )
         return self
 

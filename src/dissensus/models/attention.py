@@ -74,9 +74,10 @@ def packed_attention(
     rules = _Rules.of(module, query, scaling, dropout, sliding_window)
     # (N, heads, d): as the projections wrote them, so that each run is a view.
     # Squeezed, not indexed: the gradient of an index is a tensor of zeros with the gradient copied into it.
-    rows = [part.squeeze(0).transpose(0, 1).to(value.dtype) for part in (query, key, value)]
+    dtype = _of_scores(value)
+    rows = [part.squeeze(0).transpose(0, 1).to(dtype) for part in (query, key, value)]
     within = attention_by_run if query.device.type == "cpu" else attention_in_one_rectangle
-    return within(rows, layout, rules)[None], None
+    return within(rows, layout, rules)[None].to(value.dtype), None
 
 
 def attention_by_run(rows: list[Tensor], layout: Layout, rules: _Rules) -> Tensor:
@@ -129,8 +130,18 @@ def padded_attention(
     mask = attention_mask
     if mask is None:
         mask = rules.mask(query.shape[2], key.shape[2], query.device)
-    query, key = query.to(value.dtype), key.to(value.dtype)
-    return rules.attend(query, key, value, mask, rules.token_keys()).transpose(1, 2), None
+    dtype = _of_scores(value)
+    query, key, wide = query.to(dtype), key.to(dtype), value.to(dtype)
+    return rules.attend(query, key, wide, mask, rules.token_keys()).transpose(1, 2).to(value.dtype), None
+
+
+def _of_scores(value: Tensor) -> torch.dtype:
+    """The precision to attend in: float32 where weights are in half precision, since scores that are rounded tie.
+
+    Under autocast the precision is autocast's, and fused kernels (on a GPU) sum in float32 by themselves.
+    """
+    on_cpu = value.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+    return torch.float32 if on_cpu and value.dtype in (torch.bfloat16, torch.float16) else value.dtype
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,9 @@ from dissensus.models.packing import PackedBatch
 
 _MASK64 = (1 << 64) - 1
 
+Keys = tuple[Tensor | None, Tensor | None, Tensor | None]
+"""Keys of tokens, label tokens and examples, as `DropoutKeys` holds them."""
+
 
 class DropoutKeys:
     """The tokens of the batch that a model is about to read; one object for all sites of the model."""
@@ -60,13 +63,22 @@ class DropoutKeys:
     @contextlib.contextmanager
     def joined(self, several: Sequence[DropoutKeys]) -> Iterator[None]:
         """While this lasts, the keys of several packed batches, one after the other, in the place of its own."""
-        own = (self.tokens, self.labels, self.examples)
-        parts = [(k.tokens, k.labels, k.examples) for k in several]
+        parts = [k.held() for k in several]
         tokens, labels, examples = (
             [part for part in kind if part is not None] for kind in zip(*parts, strict=True)
         )
-        self.tokens, self.labels = torch.cat(tokens, dim=1), torch.cat(labels, dim=1)
-        self.examples = torch.cat(examples)
+        with self.holding((torch.cat(tokens, dim=1), torch.cat(labels, dim=1), torch.cat(examples))):
+            yield
+
+    def held(self) -> Keys:
+        """The keys as they are now."""
+        return self.tokens, self.labels, self.examples
+
+    @contextlib.contextmanager
+    def holding(self, keys: Keys) -> Iterator[None]:
+        """While this lasts, `keys` in the place of its own."""
+        own = self.held()
+        self.tokens, self.labels, self.examples = keys
         try:
             yield
         finally:

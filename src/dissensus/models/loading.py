@@ -1,4 +1,8 @@
-"""From a specification of a model to a scoring model: its files, tokenizer, weights (fp32) and head."""
+"""From a specification of a model to a scoring model: its files, tokenizer, weights and head.
+
+Weights are fp32, or as `dtype` and `quantization` say. Modules that the checkpoint lacks are always fp32, with the
+numbers that they have over an fp32 base, so that cells that differ in the base's precision share them.
+"""
 
 from __future__ import annotations
 
@@ -16,24 +20,32 @@ from torch import nn
 from dissensus.config import ModelSpec
 from dissensus.errors import MissingDependencyError, ModelError
 from dissensus.models.encoding import answer_template, plain_template
+from dissensus.models.low_precision import DTYPES, keep_in_float32, keep_layout, quantized, stored_numbers
 from dissensus.models.registry import ARCHITECTURES
 from dissensus.models.resolve import ResolvedModel, resolve_model
 from dissensus.models.scoring import ScoringModel
 
 
 def load_scoring_model(
-    spec: ModelSpec, labels: Sequence[str], fields: Sequence[str], *, head_seed: int
+    spec: ModelSpec,
+    labels: Sequence[str],
+    fields: Sequence[str],
+    *,
+    head_seed: int,
+    device: torch.device | None = None,
 ) -> ScoringModel:
-    """Load tokenizer, weights (fp32) and head.
+    """Load tokenizer, weights and head.
 
     Args:
         spec: which model, head and prompt.
         labels: label names, in order.
         fields: text fields, in reading order.
         head_seed: seeds whatever the checkpoint lacks, so that methods and ranks share it.
+        device: where a quantised base is made, which stays there; others are loaded into the CPU's memory.
 
     Raises:
         ModelError: the model cannot be found or loaded, or the head does not fit it.
+        MissingDependencyError: the model's format or quantisation needs a package that is not installed.
     """
     found = resolve_model(spec.name, spec.revision)
     where: dict[str, Any] = {"revision": found.revision} if found.revision else {}
@@ -56,11 +68,13 @@ def load_scoring_model(
         else:
             factory, extra = transformers.AutoModelForSequenceClassification, {"num_labels": len(labels)}
         extra |= _dropout_settings(config, spec)
+        if spec.quantization is not None:
+            extra |= quantized(spec, device or torch.device("cpu"))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(head_seed)
             module, info = factory.from_pretrained(
                 found.location,
-                dtype=torch.float32,
+                dtype=DTYPES[spec.dtype],
                 use_safetensors=None if found.gguf_file else True,
                 output_loading_info=True,
                 **where,
@@ -71,6 +85,10 @@ def load_scoring_model(
         raise ModelError(
             f"the weights of {spec.name!r} lack {sorted(missing)[:3]}; it is no complete language model"
         )
+    fresh = _fresh_modules(module, missing)
+    if spec.dtype != "fp32" or spec.quantization is not None:
+        keep_in_float32(module, fresh, head_seed)
+        keep_layout(module)
     words = spec.label_words or tuple(labels)
     if len(words) != len(labels):
         raise ModelError(f"label_words has {len(words)} words for the {len(labels)} labels {list(labels)}")
@@ -85,7 +103,7 @@ def load_scoring_model(
         tokenizer=tokenizer,
         kind=kind,
         head=spec.head,
-        fresh=_fresh_modules(module, missing),
+        fresh=fresh,
         pad_id=int(pad or 0),
         template=template,
         max_length=_max_length(spec, config),
@@ -176,7 +194,8 @@ def _fingerprint(module: nn.Module, missing: set[str]) -> str:
     for name, parameter in sorted(module.named_parameters()):
         if name not in missing:
             digest.update(name.encode())
-            digest.update(parameter.detach().contiguous().view(torch.uint8).numpy().data)
+            for part in stored_numbers(parameter):
+                digest.update(part.detach().cpu().contiguous().view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -15,13 +15,14 @@ from torch import Tensor, nn
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import ModelError
 from dissensus.models.attention import PACKED, PADDED, attending
-from dissensus.models.dropout import DropoutKeys, token_keys
+from dissensus.models.dropout import DropoutKeys, Keys, token_keys
 from dissensus.models.encoding import Encoded, encode
 from dissensus.models.label_tokens import label_tokens_only
 from dissensus.models.packing import PackedBatch, pack
 from dissensus.models.registry import ARCHITECTURES, ENCODERS
 
 Batch = Mapping[str, Tensor]
+T = TypeVar("T")
 
 
 @dataclass
@@ -43,6 +44,8 @@ class ScoringModel:
         note: what a reader of results must know.
         packs: whether batches are computed as packed rows; False computes them padded, with the same numbers.
         dropout: keys of the keyed dropout, once `train.methods` has installed it.
+        entry: what the model's parts are called through where several processes train it (`train/parallel.py`).
+        placed: where it computes, if that is not where its weights are.
     """
 
     module: nn.Module
@@ -59,6 +62,14 @@ class ScoringModel:
     note: str
     packs: bool
     dropout: DropoutKeys = field(default_factory=DropoutKeys)
+    entry: Callable[[Callable[[], Any]], Any] | None = None
+    placed: torch.device | None = None
+    _reads: tuple[str, Tensor | None] | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return next(self.module.parameters()).device if self.placed is None else self.placed
 
     def encode(self, dataset: AnnotatedDataset) -> Encoded:
         """Token ids of every example."""
@@ -78,21 +89,51 @@ class ScoringModel:
         Returns:
             The rows in the order of the logits, shape (b,); and the logits, shape (b, K), float32 or wider.
         """
-        device = next(self.module.parameters()).device
+        device = self.device
         try:
             if self.packs:
                 batch = pack(encoded, rows).to(device)
                 if stream is not None:
                     self.key_dropout(batch, stream)
-                return batch.rows, self.score(self.features(batch))
+                return batch.rows, self.through(lambda: self.score(self.features(batch)))
             given = np.asarray(rows, dtype=np.int64)
             padded = {k: v.to(device) for k, v in encoded.batch(given.tolist(), self.pad_id).items()}
             if stream is not None:
                 width = np.arange(padded["input_ids"].shape[1], dtype=np.int64)
                 self.dropout.padded(token_keys(stream, given[:, None], width[None]), device)
-            return given, self.logits(padded)
+            return given, self.through(lambda: self.logits(padded))
         finally:
             self.dropout.clear()
+
+    def through(self, work: Callable[[], T]) -> T:
+        """What `work()` gives, which computes with the model's parts: called through `entry` where there is one."""
+        return work() if self.entry is None else cast(T, self.entry(work))
+
+    def recomputing(
+        self,
+    ) -> tuple[contextlib.AbstractContextManager[None], contextlib.AbstractContextManager[None]]:
+        """What a block's forward pass runs in now, and what its repetition on the way back runs in.
+
+        Gradient checkpointing asks at each block. By the time of the repetition the batch has been forgotten, so that
+        what the block is to be told of it again (dropout keys, the way to attend, label tokens) is kept here.
+        """
+        return contextlib.nullcontext(), self._again(self._reads, self.dropout.held())
+
+    @contextlib.contextmanager
+    def _again(self, reads: tuple[str, Tensor | None] | None, keys: Keys) -> Iterator[None]:
+        with self.dropout.holding(keys), self._reading(*reads) if reads else contextlib.nullcontext():
+            yield
+
+    @contextlib.contextmanager
+    def _reading(self, implementation: str, at: Tensor | None = None) -> Iterator[bool]:
+        """While this lasts the model attends by `implementation`; whether its last layer sees the tokens `at` alone."""
+        before, self._reads = self._reads, (implementation, at)
+        only = contextlib.nullcontext(False) if at is None else label_tokens_only(self.base, at)
+        try:
+            with attending(self.base.config, implementation), only as found:
+                yield found
+        finally:
+            self._reads = before
 
     def key_dropout(self, batch: PackedBatch, stream: int) -> None:
         """Let dropout draw from the keys of a packed batch (`dropout.token_keys`) until `dropout.clear()`."""
@@ -120,7 +161,7 @@ class ScoringModel:
         if self.kind == "decoder":
             inputs["use_cache"] = False  # it would keep every layer's keys and values
         at = self.label_at(batch)
-        with attending(base.config, PACKED), label_tokens_only(base, at) as only:
+        with self._reading(PACKED, at) as only:
             states = self.body(**inputs, layout=batch.layout).last_hidden_state[0]
         if only:
             return cast(Tensor, states)
@@ -136,8 +177,11 @@ class ScoringModel:
         if self.answer_ids is not None:
             head = base.get_output_embeddings()
             rows = torch.tensor(self.answer_ids, device=features.device)
-            bias = None if head.bias is None else head.bias[rows]
-            return _at_least_float32(nn.functional.linear(features, head.weight[rows], bias))
+            bias = None if head.bias is None else _at_least_float32(head.bias[rows])
+            weight = head.weight[rows]
+            if weight.dtype in (torch.bfloat16, torch.float16):  # logits that are rounded tie
+                features, weight = features.float(), weight.float()
+            return _at_least_float32(nn.functional.linear(features, weight, bias))
         if self.kind == "decoder":
             return _at_least_float32(base.score(features))
         if base.config.model_type == "bert":
@@ -153,7 +197,7 @@ class ScoringModel:
         base = self.base
         architecture = ARCHITECTURES.get(base.config.model_type)
         plugs = architecture is not None and architecture.packs
-        with attending(base.config, PADDED) if plugs else contextlib.nullcontext():
+        with self._reading(PADDED) if plugs else contextlib.nullcontext():
             if self.kind == "encoder":
                 return _at_least_float32(self.module(**batch).logits)
             # Right padding cannot reach an earlier position of a causal model, so the last real token's state is

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
-import json
+import os
 import platform
-import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,11 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dissensus.config import RunSpec
+from dissensus.config import Execution, RunSpec
 from dissensus.data.assembly import CellData, assemble
-from dissensus.errors import MissingDependencyError, StoreError
-from dissensus.files import write_atomic
-from dissensus.store import load_curves
+from dissensus.errors import MissingDependencyError, SpecError, StoreError
+from dissensus.study.cell_folder import stored_already
 from dissensus.train.seeding import stream_seed
 
 if TYPE_CHECKING:
@@ -29,6 +26,7 @@ if TYPE_CHECKING:
     from dissensus.models.scoring import ScoringModel
     from dissensus.train.checkpoint import Checkpoint
     from dissensus.train.loop import TrainingRun
+    from dissensus.train.ranks import Ranks
     from dissensus.train.recorder import CurveRecorder
     from dissensus.train.shared_states import SharedStates
 
@@ -60,8 +58,12 @@ def run_cell(
     threads: int | None = None,
     device: str | None = None,
     on_progress: Callable[[CellProgress], None] | None = None,
+    execution: Execution | None = None,
 ) -> None:
     """Run one cell to its end in `folder`, resuming what an interrupted run left there.
+
+    With several `processes` in `execution` it starts them and waits for their end; in a process group that is there
+    already (`torchrun`, `accelerate launch`) every process calls this, and together they run the cell.
 
     Args:
         spec: what to run.
@@ -69,13 +71,39 @@ def run_cell(
         data_dir: where data files are looked up first.
         threads: torch threads; default: torch's own choice.
         device: 'cpu', 'cuda', ...; default: a GPU where there is one.
-        on_progress: called after every step.
+        on_progress: called after every step; of several processes, in the first.
+        execution: how many processes, what each holds of the weights, what is computed again to save memory. The curves
+            come out the same, to rounding.
 
     Raises:
         StoreError: the folder holds another specification (the message shows the difference).
         DataError, ModelError, SpecError: as the parts say.
     """
-    cell = open_cell(spec, folder, data_dir=data_dir, threads=threads, device=device, on_progress=on_progress)
+    how = execution or Execution()
+    if how.processes > 1:
+        from dissensus.study.ranks import in_group, run_ranks
+
+        if not in_group():
+            if not stored_already(spec, folder):
+                run_ranks(
+                    spec,
+                    folder,
+                    how,
+                    data_dir=data_dir,
+                    threads=threads,
+                    device=device,
+                    on_progress=on_progress,
+                )
+            return
+    cell = open_cell(
+        spec,
+        folder,
+        data_dir=data_dir,
+        threads=threads,
+        device=device,
+        on_progress=on_progress,
+        execution=how,
+    )
     if cell is not None:
         cell.train()
         cell.close()
@@ -103,8 +131,11 @@ class OpenCell:
 
     def close(self) -> None:
         """Mark the curves of the trained cell complete; nothing is left to resume."""
-        self.recorder.finish()
-        self.checkpoint.remove()
+        here = self.run.team.ranks
+        with here.unison(self.run.device):
+            self.recorder.finish()
+            if here.first:
+                self.checkpoint.remove()
 
 
 def open_cell(
@@ -116,83 +147,110 @@ def open_cell(
     device: str | None = None,
     on_progress: Callable[[CellProgress], None] | None = None,
     base: ScoringModel | None = None,
+    execution: Execution | None = None,
 ) -> OpenCell | None:
     """Set up a cell in `folder`; None when it is finished already. See `run_cell`.
+
+    In a process group every process calls this. The first one claims the folder, and looks up data and weights before
+    the others do; what goes wrong in one of them is raised in all.
 
     Args:
         base: another cell's model, whose frozen weights this one shall share.
     """
-    claim_folder(spec, folder)
-    if _finished(folder):
-        shutil.rmtree(folder / "checkpoint", ignore_errors=True)  # left if the end of the run was cut off
-        return None
+    if "torch" not in sys.modules and stored_already(spec, folder):
+        return None  # a study whose cells are all done needs no torch
     try:
         import torch
     except ImportError:
         raise MissingDependencyError("torch", "train", "running a cell") from None
     # Imported here: a study whose cells are all done needs none of them.
     from dissensus.models.loading import load_scoring_model
-    from dissensus.models.scoring import device_for
+    from dissensus.models.resolve import resolve_model
     from dissensus.train.checkpoint import Checkpoint
     from dissensus.train.fused import share_frozen_weights
     from dissensus.train.loop import TrainingRun, TrainingSet
-    from dissensus.train.methods import apply_method
+    from dissensus.train.methods import apply_method, recompute_activations
+    from dissensus.train.parallel import team_for
+    from dissensus.train.ranks import ranks
     from dissensus.train.recorder import CurveRecorder
     from dissensus.train.schedule import total_steps
 
+    how, here = execution or Execution(), ranks()
     if threads is not None:
         torch.set_num_threads(threads)
-    data = assemble(
-        spec.dataset, spec.regime, sample_seed=stream_seed(spec.seed, "sample"), data_dir=data_dir
-    )
-    labels = _training_labels(spec, data, folder)
-    model = load_scoring_model(
-        spec.model, data.tracked.labels, data.tracked.fields, head_seed=stream_seed(spec.seed, "head")
-    )
-    apply_method(model, spec.method, adapter_seed=stream_seed(spec.seed, "adapter"))
-    if base is not None:
-        share_frozen_weights(model, base)
-    model.module.to(device_for(device))
-    training = TrainingSet(model.encode(data.train), labels)
-    steps = total_steps(len(labels), spec.training)
-    tracked = model.encode(data.tracked)
-    recorder = CurveRecorder(
-        folder,
-        data.tracked,
-        total_steps=steps,
-        encoded=tracked,
-        scoring=model,
-        states=_shared_states(spec, folder, model, tracked),
-        precision=spec.tracking.precision,
-        points=spec.tracking.points,
-        schedule=spec.tracking.schedule,
-        steps=spec.tracking.steps,
-        regime=spec.regime,
-        token_budget=spec.tracking.token_budget,
-        resume=True,
-        provenance={
-            "train_fingerprint": data.train.fingerprint,
-            "train_examples": len(data.train),
-            "dropped_shared": data.dropped_shared,
-            "dropped_unlabelled": data.dropped_unlabelled,
-            "flipped_labels": int((labels != data.train.gold).sum()),
-            "train_truncated_examples": training.encoded.truncated,
-            "model_fingerprint": model.fingerprint,
-            "model_origin": model.origin,
-            "model_note": model.note,
-            "prompt": model.template,
+    where = _device(device, here, how, spec)
+    finished, ready = False, None
+    with here.unison(where):
+        if here.first:
+            finished = stored_already(spec, folder)
+            if here.world > 1 and not finished:  # what has to be fetched is fetched once
+                ready = _assembled(spec, data_dir)
+                resolve_model(spec.model.name, spec.model.revision)
+    if here.agreed([finished], where)[0]:
+        return None
+    with here.unison(where):
+        data = ready or _assembled(spec, data_dir)
+        labels = _training_labels(spec, data, folder if here.first else None)
+        model = load_scoring_model(
+            spec.model,
+            data.tracked.labels,
+            data.tracked.fields,
+            head_seed=stream_seed(spec.seed, "head"),
+            device=where,
+        )
+        apply_method(model, spec.method, adapter_seed=stream_seed(spec.seed, "adapter"))
+        if base is not None:
+            share_frozen_weights(model, base)
+        sizes = {
             "trainable_parameters": sum(p.numel() for p in model.module.parameters() if p.requires_grad),
             "parameters": sum(p.numel() for p in model.module.parameters()),
-            "versions": _versions(next(model.module.parameters()).device),
-        },
-    )
-    _same_ground(recorder.writer.provenance, data, model.fingerprint, folder)
-    now = _versions(next(model.module.parameters()).device)
-    if recorder.writer.provenance["versions"] != now:  # allowed, but no longer promised to be bit-identical
-        recorder.writer.note(resumed_under=now)
+        }
+        if how.gradient_checkpointing:
+            recompute_activations(model)
+        if how.sharding == "none":  # sharded weights are moved block by block
+            model.module.to(where)
+        training = TrainingSet(model.encode(data.train), labels)
+        tracked = model.encode(data.tracked)
+    team = team_for(model, how.sharding, device=where, cpu_offload=how.cpu_offload)
+    steps = total_steps(len(labels), spec.training)
+    versions = _versions(where, here, how)
+    with here.unison(where):
+        recorder = CurveRecorder(
+            folder,
+            data.tracked,
+            total_steps=steps,
+            encoded=tracked,
+            scoring=model,
+            states=_shared_states(spec, folder, model, tracked),
+            precision=spec.tracking.precision,
+            points=spec.tracking.points,
+            schedule=spec.tracking.schedule,
+            steps=spec.tracking.steps,
+            regime=spec.regime,
+            token_budget=spec.tracking.token_budget,
+            resume=True,
+            provenance={
+                "train_fingerprint": data.train.fingerprint,
+                "train_examples": len(data.train),
+                "dropped_shared": data.dropped_shared,
+                "dropped_unlabelled": data.dropped_unlabelled,
+                "flipped_labels": int((labels != data.train.gold).sum()),
+                "train_truncated_examples": training.encoded.truncated,
+                "model_fingerprint": model.fingerprint,
+                "model_origin": model.origin,
+                "model_note": model.note,
+                "prompt": model.template,
+                **sizes,
+                "versions": versions,
+            },
+        )
+        if here.first:
+            _same_ground(recorder.writer.provenance, data, model.fingerprint, folder)
+            if recorder.writer.provenance["versions"] != versions:  # allowed, but no longer bit-identical
+                recorder.writer.note(resumed_under=versions)
 
     def report(step: int, loss: float) -> None:
-        if on_progress is not None:
+        if on_progress is not None and here.first:
             done = len(recorder.steps)
             on_progress(CellProgress(step, steps, done, len(recorder.points), loss))
 
@@ -207,8 +265,43 @@ def open_cell(
         recorder=recorder,
         checkpoint=checkpoint,
         on_step=report,
+        team=team,
+        checkpoint_seconds=how.checkpoint_seconds,
     )
     return OpenCell(run, recorder, checkpoint)
+
+
+def _assembled(spec: RunSpec, data_dir: Path | None) -> CellData:
+    return assemble(
+        spec.dataset, spec.regime, sample_seed=stream_seed(spec.seed, "sample"), data_dir=data_dir
+    )
+
+
+def _device(name: str | None, here: Ranks, how: Execution, spec: RunSpec) -> torch.device:
+    """Where this process computes: of several on one machine's GPUs, each on its own.
+
+    Raises:
+        SpecError: what was asked for does not go together.
+    """
+    from dissensus.models.scoring import device_for
+
+    if how.sharding == "fsdp" and here.world == 1:
+        raise SpecError(
+            "sharding: fsdp leaves a part of the weights on each of several processes, and this is one; set processes, "
+            "or leave sharding out"
+        )
+    if how.sharding == "fsdp" and spec.model.quantization is not None:
+        raise SpecError(
+            f"quantization: {spec.model.quantization} and sharding: fsdp do not go together: 4-bit weights are "
+            "not cut. Use sharding: none; a 4-bit base is small"
+        )
+    found = device_for(name)
+    if here.world > 1 and found.type == "cuda" and found.index is None:
+        import torch
+
+        found = torch.device("cuda", int(os.environ.get("LOCAL_RANK", here.rank)) % torch.cuda.device_count())
+        torch.cuda.set_device(found)
+    return found
 
 
 def _shared_states(spec: RunSpec, folder: Path, model: ScoringModel, tracked: Encoded) -> SharedStates | None:
@@ -227,45 +320,10 @@ def _shared_states(spec: RunSpec, folder: Path, model: ScoringModel, tracked: En
     )
 
 
-def claim_folder(spec: RunSpec, folder: Path) -> None:
-    """Write `spec.json`, or check that the one there is the same. Raises `StoreError` showing the difference."""
-    path = folder / "spec.json"
-    text = _spec_text(spec)
-    if path.exists():
-        try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
-        except (UnicodeDecodeError, json.JSONDecodeError):
-            raise StoreError(f"{path} is damaged: it is not JSON; delete that folder and run again") from None
-        # Parsed, so that a setting which a later version added counts as its default.
-        before = _spec_text(RunSpec.parse(stored, str(path)))
-        if before != text:
-            diff = difflib.unified_diff(
-                before.splitlines(), text.splitlines(), "stored", "asked for", lineterm="", n=0
-            )
-            raise StoreError(f"{folder} holds another specification:\n" + "\n".join(diff))
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, text)
-
-
-def _spec_text(spec: RunSpec) -> str:
-    return json.dumps(spec.model_dump(mode="json"), indent=1, sort_keys=True) + "\n"
-
-
-def _finished(folder: Path) -> bool:
-    if not (folder / "manifest.json").exists():
-        return False
-    try:
-        load_curves(folder, verify=False)
-    except StoreError:
-        return False
-    return True
-
-
 def _training_labels(
-    spec: RunSpec, data: CellData, folder: Path
+    spec: RunSpec, data: CellData, folder: Path | None
 ) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Gold labels, or noisy ones with the flip mask saved beside the curves."""
+    """Gold labels, or noisy ones; the flip mask is saved in `folder`, beside the curves."""
     gold = data.train.gold
     if spec.training.noise is None:
         return gold
@@ -274,7 +332,8 @@ def _training_labels(
     noise = spec.training.noise
     rng = np.random.default_rng(stream_seed(spec.seed, "noise"))
     noisy = inject_noise(gold, data.train.counts, kind=noise.kind, rate=noise.rate, rng=rng)
-    save_noise(folder / "noise.parquet", data.train.ids, gold, noisy)
+    if folder is not None:
+        save_noise(folder / "noise.parquet", data.train.ids, gold, noisy)
     return noisy.labels
 
 
@@ -289,14 +348,17 @@ def _same_ground(provenance: dict[str, object], data: CellData, model_fingerprin
             )
 
 
-def _versions(device: torch.device) -> dict[str, str]:
+def _versions(device: torch.device, here: Ranks, how: Execution) -> dict[str, str]:
     packages = ("dissensus", "torch", "transformers", "peft", "numpy")
     import torch
 
+    # What one process computes as ever leaves no trace; several add numbers up in another order.
+    together = {"processes": str(here.world), "sharding": how.sharding} if here.world > 1 else {}
     return {
         "python": platform.python_version(),
         **{name: version(name) for name in packages},
         "threads": str(torch.get_num_threads()),
         "platform": f"{sys.platform}-{platform.machine()}",
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
+        **together,
     }

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from dissensus.config import RunSpec
+from dissensus.config import Execution, RunSpec
 from dissensus.study.cell import CellProgress, OpenCell, open_cell
 
 
@@ -21,6 +21,7 @@ def run_cells(
     data_dir: Path | None = None,
     threads: int | None = None,
     device: str | None = None,
+    execution: Execution | None = None,
     on_progress: Callable[[int, CellProgress], None],
     on_end: Callable[[int, Exception | None], None],
 ) -> None:
@@ -34,6 +35,7 @@ def run_cells(
         data_dir: where data files are looked up first.
         threads: torch threads; default: torch's own choice.
         device: 'cpu', 'cuda', ...; default: a GPU where there is one.
+        execution: how they are carried out, in one process; the first one's stands for all.
         on_progress: (which cell, how far it is), after every step.
         on_end: (which cell, what went wrong with it, or None), once for each cell that has ended.
 
@@ -52,6 +54,7 @@ def run_cells(
                 threads=threads,
                 device=device,
                 on_progress=report,
+                execution=execution,
                 base=base,
             )
             if cell is not None and _must_run_alone(cell, spec):

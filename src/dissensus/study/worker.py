@@ -106,10 +106,10 @@ def _run(
         "data_dir": Path(job["data_dir"]) if job["data_dir"] else None,
         "threads": job["threads"],
         "device": job["device"],
+        "execution": Execution.parse(job["cells"][0].get("execution", {}), "the job's execution"),
     }
     if len(cells) == 1:
-        execution = Execution.parse(job["cells"][0].get("execution", {}), "the job's execution")
-        _load(job["run_cell"])(*cells[0], on_progress=reports[0], execution=execution, **common)
+        _load(job["run_cell"])(*cells[0], on_progress=reports[0], **common)
         ended(0, None)
     else:
         _load(job["run_cells"])(

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from dissensus.errors import StoreError
+from dissensus.train.sharded import part_like, whole
 
 
 class Checkpoint:
@@ -23,15 +24,29 @@ class Checkpoint:
         self._file = folder / "state.safetensors"
 
     def save(
-        self, step: int, parameters: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer
+        self,
+        step: int,
+        parameters: Mapping[str, nn.Parameter],
+        optimizer: torch.optim.Optimizer,
+        *,
+        first: bool = True,
     ) -> None:
-        """Replace the checkpoint by the state after `step` steps."""
-        self.folder.mkdir(exist_ok=True)
+        """Replace the checkpoint by the state after `step` steps.
+
+        Sharded tensors are gathered one after the other, so every process calls this; the `first` writes.
+        """
         tensors: dict[str, Tensor] = {}
         for name, parameter in parameters.items():
-            tensors[f"weight/{name}"] = parameter.detach()
-            for key, value in optimizer.state.get(parameter, {}).items():
-                tensors[f"optimizer/{key}/{name}"] = value
+            state = {
+                f"optimizer/{key}/{name}": value for key, value in optimizer.state.get(parameter, {}).items()
+            }
+            for key, value in {f"weight/{name}": parameter.detach(), **state}.items():
+                gathered = whole(value)
+                if first:
+                    tensors[key] = gathered if gathered is value else gathered.cpu()
+        if not first:
+            return
+        self.folder.mkdir(exist_ok=True)
         beside = self.folder / f".state.{os.getpid()}.tmp"
         safetensors.torch.save_file(
             {k: v.contiguous() for k, v in tensors.items()}, beside, metadata={"step": str(step)}
@@ -42,6 +57,8 @@ class Checkpoint:
 
     def load(self, parameters: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> int | None:
         """Put the stored state into place; the step it belongs to, or None when there is none.
+
+        Every process reads the file; of a sharded tensor it keeps its part.
 
         Raises `StoreError` if the file is of another model or damaged.
         """
@@ -62,14 +79,17 @@ class Checkpoint:
             )
         with torch.no_grad():
             for name, parameter in parameters.items():
-                parameter.copy_(tensors[f"weight/{name}"])
+                parameter.copy_(part_like(tensors[f"weight/{name}"], parameter))
         for key, value in tensors.items():
             kind, _, rest = key.partition("/")
             if kind == "optimizer":
                 field, _, name = rest.partition("/")
-                parameter = parameters[name]
                 # The fused AdamW wants its step counter, like its moments, where the weights are.
-                optimizer.state[parameter][field] = value.to(parameter.device)
+                parameter = parameters[name]
+                counter = value.ndim == 0
+                optimizer.state[parameter][field] = (
+                    value.to(parameter.device) if counter else part_like(value, parameter)
+                )
         return step
 
     def remove(self) -> None:

@@ -19,12 +19,14 @@ from dissensus.models.encoding import Encoded
 from dissensus.models.scoring import ScoringModel
 from dissensus.train.checkpoint import Checkpoint
 from dissensus.train.methods import trainable_parameters
+from dissensus.train.parallel import Team
 from dissensus.train.recorder import CurveRecorder
 from dissensus.train.schedule import learning_rate_factor, total_steps
 from dissensus.train.seeding import stream_seed
+from dissensus.train.sharded import whole
 
 CHECKPOINT_SECONDS = 60.0
-"""A checkpoint is written at the first tracking point this long after the last one."""
+"""A checkpoint is written at the first tracking point this long after the last one, where nobody says otherwise."""
 
 OnStep = Callable[[int, float], None]
 """(steps taken, training loss of the last one in nats)."""
@@ -53,11 +55,13 @@ def train(
     recorder: CurveRecorder | None = None,
     checkpoint: Checkpoint | None = None,
     on_step: OnStep | None = None,
+    team: Team | None = None,
 ) -> None:
     """Train `model.module` in place, measuring with `recorder`, resuming from `checkpoint` if it holds a state.
 
     Data order depends on (seed, epoch, n) alone and dropout on (seed, step, example), so the run is the same
-    whether or not it was interrupted, whether or not it is recorded, and however its batches are laid out.
+    whether or not it was interrupted, whether or not it is recorded, however its batches are laid out, and by how
+    many processes they are read (`team`, see `parallel.py`).
 
     Raises:
         ModelError: the training loss is no longer finite.
@@ -72,6 +76,7 @@ def train(
             recorder=recorder,
             checkpoint=checkpoint,
             on_step=on_step,
+            team=team,
         )
     )
 
@@ -81,7 +86,9 @@ def train_run(run: TrainingRun) -> None:
     run.begin()
     while not run.done:
         rows, step = run.batch_rows(), run.taken + 1
-        loss = accumulate(run.model, run.data, rows, run.spec, seed=run.seed, step=step, device=run.device)
+        loss = accumulate(
+            run.model, run.data, rows, run.spec, seed=run.seed, step=step, device=run.device, team=run.team
+        )
         run.update(loss, float(run.clip()))
     run.end()
 
@@ -96,7 +103,8 @@ class TrainingRun:
         data: what it is trained on.
         spec: the optimisation.
         seed: of the run; data order and dropout follow from it.
-        device: where the model is.
+        team: the processes that train it, of which each holds such a run.
+        device: where the model computes.
         steps: optimiser steps in all.
         taken: optimiser steps taken so far.
     """
@@ -112,23 +120,29 @@ class TrainingRun:
         recorder: CurveRecorder | None = None,
         checkpoint: Checkpoint | None = None,
         on_step: OnStep | None = None,
+        team: Team | None = None,
+        checkpoint_seconds: float | None = None,
     ) -> None:
         self.model = model
         self.data = data
         self.spec = spec
         self.seed = seed
-        self.device = next(model.module.parameters()).device
+        self.team = team or Team()
+        self.device = model.device
         self.steps = total_steps(len(data.labels), spec)
         self.taken = 0
         self._learning_rate = learning_rate
         self._recorder = recorder
         self._checkpoint = checkpoint
+        self._checkpoint_seconds = checkpoint_seconds
         self._on_step = on_step
         self._parameters = trainable_parameters(model.module)
         self._optimizer = torch.optim.AdamW(
             parameter_groups(self._parameters, spec.weight_decay), lr=learning_rate, fused=True
         )
         self._saved = time.monotonic()
+        # Sharded weights are gathered by the forward pass of what they were sharded under.
+        self._measured_model = self.team.root or model.module
 
     @property
     def done(self) -> bool:
@@ -141,7 +155,7 @@ class TrainingRun:
         self.taken = start or 0
         if self._recorder is not None:
             self._recorder.rewind(-1 if start is None else start)
-            self._recorder.step(self.model.module, self.taken)
+            self._recorder.step(self._measured_model, self.taken)
         self.model.module.train()
         self._saved = time.monotonic()
 
@@ -151,7 +165,7 @@ class TrainingRun:
 
     def clip(self) -> Tensor:
         """Clip the gradients by their global norm; the norm that they had, shape ()."""
-        return nn.utils.clip_grad_norm_(self._parameters.values(), self.spec.max_grad_norm)
+        return whole(nn.utils.clip_grad_norm_(self._parameters.values(), self.spec.max_grad_norm))
 
     def update(self, loss: float, norm: float) -> None:
         """Take the step that the gradients say, measure where it is a tracking point, keep a checkpoint.
@@ -175,21 +189,28 @@ class TrainingRun:
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         self.taken = step
-        recorder, module = self._recorder, self.model.module
-        measured = recorder.step(module, step) if recorder is not None else False
+        recorder = self._recorder
+        measured = recorder.step(self._measured_model, step) if recorder is not None else False
         if self._on_step is not None:
             self._on_step(step, loss)
-        due = time.monotonic() - self._saved > CHECKPOINT_SECONDS
-        if measured and self._checkpoint and not self.done and due:
+        if measured and self._checkpoint and not self.done and self._checkpoint_is_due():
             if recorder is not None:
-                recorder.flush()  # a checkpoint must not be ahead of the curves on the disk
-            self._checkpoint.save(step, self._parameters, self._optimizer)
+                with self.team.ranks.unison(self.device):
+                    recorder.flush()  # a checkpoint must not be ahead of the curves on the disk
+            self._checkpoint.save(step, self._parameters, self._optimizer, first=self.team.ranks.first)
             self._saved = time.monotonic()
+
+    def _checkpoint_is_due(self) -> bool:
+        """Whether enough time has passed on the first process' clock: whatever is written, all give their parts."""
+        wanted = CHECKPOINT_SECONDS if self._checkpoint_seconds is None else self._checkpoint_seconds
+        (due,) = self.team.ranks.agreed([time.monotonic() - self._saved > wanted], self.device)
+        return bool(due)
 
     def end(self) -> None:
         """Wait until what was measured is on the disk."""
         if self._recorder is not None:
-            self._recorder.flush()
+            with self.team.ranks.unison(self.device):
+                self._recorder.flush()
 
 
 def accumulate(
@@ -201,29 +222,42 @@ def accumulate(
     seed: int,
     step: int,
     device: torch.device,
+    team: Team | None = None,
 ) -> float:
     """Add the gradient of the batch's mean loss; the loss in nats.
 
-    The batch is cut into length-sorted micro-batches. Each contributes its summed loss over the whole batch's
-    size, and dropout belongs to the example, so the gradient does not depend on the cut.
+    The batch is dealt out to the processes of `team`, and each share cut into length-sorted micro-batches. Each
+    contributes its summed loss over the whole batch's size, and dropout belongs to the example, so neither the gradient
+    nor the loss depends on the cut.
     """
-    stream = stream_seed(seed, "dropout", step)
+    team = team or Team()
+    here = team.ranks
+    micro = micro_batches(data, team.own(rows, data.encoded.lengths[rows]), spec)
+    parts = team.parts(len(rows), spec.gradient_accumulation_steps)
     total = 0.0
-    for part, micro in enumerate(micro_batches(data, rows, spec)):
+    for part in range(parts):
         # For whatever draws random numbers without keys.
-        torch.manual_seed(stream_seed(seed, "dropout", step, part))
-        with autocast(device, spec.precision):
-            scored, logits = model.score_rows(data.encoded, micro, stream=stream)
-        loss = summed_loss(logits, data.labels[scored]) / len(rows)
-        loss.backward()  # type: ignore[no-untyped-call]
+        torch.manual_seed(stream_seed(seed, "dropout", step, part, *([here.rank] if here.rank else [])))
+        idle = part >= len(micro)  # the others wait for this process' gradient, which is zero
+        with team.exchanging(last=part == parts - 1):
+            with autocast(device, spec.precision):
+                scored, logits = model.score_rows(
+                    data.encoded, rows[:1] if idle else micro[part], stream=stream_seed(seed, "dropout", step)
+                )
+            loss = summed_loss(logits, data.labels[scored]) / len(rows)
+            if idle:
+                loss = loss * 0.0
+            # Gradients are averaged over the processes, and what is wanted is their sum.
+            (loss * here.world if here.world > 1 else loss).backward()  # type: ignore[no-untyped-call]
         total += float(loss.detach())
-    return total
+    return here.total(total, device)
 
 
 def micro_batches(data: TrainingSet, rows: NDArray[np.int64], spec: TrainingSpec) -> list[NDArray[np.int64]]:
     """A batch cut into parts of similar length, as many as the gradient is accumulated over."""
     order = rows[np.argsort(data.encoded.lengths[rows], kind="stable")]
-    return np.array_split(order, min(spec.gradient_accumulation_steps, len(order)))
+    parts = min(spec.gradient_accumulation_steps, len(order))
+    return np.array_split(order, parts) if parts else []
 
 
 def summed_loss(logits: Tensor, labels: NDArray[np.int64]) -> Tensor:

@@ -23,7 +23,9 @@ Forward = Callable[[Tensor], Tensor]
 
 
 @contextlib.contextmanager
-def folded_adapters(module: nn.Module, precision: Precision = "fp32") -> Iterator[None]:
+def folded_adapters(
+    module: nn.Module, precision: Precision = "fp32", *, at_each_call: bool = False
+) -> Iterator[None]:
     """While this lasts, LoRA and IA3 layers compute with their folded weight.
 
     Layers that are more than W + s B A (DoRA, a bias of the adapter, several active adapters) are left to PEFT.
@@ -32,6 +34,7 @@ def folded_adapters(module: nn.Module, precision: Precision = "fp32") -> Iterato
         module: the model; in `eval()` mode, since folded layers have no dropout.
         precision: with 'bf16', the linear layers of the model's blocks compute in bf16, their weights converted
             once.
+        at_each_call: fold and convert whenever a layer computes: a sharded layer has its weights for so long only.
     """
     replaced: list[tuple[nn.Module, Any]] = []
 
@@ -45,6 +48,11 @@ def folded_adapters(module: nn.Module, precision: Precision = "fp32") -> Iterato
         for layer in module.modules():
             if id(layer) in inside:
                 continue
+            if at_each_call:
+                if _is_adapted(layer) or (id(layer) in blocks and _weight(layer) is not None):
+                    own = layer.__dict__.get("forward", partial(type(layer).forward, layer))
+                    replace(layer, partial(_folded_now, layer, own, id(layer) in blocks))
+                continue
             found = _folded(layer)
             if found is not None:
                 inside |= {id(child) for child in layer.modules()}
@@ -52,13 +60,7 @@ def folded_adapters(module: nn.Module, precision: Precision = "fp32") -> Iterato
                 found = _plain(layer)
             if found is None:
                 continue
-            weight, bias = found
-            if id(layer) in blocks:
-                weight = weight.to(torch.bfloat16)
-                bias = None if bias is None else bias.to(torch.bfloat16)
-                replace(layer, partial(_bf16_linear, weight=weight, bias=bias))
-            else:
-                replace(layer, partial(nn.functional.linear, weight=weight, bias=bias))
+            replace(layer, _linear(found, in_bf16=id(layer) in blocks))
     try:
         yield
     finally:
@@ -66,6 +68,31 @@ def folded_adapters(module: nn.Module, precision: Precision = "fp32") -> Iterato
             del layer.__dict__["forward"]
             if before is not None:
                 layer.__dict__["forward"] = before
+
+
+def _linear(found: tuple[Tensor, Tensor | None], *, in_bf16: bool) -> Forward:
+    """The product with a weight (out, in) and bias."""
+    weight, bias = found
+    if not in_bf16:
+        return partial(nn.functional.linear, weight=weight, bias=bias)
+    weight = weight.to(torch.bfloat16)
+    return partial(_bf16_linear, weight=weight, bias=None if bias is None else bias.to(torch.bfloat16))
+
+
+def _folded_now(
+    layer: nn.Module, own: Callable[..., Tensor], in_bf16: bool, x: Tensor, *args: Any, **inputs: Any
+) -> Tensor:
+    """The output of a layer folded at this moment; what its `own` forward gives where it cannot be folded."""
+    with torch.autocast(x.device.type, enabled=False):  # folded in full precision, as once and for all it is
+        found = _folded(layer)
+    if found is None and in_bf16:
+        found = _plain(layer)
+    return own(x, *args, **inputs) if found is None else _linear(found, in_bf16=in_bf16)(x)
+
+
+def _is_adapted(layer: nn.Module) -> bool:
+    """Whether it is an adapted layer of PEFT's."""
+    return hasattr(layer, "base_layer") and hasattr(layer, "active_adapters")
 
 
 def lean_lora(module: nn.Module) -> int:
@@ -137,6 +164,8 @@ def _folded_ia3(layer: Any) -> tuple[Tensor, Tensor | None] | None:
     if weight is None or len(active) != 1:
         return None
     scale = layer.ia3_l[active[0]].flatten()
+    if weight.dtype != scale.dtype:  # a base in half precision: left to PEFT, like LoRA over one
+        return None
     if layer.is_feedforward:
         return weight * scale, bias
     return weight * scale[:, None], None if bias is None else bias * scale

@@ -1,17 +1,22 @@
-"""The processes of a distributed run, as a tracking pass sees them: who measures what, and one result for all.
+"""The processes of a distributed run: who does what, and one result for all.
 
-Every process holds the same weights (DDP), so each measures a share of the batches. No sampler pads the shares: they
-are cut from the same list, and what was measured is put together by row.
+Each process measures a share of the batches. No sampler pads the shares: they are cut from the same list, and what
+was measured is put together by row. What goes wrong in one process is raised in all of them, so that none waits for
+another that is gone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from dissensus import errors
+from dissensus.errors import DissensusError
 
 if TYPE_CHECKING:
     import torch
@@ -51,8 +56,19 @@ class Ranks:
         dist.all_reduce(tensor)  # a number and zeros: the sum is exact
         return tensor.cpu().numpy()
 
-    def agreed(self, numbers: Sequence[int], device: torch.device) -> list[int]:
-        """Whole numbers as the first process has them, on every process."""
+    def total(self, value: float, device: torch.device) -> float:
+        """The sum of a number over the processes, the same on every one."""
+        if self.world == 1:
+            return value
+        import torch
+        import torch.distributed as dist
+
+        tensor = torch.tensor([value], dtype=torch.float64, device=_where(device))
+        dist.all_reduce(tensor)
+        return float(tensor)
+
+    def agreed(self, numbers: Sequence[int], device: torch.device, *, source: int = 0) -> list[int]:
+        """Whole numbers as the process `source` has them, on every process."""
         if self.world == 1:
             return list(numbers)
         import torch
@@ -60,13 +76,80 @@ class Ranks:
 
         where = _where(device)
         count = torch.tensor([len(numbers)], dtype=torch.long, device=where)
-        dist.broadcast(count, 0)
+        dist.broadcast(count, source)
         values = torch.zeros(int(count), dtype=torch.long, device=where)
-        if self.first:
+        if self.rank == source:
             values.copy_(torch.tensor(list(numbers), dtype=torch.long))
-        dist.broadcast(values, 0)
+        dist.broadcast(values, source)
         found: list[int] = values.tolist()
         return found
+
+    @contextlib.contextmanager
+    def unison(self, device: torch.device) -> Iterator[None]:
+        """Let all processes do what is inside, or none: what goes wrong in one of them is raised in every one.
+
+        Without it the others would go on to the next exchange and wait there. Nothing may be exchanged inside.
+
+        Raises:
+            DissensusError: of the kind and with the message of the first process in which it went wrong; there, and
+                in every process that has an error of its own, that one.
+        """
+        error: Exception | None = None
+        try:
+            yield
+        except Exception as caught:
+            if self.world == 1:
+                raise
+            error = caught
+        if self.world == 1:
+            return
+        import torch
+        import torch.distributed as dist
+
+        failed = torch.tensor([self.world if error is None else self.rank], device=_where(device))
+        dist.all_reduce(failed, dist.ReduceOp.MIN)
+        first = int(failed)
+        if first == self.world:
+            return
+        said = "" if error is None else f"{type(error).__name__}\n{error}"
+        text = bytes(self.agreed(list(said.encode()), device, source=first)).decode()
+        if error is not None:
+            raise error
+        kind, _, message = text.partition("\n")
+        raise error_like(kind, message, first)
+
+
+class EvenRanks(Ranks):
+    """Processes that must all make as many forward passes: each holds a part of the weights, and they gather them.
+
+    Whoever has a batch less than the others reads the first one once more, and throws the result away.
+
+    Attributes:
+        own: how many batches of the last share count.
+    """
+
+    own: int
+
+    def share(self, batches: Sequence[T]) -> Sequence[T]:
+        """This process' share of the batches, and one more where others have one more."""
+        own = super().share(batches)
+        object.__setattr__(self, "own", len(own))
+        missing = -(-len(batches) // self.world) - len(own)
+        return [*own, *batches[:missing]]
+
+
+def error_like(kind: str, message: str, rank: int) -> Exception:
+    """An error of another process: of its kind if that is one of ours, else one that says what it was.
+
+    Args:
+        kind: the name of its class.
+        message: what it says.
+        rank: the process.
+    """
+    known = getattr(errors, kind, None)
+    if isinstance(known, type) and issubclass(known, DissensusError):
+        return known(message) if known is not errors.MissingDependencyError else DissensusError(message)
+    return RuntimeError(f"{kind} in process {rank}: {message}")
 
 
 def _where(device: torch.device) -> torch.device:
@@ -77,7 +160,10 @@ def _where(device: torch.device) -> torch.device:
     kinds = {
         pair.split(":")[0] for pair in dist.get_backend_config().split(",")
     }  # such as "cpu:gloo,cuda:nccl"
-    return torch.device("cpu") if "cpu" in kinds else device
+    if "cpu" in kinds:
+        return torch.device("cpu")
+    # Weights may wait in the CPU's memory (FSDP's offload), which such a backend cannot read.
+    return torch.device("cuda") if device.type == "cpu" and "cuda" in kinds else device
 
 
 def ranks() -> Ranks:

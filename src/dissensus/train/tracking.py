@@ -66,7 +66,9 @@ class PaddedSet:
         ranks: Ranks,
     ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
         """See `TrackedSet`."""
-        device = next(model.parameters()).device
+        from dissensus.train.sharded import computes_on
+
+        device = computes_on(model)
         for rows in ranks.share(self._batches):
             batch = {k: v.to(device) for k, v in self._encoded.batch(rows, self._pad_id).items()}
             logits = self._score(model, batch)
@@ -109,22 +111,30 @@ class PackedSet:
         """See `TrackedSet`."""
         import torch
 
-        device = next(model.parameters()).device
+        from dissensus.train.sharded import computes_on
+
+        device = computes_on(model)
         shared = self._states if untrained and ranks.world == 1 else None
         known = None if shared is None else shared.load()
         made: list[Tensor] = []
         begin = 0
         for batch in ranks.share(self._batches):
+            if shared is None:
+                yield batch.rows, over_labels(self._logits(batch.to(device)))
+                continue
             if known is not None:
                 features = known[begin : begin + len(batch.rows)].to(device)
                 begin += len(batch.rows)
             else:
                 features = self._model.features(batch.to(device))
-                if shared is not None:
-                    made.append(features.cpu())
+                made.append(features.cpu())
             yield batch.rows, over_labels(self._model.score(features))
         if shared is not None and known is None:
             shared.save(torch.cat(made))
+
+    def _logits(self, batch: PackedBatch) -> Tensor:
+        model = self._model
+        return model.through(lambda: model.score(model.features(batch)))
 
     def some(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], Tensor]:
         """Label logits (b, K) of a few examples, with the rows in their order."""
@@ -138,7 +148,10 @@ def tracked_set(
     if model.packs:
         return PackedSet(encoded, model, token_budget=token_budget, states=states)
     return PaddedSet(
-        encoded, lambda _module, batch: model.logits(batch), pad_id=model.pad_id, token_budget=token_budget
+        encoded,
+        lambda _module, batch: model.through(lambda: model.logits(batch)),
+        pad_id=model.pad_id,
+        token_budget=token_budget,
     )
 
 
@@ -157,7 +170,8 @@ def tracking_pass(
     distributed run every process calls this, measures its share, and gets the whole.
 
     Args:
-        model: the model as it is trained; wrappers around it (DDP, `torch.compile`) are left aside.
+        model: the model as it is trained; wrappers around it (DDP, `torch.compile`) are left aside. Sharded weights
+            (FSDP2) are gathered block by block by its forward pass, so every process makes as many of them.
         tracked: the rows.
         n: how many they are.
         precision: 'bf16' computes the model's blocks in bf16, which rounds the result.
@@ -168,21 +182,30 @@ def tracking_pass(
     import torch
 
     from dissensus.train.merging import folded_adapters
-    from dissensus.train.ranks import ranks
+    from dissensus.train.ranks import EvenRanks, ranks
+    from dissensus.train.sharded import Whole, computes_on, sharded_modules
     from dissensus.train.wrappers import bare_module, plain_forward
 
     model = bare_module(model)
     here = ranks()
-    device = next(model.parameters()).device
+    device = computes_on(model)
+    sharded = sharded_modules(model)
+    even = EvenRanks(here.rank, here.world) if sharded else None
     # fp32 switches off an autocast that the caller's loop is in: the curves' precision is not the training's.
     lower = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
     order: list[NDArray[np.int64]] = []
     values: list[Tensor] = []
-    with _undisturbed(model, device), plain_forward(model), folded_adapters(model, precision), lower:
-        for rows, batch in tracked.scores(model, untrained=untrained, ranks=here):
+    folded = folded_adapters(model, precision, at_each_call=bool(sharded))
+    asked = Whole(model) if sharded else model
+    with _undisturbed(model, device), plain_forward(model), folded, lower:
+        for rows, batch in tracked.scores(asked, untrained=untrained, ranks=even or here):
+            if even is not None and len(order) == even.own:
+                continue  # read once more for the other processes' sake
             order.append(rows)
             # Results stay where they were made until the last batch is under way: no batch waits for another.
             values.append(batch)
+        for part in sharded:
+            part.reshard()  # the outermost keeps what it gathered, which would be old after the next step
         found = torch.cat(values).float().cpu().numpy() if values else np.zeros((0, 0), dtype=np.float32)
     (columns,) = here.agreed(found.shape[1:], device)  # a process may have no batch, the first one has
     out = (np.empty if here.world == 1 else np.zeros)((n, columns), dtype=np.float32)

@@ -9,16 +9,19 @@ from typing import Any
 from torch import nn
 
 from dissensus.errors import ModelError
+from dissensus.train.sharded import parts_of_sharded
 
 
 def bare_module(model: nn.Module) -> nn.Module:
     """The model inside DDP, DataParallel, DeepSpeed's engine and `torch.compile`.
 
     The compiled module and the plain one share their weights; a tracking pass through the plain one compiles nothing
-    anew for its own shapes, and a DDP wrapper would wait for the other processes.
+    anew for its own shapes, and a DDP wrapper would wait for the other processes. What `fully_shard` has cut (FSDP2) is
+    let through: its own forward pass gathers the weights (`sharded.py`).
 
     Raises:
-        ModelError: this process holds a part of the weights only (FSDP, ZeRO stage 3, tensor parallel).
+        ModelError: this process holds a part of the weights only, and no forward pass gathers them in a way that is
+            known here (FSDP1, ZeRO stage 3, tensor parallel).
     """
     found: Any = model
     while True:
@@ -27,7 +30,8 @@ def bare_module(model: nn.Module) -> nn.Module:
         if _is_sharded(found):
             raise ModelError(
                 f"the model is sharded over processes ({name}): each holds a part of the weights, and a tracking pass "
-                "needs all of them. Record from DDP or a single process, or from checkpoints of the run."
+                "needs all of them. Record from DDP, FSDP2 (`fully_shard`) or a single process, or from checkpoints of "
+                "the run."
             )
         if "_orig_mod" in inner:
             found = inner["_orig_mod"]
@@ -72,16 +76,25 @@ def plain_forward(model: nn.Module) -> Iterator[None]:
 
 
 def _is_sharded(module: nn.Module) -> bool:
-    names = {kind.__name__ for kind in type(module).__mro__}
-    if names & {"FullyShardedDataParallel", "FSDPModule"}:
+    if "FullyShardedDataParallel" in {kind.__name__ for kind in type(module).__mro__}:
         return True
     if (getattr(module, "_tp_size", None) or 1) > 1:  # transformers' tensor parallel
         return True
+    gathered = {id(parameter) for parameter in parts_of_sharded(module)}
     # Any of them: tensor parallel leaves the embeddings whole, and ZeRO-3 what is small.
-    return any(_is_part(parameter) for parameter in module.parameters())
+    return any(
+        _is_part(parameter) and (id(parameter) not in gathered or _is_cut_twice(parameter))
+        for parameter in module.parameters()
+    )
 
 
 def _is_part(parameter: nn.Parameter) -> bool:
     """Whether it is a DTensor (FSDP2, tensor parallel), or the empty placeholder with a `ds_id` of ZeRO stage 3."""
     kinds = {type(parameter).__name__, type(parameter.data).__name__}
     return "DTensor" in kinds or (hasattr(parameter, "ds_id") and parameter.numel() == 0)
+
+
+def _is_cut_twice(parameter: nn.Parameter) -> bool:
+    """Whether `fully_shard` cut what tensor parallel had cut already."""
+    cuts = [placement for placement in getattr(parameter, "placements", ()) if placement.is_shard()]
+    return len(cuts) > 1

@@ -1,0 +1,166 @@
+"""One model trained by several processes: each reads a part of every batch, and the gradients are added up.
+
+`none` leaves the whole model on every process (DDP, by way of Accelerate); `fsdp` leaves a part of its weights on each
+(`fully_shard`; Accelerate's own way there does not know CPUs). Both listen to the forward pass of the module that they
+wrap, and what is called here are parts of a model; so both wrap an `Entry`, through which the parts are called.
+
+A batch is dealt out by length, so that each process has about as many tokens. No row is dealt twice and none is made
+up: a process that has none in some part reads one with a weight of nothing, for the others wait for its gradient.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from dissensus.errors import MissingDependencyError
+from dissensus.train.ranks import Ranks, ranks
+from dissensus.train.sharded import shard
+
+if TYPE_CHECKING:
+    from dissensus.models.scoring import ScoringModel
+
+T = TypeVar("T")
+Sharding = Literal["none", "fsdp"]
+
+
+class Entry(nn.Module):
+    """A module whose forward pass is whatever is to be computed with the parts of another."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, work: Callable[[], T]) -> T:
+        """What `work()` gives; it holds tensors that a gradient may come back to."""
+        return work()
+
+
+@dataclass(frozen=True)
+class Team:
+    """The processes that train one model together, as the loop of one of them sees them.
+
+    Attributes:
+        ranks: this process among them.
+        wrapped: the DDP module around the model; None where there is none.
+        root: the sharded module around the model; None where there is none.
+    """
+
+    ranks: Ranks = field(default_factory=Ranks)
+    wrapped: Any = None
+    root: nn.Module | None = None
+
+    def own(self, rows: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+        """This process' rows of a batch, given the batch's rows and their lengths; see `dealt`."""
+        if self.ranks.world == 1:
+            return rows
+        return dealt(rows, lengths, self.ranks)
+
+    def parts(self, rows: int, wanted: int) -> int:
+        """Into how many parts every process cuts its share of a batch of `rows`, at most `wanted`."""
+        return min(wanted, -(-rows // self.ranks.world))
+
+    @contextlib.contextmanager
+    def exchanging(self, last: bool) -> Iterator[None]:
+        """While this lasts a backward pass adds gradients up over the processes; DDP once a step, at the last part."""
+        with contextlib.nullcontext() if last or self.wrapped is None else self.wrapped.no_sync():
+            yield
+
+
+def dealt(rows: NDArray[np.int64], lengths: NDArray[np.int64], here: Ranks) -> NDArray[np.int64]:
+    """This process' share of a batch: longest first, forth and back, so that tokens are balanced.
+
+    Args:
+        rows: the batch, the same on every process.
+        lengths: tokens of each.
+        here: this process among the others; the shares differ by a row at most.
+    """
+    order = rows[np.argsort(-lengths, kind="stable")]
+    place = np.arange(len(order)) % (2 * here.world)
+    own: NDArray[np.int64] = order[np.minimum(place, 2 * here.world - 1 - place) == here.rank]
+    return own
+
+
+def team_for(
+    model: ScoringModel,
+    sharding: Sharding = "none",
+    *,
+    device: torch.device | None = None,
+    cpu_offload: bool = False,
+) -> Team:
+    """Let all processes of the process group train `model` together, in place; alone where there is no group.
+
+    Every process calls this with the same model, made trainable and not yet given to an optimiser.
+
+    Args:
+        model: afterwards its parts are called through a wrapper.
+        sharding: 'none': the whole model on every process; 'fsdp': a part of its weights.
+        device: with 'fsdp': where the model computes; its weights may be elsewhere yet. Default: where they are.
+        cpu_offload: with 'fsdp': weights wait in the CPU's memory.
+
+    Raises:
+        ModelError: the weights cannot be sharded.
+        MissingDependencyError: Accelerate is missing.
+    """
+    here = ranks()
+    if sharding == "fsdp":
+        model.placed = device or model.device  # its weights may wait elsewhere from now on
+        model.entry = root = shard(Entry(model.module), model.placed, cpu_offload=cpu_offload)
+        return Team(here, root=root)
+    if here.world == 1:
+        return Team(here)
+    wrapped = _ddp(model)
+    model.entry = wrapped
+    return Team(here, wrapped)
+
+
+def _ddp(model: ScoringModel) -> Any:
+    try:
+        from accelerate import Accelerator
+        from accelerate.utils import DistributedDataParallelKwargs
+    except ImportError:
+        raise MissingDependencyError("accelerate", "train", "training a cell on several processes") from None
+    options = DistributedDataParallelKwargs(
+        # Buffers are constants here, and a tracking pass must not wait for another process.
+        broadcast_buffers=False,
+        gradient_as_bucket_view=True,
+        # Looking for them at each step costs time; not looking where there are some is an error.
+        find_unused_parameters=_has_unused(model),
+    )
+    accelerator = Accelerator(
+        cpu=model.device.type == "cpu",
+        mixed_precision="no",  # the loop's own business, whatever `accelerate config` says
+        device_placement=False,
+        kwargs_handlers=[options],
+    )
+    with warnings.catch_warnings():
+        # Accelerate knows `broadcast_buffers` by the name that torch 2.13 is about to retire: theirs to settle.
+        warnings.simplefilter("ignore", FutureWarning)
+        return accelerator.prepare_model(Entry(model.module))
+
+
+def _has_unused(model: ScoringModel) -> bool:
+    """Whether the loss of one short text leaves a trainable weight without a gradient."""
+    from dissensus.models.encoding import Encoded
+
+    text = Encoded(("",), ((model.pad_id, model.pad_id),), None, 0)
+    modes = [(module, module.training) for module in model.module.modules()]
+    model.module.train()
+    with torch.random.fork_rng(devices=[]):
+        _, logits = model.score_rows(text, [0], stream=0)
+        cast(Any, logits.sum()).backward()
+    weights = [p for p in model.module.parameters() if p.requires_grad]
+    unused = any(p.grad is None for p in weights)
+    for parameter in weights:
+        parameter.grad = None
+    for module, training in modes:
+        module.training = training
+    return unused

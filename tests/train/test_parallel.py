@@ -1,0 +1,91 @@
+"""A batch dealt out, and passes made even; what real processes make of it is in `tests/study/test_ranks.py`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dissensus.errors import DissensusError, ModelError
+from dissensus.train.parallel import Team, _has_unused, dealt, team_for
+from dissensus.train.ranks import EvenRanks, Ranks, error_like
+
+
+@given(lengths=st.lists(st.integers(1, 128), min_size=1, max_size=40), world=st.integers(2, 7))
+def test_each_row_is_dealt_once_and_tokens_are_balanced(lengths: list[int], world: int) -> None:
+    rows = np.arange(100, 100 + len(lengths))
+    tokens = np.array(lengths)
+    shares = [dealt(rows, tokens, Ranks(rank, world)) for rank in range(world)]
+    assert sorted(np.concatenate(shares)) == rows.tolist()
+    counts = [len(share) for share in shares]
+    assert max(counts) - min(counts) <= 1
+    # Forth and back, the sums of any two processes differ by no more than the longest.
+    sums = [int(tokens[share - 100].sum()) for share in shares]
+    assert max(sums) - min(sums) <= max(lengths)
+    # No process has more parts than each is told to make.
+    for wanted in (1, 2, 3):
+        assert Team(Ranks(0, world)).parts(len(rows), wanted) == min(wanted, max(counts))
+
+
+def test_one_process_keeps_the_batch_as_it_is() -> None:
+    rows = np.array([5, 3, 4])
+    assert Team().own(rows, np.array([1, 2, 3])) is rows
+    assert Team().parts(3, 2) == 2
+    assert Team().parts(1, 2) == 1
+
+
+@given(batches=st.integers(1, 20), world=st.integers(1, 5))
+def test_passes_are_even_and_only_ones_own_count(batches: int, world: int) -> None:
+    every = list(range(batches))
+    found, passes = [], set()
+    for rank in range(world):
+        ranks = EvenRanks(rank, world)
+        share = list(ranks.share(every))
+        passes.add(len(share))
+        found += share[: ranks.own]
+        assert share[: ranks.own] == list(Ranks(rank, world).share(every))
+    assert len(passes) == 1
+    assert sorted(found) == every
+
+
+def test_an_error_of_another_process_keeps_its_kind() -> None:
+    found = error_like("ModelError", "no weights", 2)
+    assert isinstance(found, ModelError)
+    assert str(found) == "no weights"
+    assert type(error_like("MissingDependencyError", "pip install it", 1)) is DissensusError
+    other = error_like("ValueError", "of something", 2)
+    assert isinstance(other, RuntimeError)
+    assert str(other) == "ValueError in process 2: of something"
+
+
+def test_unison_alone_is_nothing() -> None:
+    with pytest.raises(KeyError), Ranks().unison(torch.device("cpu")):
+        raise KeyError("own")
+    assert Ranks().total(0.25, torch.device("cpu")) == 0.25
+
+
+def test_weights_that_the_loss_does_not_reach_are_found(build: Any) -> None:
+    model, data = build("full")
+    extra = torch.nn.Linear(2, 2)
+    before = [p.clone() for p in model.module.parameters()]
+    modes = [m.training for m in model.module.modules()]
+    state = torch.get_rng_state()
+    assert not _has_unused(model)
+    model.module.extra = extra
+    assert _has_unused(model)
+    del model.module.extra
+    assert all(p.grad is None for p in model.module.parameters())
+    assert all(map(torch.equal, before, model.module.parameters()))
+    assert [m.training for m in model.module.modules()] == modes
+    assert torch.equal(torch.get_rng_state(), state)
+    assert len(data.labels) == 24
+
+
+def test_a_team_of_one_needs_no_group(build: Any) -> None:
+    model, _ = build("lora")
+    team = team_for(model)
+    assert (team.ranks, team.wrapped, team.root, model.entry) == (Ranks(), None, None, None)
