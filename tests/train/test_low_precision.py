@@ -14,7 +14,9 @@ import torch
 from dissensus.config import Execution, MethodSpec, ModelSpec
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import MissingDependencyError, SpecError
-from dissensus.models.loading import load_scoring_model
+from dissensus.models.attention import packed_attention, padded_attention
+from dissensus.models.loading import _fingerprint, load_scoring_model
+from dissensus.models.packing import Layout, Run
 from dissensus.models.scoring import ScoringModel
 from dissensus.store import load_curves
 from dissensus.study.cell import run_cell
@@ -76,6 +78,35 @@ def test_label_words_are_scored_in_full_precision(
         _, logits = model.score_rows(rows, range(24))
     assert logits.dtype == torch.float32
     assert not torch.equal(logits, logits.bfloat16().float())
+
+
+def test_attention_over_half_precision_rounds_its_result_only() -> None:
+    """Scores of some hundreds have no decimals in bf16; what comes out is as exact as bf16 is."""
+    torch.manual_seed(0)
+    layout = Layout((Run(0, 2, 5), Run(10, 1, 7)))
+    query, key, value = (torch.randn(1, 2, 17, 8).mul(scale).bfloat16() for scale in (12.0, 12.0, 1.0))
+    found, _ = packed_attention(torch.nn.Module(), query, key, value, None, layout=layout)
+    wide = (part.double() for part in (query, key, value))
+    exact, _ = packed_attention(torch.nn.Module(), *wide, None, layout=layout)
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.double(), exact, rtol=2**-8, atol=1e-4)
+    mask = torch.zeros(1, 1, 17, 17, dtype=torch.bfloat16)
+    found, _ = padded_attention(torch.nn.Module(), query, key, value, mask)
+    wide = (part.double() for part in (query, key, value, mask))
+    exact, _ = padded_attention(torch.nn.Module(), *wide)
+    torch.testing.assert_close(found.double(), exact, rtol=2**-8, atol=1e-4)
+
+
+@NF4
+def test_the_scales_of_4_bit_weights_are_part_of_the_fingerprint(
+    tmp_path: Path, tiny_dataset: AnnotatedDataset
+) -> None:
+    model = load(make_tiny("bert", tmp_path / "bert"), tiny_dataset, quantization="nf4")
+    missing = {n for n, _ in model.module.named_parameters() if n.startswith(model.fresh)}
+    assert _fingerprint(model.module, missing) == model.fingerprint
+    layer = next(m for m in model.module.modules() if type(m).__name__ == "Linear4bit")
+    layer.weight.quant_state.absmax.mul_(2)
+    assert _fingerprint(model.module, missing) != model.fingerprint
 
 
 @pytest.mark.parametrize("base", BASES)
