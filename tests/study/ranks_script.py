@@ -100,7 +100,8 @@ class CutError(Exception):
 
 def run_until(step: int, cell: RunSpec, folder: Path, how: Execution | None = None) -> None:
     """Run a cell, keep a checkpoint at each tracking point, and end it after so many steps."""
-    update, seconds = loop.TrainingRun.update, loop.CHECKPOINT_SECONDS
+    update = loop.TrainingRun.update
+    often = (how or Execution()).model_copy(update={"checkpoint_seconds": 0.0})
 
     def updated(run: Any, loss: float, norm: float) -> None:
         update(run, loss, norm)
@@ -108,13 +109,13 @@ def run_until(step: int, cell: RunSpec, folder: Path, how: Execution | None = No
             run.end()
             raise CutError
 
-    loop.TrainingRun.update, loop.CHECKPOINT_SECONDS = updated, -1.0
+    loop.TrainingRun.update = updated
     try:
-        run_cell(cell, folder, threads=1, device="cpu", execution=how)
+        run_cell(cell, folder, threads=1, device="cpu", execution=often)
     except CutError:
         return
     finally:
-        loop.TrainingRun.update, loop.CHECKPOINT_SECONDS = update, seconds
+        loop.TrainingRun.update = update
     raise AssertionError("it went on")
 
 

@@ -120,18 +120,17 @@ def test_kill_nine_then_again_is_bit_identical(finished: Finished, tmp_path: Pat
     script = f"""
 import json, time
 from pathlib import Path
-from dissensus.config import RunSpec
+from dissensus.config import Execution, RunSpec
 from dissensus.study.cell import run_cell
-from dissensus.train import loop
 import torch
 torch.set_num_threads({_threads()})
-loop.CHECKPOINT_SECONDS = -1.0
 def wait(progress):
     if progress.step == 7:
         print("here", flush=True)
         time.sleep(600)
 spec = RunSpec.parse(json.loads({json.dumps(cell.model_dump_json())}), "t")
-run_cell(spec, Path({str(tmp_path)!r}), on_progress=wait)
+often = Execution(checkpoint_seconds=0)  # at every tracking point
+run_cell(spec, Path({str(tmp_path)!r}), on_progress=wait, execution=often)
 """
     child = subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", script], stdout=subprocess.PIPE, text=True

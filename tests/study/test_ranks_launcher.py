@@ -80,7 +80,6 @@ import os, sys
 from dissensus.errors import DataError
 from dissensus.train import loop
 from dissensus.study import ranks
-loop.CHECKPOINT_SECONDS = -1.0
 rows = loop.TrainingRun.batch_rows
 def batch_rows(run):
     if os.environ["RANK"] == "1" and run.taken == 3:
@@ -90,10 +89,11 @@ loop.TrainingRun.batch_rows = batch_rows
 sys.exit(ranks.main())
 """
     seen: list[CellProgress] = []
+    often = Execution(processes=2, checkpoint_seconds=0)
     with monkeypatch.context() as patch:
         patch.setattr(ranks, "MEMBER", ("-c", breaks))
         with pytest.raises(DataError, match="row 17 is not to be had") as caught:
-            run_cell(cell, folder, threads=2, device="cpu", on_progress=seen.append, execution=TWO)
+            run_cell(cell, folder, threads=2, device="cpu", on_progress=seen.append, execution=often)
     assert str(caught.value) == "row 17 is not to be had"
     assert "In process 1 of the cell:" in "".join(caught.value.__notes__)
     assert [progress.step for progress in seen][:3] == [0, 1, 2]  # the third step's may come too late
