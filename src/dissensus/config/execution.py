@@ -31,10 +31,10 @@ class Execution(Spec):
     gradient_checkpointing: bool = Field(
         False, description="Compute activations again on the way back instead of keeping them: less memory."
     )
-    checkpoint_seconds: float = Field(
-        60.0,
+    checkpoint_seconds: float | None = Field(
+        None,
         ge=0,
-        description="A checkpoint at the first tracking point so long after the last one; 0: at each.",
+        description="A checkpoint at the first tracking point so long after the last one; default: 60; 0: at each.",
     )
 
     @model_validator(mode="after")
