@@ -47,6 +47,8 @@ class HostedCells:
             except DissensusError as error:
                 if event["event"] == "done":
                     return {"event": "failed", "cell": event["cell"], "error": str(error), "traceback": ""}
+        elif event["event"] == "ended":
+            self.close()  # whoever goes on with the cells finds what they left
         return event
 
     def close(self) -> None:
