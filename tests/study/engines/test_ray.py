@@ -65,7 +65,8 @@ class Killer:
 
     def __call__(self, status: CellStatus) -> None:
         self.seen.append(status)
-        half_way = status.state == "running" and 2 <= status.tracking_points_done <= 4
+        # A point is told before its checkpoint is written: from the third one on there is one to go on from.
+        half_way = status.state == "running" and 3 <= status.tracking_points_done <= 5
         if half_way and not self.process:
             self.process = status.cell
             os.kill(parent_of(status.pid), signal.SIGKILL)
