@@ -22,6 +22,7 @@ from dissensus.study.lock import StudyLock, lock_held
 from dissensus.study.process import words_for_exit
 from dissensus.study.runner import StudyResult, run_study
 from dissensus.study.status import CellStatus, read_status, study_status, write_status
+from study.engines.studies import fake_study
 
 HERE = Path(__file__).parent
 FAKE = "fake_cell:run_cell"
@@ -32,20 +33,6 @@ FAKES = "fake_cell:run_cells"
 def _fake_importable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(HERE))
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-
-
-def make_study(*models: str, **more: Any) -> StudySpec:
-    return StudySpec.parse(
-        {
-            "name": "fake",
-            "models": [{"name": model} for model in models],
-            "datasets": [{"name": "sim", "tracked": {"source": "simulated"}}],
-            "methods": [{"name": "full", "learning_rate": 1e-4}],
-            "regimes": ["trained_on"],
-        }
-        | more,
-        "test",
-    )
 
 
 def run(study: StudySpec, out: Path, **more: Any) -> StudyResult:
@@ -68,7 +55,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, StudyResult, 
         patch.syspath_prepend(str(HERE))
         patch.delenv("OMP_NUM_THREADS", raising=False)
         result = run(
-            make_study("fail", "refuse", "kill", "leave", "ok"),
+            fake_study("fail", "refuse", "kill", "leave", "ok"),
             out,
             workers=2,
             threads=3,
@@ -99,7 +86,7 @@ def test_a_failing_cell_keeps_no_other_from_running(
 
 
 def test_a_worker_takes_the_next_cell_unless_one_failed_in_it(tmp_path: Path) -> None:
-    study = make_study("each-ok-ok-fail-ok", seeds=[0, 1, 2, 3])
+    study = fake_study("each-ok-ok-fail-ok", seeds=[0, 1, 2, 3])
     cells = run(study, tmp_path, workers=1).cells
     assert [cell.state for cell in cells] == ["done", "done", "failed", "done"]
     assert cells[0].pid == cells[1].pid == cells[2].pid != cells[3].pid
@@ -109,7 +96,7 @@ def test_a_worker_takes_the_next_cell_unless_one_failed_in_it(tmp_path: Path) ->
 
 
 def test_a_worker_that_dies_idle_is_replaced(tmp_path: Path) -> None:
-    study = make_study("each-ok-slow-ok", seeds=[0, 1, 2])
+    study = fake_study("each-ok-slow-ok", seeds=[0, 1, 2])
     told: list[CellStatus] = []
 
     def change(status: CellStatus) -> None:
@@ -178,7 +165,7 @@ def test_workers_get_their_threads_and_import_no_analysis(
 
 
 def test_running_again_skips_what_is_done_and_resumes_what_is_not(tmp_path: Path) -> None:
-    study = make_study("ok", "kill")
+    study = fake_study("ok", "kill")
     first = by_model(run(study, tmp_path, workers=2).cells)
     killed = tmp_path / "cells" / first["kill"].cell
     before = {p.name: p.stat().st_mtime_ns for p in (killed / "curves").iterdir()}
@@ -204,7 +191,7 @@ def test_running_again_skips_what_is_done_and_resumes_what_is_not(tmp_path: Path
 
 def test_only_runs_the_matching_cells_and_the_rest_is_pending(tmp_path: Path) -> None:
     result = run(
-        make_study("ok", "fail", seeds=[0, 1]), tmp_path, only=When(model="ok", seed=1), data_dir=HERE
+        fake_study("ok", "fail", seeds=[0, 1]), tmp_path, only=When(model="ok", seed=1), data_dir=HERE
     )
     assert [cell.state for cell in result.cells] == ["done"]
     assert sorted(cell.state for cell in study_status(tmp_path)) == ["done", "pending", "pending", "pending"]
@@ -213,18 +200,18 @@ def test_only_runs_the_matching_cells_and_the_rest_is_pending(tmp_path: Path) ->
 
 
 def test_a_study_may_change_and_says_how_but_two_studies_do_not_share_a_folder(tmp_path: Path) -> None:
-    first = run(make_study("ok"), tmp_path)
+    first = run(fake_study("ok"), tmp_path)
     assert first.study_diff == ""
-    changed = run(make_study("ok", analysis={"resamples": 200}, title="t"), tmp_path)
+    changed = run(fake_study("ok", analysis={"resamples": 200}, title="t"), tmp_path)
     assert changed.skipped == {first.cells[0].cell}
     assert "-  resamples: 1000" in changed.study_diff
     assert "+  resamples: 200" in changed.study_diff
-    other = make_study("ok", name="other")
+    other = fake_study("ok", name="other")
     with pytest.raises(SpecError, match="holds the study 'fake', not 'other'") as caught:
         run(other, tmp_path)
     assert {"-name: fake", "+name: other"} <= set(str(caught.value).splitlines())
     # Cells of the earlier form stay, and are told apart.
-    run(make_study("ok", training={"epochs": 2}), tmp_path)
+    run(fake_study("ok", training={"epochs": 2}), tmp_path)
     assert [(c.state, c.in_study) for c in study_status(tmp_path)] == [("done", True), ("done", False)]
 
 
@@ -233,10 +220,10 @@ def test_two_runs_at_once_are_refused_with_the_pid(tmp_path: Path) -> None:
     with StudyLock(tmp_path):
         assert lock_held(tmp_path)
         with pytest.raises(StoreError, match=rf"already under way in .* \(process {os.getpid()} on "):
-            run(make_study("ok"), tmp_path)
+            run(fake_study("ok"), tmp_path)
         assert not (tmp_path / "study.yaml").exists()
     assert not lock_held(tmp_path)
-    assert run(make_study("ok"), tmp_path).failures == ()
+    assert run(fake_study("ok"), tmp_path).failures == ()
 
 
 SCRIPT = """
@@ -253,7 +240,7 @@ run_study(study, Path(sys.argv[1]), workers=2, run_cell="fake_cell:run_cell")
 @pytest.fixture
 def slow_run(tmp_path: Path) -> subprocess.Popen[bytes]:
     """A run in another process, half-way in both of its cells."""
-    (tmp_path / "in.yaml").write_text(make_study("slow", seeds=[0, 1]).to_yaml())
+    (tmp_path / "in.yaml").write_text(fake_study("slow", seeds=[0, 1]).to_yaml())
     process = subprocess.Popen(
         [sys.executable, "-c", SCRIPT, str(tmp_path), str(HERE)], stderr=subprocess.PIPE
     )
@@ -302,14 +289,14 @@ def test_a_killed_runner_leaves_no_worker_behind_and_its_study_resumes(
     assert {s.state for s in stored} == {"running"}
     assert {s.state for s in study_status(tmp_path)} == {"interrupted"}
     (tmp_path / "go").touch()
-    result = run(make_study("slow", seeds=[0, 1]), tmp_path, only=When(seed=0))
+    result = run(fake_study("slow", seeds=[0, 1]), tmp_path, only=When(seed=0))
     assert [(c.state, c.step) for c in result.cells] == [("done", 4)]
     # The other one is marked in its file too, now that a run has looked.
     assert {read_status(path).state for path in (tmp_path / "cells").iterdir()} == {"done", "interrupted"}
 
 
 def test_kill_9_of_one_worker_fails_its_cell_alone(tmp_path: Path) -> None:
-    study = make_study("slow", "ok")
+    study = fake_study("slow", "ok")
     seen: list[CellStatus] = []
 
     def kill_slow(status: CellStatus) -> None:
@@ -331,14 +318,14 @@ def test_an_error_in_the_callers_callback_stops_the_workers(tmp_path: Path) -> N
         raise RuntimeError("the screen is gone")
 
     with pytest.raises(RuntimeError, match="the screen is gone"):
-        run(make_study("slow"), tmp_path, on_change=burst)
+        run(fake_study("slow"), tmp_path, on_change=burst)
     assert all(gone(pid) for pid in pids)
     assert [c.state for c in study_status(tmp_path)] == ["interrupted"]
 
 
 def make_fused_study(model: str, seeds: int) -> StudySpec:
     lora = [{"name": "lora", "rank": 2, "learning_rate": 1e-4}]
-    return make_study(model, methods=lora, seeds=list(range(seeds)))
+    return fake_study(model, methods=lora, seeds=list(range(seeds)))
 
 
 def test_cells_of_one_job_end_one_by_one_and_a_dead_worker_fails_those_that_had_not(tmp_path: Path) -> None:
@@ -390,7 +377,7 @@ def test_a_job_that_is_cut_short_leaves_all_its_cells_interrupted(tmp_path: Path
 
 def test_a_run_outside_the_main_thread_works(tmp_path: Path) -> None:
     results: list[StudyResult] = []
-    thread = threading.Thread(target=lambda: results.append(run(make_study("ok"), tmp_path)))
+    thread = threading.Thread(target=lambda: results.append(run(fake_study("ok"), tmp_path)))
     thread.start()
     thread.join()
     assert results[0].failures == ()
@@ -399,14 +386,14 @@ def test_a_run_outside_the_main_thread_works(tmp_path: Path) -> None:
 @pytest.mark.parametrize("values", [{"workers": 0}, {"threads": 0}, {"fuse": 0}, {"only": When(model="x")}])
 def test_bad_options_are_refused_before_anything_is_made(tmp_path: Path, values: dict[str, Any]) -> None:
     with pytest.raises(SpecError):
-        run(make_study("ok"), tmp_path / "new", **values)
+        run(fake_study("ok"), tmp_path / "new", **values)
     assert not (tmp_path / "new").exists()
 
 
 def test_an_output_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SpecError, match="cannot make the study's folder"):
-        run(make_study("ok"), tmp_path / "file")
+        run(fake_study("ok"), tmp_path / "file")
 
 
 def test_exit_codes_in_words() -> None:

@@ -21,14 +21,14 @@ class Publisher:
 
     Args:
         mirror: of the cell.
-        every: seconds between two publishes.
+        every: seconds between two publishes: what a lost machine costs, besides a tracking point.
         claim: this attempt's claim, taken already; it is looked at before each publish.
 
     Raises:
         StoreError: at the exit: the last publish failed, or another attempt took the cell.
     """
 
-    def __init__(self, mirror: Mirror, *, every: float = 30.0, claim: Claim | None = None) -> None:
+    def __init__(self, mirror: Mirror, *, every: float = 15.0, claim: Claim | None = None) -> None:
         self._mirror = mirror
         self._every = every
         self._claim = claim

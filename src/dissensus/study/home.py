@@ -10,9 +10,6 @@ from dissensus.errors import StoreError
 from dissensus.storage import Mirror, Publisher, Remote, fetch_study
 from dissensus.study.status import CellStatus
 
-PUBLISH_EVERY = 15.0
-"""Seconds between two publishes of a cell that trains here."""
-
 
 class Home:
     """The study's folder, and its URL if it has one; without one nothing here does anything.
@@ -55,7 +52,7 @@ class Home:
         if self._elsewhere:
             there.put(folder / "status.json", "status.json")
         elif now.state == "running":
-            publisher = Publisher(Mirror(folder, there), every=PUBLISH_EVERY)
+            publisher = Publisher(Mirror(folder, there))
             self._publishers[now.cell] = publisher.__enter__()
         elif publisher_of := self._publishers.pop(now.cell, None):
             publisher_of.__exit__(None, None, None)

@@ -12,9 +12,6 @@ from dissensus.errors import DissensusError
 from dissensus.storage import Claim, Mirror, Publisher, Remote
 from dissensus.study.engines.base import Event
 
-PUBLISH_EVERY = 15.0
-"""Seconds between two publishes of a cell that trains: what a lost machine costs, besides a tracking point."""
-
 
 class HostedCells:
     """A job's cells while they are here.
@@ -54,9 +51,8 @@ class HostedCells:
     def close(self) -> None:
         """Publish what is left of every cell."""
         for place in list(self._open):
-            with contextlib.suppress(
-                DissensusError
-            ):  # the cell did not end here: what is there is gone on with
+            # The cell did not end here: what is there is gone on with.
+            with contextlib.suppress(DissensusError):
                 self._close(place)
 
     def _close(self, place: int) -> None:
@@ -91,7 +87,7 @@ def hosted_cells(job: Mapping[str, Any], log: str) -> Iterator[HostedCells]:
             claim.take()
             mirror = Mirror(folder, remote)
             mirror.fetch(checkpoint=True)
-            publishers.append(Publisher(mirror, every=PUBLISH_EVERY, claim=claim))
+            publishers.append(Publisher(mirror, claim=claim))
             claims.append(claim)
             cells.append({**cell, "folder": str(folder)})
         here = HostedCells({**job, "cells": cells}, Path(cells[0]["folder"]) / "log.txt", claims, publishers)
