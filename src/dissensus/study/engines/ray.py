@@ -19,12 +19,13 @@ from typing import Any
 
 from dissensus.errors import MissingDependencyError, SpecError
 from dissensus.study.engines.base import Event, Hear, Machine, Needs
+from dissensus.study.engines.queued import QueuedEngine
 
 _STOP_SECONDS = 15.0
 """What a cancelled task is given to stop its worker before it is stopped by force."""
 
 
-class RayEngine:
+class RayEngine(QueuedEngine):
     """Jobs as tasks of a Ray cluster; see `base.Engine`.
 
     Args:
@@ -34,8 +35,6 @@ class RayEngine:
     """
 
     name = "ray"
-    elsewhere = True
-    retries = 3
 
     def __init__(self, address: str | None = None, *, wait: bool = False) -> None:
         self._address = address
@@ -93,17 +92,6 @@ class RayEngine:
                     "--engine-option wait=true"
                 )
 
-    def slots(self, jobs: int) -> int:
-        """All of them: Ray packs them, and a cluster that grows by itself sees what is wanted."""
-        return max(1, jobs)
-
-    def hire(self, needs: Needs, log: Path) -> _RayWorker:  # noqa: ARG002 - each job has its own log
-        """What will be a task once it is given a job."""
-        return _RayWorker(self, needs)
-
-    def release(self, worker: object) -> None:
-        """A task ends with its job."""
-
     def close(self) -> None:
         """Leave the cluster; one that was started for the study ends."""
         self._closing.set()
@@ -116,8 +104,8 @@ class RayEngine:
         if self._own:
             self._ray.shutdown()
 
-    def submit(self, job: Mapping[str, Any], needs: Needs, log: Path, hear: Hear) -> Any:
-        """Hand a job to the cluster; the reference of its task."""
+    def submit(self, job: Mapping[str, Any], needs: Needs, log: Path, hear: Hear) -> _Task:
+        """Hand a job to the cluster, which runs it when there is room."""
         attempt = uuid.uuid4().hex
         task = self._task.options(
             name=job["cells"][0]["folder"].rpartition("/")[2],
@@ -130,15 +118,12 @@ class RayEngine:
             self._hearers[attempt] = hear
             ref = task.remote({**job, "attempt": attempt}, str(log), self._mail)
             self._refs[ref] = attempt
-        return ref
+        return _Task(self, ref)
 
-    def cancel(self, ref: Any, *, force: bool = False) -> None:
-        """Cancel a task."""
+    def cancel(self, ref: Any, *, force: bool = False, seconds: float = 0.0) -> bool:
+        """Cancel a task, and wait so long for its end; whether it has ended."""
         with contextlib.suppress(Exception):  # it may have ended just now
             self._ray.cancel(ref, force=force)
-
-    def wait_for(self, ref: Any, seconds: float) -> bool:
-        """Whether a task ends within so many seconds."""
         return bool(self._ray.wait([ref], timeout=seconds)[0])
 
     def forget(self, ref: Any) -> None:
@@ -224,35 +209,22 @@ class RayEngine:
             hear({"event": "ended", "error": f"the Ray cluster is gone: {reason}", "lost": False})
 
 
-class _RayWorker:
-    """A worker that is a Ray task, from the moment when it is given its job; see `base.Worker`."""
+class _Task:
+    """A task of the cluster; see `queued.Submission`."""
 
-    def __init__(self, engine: RayEngine, needs: Needs) -> None:
+    def __init__(self, engine: RayEngine, ref: Any) -> None:
         self._engine = engine
-        self._needs = needs
-        self._ref: Any = None
+        self._ref = ref
 
-    def give(self, job: Mapping[str, Any], *, log: Path, hear: Hear) -> None:
-        """Hand the job to the cluster, which runs it when there is room."""
-        self._ref = self._engine.submit(job, self._needs, log, hear)
-
-    def ask_to_stop(self) -> None:
-        """See `base.Worker`."""
-        if self._ref is not None:
-            self._engine.cancel(self._ref)
-
-    def terminate(self) -> None:
-        """See `base.Worker`."""
-        if self._ref is None:
-            return
+    def cancel(self) -> None:
+        """See `queued.Submission`."""
         self._engine.cancel(self._ref)
-        if not self._engine.wait_for(self._ref, _STOP_SECONDS):
-            self._engine.cancel(self._ref, force=True)
-            self._engine.wait_for(self._ref, _STOP_SECONDS)
-        self._engine.forget(self._ref)
 
-    def dismiss(self) -> None:
-        """A task ends with its job."""
+    def stop(self) -> None:
+        """See `queued.Submission`."""
+        if not self._engine.cancel(self._ref, seconds=_STOP_SECONDS):
+            self._engine.cancel(self._ref, force=True, seconds=_STOP_SECONDS)
+        self._engine.forget(self._ref)
 
 
 class _Mailbox:

@@ -22,6 +22,7 @@ from typing import Any
 from dissensus.errors import MissingDependencyError, SpecError
 from dissensus.study.engines.base import Event, Hear, Machine, Needs
 from dissensus.study.engines.node import run_job
+from dissensus.study.engines.queued import QueuedEngine
 
 _OPTIONS = ("partition", "account", "qos", "constraint", "exclude", "nodelist", "gres", "reservation")
 """Options that are Slurm's own words."""
@@ -32,7 +33,7 @@ _GRACE = 10.0
 _STOP_SECONDS = 30.0
 
 
-class SlurmEngine:
+class SlurmEngine(QueuedEngine):
     """Jobs on a Slurm cluster; see `base.Engine`.
 
     Args:
@@ -43,8 +44,6 @@ class SlurmEngine:
     """
 
     name = "slurm"
-    elsewhere = True
-    retries = 3
 
     def __init__(self, folder: Path, options: Mapping[str, str] | None = None) -> None:
         given = dict(options or {})
@@ -104,24 +103,13 @@ class SlurmEngine:
                 "train several LoRA cells in one pass with --fuse"
             )
 
-    def slots(self, jobs: int) -> int:
-        """All of them: Slurm has a queue."""
-        return max(1, jobs)
-
-    def hire(self, needs: Needs, log: Path) -> _SlurmWorker:  # noqa: ARG002 - each job has its own log
-        """What will be a Slurm job once it is given its work."""
-        return _SlurmWorker(self, needs)
-
-    def release(self, worker: object) -> None:
-        """A Slurm job ends with its work."""
-
     def close(self) -> None:
         """Stop listening. What lies in the folder goes, unless a job was lost: its logs may say why."""
         self._closing.set()
         if self._listener is not None:
             self._listener.join()
             for submitted in self._jobs.values():  # those that have said their last, and are about to end
-                submitted.wait(_STOP_SECONDS)
+                submitted.wait()
             if not self._lost:
                 shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -164,36 +152,9 @@ class SlurmEngine:
                         del self._jobs[attempt]
 
 
-class _SlurmWorker:
-    """A worker that is a Slurm job, from the moment when it is given its work; see `base.Worker`."""
-
-    def __init__(self, engine: SlurmEngine, needs: Needs) -> None:
-        self._engine = engine
-        self._needs = needs
-        self._submitted: _Submitted | None = None
-
-    def give(self, job: Mapping[str, Any], *, log: Path, hear: Hear) -> None:
-        """Hand the job in; Slurm runs it when there is room."""
-        self._submitted = self._engine.submit(job, self._needs, log, hear)
-
-    def ask_to_stop(self) -> None:
-        """See `base.Worker`."""
-        if self._submitted is not None:
-            self._submitted.cancel()
-
-    def terminate(self) -> None:
-        """See `base.Worker`."""
-        if self._submitted is not None:
-            self._submitted.cancel()
-            self._submitted.wait(_STOP_SECONDS)
-
-    def dismiss(self) -> None:
-        """A Slurm job ends with its work."""
-
-
 @dataclass
 class _Submitted:
-    """A job that was handed in.
+    """A job that was handed in; see `queued.Submission`.
 
     Attributes:
         ticket: submitit's handle.
@@ -232,9 +193,14 @@ class _Submitted:
         with contextlib.suppress(Exception):  # it may have ended just now
             self.ticket.cancel()
 
-    def wait(self, seconds: float) -> None:
-        """Wait until it has ended."""
-        end = time.monotonic() + seconds
+    def stop(self) -> None:
+        """See `queued.Submission`."""
+        self.cancel()
+        self.wait()
+
+    def wait(self) -> None:
+        """Wait until it has ended, half a minute at most."""
+        end = time.monotonic() + _STOP_SECONDS
         while not self.ticket.done(force_check=True) and time.monotonic() < end:
             time.sleep(_LOOK_EVERY)
         self.events.unlink(missing_ok=True)
