@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from dissensus.data.annotations import AnnotatedDataset
+from processes import no_child_left
 
 # No test may depend on a network by accident. Set before anything imports the hub's client, which reads it once.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -15,6 +19,9 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Figures are drawn without a display.
 os.environ.setdefault("MPLBACKEND", "agg")
+# A shell starts background jobs with SIGINT ignored, which processes inherit: Ctrl-C could not be tested there.
+if threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Counts of ten annotators over (entailment, neutral, contradiction), from unanimous to evenly split.
 TINY_COUNTS = (
@@ -28,6 +35,13 @@ TINY_COUNTS = (
     (4, 3, 3),
 )
 TINY_LABELS = ("entailment", "neutral", "contradiction")
+
+
+@pytest.fixture(autouse=True)
+def _no_child_left() -> Iterator[None]:
+    """The test that leaves a process behind fails, not a later one that meets it."""
+    with no_child_left():
+        yield
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from dissensus.cli.progress import LINE_EVERY, run_progress
 from dissensus.study import runner
 from dissensus.study.lock import StudyLock
 from dissensus.study.status import CellStatus, study_status
+from processes import PATIENCE, wait_for
 
 HERE = Path(__file__).parent
 STUDY: dict[str, Any] = {
@@ -219,20 +220,18 @@ def test_ctrl_c_is_exit_code_130_and_says_how_to_go_on(tmp_path: Path) -> None:
         "runner.RUN_CELL = 'fake_cell:run_cell'; sys.argv = ['dissensus', 'run', 's.yaml']; main()"
     )
     environment = {**os.environ, "PYTHONPATH": str(HERE / "study")}
-    process = subprocess.Popen(
-        [sys.executable, "-c", script],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     folder = tmp_path / "runs" / "mine"
-    end = time.monotonic() + 30
-    while not ((folder / "study.yaml").exists() and study_status(folder)[0].step == 2):
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    out, errors = process.communicate(timeout=30)
+    with subprocess.Popen([sys.executable, "-c", script], env=environment, **pipes) as process:
+        try:
+            wait_for(
+                lambda: (folder / "study.yaml").exists() and study_status(folder)[0].step == 2,
+                "the cell to be half-way",
+            )
+            process.send_signal(signal.SIGINT)
+            out, errors = process.communicate(timeout=PATIENCE)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert out == ""
     assert errors.endswith("stopped; the same command goes on from here\n")

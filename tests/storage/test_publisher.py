@@ -5,31 +5,23 @@ from __future__ import annotations
 import json
 import os
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
 from dissensus.errors import StoreError
 from dissensus.storage import Claim, Mirror, Publisher, Remote
+from processes import PATIENCE, wait_for
 from storage.stores import CutError, Watched, fetched, make_cell, measure, stored
-
-
-def _wait(until) -> None:
-    for _ in range(500):
-        if until():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it did not come about")
 
 
 def test_points_appear_while_a_cell_trains(bucket: str, tmp_path: Path) -> None:
     writer = make_cell(tmp_path / "here", points=1, end=False)
     with Publisher(Mirror(tmp_path / "here", Remote(bucket)), every=0.02):
-        _wait(lambda: Remote(bucket).read("manifest.json") is not None)
+        wait_for(lambda: Remote(bucket).read("manifest.json") is not None, "the first point")
         measure(writer, 1)
         content = (tmp_path / "here" / "manifest.json").read_bytes()
-        _wait(lambda: Remote(bucket).read("manifest.json") == content)
+        wait_for(lambda: Remote(bucket).read("manifest.json") == content, "the second point")
     assert fetched(Remote(bucket), tmp_path / "back") == stored(tmp_path / "here")
 
 
@@ -59,7 +51,7 @@ def test_a_passing_failure_is_tried_again(
             raise StoreError("memory://there: the endpoint cannot be reached")
 
     with Publisher(Mirror(tmp_path / "here", Watched(memory).watch(before=before)), every=0.01):
-        _wait(lambda: Remote(memory).read("manifest.json") is not None)
+        wait_for(lambda: Remote(memory).read("manifest.json") is not None, "the first publishing")
     assert len(failed) == 3
     assert [r.getMessage() for r in caplog.records if r.name == "dissensus"] == [
         "not published, tried again in 0.01 s: memory://there: the endpoint cannot be reached"
@@ -70,7 +62,7 @@ def test_a_failure_that_stays_is_raised_at_the_end(memory: str, tmp_path: Path) 
     make_cell(tmp_path / "here")
     remote = Watched(memory).watch(cut=0)
     with pytest.raises(CutError), Publisher(Mirror(tmp_path / "here", remote), every=0.01):
-        _wait(lambda: len(remote.changes) > 1)
+        wait_for(lambda: len(remote.changes) > 1, "a second change")
     # The body's own error comes first, with a word on the other.
     remote.watch(cut=0)
     with (
@@ -119,11 +111,11 @@ def test_an_attempt_that_comes_back_publishes_nothing(memory: str, tmp_path: Pat
     mine.take()
     publisher = Publisher(Mirror(tmp_path / "first", Remote(memory)), every=0.01, claim=mine)
     with pytest.raises(StoreError, match="another attempt took it"), publisher:  # noqa: PT012
-        _wait(lambda: Remote(memory).read("manifest.json") is not None)
+        wait_for(lambda: Remote(memory).read("manifest.json") is not None, "the first publishing")
         publisher.check()
         other.take()
         Mirror(tmp_path / "second", Remote(memory)).publish()
-        _wait(lambda: publisher._lost is not None)
+        wait_for(lambda: publisher._lost is not None, "the publisher to see that it lost its turn")
         with pytest.raises(StoreError, match="another attempt took it"):
             publisher.check()
     assert fetched(Remote(memory), tmp_path / "back") == stored(tmp_path / "second")
@@ -135,9 +127,9 @@ def test_publishing_does_not_hold_up_the_body(memory: str, tmp_path: Path) -> No
 
     def before(kind: str, name: str) -> None:
         reached.set()
-        assert go.wait(5)
+        assert go.wait(PATIENCE)
 
     with Publisher(Mirror(tmp_path / "here", Watched(memory).watch(before=before)), every=0.01):
-        assert reached.wait(5)
+        assert reached.wait(PATIENCE)
         go.set()
     assert fetched(Remote(memory), tmp_path / "back") == stored(tmp_path / "here")

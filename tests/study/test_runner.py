@@ -8,8 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from dissensus.study.lock import StudyLock, lock_held
 from dissensus.study.process import words_for_exit
 from dissensus.study.runner import StudyResult, run_study
 from dissensus.study.status import CellStatus, read_status, study_status, write_status
+from processes import PATIENCE, gone, wait_for
 from study.engines.studies import fake_study
 
 HERE = Path(__file__).parent
@@ -37,13 +37,6 @@ def _fake_importable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(study: StudySpec, out: Path, **more: Any) -> StudyResult:
     return run_study(study, out, run_cell=FAKE, run_cells=FAKES, **more)
-
-
-def wait_for(condition: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end, f"waited in vain for {what}"
-        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")
@@ -238,30 +231,23 @@ run_study(study, Path(sys.argv[1]), workers=2, run_cell="fake_cell:run_cell")
 
 
 @pytest.fixture
-def slow_run(tmp_path: Path) -> subprocess.Popen[bytes]:
+def slow_run(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A run in another process, half-way in both of its cells."""
     (tmp_path / "in.yaml").write_text(fake_study("slow", seeds=[0, 1]).to_yaml())
-    process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(tmp_path), str(HERE)], stderr=subprocess.PIPE
-    )
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path), str(HERE)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
 
-    def half_way() -> bool:
-        assert process.poll() is None, process.stderr.read() if process.stderr else ""
-        return (tmp_path / "study.yaml").exists() and all(
-            cell.state == "running" and cell.step == 2 for cell in study_status(tmp_path)
-        )
+        def half_way() -> bool:
+            assert process.poll() is None, process.stderr.read() if process.stderr else ""
+            return (tmp_path / "study.yaml").exists() and all(
+                cell.state == "running" and cell.step == 2 for cell in study_status(tmp_path)
+            )
 
-    wait_for(half_way, "both cells to be half-way")
-    return process
-
-
-def gone(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    stat = Path(f"/proc/{pid}/stat")
-    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z"
+        try:
+            wait_for(half_way, "both cells to be half-way")
+            yield process
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -270,7 +256,7 @@ def test_ctrl_c_and_sigterm_stop_the_workers_and_leave_the_cells_interrupted(
 ) -> None:
     pids = [cell.pid for cell in study_status(tmp_path)]
     slow_run.send_signal(number)
-    _, errors = slow_run.communicate(timeout=30)
+    _, errors = slow_run.communicate(timeout=PATIENCE)
     assert errors.strip().endswith(b"KeyboardInterrupt")
     assert all(gone(pid) for pid in pids)
     stored = [json.loads(path.read_text()) for path in (tmp_path / "cells").glob("*/status.json")]
@@ -282,7 +268,7 @@ def test_a_killed_runner_leaves_no_worker_behind_and_its_study_resumes(
 ) -> None:
     pids = [cell.pid for cell in study_status(tmp_path)]
     slow_run.kill()
-    slow_run.communicate(timeout=30)
+    slow_run.communicate(timeout=PATIENCE)
     wait_for(lambda: all(gone(pid) for pid in pids), "the orphaned workers to end")
     # The files still say 'running'; the view does not.
     stored = [read_status(path) for path in (tmp_path / "cells").iterdir()]

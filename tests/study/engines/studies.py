@@ -66,17 +66,5 @@ def same_curves(study: StudySpec, one: Path, other: Path) -> None:
 
 def parent_of(pid: int) -> int:
     """The process that started another one."""
-    return int(_of(pid, "PPid"))
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs; 0 is none, and one that ended and waits to be noticed does not count."""
-    try:
-        return pid > 0 and not _of(pid, "State").startswith("Z")
-    except OSError:
-        return False
-
-
-def _of(pid: int, key: str) -> str:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(line.partition(":")[2].strip() for line in lines if line.startswith(f"{key}:"))
+    return next(int(line.partition(":")[2]) for line in lines if line.startswith("PPid:"))

@@ -22,7 +22,8 @@ from dissensus.study.engines.slurm import SlurmEngine
 from dissensus.study.execution import executions
 from dissensus.study.runner import run_study
 from dissensus.study.status import CellStatus
-from study.engines.studies import alive, fake_study
+from processes import gone
+from study.engines.studies import fake_study
 
 FAKE = {"run_cell": "fake_cell:run_cell", "run_cells": "fake_cell:run_cells"}
 
@@ -176,7 +177,7 @@ def test_an_attempt_whose_cell_was_taken_stops(tmp_path: Path, monkeypatch: pyte
         run_job(a_job(fake_study("slow"), tmp_path, dict(ground)), log=str(tmp_path / "log.txt"), tell=tell)
     assert told[-1]["event"] == "ended"
     assert "another attempt took it (second" in told[-1]["error"]
-    assert not alive(told[0]["pid"])
+    assert gone(told[0]["pid"])
 
 
 @pytest.mark.parametrize("scheme", ["file", "memory"])

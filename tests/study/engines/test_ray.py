@@ -18,8 +18,9 @@ from dissensus.store import load_curves
 from dissensus.study.engines.ray import RayEngine
 from dissensus.study.runner import run_study
 from dissensus.study.status import CellStatus, study_status
+from processes import gone
 from storage.stores import make_bucket, s3_server
-from study.engines.studies import alive, fake_study, parent_of, same_curves, twelve_cells
+from study.engines.studies import fake_study, parent_of, same_curves, twelve_cells
 
 pytest.importorskip("ray")
 
@@ -165,7 +166,7 @@ def test_a_stopped_run_leaves_no_worker_and_goes_on(cluster: Any, tmp_path: Path
 
     with pytest.raises(KeyboardInterrupt):
         run_study(study, out, engine=RayEngine(cluster.address), on_change=change, **FAKE)
-    assert not [pid for pid in pids if alive(pid)]
+    assert all(map(gone, pids))
     assert {cell.state for cell in study_status(out)} <= {"interrupted", "done", "pending"}
     (out / "go").touch()
     result = run_study(study, out, engine=RayEngine(cluster.address), **FAKE)

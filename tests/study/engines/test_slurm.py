@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,8 @@ from dissensus.study.engines.base import Needs
 from dissensus.study.engines.slurm import SlurmEngine
 from dissensus.study.runner import run_study
 from dissensus.study.status import CellStatus, study_status
-from study.engines.studies import alive, fake_study, parent_of, same_curves
+from processes import gone, wait_for
+from study.engines.studies import fake_study, parent_of, same_curves
 
 pytest.importorskip("submitit")
 
@@ -82,10 +82,7 @@ def test_a_stopped_run_cancels_its_jobs_and_goes_on(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         run_study(fake_study("slow"), out, engine=engine_in(out), on_change=change, **FAKE)
-    end = time.monotonic() + 20
-    while any(alive(pid) for pid in pids):
-        assert time.monotonic() < end, "a worker lives on"
-        time.sleep(0.1)
+    wait_for(lambda: all(map(gone, pids)), "the workers to end")
     assert [cell.state for cell in study_status(out)] == ["interrupted"]
     (out / "go").touch()
     result = run_study(fake_study("slow"), out, engine=engine_in(out), **FAKE)
