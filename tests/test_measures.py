@@ -138,7 +138,7 @@ def test_gold_and_majority_share() -> None:
 
 
 def test_backed_is_more_than_half_of_the_annotators() -> None:
-    # 7 of 10 back label 0; 2 of 10 do not; 2 of 4 are a half, not more; nobody asked; no gold label; 3 of 5 back label 1.
+    # 7 of 10 back label 0; 2 of 10 do not; 2 of 4 are not more than half; nobody asked; no gold label; 3 of 5 back 1.
     counts = [[7, 3], [2, 8], [2, 2], [0, 0], [5, 5], [2, 3]]
     assert backed(counts, [0, 0, 0, 0, -1, 1]).tolist() == [True, False, False, False, False, True]
     # A plurality of three labels is not a majority: 4 of 10.
