@@ -336,13 +336,15 @@ def _run_and_report(
     from dissensus.cli.progress import run_progress
     from dissensus.study.grid import expand, select
     from dissensus.study.runner import run_study
+    from dissensus.study.status import cell_folder, read_status
     from dissensus.study.training_checks import step_warnings, steps_before_a_run
 
     cells = expand(spec)
     chosen = select(cells, options["only"]) if options.get("only") else cells
     of_all = "" if len(chosen) == len(cells) else f" of {len(cells)}"
     note(f"study {spec.name}: {len(chosen)}{of_all} cells, in {remote or out}")
-    for warning in step_warnings(steps_before_a_run(chosen, options.get("data_dir"))):
+    left = [cell for cell in chosen if read_status(cell_folder(out, cell), cell).state != "done"]
+    for warning in step_warnings(steps_before_a_run(left, options.get("data_dir"))):
         note(f"warning: {warning.line}")
     with run_progress(len(chosen)) as on_change:
         result = run_study(spec, out, on_change=on_change, remote=remote, **options)
