@@ -30,6 +30,7 @@ LEARNED = (
     "slow learner",
     "binary learned at the majority",
     "out of domain",
+    "out of domain, other shares",
 )
 NOTHING = (
     "nothing",
@@ -144,7 +145,8 @@ def test_learning_that_was_lost_again_is_said() -> None:
 
 
 def test_a_model_that_is_often_right_and_too_sure_has_learned() -> None:
-    # 20 of 30 right at .02 nats, 10 wrong at 5: mean 1.68, above ln 3; two thirds right against a third.
+    # 20 of 30 right at .02 nats, 10 wrong at 5: mean 1.68, above ln 3. Recall 1, 1 and 0: 2/3 against 1/3, where three
+    # standard errors are 3 sqrt(3 x .25 / 10) / 3 = .27.
     right = [0] * 10 + [1] * 10 + [0] * 10
     losses = [0.02] * 20 + [5.0] * 10
     assert ends(THIRDS, 1.1, losses, right).learned == "yes"

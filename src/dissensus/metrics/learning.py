@@ -26,13 +26,13 @@ cell that learned ends .1 below it; and .05 nats is what matching two methods ne
 OF_THE_START = 0.10
 """Or, of a model that knew much at its start (its loss lies below `EXPLAINED` / `OF_THE_START` of the constant
 answer's): the share of its own first loss that must go."""
-ACCURACY_GAIN = 0.10
-"""By how much accuracy must exceed the share of the most frequent label, and rise, where the loss does not show it.
-A model that is right more often and too sure of itself (items of another domain; late in training) has learned."""
+RECALL_GAIN = 0.10
+"""By how much the mean recall must exceed a constant answer's, and rise, where the loss does not show learning. A model
+that is right more often and too sure of itself (items of another domain; late in training) has learned."""
 STANDARD_ERRORS = 2.0
 """A difference of losses below so many standard errors may be chance: 2.3% of chance drifts exceed it."""
-ACCURACY_ERRORS = 3.0
-"""The same for accuracy, higher because accuracy alone then decides."""
+RECALL_ERRORS = 3.0
+"""The same for the mean recall, higher because it then decides alone."""
 FEWEST = 20
 """Examples below which nothing is told: the standard error of an accuracy exceeds .11 there."""
 ONE_LABEL = 0.98
@@ -72,6 +72,9 @@ class Learning:
         accuracy_start: share answered rightly before training.
         accuracy_end: the same at the last point.
         majority: share of the most frequent gold label, the accuracy of the best constant answer.
+        recall_start: mean recall before training: the share answered rightly of each gold label, each label counted
+            alike. A constant answer has 1 / K, whatever the labels' shares.
+        recall_end: the same at the last point.
         top_label: the label that is answered most at the last point, of all examples; '' where nothing is answered.
         top_share: the share of all examples for which it is.
     """
@@ -87,6 +90,8 @@ class Learning:
     accuracy_start: float = float("nan")
     accuracy_end: float = float("nan")
     majority: float = float("nan")
+    recall_start: float = float("nan")
+    recall_end: float = float("nan")
     top_label: str = ""
     top_share: float = float("nan")
 
@@ -190,18 +195,20 @@ def did_it_learn(
 ) -> Learning:
     """Judge whether a cell learned, from the two ends of its curves.
 
-    With l the judged examples' mean loss, H their constant answer's (`constant_loss`), a their accuracy and m the share
-    of their most frequent label, it learned when
+    With l the judged examples' mean loss, H their constant answer's (`constant_loss`), and r their mean recall over the
+    K labels that are gold, it learned when
 
     - the loss shows it: l(end) <= (1 - EXPLAINED) H, and l(start) - l(end) >= min(EXPLAINED H, OF_THE_START l(start)),
       both differences by at least `STANDARD_ERRORS` standard errors (of differences per example); or
-    - the accuracy does: a(end) >= m + max(ACCURACY_GAIN, `ACCURACY_ERRORS` standard errors), and a(end) - a(start) >=
-      ACCURACY_GAIN. This is for a model whose loss is high because it is too sure of itself (held out and out of
-      domain, or late in training), and which yet answers more rightly than a constant.
+    - its answers do: r(end) >= 1 / K + max(RECALL_GAIN, `RECALL_ERRORS` standard errors), and r(end) - r(start) >=
+      RECALL_GAIN. This is for a model whose loss is high because it is too sure of itself (held out and out of domain,
+      or late in training), and which yet answers rightly more often than a constant. Recall and not accuracy, for the
+      judged examples' labels may have other shares than those it was trained on: of ChaosNLI's settled and backed MNLI
+      items 59% are entailment, and a model of balanced classes that is right half of the time on each has learned.
 
-    A binary task of 90% one label is learned by the first, though its accuracy stays at m and one label is answered. A
-    head that starts above ln K and falls to the constant answer has not learned. A model that learned and then diverged
-    has not: what rests on its end is as worthless; the reason says that it had.
+    A binary task of 90% one label is learned by the first, though its accuracy stays at 90% and one label is answered.
+    A head that starts above ln K and falls to the constant answer has not learned. A model that learned and then
+    diverged has not: what rests on its end is as worthless; the reason says that it had.
 
     'not told': fewer than two tracking points, or none before training; fewer than `FEWEST` judged examples; gold
     labels that are (nearly) all one; only the gold label was scored (completions), so that no answer is known, and its
@@ -250,8 +257,9 @@ def did_it_learn(
     only_gold = not answered.any()
     if not only_gold:
         usable = answered
-    heights = np.empty(0) if curve is None else np.asarray(curve, dtype=np.float64)
-    heights = heights[np.isfinite(heights)]
+    ends = (float(first[usable].mean()), float(last[usable].mean()))
+    heights = np.asarray(ends if curve is None else curve, dtype=np.float64)
+    lowest = np.min(heights, where=np.isfinite(heights), initial=np.inf)
     own, n = truth[usable], int(usable.sum())
     nothing = float("nan")
     found = Learning(
@@ -259,15 +267,15 @@ def did_it_learn(
         reasons=(),
         judged_on=judged.words,
         n=n,
-        start=float(first[usable].mean()),
-        lowest=float(heights.min())
-        if heights.size
-        else float(min(first[usable].mean(), last[usable].mean())),
-        end=float(last[usable].mean()),
+        start=ends[0],
+        lowest=float(lowest),
+        end=ends[1],
         constant=nothing if only_gold else constant_loss(own),
         accuracy_start=nothing if only_gold else float((before[usable] == own).mean()),
         accuracy_end=nothing if only_gold else float((after[usable] == own).mean()),
         majority=float(np.bincount(own).max() / n),
+        recall_start=nothing if only_gold else _mean_recall(before[usable], own),
+        recall_end=nothing if only_gold else _mean_recall(after[usable], own),
         top_label=top_label,
         top_share=top_share,
     )
@@ -304,7 +312,7 @@ def _decide(
     below = gain >= EXPLAINED * found.constant
     fell = fall >= min(EXPLAINED * found.constant, OF_THE_START * found.start)
     sure = gain >= STANDARD_ERRORS * gain_error and fall >= STANDARD_ERRORS * fall_error
-    if (below and fell and sure) or _more_often_right(found):
+    if (below and fell and sure) or _more_often_right(found, gold):
         return "yes", []
     if below and fell:
         return "not told", [
@@ -314,12 +322,13 @@ def _decide(
     return "no", _reasons(found, below, fell)
 
 
-def _more_often_right(found: Learning) -> bool:
-    error = np.sqrt(found.majority * (1 - found.majority) / found.n)
-    beyond = found.accuracy_end - found.majority
+def _more_often_right(found: Learning, gold: NDArray[np.int64]) -> bool:
+    count = np.unique(gold, return_counts=True)[1]
+    # Of a mean of recalls of which each has at most variance 1/4 per example.
+    error = float(np.sqrt((0.25 / count).sum()) / len(count))
     return bool(
-        beyond >= max(ACCURACY_GAIN, ACCURACY_ERRORS * error)
-        and found.accuracy_end - found.accuracy_start >= ACCURACY_GAIN
+        found.recall_end - 1 / len(count) >= max(RECALL_GAIN, RECALL_ERRORS * error)
+        and found.recall_end - found.recall_start >= RECALL_GAIN
     )
 
 
@@ -363,6 +372,10 @@ def _mean_and_error(values: FloatArray) -> tuple[float, float]:
     """Mean and its standard error (divisor n - 1); an infinite loss makes the error NaN, which exceeds nothing."""
     with np.errstate(invalid="ignore"):
         return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
+
+
+def _mean_recall(answers: NDArray[np.int64], gold: NDArray[np.int64]) -> float:
+    return float(np.mean([(answers[gold == label] == label).mean() for label in np.unique(gold)]))
 
 
 def _most_answered(answers: NDArray[np.int64], labels: tuple[str, ...]) -> tuple[str, float]:

@@ -123,6 +123,8 @@ def learned_columns(found: Learning) -> dict[str, Any]:
         "judged_accuracy_start": found.accuracy_start,
         "judged_accuracy_end": found.accuracy_end,
         "majority_share": found.majority,
+        "judged_recall_start": found.recall_start,
+        "judged_recall_end": found.recall_end,
         "top_answer": found.top_label,
         "top_answer_share": found.top_share,
     }
