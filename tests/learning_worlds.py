@@ -45,7 +45,7 @@ def world(name: str, seed: int, n: int = 400, points: int = 8) -> Curves:
     elif name == "learned from a noisy head":
         noise, signal = 1.0 * rng.normal(size=(n, 1, k)) * (1 - u)[None, :, None], 2.0 * u
     elif name == "slow learner":
-        signal = 0.5 * u
+        signal = 0.3 * u
     elif name == "binary learned at the majority":
         towards, signal = prior, 0.8 * u
     elif name == "learned from verbaliser words":

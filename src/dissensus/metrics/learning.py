@@ -21,8 +21,8 @@ Learned = Literal["yes", "no", "not told"]
 
 EXPLAINED = 0.05
 """Share of the constant answer's loss that a model must take away to have learned (McFadden's pseudo R2): .055 nats of
-ln 3. Models that learned nothing end within .02 nats of the constant answer (docs/design/learned.md), while the slowest
-cell that learned ends .1 below it; and .05 nats is what matching two methods needs of each."""
+ln 3. Models that learned nothing take away .5% at most, the slowest that learned 13% (docs/design/learned.md); and
+.05 nats is what matching two methods needs of each."""
 OF_THE_START = 0.10
 """Or, of a model that knew much at its start (its loss lies below `EXPLAINED` / `OF_THE_START` of the constant
 answer's): the share of its own first loss that must go."""
