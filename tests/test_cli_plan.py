@@ -67,7 +67,12 @@ def test_the_table_and_the_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     say_found(monkeypatch, timing())
     result = cli("run", "s.yaml", "--plan", "--workers", "2", "--threads", "1")
     assert result.exit_code == 0, result.output
-    assert result.stderr.splitlines() == ["plan of the study mine, in runs/mine: nothing is run"]
+    said, *warned = result.stderr.splitlines()
+    assert said == "plan of the study mine, in runs/mine: nothing is run"
+    # 100 rows in batches of 10: one epoch is 10 steps. Once per condition, not per seed.
+    assert [line.partition(" steps")[0] for line in warned] == [
+        f"warning: sim.{model}.full.trained_on: 10 optimiser" for model in ("here", "away")
+    ]
     header, here, away, total, reason, sentence, source = result.stdout.splitlines()
     assert [c.strip() for c in header.split("  ") if c][:6] == [
         "model",
@@ -250,3 +255,13 @@ def test_a_tiny_study_for_real(tiny_encoder_dir: Path, tmp_path: Path) -> None:
 )
 def test_an_estimate_in_words(seconds: float, words: str) -> None:
     assert about(seconds) == words
+
+
+def test_steps_too_few_are_in_the_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    say_found(monkeypatch, timing())
+    found = json.loads(cli("run", "s.yaml", "--plan", "--json").stdout)["warnings"]
+    assert [(one["condition"], one["steps"]) for one in found] == [
+        ("sim.here.full.trained_on", 10),
+        ("sim.away.full.trained_on", 10),
+    ]
+    assert "set epochs to 10 or more" in found[0]["words"]

@@ -27,6 +27,23 @@ def test_the_study_of_ones_own_data_is_valid() -> None:
     assert len(cells) == 6  # two methods, three seeds
 
 
+def test_the_study_of_ones_own_data_trains_long_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the 240 rows that it was tried with (docs/design/training.md) there is nothing to warn of."""
+    from dissensus.study.training_checks import step_warnings, steps_before_a_run
+
+    rows = [f"{i},words of number {i},{i % 2},{i % 2},{i % 3 % 2}" for i in range(240)]
+    (tmp_path / "labelled.csv").write_text("id,text,ann1,ann2,ann3\n" + "\n".join(rows) + "\n")
+    monkeypatch.chdir(tmp_path)
+    (text,) = blocks("yaml")
+    found = steps_before_a_run(expand(StudySpec.parse(yaml.safe_load(text), "README.md")), None)
+    assert [steps for _, steps in found] == [240] * 6
+    assert step_warnings(found) == ()
+    short = yaml.safe_load(text) | {"training": {"epochs": 3}}
+    assert len(step_warnings(steps_before_a_run(expand(StudySpec.parse(short, "short")), None))) == 2
+
+
 def test_the_two_lines_and_the_reading_work(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -96,6 +96,8 @@ def _store(imported: Imported, out: Path, as_json: bool) -> None:
     for line in imported.notes:
         say(f"  note: {line}")
     say(f"mean AULC:                {number(facts['aulc_mean'], 3)} nats")
+    why = f" ({facts['learned_why']})" if facts["learned_why"] else ""
+    say(f"learned:                  {facts['learned']}{why}")
     say(f"un-learned:               {number(facts['unlearned_share'], 3)} of {facts['unlearning_defined']}")
     say(f"mean annotation entropy:  {number(facts['entropy_mean'], 3)} bits, of {facts['entropy_known']}")
     say(f"rho(entropy, AULC):       {number(facts['rho'], 3)} (n = {facts['rho_n']})")
@@ -106,11 +108,14 @@ def _facts(imported: Imported) -> dict[str, Any]:
     """What there is to say of an import in a few numbers; NaN where it is not defined."""
     import numpy as np
 
+    from dissensus.exchange.learned import learning_of
     from dissensus.measures import annotation_entropy
     from dissensus.metrics import example_metrics
     from dissensus.stats import spearman
 
     curves = imported.curves
+    learned = learning_of(curves)
+    nothing = learned.learned == "no"  # then nothing is un-learned
     found, entropy = example_metrics(curves), annotation_entropy(curves.counts)
     rho = spearman(entropy, found.aulc)
     return {
@@ -118,8 +123,10 @@ def _facts(imported: Imported) -> dict[str, Any]:
         "labels": len(curves.labels),
         "points": len(curves.steps),
         "aulc_mean": _mean(found.aulc[np.isfinite(found.aulc)]),
-        "unlearned_share": found.unlearning.share,
-        "unlearning_defined": int(found.unlearning.defined.sum()),
+        "learned": learned.learned,
+        "learned_why": learned.why,
+        "unlearned_share": float("nan") if nothing else found.unlearning.share,
+        "unlearning_defined": 0 if nothing else int(found.unlearning.defined.sum()),
         "entropy_mean": _mean(entropy[np.isfinite(entropy)]),
         "entropy_known": int(np.isfinite(entropy).sum()),
         "rho": rho.rho,

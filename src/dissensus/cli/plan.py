@@ -64,6 +64,8 @@ def print_plan(
     say(sentence(plan))
     for line in caveats(plan):
         say(line)
+    for warning in plan.warnings:
+        note(f"warning: {warning.line}")
 
 
 def sentence(plan: StudyPlan) -> str:

@@ -12,6 +12,7 @@ from dissensus.errors import DissensusError, SpecError
 
 if TYPE_CHECKING:
     from dissensus.config import StudySpec
+    from dissensus.study.analysis import Analysis
     from dissensus.study.runner import StudyResult
 
 Folder = Annotated[
@@ -247,11 +248,13 @@ def analyze(folder: Folder, as_json: Json = False) -> None:
     from dissensus.study.analysis import summary_table
 
     with study_folder(folder) as here:
-        rows = summary_table(make_tables(here))
+        tables = make_tables(here)
+    rows = summary_table(tables)
     if as_json:
         emit_json(rows)
     else:
         summary(rows)
+        _say_what_did_not_learn(tables)
         say(f"tables: {folder.rstrip('/')}/analysis")
 
 
@@ -333,11 +336,16 @@ def _run_and_report(
     from dissensus.cli.progress import run_progress
     from dissensus.study.grid import expand, select
     from dissensus.study.runner import run_study
+    from dissensus.study.status import cell_folder, read_status
+    from dissensus.study.training_checks import step_warnings, steps_before_a_run
 
     cells = expand(spec)
     chosen = select(cells, options["only"]) if options.get("only") else cells
     of_all = "" if len(chosen) == len(cells) else f" of {len(cells)}"
     note(f"study {spec.name}: {len(chosen)}{of_all} cells, in {remote or out}")
+    left = [cell for cell in chosen if read_status(cell_folder(out, cell), cell).state != "done"]
+    for warning in step_warnings(steps_before_a_run(left, options.get("data_dir"))):
+        note(f"warning: {warning.line}")
     with run_progress(len(chosen)) as on_change:
         result = run_study(spec, out, on_change=on_change, remote=remote, **options)
     if result.study_diff:
@@ -350,7 +358,8 @@ def _run_and_report(
         from dissensus.study.analysis import summary_table
 
         try:
-            rows = summary_table(make_tables(out))
+            tables = make_tables(out)
+            rows = summary_table(tables)
             page = write_report(out)
         except DissensusError as error:
             note(f"error: the runs ended, but could not be analysed: {error}")
@@ -359,6 +368,7 @@ def _run_and_report(
             if not as_json:
                 summary(rows)
                 say(f"report: {page}")
+            _say_what_did_not_learn(tables)
         if remote is not None:
             from dissensus.storage import Remote, publish_results
 
@@ -368,6 +378,15 @@ def _run_and_report(
     _name_failures(result)
     if trouble:
         raise typer.Exit(1)
+
+
+def _say_what_did_not_learn(tables: Analysis) -> None:
+    """A line for each condition that learned nothing."""
+    from dissensus.study.grid import expand
+    from dissensus.study.training_checks import not_learned
+
+    for line in not_learned(tables.conditions.to_pylist(), expand(tables.study)):
+        note(f"warning: {line}")
 
 
 def _name_failures(result: StudyResult) -> None:

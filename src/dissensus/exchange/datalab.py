@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from dissensus.curves import Curves, FloatArray
 from dissensus.errors import DataError, MissingDependencyError, SpecError
+from dissensus.exchange.learned import learning_of
 from dissensus.measures import annotation_entropy
 from dissensus.metrics import unlearning
 from dissensus.stats import entropy_groups
@@ -39,6 +41,9 @@ def add_to_datalab(
     - `unlearned`: exp(-max(delta, 0)): p(gold) at the last tracking point over that at the first, at most 1; an issue
       where the un-learning flag is set (see `unlearning`). `unlearned_delta` and `unlearned_rise` (nats) stand beside.
 
+    Where the model learned nothing (see `learning_of`), nothing is un-learned: the issue `unlearned` is left out with a
+    `UserWarning` that says why.
+
     A row of the lab without an example in the curves, and an example for which the number is not defined, is no issue
     and has the score NaN; the summary's score is the mean over the others.
 
@@ -53,13 +58,20 @@ def add_to_datalab(
     Raises:
         MissingDependencyError: cleanlab is not installed.
         SpecError: an issue is unknown, or an option not valid.
-        DataError: the ids are not one a row or not unique, or an issue is defined for none of them.
+        DataError: the ids are not one a row or not unique, an issue is defined for none of them, or `unlearned` is the
+            only one asked for and the model learned nothing.
     """
     unknown = [name for name in issues if name not in ISSUES]
     if unknown:
         raise SpecError(f"the issue {unknown[0]!r} is unknown; expected {' or '.join(ISSUES)}")
     _register()
     _check_ids(lab, ids)
+    if "unlearned" in issues and (found := learning_of(curves, share=share)).learned == "no":
+        reason = f"the issue 'unlearned' is withheld, for the model learned nothing: {found.why}"
+        issues = [name for name in issues if name != "unlearned"]
+        if not issues:
+            raise DataError(reason)
+        warnings.warn(reason, stacklevel=2)
     columns = {
         "contested": lambda: _contested(curves, share),
         "unlearned": lambda: _unlearned(curves, noise_floor),

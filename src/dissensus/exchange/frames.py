@@ -9,6 +9,7 @@ import pyarrow as pa
 from dissensus.curves import Curves
 from dissensus.data.annotations import NO_GOLD
 from dissensus.errors import DataError, MissingDependencyError
+from dissensus.exchange.learned import learning_of
 from dissensus.measures import annotation_entropy
 from dissensus.metrics import example_metrics
 
@@ -23,7 +24,8 @@ def example_table(curves: Curves, *, noise_floor: float = 0.1) -> pa.Table:
 
     Columns: id; gold (a label's name, null without one); count_LABEL for each label (annotators who chose it);
     entropy (bits); regime; aulc, aulc_soft, initial_loss, final_loss, delta, rise (nats); slope (nats per unit
-    of training); unlearned (null where that is not defined); confidence, variability, correctness (shares);
+    of training); unlearned (null where that is not defined, and for all where the model learned nothing; see
+    `learning_of`); confidence, variability, correctness (shares);
     margin_mean, margin_final (nats); forgetting_events; then the covariates. The metrics' own docstrings define them.
     Undefined numbers are NaN.
 
@@ -36,6 +38,7 @@ def example_table(curves: Curves, *, noise_floor: float = 0.1) -> pa.Table:
         SpecError: the noise floor is negative or not a number.
     """
     found = example_metrics(curves, noise_floor=noise_floor)
+    nothing = learning_of(curves).learned == "no"
     back, card, edge = found.unlearning, found.cartography, found.margin
     columns = {
         "id": pa.array(curves.ids, type=pa.string()),
@@ -50,7 +53,7 @@ def example_table(curves: Curves, *, noise_floor: float = 0.1) -> pa.Table:
         "delta": pa.array(back.delta),
         "slope": pa.array(back.slope),
         "rise": pa.array(back.rise),
-        "unlearned": pa.array(back.flag, mask=~back.defined),
+        "unlearned": pa.array(back.flag, mask=~back.defined | nothing),
         "confidence": pa.array(card.confidence),
         "variability": pa.array(card.variability),
         "correctness": pa.array(card.correctness),

@@ -89,6 +89,7 @@ class RiserList:
         total: how many are flagged in all.
         contested: how many of these are in the contested group.
         outvoted: how many of these have a gold label that fewer annotators chose than another one.
+        withheld: why no example is named: no seed learned anything; '' where one did.
     """
 
     shown: tuple[Riser, ...]
@@ -96,15 +97,19 @@ class RiserList:
     total: int
     contested: int
     outvoted: int
+    withheld: str = ""
 
 
-def risers(examples: pa.Table, curves: Sequence[Curves]) -> RiserList:
+def risers(examples: pa.Table, curves: Sequence[Curves], *, withheld: str = "") -> RiserList:
     """The examples of one condition that rose the most, averaged over its seeds.
 
     Args:
-        examples: the rows of the condition in the examples table.
-        curves: one `Curves` a seed.
+        examples: the rows of the condition in the examples table, of the seeds that learned.
+        curves: one `Curves` per seed that learned.
+        withheld: why there is none of them; '' where there is one.
     """
+    if not curves:
+        return RiserList((), (), 0, 0, 0, withheld)
     by_id = _over_seeds(examples)
     rose = [row for row in by_id if math.isfinite(row.delta) and row.delta > 0]
     rose.sort(key=lambda row: (-row.delta, row.id))

@@ -235,10 +235,23 @@ def _views(
                 curves=figures.panel_svg(lines[row.condition], f"l{number_}", _curve_label(row)),
                 cloud=figures.panel_svg(dots[row.condition], f"d{number_}", _cloud_label(row)),
                 cloud_note=_cloud_note(clouds[row.condition]),
-                risers=risers(_of(analysis.examples, row.condition), stored),
+                risers=_risers(analysis, row, stored),
             )
         )
     return views, notes
+
+
+def _risers(analysis: Analysis, row: ConditionRow, stored: Sequence[Curves]) -> RiserList:
+    """The examples that rose the most, from the seeds that learned: where nothing was learned, none is named."""
+    cells = _of(analysis.cells, row.condition)
+    learned = [answer != "no" for answer in cells["learned"].to_pylist()]
+    names = [name for name, own in zip(cells["cell"].to_pylist(), learned, strict=True) if own]
+    examples = _of(analysis.examples, row.condition)
+    return risers(
+        examples.filter(pc.is_in(examples["cell"].cast(pa.string()), pa.array(names, pa.string()))),
+        [curves for curves, own in zip(stored, learned, strict=True) if own],
+        withheld=row.learned_why,
+    )
 
 
 def _with_fewer_quotes(families: tuple[Family, ...], quotes: int) -> tuple[Family, ...]:

@@ -131,6 +131,8 @@ class ConditionRow:
         majority_agrees: share of examples whose gold label is the annotators' most frequent one.
         covariates: names of the standard covariates that applied.
         undefined: what was not defined -> how many examples (mean over seeds, above 0 only).
+        learned: whether its models learned: yes, no (any seed did not) or not told.
+        learned_why: why not, in words; '' for yes.
     """
 
     condition: str
@@ -155,6 +157,8 @@ class ConditionRow:
     majority_agrees: float
     covariates: str
     undefined: Mapping[str, int]
+    learned: str = "yes"
+    learned_why: str = ""
 
     @property
     def contested(self) -> GroupCell:
@@ -212,6 +216,8 @@ def condition_row(row: Mapping[str, Any]) -> ConditionRow:
             for key, value in row.items()
             if key.startswith("undefined_") and whole(value)
         },
+        learned=row["learned"],
+        learned_why=row["learned_why"],
     )
 
 

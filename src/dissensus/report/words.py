@@ -38,7 +38,8 @@ REGIME_NOTES = {
 
 def findings(rows: Sequence[ConditionRow], alpha: float) -> tuple[str, ...]:
     """What the study shows, a few sentences in order of weight."""
-    said = [_association(rows, alpha), _controls(rows), *_reversal(rows)]
+    learned = [row for row in rows if row.learned != "no"]
+    said = [*_not_learned(rows), _association(rows, alpha), _controls(rows), *_reversal(learned)]
     return tuple(sentence for sentence in said if sentence)
 
 
@@ -204,6 +205,17 @@ def _controls(rows: Sequence[ConditionRow]) -> str:
             "gold label being in doubt"
         )
     return text + "."
+
+
+def _not_learned(rows: Sequence[ConditionRow]) -> list[str]:
+    """A sentence for each condition that learned nothing, and what is left out for it."""
+    return [
+        f"{row.title}: the model learned nothing that shows on these examples ({row.learned_why}). Nothing is called "
+        "un-learned there, and no example is listed: a loss that rises under a model that learned nothing says nothing "
+        "about the example. Train it longer, or at another learning rate."
+        for row in rows
+        if row.learned == "no"
+    ]
 
 
 def _reversal(rows: Sequence[ConditionRow]) -> list[str]:

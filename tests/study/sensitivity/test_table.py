@@ -23,7 +23,7 @@ from dissensus.study.sensitivity.readings import read
 from dissensus.study.sensitivity.table import HANGS_ON_SCHEMA, SENSITIVITY_SCHEMA, hangs_on, sensitivity_table
 from dissensus.study.sensitivity.variants import same_examples, setting_changes, tracked_otherwise
 from dissensus.study.stored import on_gold
-from synthetic_curves import curves_of, evidence_of, shuffled
+from synthetic_curves import balanced, curves_of, evidence_of, shuffled
 from synthetic_study import study_spec, write_study
 
 SETTINGS = AnalysisSpec()
@@ -95,7 +95,7 @@ def test_a_variant_is_joined_to_its_base_by_id() -> None:
 def test_a_variant_with_another_gold_label_is_read_on_both() -> None:
     gold = {"name": "agreed", "set": {"dataset": {"tracked": {"source": "chaosnli", "gold": "majority"}}}}
     study = study_spec(variants=[gold], **FULL)
-    base = curves_of()
+    base = balanced(curves_of())
     agreed = on_gold(base, AnalysisSpec(gold="majority"))
     table = sensitivity_table(evidence_of(study, base, agreed), resamples=20)
     own, same = rows(table, source="variant agreed")

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from dissensus.config import Execution, RunSpec, SimulatedSource, StudySpec, When
+from dissensus.config import Execution, RunSpec, StudySpec, When
 from dissensus.errors import DissensusError, SpecError
 from dissensus.study.engines.base import Engine, Machine, Needs, needs_of
 from dissensus.study.execution import executions
@@ -37,6 +37,7 @@ from dissensus.study.planning.stated import Assumption
 from dissensus.study.planning.work import NOTHING, CellPlan, PlanRow, Resources, Work, row_of
 from dissensus.study.resources import default_fuse, default_threads, default_workers
 from dissensus.study.status import CellStatus, cell_folder, read_status
+from dissensus.study.training_checks import StepWarning, step_warnings, train_size_of
 from dissensus.train.schedule import total_steps, tracking_steps
 
 
@@ -65,6 +66,7 @@ class StudyPlan:
         notes: what stands for what, where something was not here.
         several: cells that several processes train together: reckoned as if one did it.
         calibration: what was found out, for other plans (`calibration_file.py`).
+        warnings: conditions whose training may be too short for what is asked of it.
     """
 
     study: str
@@ -84,6 +86,7 @@ class StudyPlan:
     notes: tuple[str, ...] = ()
     several: int = 0
     calibration: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[StepWarning, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
@@ -197,6 +200,10 @@ def plan_study(
         notes=findings.notes,
         several=sum(carried_out[cell.cell_id].processes > 1 for cell in left),
         calibration=calibration_file.to_json(left, findings),
+        warnings=step_warnings(
+            (cell, _steps_of(cell, statuses[cell.cell_id], findings.known.get(cell.cell_id, Known())))
+            for cell in left
+        ),
     )
 
 
@@ -287,7 +294,7 @@ def plan_cell(cell: RunSpec, status: CellStatus, known: Known, *, start_known: b
     if status.state == "done":
         return planned(NOTHING, "")
     n = known.data.train if known.data else train_size_of(cell)
-    steps = total_steps(n, cell.training) if n is not None else status.total_steps or None
+    steps = _steps_of(cell, status, known)
     if steps is None:
         return planned(Work(), known.reason)
     tracking = cell.tracking
@@ -317,6 +324,12 @@ def plan_cell(cell: RunSpec, status: CellStatus, known: Known, *, start_known: b
     return planned(Work(steps - taken, tokens, passes, tracked, seconds, room), known.reason)
 
 
+def _steps_of(cell: RunSpec, status: CellStatus, known: Known) -> int | None:
+    """Optimiser steps of a cell, start to end; None where they are not known."""
+    n = known.data.train if known.data else train_size_of(cell)
+    return total_steps(n, cell.training) if n is not None else status.total_steps or None
+
+
 def _start(cell: RunSpec) -> tuple[str, ...]:
     """What cells agree in that begin with the same body and track the same examples."""
     data, tracking = cell.dataset, cell.tracking
@@ -328,18 +341,6 @@ def examples_seen(n: int, batch_size: int, steps: int) -> int:
     """Training examples in the batches of the first `steps` steps; an epoch's last batch may be smaller."""
     epochs, rest = divmod(steps, math.ceil(n / batch_size))
     return epochs * n + min(rest * batch_size, n)
-
-
-def train_size_of(cell: RunSpec) -> int | None:
-    """Training examples as far as the specification alone says."""
-    data = cell.dataset
-    drawn = data.train_size if data.train is not None else 0
-    if cell.regime == "held_out" or drawn is None:
-        return drawn
-    own = data.tracked_size
-    if own is None and isinstance(data.tracked, SimulatedSource):
-        own = data.tracked.size
-    return None if own is None else own + drawn
 
 
 def shard_bound(data: DataFacts) -> int:

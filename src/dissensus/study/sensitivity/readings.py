@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from dissensus.config import AnalysisSpec
 from dissensus.curves import Curves, FloatArray
 from dissensus.errors import DataError
-from dissensus.measures import ESTIMATORS, annotation_entropy
+from dissensus.measures import ESTIMATORS, annotation_entropy, backed
 from dissensus.metrics import aulc_of
 from dissensus.metrics.aulc import axis_of
+from dissensus.metrics.learning import learning
 from dissensus.metrics.unlearning import judge, trend_of
 from dissensus.stats import entropy_groups
+from dissensus.stats.groups import SETTLED
 from dissensus.study.stored import on_gold
 
 TRACKING_POINTS = (50, 25, 12, 9, 7, 5)
@@ -37,7 +39,7 @@ class Reading:
         aulc: area under the learning curve, nats.
         delta: change of the loss from the first to the last tracking point, nats.
         unlearned: the flag of un-learning; False where it is not defined.
-        defined: whether it is.
+        defined: whether it is; False for all where the model learned nothing: then nothing is un-learned.
     """
 
     entropy: FloatArray
@@ -69,7 +71,8 @@ def read(curves: Curves, settings: AnalysisSpec) -> Reading:
     """The study's own reading of a cell's curves."""
     entropy = annotation_entropy(curves.counts, estimator=settings.entropy)
     group = entropy_groups(entropy, share=settings.contested_share, cuts=settings.cuts)
-    return _reading(entropy, group, curves.losses, curves.progress, settings)
+    found = learning(curves, settled=group == SETTLED, backed=backed(curves.counts, curves.gold))
+    return _reading(entropy, group, curves.losses, curves.progress, settings, withheld=found.learned == "no")
 
 
 def other_readings(curves: Curves, settings: AnalysisSpec, reference: Reading) -> Iterator[Choice]:
@@ -115,7 +118,8 @@ def other_readings(curves: Curves, settings: AnalysisSpec, reference: Reading) -
             yield Choice("cut points", _cut_name(share, cuts), own_cut, replace(reference, group=group))
     if settings.gold == "as_stored":
         agreed = on_gold(curves, settings.model_copy(update={"gold": "majority"}))
-        other = _reading(reference.entropy, reference.group, agreed.losses, curves.progress, settings)
+        group, losses, withheld = reference.group, agreed.losses, not reference.defined.any()
+        other = _reading(reference.entropy, group, losses, curves.progress, settings, withheld=withheld)
         yield Choice("gold label", "majority", "as stored", other)
     for floor in NOISE_FLOORS:
         if floor != settings.noise_floor:
@@ -131,7 +135,10 @@ def tracking_readings(curves: Curves, settings: AnalysisSpec, reference: Reading
         if points < stored:
             kept = np.unique(np.linspace(0, stored - 1, points).round().astype(np.int64))
             losses, progress = curves.losses[:, kept], curves.progress[kept]
-            other = _reading(reference.entropy, reference.group, losses, progress, settings)
+            withheld = not reference.defined.any()
+            other = _reading(
+                reference.entropy, reference.group, losses, progress, settings, withheld=withheld
+            )
             yield Choice("tracking points", str(points), str(stored), other)
 
 
@@ -141,10 +148,12 @@ def _reading(
     losses: FloatArray,
     progress: FloatArray,
     settings: AnalysisSpec,
+    *,
+    withheld: bool,
 ) -> Reading:
     judged = judge(trend_of(losses, progress), noise_floor=settings.noise_floor)
     area = aulc_of(losses, progress)
-    return Reading(entropy, group, area, judged.delta, judged.flag, judged.defined)
+    return Reading(entropy, group, area, judged.delta, judged.flag, judged.defined & ~np.bool_(withheld))
 
 
 def _cut_name(share: float, cuts: tuple[float, float] | None) -> str:
