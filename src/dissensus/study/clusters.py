@@ -17,10 +17,9 @@ from dissensus.store.files import ROW_GROUP
 
 NO_CLUSTERS = "none"
 """What a study says, and what tables say, where each example is its own cluster."""
-PLACEHOLDERS = frozenset(
-    ("", "-", "--", "–", "—", ".", "...", "…", "?", "/", "n/a", "n.a.", "na", "nan", "nil", "none", "null")
-    + ("empty", "unknown", "missing")
-)
+_WORDS = ("empty", "missing", "n.a.", "n/a", "na", "nan", "nil", "none", "null", "unknown")
+_SIGNS = ("", "-", "--", "–", "—", ".", "...", "…", "?", "/")
+PLACEHOLDERS = frozenset((*_WORDS, *_SIGNS))
 """Texts that stand for no text, spaces and case aside: examples that have one have nothing in common."""
 
 
