@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from dissensus.errors import MissingDependencyError
 from dissensus.study.claims.measured import Measured
-from dissensus.study.claims.parts import Part, estimated
+from dissensus.study.claims.parts import Part
 from dissensus.study.claims.sampled import Sampled
 from dissensus.study.claims.texts import counted, spread
-from dissensus.study.claims.verdict import ClaimVerdict, Question, claim_verdict, question
+from dissensus.study.claims.verdict import ClaimVerdict, claim_verdict, question
 from dissensus.study.evidence import Cell, by_condition
 from dissensus.wording import number
 
 
-def replicates(measured: Measured, *, thorough: bool = True) -> ClaimVerdict:
-    """The mean rho of each data set and of each seed is above 0; beside them, the slope of a mixed-effects model.
-
-    Args:
-        measured: statistics of the study's cells.
-        thorough: whether a mixed-effects model is fitted beside them; it takes longer than all else.
-    """
+def replicates(measured: Measured) -> ClaimVerdict:
+    """The mean rho of each data set and of each seed is above 0."""
     own = measured.evidence.own
     datasets = list(dict.fromkeys(cell.spec.dataset.name for cell in own))
     seeds = list(dict.fromkeys(cell.spec.seed for cell in own))
@@ -65,7 +57,7 @@ def replicates(measured: Measured, *, thorough: bool = True) -> ClaimVerdict:
     return claim_verdict(
         "C5",
         "The correlation replicates across seeds and data sets.",
-        [per_dataset, per_seed, *([_mixed(measured, datasets)] if thorough else [])],
+        [per_dataset, per_seed],
         finding=f"mean rho: {'; '.join(by_dataset)}; over {counted(len(seeds), 'seed')}: "
         f"{spread(p.value for p in per_seed.parts)}; {within}",
         level=level,
@@ -81,58 +73,3 @@ def _mean(measured: Measured, name: str, cells: Sequence[Cell]) -> Part:
     found = [measured.of_condition(seeds, measured.rho) for seeds in by_condition(cells).values()]
     known = [one for one in found if np.isfinite(one.value)]
     return measured.rho_part(name, Sampled.mean(known), cells)
-
-
-def _mixed(measured: Measured, datasets: list[str]) -> Question:
-    """One model a data set: rank of AULC on rank of entropy, with random effects of item, seed and condition."""
-    from dissensus.stats.mixed import mixed_slope
-
-    parts, notes = [], []
-    for dataset in datasets:
-        cells = _same_items(_cells(measured.evidence.own, dataset=dataset))
-        columns = [_long(measured, cell) for cell in cells]
-        y, x, items, seeds, conditions = (np.concatenate(column) for column in zip(*columns, strict=True))
-        confidence = measured.settings.confidence
-        try:
-            found = mixed_slope(y, x, items, seeds, conditions, ranks=True, confidence=confidence)
-        except MissingDependencyError as error:
-            notes.append(str(error))
-            break
-        notes += [f"{dataset}: {found.note}"] if found.note else []
-        parts.append(
-            estimated(
-                dataset,
-                found.slope,
-                found.se,
-                found.df,
-                smallest=measured.settings.smallest_rho,
-                confidence=confidence,
-                seeds=found.seeds,
-                cells=[cell.name for cell in cells],
-                note=f"{found.items:,} items in {counted(found.cells, 'cell')} that track all of them",
-            )
-        )
-    return question(
-        "mixed-effects model",
-        "the slope of AULC's rank on entropy's rank is above 0 in each data set; items, seeds and conditions drawn",
-        "slope of ranks scaled to one standard deviation; random by item, seed and condition",
-        parts,
-        level=measured.level,
-        decides=False,
-        note="; ".join(notes),
-    )
-
-
-def _same_items(cells: Sequence[Cell]) -> list[Cell]:
-    """The cells that track the largest set of items: the model is of items that every cell has."""
-    largest = max((frozenset(cell.curves.ids) for cell in cells), key=len)
-    return [cell for cell in cells if frozenset(cell.curves.ids) == largest]
-
-
-def _long(measured: Measured, cell: Cell) -> tuple[NDArray[Any], ...]:
-    columns = measured.columns(cell)
-    keep = np.isfinite(columns["entropy"]) & np.isfinite(columns["aulc"])
-    n = int(keep.sum())
-    ids = np.array(cell.curves.ids)[keep]
-    places = np.full(n, cell.spec.seed), np.full(n, cell.spec.condition)
-    return (columns["aulc"][keep], columns["entropy"][keep], ids, *places)
