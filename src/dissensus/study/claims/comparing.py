@@ -30,7 +30,7 @@ def minus_others(measured: Measured, lora: Sequence[Cell], others: Others) -> Qu
             note=f"mean over {counted(len(found), 'pair')} of conditions",
         )
         for method, cells in others.items()
-        if (found := _pair_values(measured, lora, cells, lambda a, b: _changed_more(measured, a, b)))
+        if (found := _pair_values(lora, cells, lambda a, b: _changed_more(measured, a, b)))
     ]
     return question(
         "minus the other methods, at the same steps", _asks(when), _statistic(when), parts, level=measured.level,
@@ -52,7 +52,7 @@ def minus_others_at_equal_loss(measured: Measured, lora: Sequence[Cell], others:
             matches.append(found)
             return found.value
 
-        if found := _pair_values(measured, lora, cells, compared):
+        if found := _pair_values(lora, cells, compared):
             parts.append(
                 measured.change_part(f"LoRA minus {OTHERS[method]}", found, note=_where(matches, found))
             )
@@ -71,7 +71,7 @@ def minus_others_at_best_rates(measured: Measured, lora: Sequence[Cell], others:
         other = at_best_rate(measured, cells)
         swept = [cell for best in own for cell in best.cells]
         rivals = [cell for best in other for cell in best.cells]
-        if found := _pair_values(measured, swept, rivals, lambda a, b: _changed_more(measured, a, b)):
+        if found := _pair_values(swept, rivals, lambda a, b: _changed_more(measured, a, b)):
             parts.append(measured.change_part(f"LoRA minus {OTHERS[method]}", found))
             notes.append(f"LoRA at {_rates(own)}, {OTHERS[method]} at {_rates(other)}")
             seeds = min([seeds, *(len(best.cells) for best in other)])
@@ -96,7 +96,6 @@ def _changed_more(measured: Measured, first: Cell, second: Cell) -> CellValue:
 
 
 def _pair_values(
-    measured: Measured,
     first: Sequence[Cell],
     second: Sequence[Cell],
     compared: Callable[[Cell, Cell], CellValue],

@@ -20,7 +20,7 @@ from dissensus.stats.partial import RankDesign
 from dissensus.study.cell_tables import STANDARD_COVARIATES
 from dissensus.study.claims.parts import Part, part
 from dissensus.study.claims.sampled import CellValue, ConditionValue, Resampler
-from dissensus.study.claims.scales import AREA, CORRELATION, PLAIN, Scale
+from dissensus.study.claims.scales import ABOVE_CHANCE, FISHER, PLAIN, Scale
 from dissensus.study.claims.texts import names_of
 from dissensus.study.evidence import Cell, Evidence, by_condition
 
@@ -167,7 +167,13 @@ class Measured:
             entropy, area, *held = (column[keep] for column in chosen.values())
             clusters = own.clusters[keep]
             units = self.resampler.units(clusters)
-            design = RankDesign.of(entropy, area, dict(zip(covariates, held, strict=True)), units=units.of)
+            design = RankDesign.of(
+                entropy,
+                area,
+                dict(zip(covariates, held, strict=True)),
+                units=units.of,
+                form=self.settings.partial,
+            )
             value = design.partial if covariates else design.plain
             resampled = np.full(self.settings.resamples, np.nan)
             if np.isfinite(value):
@@ -232,7 +238,7 @@ class Measured:
         note: str = "",
     ) -> Part:
         """A part that is a correlation, or a mean of some."""
-        return self._part(name, conditions, CORRELATION, self.settings.smallest_rho, pool, note, fixed_seeds)
+        return self._part(name, conditions, FISHER, self.settings.smallest_rho, pool, note, fixed_seeds)
 
     def difference_part(
         self, name: str, conditions: Sequence[ConditionValue], *, note: str = "", spared: str = ""
@@ -244,7 +250,7 @@ class Measured:
         self, name: str, conditions: Sequence[ConditionValue], *, pool: Sequence[ConditionValue] = ()
     ) -> Part:
         """A part that is an AUROC minus 0.5."""
-        return self._part(name, conditions, AREA, self.settings.smallest_rho, pool)
+        return self._part(name, conditions, ABOVE_CHANCE, self.settings.smallest_rho, pool)
 
     def change_part(
         self,

@@ -14,6 +14,7 @@ from dissensus.stats.groups import CONTESTED
 from dissensus.stats.ranking import weighted_auroc
 from dissensus.study.claims.measured import Measured
 from dissensus.study.claims.parts import Part
+from dissensus.study.claims.sampled import CellValue
 from dissensus.study.claims.texts import counted
 from dissensus.study.claims.verdict import ClaimVerdict, claim_verdict, question
 from dissensus.study.evidence import Cell, by_condition

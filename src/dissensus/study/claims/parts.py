@@ -9,13 +9,11 @@ import numpy as np
 
 from dissensus.curves import FloatArray
 from dissensus.stats import benjamini_hochberg, holm
+from dissensus.stats.intervals import few_units
 from dissensus.study.claims.sampled import ConditionValue
-from dissensus.study.claims.scales import CORRELATION, PLAIN, Scale
+from dissensus.study.claims.scales import FISHER, PLAIN, Scale, slope
 from dissensus.study.claims.seeds import SeedSpread
 from dissensus.wording import number
-
-MIN_CLUSTERS = 20
-"""Clusters below which there is no interval and no verdict."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +97,7 @@ def part(
 
     The variance is that over resampled clusters of examples (times G / (G - 1) for G clusters, with G - 1 degrees of
     freedom, on the given scale) plus that over seeds (`SeedSpread`); the degrees of freedom of the sum are
-    Satterthwaite's (1946). Below `MIN_CLUSTERS` clusters, and where more than half of the resamples leave the statistic
+    Satterthwaite's (1946). Below `stats.MIN_CLUSTERS` clusters, and where more than half of the resamples leave the statistic
     undefined, there is an estimate and no interval; `withheld` says why.
 
     Args:
@@ -127,17 +125,18 @@ def part(
         reasons = dict.fromkeys(one.why for one in conditions if one.why)
         return withheld(float("nan"), "; ".join(reasons) or "not defined")
     value = float(np.mean([one.value for one in known]))
-    if clusters < MIN_CLUSTERS:
-        return withheld(value, f"{clusters} clusters of examples: no interval below {MIN_CLUSTERS}")
+    few = few_units(clusters, clustered=True)
+    if few:
+        return withheld(value, few)
     resampled = np.mean([one.resampled for one in known], axis=0)
     finite = resampled[np.isfinite(resampled)]
     if len(finite) < 2 or 2 * len(finite) < len(resampled):
         return withheld(value, "undefined in more than half of the resamples")
-    margin = 0.5 / (clusters + 1)
-    centre = float(scale.inside(np.array(value), margin))
-    examples = float(scale.to(scale.inside(finite, margin)).var(ddof=1)) * clusters / (clusters - 1)
+    margin = _margin(scale, clusters)
+    centre = float(np.clip(value, scale.ends[0] + margin, scale.ends[1] - margin))
+    examples = float(scale.of(finite, margin).var(ddof=1)) * clusters / (clusters - 1)
     examples = max(examples, max(one.least_se for one in known) ** 2)
-    if examples == 0 and scale is CORRELATION:
+    if examples == 0 and scale is FISHER:
         examples = 1 / (
             clusters - 3
         )  # Fisher's own: every resample gave the same, as a perfect rank correlation does
@@ -145,8 +144,8 @@ def part(
     spread = None if fixed_seeds else (_spread(known) or _spread(pool))
     if spread is not None:
         weights = [(seed, 1 / (len(known) * len(one.by_seed))) for one in known for seed in one.by_seed]
-        slope = scale.slope(centre) ** 2
-        terms += [(variance * slope, df) for variance, df in spread.variances(weights)]
+        steepness = slope(scale, centre) ** 2
+        terms += [(variance * steepness, df) for variance, df in spread.variances(weights)]
         if counts == 1:
             borrowed = f"the variance between seeds is that of {spread.conditions} conditions with {spread.seeds} seeds"
             note = "; ".join(filter(None, (note, borrowed)))
@@ -205,7 +204,7 @@ def estimated(
         high = max(float(scale.back(np.array(place + reach))), value)
         p = float(2 * special.stdtr(freedom, -abs(place - zero) / se))
         p_below = float(special.stdtr(freedom, -(bound - place) / se))
-        own_se = se / scale.slope(at)
+        own_se = se / slope(scale, at)
     return Part(name, float(value), low, high, own_se, df, p, p_below, smallest, seeds, tuple(cells), note,
                 clusters=clusters, spared=spared)  # fmt: skip
 
@@ -217,6 +216,12 @@ def adjusted(parts: Sequence[Part]) -> tuple[Part, ...]:
     return tuple(
         replace(one, p_holm=float(h), p_bh=float(b)) for one, h, b in zip(parts, by_holm, by_bh, strict=True)
     )
+
+
+def _margin(scale: Scale, clusters: int) -> float:
+    """How far an estimate is moved off the end of its range, where the scale is infinite: half a cluster's share."""
+    low, high = scale.ends
+    return 0.5 * (high - low) / (clusters + 1) if np.isfinite(high - low) else 0.0
 
 
 def _spread(conditions: Sequence[ConditionValue]) -> SeedSpread | None:

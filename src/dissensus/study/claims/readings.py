@@ -110,7 +110,7 @@ def _rise(measured: Measured, own: GroupMeans, others: Sequence[GroupMeans]) -> 
 
 def _from_lowest(read: FloatArray, found_on: FloatArray) -> FloatArray:
     """The last point of each row of `read` minus its value where `found_on`, without its last point, is lowest."""
-    known = np.isfinite(found_on).all(axis=1)
+    known = np.asarray(np.isfinite(found_on).all(axis=1))
     at = np.where(known[:, None], found_on, 0.0)[:, :-1].argmin(axis=1)
     rises = read[:, -1] - read[np.arange(len(read)), at]
     return np.where(known, rises, np.nan)

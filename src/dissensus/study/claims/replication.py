@@ -157,7 +157,7 @@ def _data_sets(measured: Measured, model: str, own: Sequence[Cell]) -> _Places |
 
 
 def _seeds(measured: Measured, model: str, own: Sequence[Cell]) -> _Places | None:
-    conditions = [cells for cells in by_condition(c for c in own if c.spec.model.label == model).values()]
+    conditions = list(by_condition(c for c in own if c.spec.model.label == model).values())
     held = [frozenset(cell.spec.seed for cell in cells) for cells in conditions]
     several = [seeds for seeds in held if len(seeds) >= ENOUGH]
     if not several:

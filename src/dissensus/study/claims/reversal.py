@@ -16,7 +16,7 @@ from dissensus.study.claims.comparing import (
     minus_others_at_best_rates,
     minus_others_at_equal_loss,
 )
-from dissensus.study.claims.measured import BACKED, REJECTED, Measured, is_decoder
+from dissensus.study.claims.measured import ALL, BACKED, REJECTED, Measured, is_decoder
 from dissensus.study.claims.parts import Part
 from dissensus.study.claims.readings import change, late_slope, rise, why_no_start
 from dissensus.study.claims.sampled import ConditionValue
@@ -123,10 +123,7 @@ def _readings(measured: Measured, kind: _Kind) -> Question:
         _mean(
             measured,
             f"last minus first, contested and {side}",
-            [
-                measured.condition(k, c, lambda cell, s=side: change(measured, cell, s))
-                for k, c in conditions.items()
-            ],  # type: ignore[misc]
+            _change(measured, conditions, side),
         )
         for side in (BACKED, REJECTED)
     ]
@@ -153,9 +150,10 @@ def _readings(measured: Measured, kind: _Kind) -> Question:
     )
 
 
-def _change(measured: Measured, conditions: Conditions) -> list[ConditionValue]:
+def _change(measured: Measured, conditions: Conditions, side: str = ALL) -> list[ConditionValue]:
     return [
-        measured.condition(k, cells, lambda cell: change(measured, cell)) for k, cells in conditions.items()
+        measured.condition(k, cells, lambda cell: change(measured, cell, side))
+        for k, cells in conditions.items()
     ]
 
 
