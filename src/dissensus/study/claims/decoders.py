@@ -30,9 +30,9 @@ def decoders_above_encoders(measured: Measured) -> ClaimVerdict:
     """
     level = measured.level
     every = list(_pairs(measured))
-    why = {pair: _why_unlike(measured, pair) for pair in every}
+    why = [_why_unlike(measured, pair) for pair in every]
     pairs: dict[str, list[Pair]] = {}
-    for decoder, encoder in (pair for pair in every if not why[pair]):
+    for decoder, encoder in (pair for pair, unlike in zip(every, why, strict=True) if not unlike):
         name = f"{decoder.spec.condition} minus {encoder.spec.condition}"
         pairs.setdefault(name, []).append((decoder, encoder))
     plain, partial = (
@@ -46,7 +46,7 @@ def decoders_above_encoders(measured: Measured) -> ClaimVerdict:
         ]
         for held in (False, True)
     )
-    reasons = [reason for reason in why.values() if reason]
+    reasons = [reason for reason in why if reason]
     words = (
         ", ".join(COVARIATES.get(c, c) for c in _held(measured, next(iter(pairs.values()))[0]))
         if pairs

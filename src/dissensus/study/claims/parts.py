@@ -32,7 +32,7 @@ class Part:
         p_holm: `p` adjusted by Holm over the parts of its question; NaN before they are joined.
         p_bh: `p` adjusted by Benjamini and Hochberg.
         smallest: the smallest value that counts.
-        seeds: seeds behind it, the fewest of any condition; 0 where it is about one seed.
+        seeds: seeds behind it, the fewest of any condition.
         cells: ids of the cells that it rests on.
         note: what a reader must know of this number, or ''.
         clusters: clusters of examples behind it, the fewest of any condition.
@@ -113,7 +113,7 @@ def part(
     """
     known = [one for one in conditions if one.defined]
     cells = tuple(dict.fromkeys(cell for one in known or conditions for cell in one.cells))
-    counts = 0 if fixed_seeds else min((len(one.by_seed) for one in known), default=0)
+    counts = 1 if fixed_seeds else min((len(one.by_seed) for one in known), default=0)
     clusters = min((one.clusters for one in known or conditions), default=0)
 
     def withheld(value: float, why: str) -> Part:
@@ -146,7 +146,7 @@ def part(
         weights = [(seed, 1 / (len(known) * len(one.by_seed))) for one in known for seed in one.by_seed]
         steepness = slope(scale, centre) ** 2
         terms += [(variance * steepness, df) for variance, df in spread.variances(weights)]
-        if counts == 1:
+        if counts == 1 and _spread(known) is None:
             borrowed = f"the variance between seeds is that of {spread.conditions} conditions with {spread.seeds} seeds"
             note = "; ".join(filter(None, (note, borrowed)))
     variance = sum(term for term, _ in terms)

@@ -61,6 +61,7 @@ class _Places:
             p=min(1.0, 2 * at_least(_above(self.parts), ENOUGH)),
             p_below=at_least(below, n - ENOUGH + 1),
             cells=tuple(dict.fromkeys(cell for one in known for cell in one.cells)),
+            seeds=len(known) if self.noun == "seed" else second.seeds,
             note=f"number and interval of the second strongest, {second.name}",
         )
 
