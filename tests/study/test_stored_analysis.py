@@ -112,7 +112,7 @@ def test_clusters_of_a_store_are_drawn_as_those_in_memory(tmp_path, monkeypatch)
 
 
 def test_no_clusters_where_no_premise_repeats(tmp_path):
-    for n, name in ((1, "one"), (4, "few")):
+    for n, name in ((1, "one"), (5, "few")):  # four pairs to a premise, and a fifth
         data = dataset(n)
         names = write_study(tmp_path / name, study_spec(), data=data)
         found = stored_clusters(open_curves(tmp_path / name / "cells" / names[0]))

@@ -73,7 +73,7 @@ class _PerExample:
     """Values of the n examples of one cell.
 
     Attributes:
-        entropy: bits.
+        entropy: bits, by the study's estimator.
         group: entropy group, '' where entropy is undefined.
         values: column name -> numbers, shape (n,); a column of the examples table each.
         unlearned: flag of un-learning.
@@ -275,7 +275,8 @@ def _examples_table(identity: Mapping[str, Any], curves: CellSource, per: _PerEx
         "regime": curves.regime.dictionary_encode(),
         "id": curves.ids,
         "gold": gold.cast(pa.string()).dictionary_encode(),  # in the order in which they come
-        "entropy": pa.array(per.entropy),
+        "entropy": pa.array(annotation_entropy(curves.counts)),
+        "entropy_estimate": pa.array(per.entropy),
         "group": pa.array(per.group, pa.string()).dictionary_encode(),
         "unlearned": pa.array(per.unlearned, mask=~per.defined),
         **{name: pa.array(values) for name, values in per.values.items()},
