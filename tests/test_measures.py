@@ -179,3 +179,34 @@ def test_too_large_a_subsample_is_an_error() -> None:
 
 def test_log_base() -> None:
     assert float(annotation_entropy([1, 1, 1])) == pytest.approx(math.log2(3))
+
+
+def test_equal_shares_are_equal_numbers_whatever_n_and_order() -> None:
+    # Half and half of 2, 4 and 100 annotators; a third each of 3, 9 and 30; and in any order of the labels.
+    halves = annotation_entropy([[1, 1, 0], [2, 0, 2], [0, 50, 50]])
+    thirds = annotation_entropy([[1, 1, 1], [3, 3, 3], [10, 10, 10]])
+    assert halves.tolist() == [1.0] * 3
+    assert len(set(thirds.tolist())) == 1
+    assert thirds[0] == pytest.approx(np.log2(3), abs=1e-12)
+    assert gold_share([[1, 1], [2, 2], [50, 50]], [0, 1, 0]).tolist() == [0.5] * 3
+    assert len(set(majority_share([[2, 1], [10, 20], [66, 33]]).tolist())) == 1
+
+
+@pytest.mark.parametrize("estimator", ["plugin", "miller_madow"])
+def test_a_published_distribution_times_its_n_is_the_same_as_the_counts(estimator: str) -> None:
+    # 7 of 100, 27 of 100 and 66 of 100: times n the shares come back off by a last bit for most n.
+    shares = np.array([0.07, 0.27, 0.66])
+    counts = np.outer(np.arange(1, 101), shares)
+    whole = np.array([[7.0, 27.0, 66.0]])
+    assert len(set(gold_share(counts, np.ones(100, dtype=int)).tolist())) == 1
+    assert gold_share(counts, np.ones(100, dtype=int))[0] == gold_share(whole, [1])[0]
+    assert set(majority_share(counts).tolist()) == {0.66}
+    if estimator == "plugin":
+        assert set(annotation_entropy(counts).tolist()) == set(annotation_entropy(whole).tolist())
+    else:  # depends on n, and on nothing else
+        turned = annotation_entropy(counts[:, ::-1], estimator=estimator)
+        assert annotation_entropy(counts, estimator=estimator).tolist() == turned.tolist()
+        assert (
+            annotation_entropy(counts, estimator=estimator)[99]
+            == annotation_entropy(whole, estimator=estimator)[0]
+        )

@@ -2,6 +2,7 @@
 
 Counts have one row an item and one column a label: how many annotators chose it. A row without annotations gives
 NaN, never 0. Counts may be fractional (a published distribution times its n); each function says what it does then.
+Equal shares give equal numbers, to the last bit, whatever n they are of and in whatever order the labels stand.
 """
 
 from __future__ import annotations
@@ -14,6 +15,15 @@ from dissensus.errors import DataError, SpecError
 ESTIMATORS = ("plugin", "miller_madow", "chao_shen")
 
 FloatArray = NDArray[np.float64]
+
+DECIMALS = 14
+"""Shares are rounded to so many decimals before anything is computed from them. Equal shares must give equal numbers,
+or ranks would tell them apart: 7 of 100 and 2.1 of 30 (a published .07 times its n) differ in the last bit."""
+
+
+def canonical(shares: FloatArray) -> FloatArray:
+    """Shares rounded to `DECIMALS`: those that differ by rounding alone become equal."""
+    return np.asarray(np.round(shares, DECIMALS), dtype=np.float64)
 
 
 def annotation_entropy(
@@ -55,7 +65,7 @@ def annotation_entropy(
     # Entropy does not know which label is which, but a floating-point sum knows its order: unsorted, (7, 2, 1) and
     # (1, 2, 7) can differ in the last bit, which is enough to break a tie between ranks.
     c = np.sort(_checked(counts), axis=-1)
-    n = c.sum(axis=-1)
+    n = np.round(c.sum(axis=-1), 9)  # a published distribution times n adds up to n but for rounding
     p = _shares(c, n)
     if estimator == "chao_shen":
         entropy = _chao_shen(_whole(c, "the estimator chao_shen"), n, p)
@@ -85,7 +95,7 @@ def gold_share(counts: ArrayLike, gold: ArrayLike) -> FloatArray:
     """
     c, labels, picked = _chosen(counts, gold)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(np.where(labels >= 0, picked / c.sum(axis=1), np.nan), dtype=np.float64)
+        return canonical(np.where(labels >= 0, picked / c.sum(axis=1), np.nan))
 
 
 def backed(counts: ArrayLike, gold: ArrayLike) -> NDArray[np.bool_]:
@@ -128,7 +138,7 @@ def majority_share(counts: ArrayLike) -> FloatArray:
     """Share of annotators who chose the most frequent label, in [1/K, 1]; NaN without annotations. Shape (...)."""
     c = _checked(counts)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(c.max(axis=-1) / c.sum(axis=-1), dtype=np.float64)
+        return canonical(c.max(axis=-1) / c.sum(axis=-1))
 
 
 def pairwise_agreement(counts: ArrayLike) -> FloatArray:
@@ -143,7 +153,7 @@ def pairwise_agreement(counts: ArrayLike) -> FloatArray:
     n = c.sum(axis=-1)
     with np.errstate(invalid="ignore", divide="ignore"):
         agreeing = (c * (c - 1)).sum(axis=-1) / (n * (n - 1))
-    return np.asarray(np.where(n >= 2, agreeing, np.nan), dtype=np.float64)
+    return canonical(np.where(n >= 2, agreeing, np.nan))
 
 
 def subsample_annotators(counts: ArrayLike, n: ArrayLike, rng: np.random.Generator) -> FloatArray:
@@ -205,7 +215,7 @@ def _whole(c: FloatArray, purpose: str) -> FloatArray:
 
 def _shares(c: FloatArray, n: FloatArray) -> FloatArray:
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(np.where(n[..., None] > 0, c / n[..., None], np.nan), dtype=np.float64)
+        return canonical(np.where(n[..., None] > 0, c / n[..., None], np.nan))
 
 
 def _sum_of_surprise(p: FloatArray) -> FloatArray:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from dissensus.errors import DataError
 from dissensus.stats import mean_difference
@@ -20,7 +21,7 @@ def test_known_value():
 
 
 def test_an_empty_group_gives_nan():
-    result = mean_difference([1.0, 2.0, NAN], ["contested", "contested", "settled"], resamples=50, rng=0)
+    result = mean_difference([1.0, 2.0, NAN], ["contested", "contested", "settled"])
     assert np.isnan([result.difference, result.low, result.high, result.mean_second]).all()
     assert (result.mean_first, result.n_second, result.dropped) == (1.5, 0, 1)
 
@@ -32,7 +33,7 @@ def test_interval_covers_the_truth_about_as_often_as_it_says():
     covered = 0
     for _ in range(400):
         values = np.concatenate([rng.normal(0.5, 1, 60), rng.exponential(1, 80) - 1])
-        result = mean_difference(values, groups, resamples=300, confidence=0.9, rng=rng)
+        result = mean_difference(values, groups, confidence=0.9)
         covered += result.low <= 0.5 <= result.high
     assert 0.85 <= covered / 400 <= 0.95
 
@@ -46,19 +47,37 @@ def test_clusters_in_both_groups():
     values = np.concatenate([shift + 1, shift]) + noise
     groups = np.repeat(["contested", "settled"], 50)
     clusters = np.tile(np.arange(50), 2)
-    rows = mean_difference(values, groups, resamples=500, rng=0)
-    whole = mean_difference(values, groups, resamples=500, rng=0, clusters=clusters)
+    rows = mean_difference(values, groups)
+    whole = mean_difference(values, groups, clusters=clusters)
     assert whole.difference == rows.difference == pytest.approx(1, abs=0.1)
     # standard error by rows sqrt(9 / 50 + 9 / 50) = 0.6, by cluster 0.1 x sqrt(2 / 50) = 0.02
     assert (rows.high - rows.low) / 3.92 == pytest.approx(0.6, rel=0.3)
     assert (whole.high - whole.low) / 3.92 == pytest.approx(0.02, rel=0.3)
 
 
-def test_seeded():
-    values, groups = np.arange(20.0), ["contested", "settled"] * 10
-    assert mean_difference(values, groups, resamples=99, rng=5) == mean_difference(
-        values, groups, resamples=99, rng=5
-    )
+def test_without_clusters_it_is_welchs_t_test():
+    rng = np.random.default_rng(2)
+    first, second = rng.normal(0.5, 1, 30), rng.exponential(2, 45)
+    groups = np.repeat(["contested", "settled"], [30, 45])
+    found = mean_difference(np.concatenate([first, second]), groups)
+    theirs = stats.ttest_ind(first, second, equal_var=False)
+    interval = theirs.confidence_interval(0.95)
+    # The jackknife's (G - 1) / G is of both groups together, Welch's of each: 74/75 against 29/30 and 44/45.
+    assert (found.low, found.high) == pytest.approx((interval.low, interval.high), abs=0.01)
+    assert np.log10(found.p_value) == pytest.approx(np.log10(theirs.pvalue), abs=0.1)
+    assert found.df == pytest.approx(theirs.df, rel=0.01)
+    assert (found.units, found.withheld) == (75, "")
+
+
+def test_few_clusters_have_no_interval():
+    values, groups = np.arange(60.0), ["contested", "settled"] * 30
+    few = mean_difference(values, groups, clusters=np.arange(60) % 19)
+    assert few.difference == -1.0
+    assert np.isnan([few.low, few.high, few.p_value]).all()
+    assert few.withheld == "19 clusters; an interval needs 20 at least"
+    lopsided = mean_difference(values, np.repeat(["contested", "settled"], [9, 51]))
+    assert lopsided.withheld == "9 examples of the contested group; an interval needs 10 at least"
+    assert mean_difference(values, groups, clusters=np.arange(60) % 20).withheld == ""
 
 
 def test_bad_arguments_are_explained():

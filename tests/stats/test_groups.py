@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy import stats
 
 from dissensus.errors import DataError, SpecError
 from dissensus.stats import entropy_groups, group_curves
@@ -93,39 +94,45 @@ def test_group_means_gaps_and_order():
     groups = ["settled", "settled", "contested", "", "other"]
     curves = group_curves(losses, groups)
     assert list(curves) == ["contested", "settled", "other"]
-    assert curves["settled"].mean.tolist() == [2.0, 2.0]
+    assert curves["settled"].mean == pytest.approx([2.0, 2.0])
     assert (curves["settled"].n, curves["settled"].finite.tolist()) == (2, [2, 1])
-    assert curves["contested"].mean.tolist() == [5.0, 6.0]
+    assert curves["contested"].mean == pytest.approx([5.0, 6.0])
     assert curves["other"].mean == pytest.approx([9, NAN], nan_ok=True)
     assert np.isnan(curves["settled"].low).all()
 
 
-def test_bands_are_those_of_a_plain_bootstrap():
-    # The standard error of a mean of 400 normals of sd 2 is 0.1: the 95% band is the mean +- 0.196.
+def test_bands_are_t_intervals_of_the_mean():
     rng = np.random.default_rng(0)
-    losses = np.concatenate([rng.normal(3, 2, (400, 4)), rng.normal(1, 1, (100, 4))])
+    losses = np.concatenate([rng.normal(3, 2, (30, 4)), rng.normal(1, 1, (100, 4))])
     losses[::7, 2] = NAN
-    groups = np.repeat(["contested", "settled"], [400, 100])
-    curves = group_curves(losses, groups, resamples=2000, rng=1)
-    for name, sd, n in (("contested", 2, 400), ("settled", 1, 100)):
-        curve = curves[name]
-        assert curve.mean == pytest.approx(np.nanmean(losses[groups == name], axis=0), abs=1e-12)
-        half = 1.96 * sd / np.sqrt(curve.finite)
-        assert curve.high - curve.mean == pytest.approx(half, rel=0.2)
-        assert curve.mean - curve.low == pytest.approx(half, rel=0.2)
-        assert curve.finite[2] < n
-    again = group_curves(losses, groups, resamples=2000, rng=np.random.default_rng(1))
-    assert all(np.array_equal(again[g].low, curves[g].low) for g in curves)
+    groups = np.repeat(["contested", "settled"], [30, 100])
+    for name, curve in group_curves(losses, groups, confidence=0.9).items():
+        for point in range(4):
+            own = losses[groups == name, point]
+            theirs = stats.ttest_1samp(own[np.isfinite(own)], 0).confidence_interval(0.9)
+            assert (curve.low[point], curve.high[point]) == pytest.approx((theirs.low, theirs.high))
+        assert curve.withheld == ""
 
 
-def test_bands_by_cluster_are_wider():
+def test_bands_by_cluster_are_those_of_the_clusters():
+    # Nine copies of each value: as much is known as from one of each.
     rng = np.random.default_rng(0)
-    losses = np.repeat(rng.normal(size=(50, 1)), 9, axis=0)
-    groups = np.full(450, "contested")
-    rows = group_curves(losses, groups, resamples=1000, rng=0)["contested"]
-    whole = group_curves(losses, groups, resamples=1000, rng=0, clusters=np.repeat(range(50), 9))["contested"]
-    # nine copies of each value: sqrt(9) times as wide
-    assert (whole.high - whole.low)[0] / (rows.high - rows.low)[0] == pytest.approx(3, rel=0.2)
+    values = rng.normal(size=(50, 1))
+    once = group_curves(values, np.full(50, "contested"))["contested"]
+    whole = group_curves(
+        np.repeat(values, 9, axis=0), np.full(450, "contested"), clusters=np.repeat(range(50), 9)
+    )["contested"]
+    assert (whole.low[0], whole.high[0]) == pytest.approx((once.low[0], once.high[0]))
+    assert whole.units.tolist() == [50]
+
+
+def test_few_clusters_have_no_band():
+    curve = group_curves(np.arange(60.0)[:, None], np.full(60, "settled"), clusters=np.arange(60) % 19)[
+        "settled"
+    ]
+    assert curve.mean[0] == pytest.approx(29.5)
+    assert np.isnan([curve.low[0], curve.high[0]]).all()
+    assert curve.withheld == "19 clusters; an interval needs 20 at least"
 
 
 def test_bad_arguments_are_explained():
@@ -135,5 +142,5 @@ def test_bad_arguments_are_explained():
         entropy_groups([0.1, 0.2], cuts=(1.0, 0.5))
     with pytest.raises(DataError, match=r"losses of shape \(2, 1\) do not fit groups of shape \(3,\)"):
         group_curves([[1.0], [2.0]], ["a", "b", "c"])
-    with pytest.raises(SpecError, match="needs rng"):
-        group_curves([[1.0]], ["a"], resamples=10)
+    with pytest.raises(SpecError, match="confidence is 95"):
+        group_curves([[1.0]], ["a"], confidence=95)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import special, stats
 
 from dissensus.errors import DataError, SpecError
 from dissensus.stats.bootstrap import resample_counts
@@ -126,15 +127,47 @@ def sample(n=300, shift=1.0):
 @pytest.mark.parametrize(
     ("measure", "weighted"), [(auroc, weighted_auroc), (average_precision, weighted_average_precision)]
 )
-def test_the_interval_is_the_percentiles_over_the_resamples(measure, weighted, clustered):
+def test_the_interval_is_of_the_logits_of_the_resamples(measure, weighted, clustered):
     scores, flags = sample()
     clusters = np.arange(300) // 3 if clustered else None
     found = measure(scores, flags, resamples=200, confidence=0.9, rng=7, clusters=clusters)
     (counts,) = resample_counts(300, 200, np.random.default_rng(7), clusters=clusters)
-    values = weighted(scores, flags, counts)
-    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(values, [0.05, 0.95])))
+    units = 100 if clustered else 300
+    error = special.logit(weighted(scores, flags, counts)).std(ddof=1) * np.sqrt(units / (units - 1))
+    reach = stats.t(units - 1).ppf(0.95) * error
+    middle = special.logit(found.value)
+    assert (found.low, found.high) == pytest.approx(
+        (special.expit(middle - reach), special.expit(middle + reach))
+    )
     assert found.low < found.value < found.high
     assert (found.resamples, found.confidence, found.clusters) == (200, 0.9, 100 if clustered else None)
+
+
+def test_perfect_separation_has_a_finite_interval():
+    # 12 flagged examples come first in every resample. (.025)^(1 / 12) = .7354: were the chance lower, all 12 would do
+    # so less than 2.5 times in 100.
+    scores = np.arange(60.0)
+    found = auroc(scores, scores >= 48, resamples=100, rng=0)
+    assert (found.value, found.high) == (1.0, 1.0)
+    assert found.low == pytest.approx(0.7354, abs=5e-5)
+    turned = auroc(-scores, scores >= 48, resamples=100, rng=0)
+    assert (turned.value, turned.low, turned.high) == pytest.approx((0.0, 0.0, 1 - found.low))
+    # The flagged of four clusters are four facts.
+    few = auroc(scores, scores >= 48, resamples=100, rng=0, clusters=np.arange(60) // 3)
+    assert few.low == pytest.approx(0.025**0.25)
+    alike = average_precision(scores, scores >= 0, resamples=100, rng=0)
+    assert (alike.value, alike.withheld) == (1.0, "every example is flagged")
+
+
+def test_few_clusters_and_few_flagged_have_no_interval():
+    scores, flags = sample()
+    found = auroc(scores, flags, resamples=50, rng=0, clusters=np.arange(300) % 19)
+    assert np.isnan([found.low, found.high]).all()
+    assert found.withheld == "19 clusters; an interval needs 20 at least"
+    few = average_precision(scores, np.arange(300) < 19, resamples=50, rng=0)
+    assert np.isnan([few.low, few.high]).all()
+    assert few.withheld == "19 flagged examples; an interval needs 20 at least"
+    assert auroc(scores, np.arange(300) < 19, resamples=50, rng=0).withheld == ""
 
 
 def test_copies_of_an_example_in_one_cluster_add_no_knowledge():
@@ -153,7 +186,8 @@ def test_a_resample_without_a_flagged_example_is_counted_and_left_out():
     # One flagged example of 8 is missing from a resample with probability (7/8)^8 = 0.34.
     found = auroc(np.arange(8), np.arange(8) == 7, resamples=500, rng=0)
     assert found.undefined_resamples / 500 == pytest.approx(0.34, abs=0.08)
-    assert (found.value, found.low, found.high) == (1.0, 1.0, 1.0)
+    assert found.value == 1.0
+    assert "8 examples" in found.withheld
 
 
 def test_the_interval_covers_the_truth_about_as_often_as_it_says():

@@ -29,38 +29,42 @@ def summed(values, groups, clusters=None, *, step: int = 1000, **options):
     return sums.curves(**options)
 
 
-def test_known_values():
-    # 1, 2, 3, 6: mean 3, variance (4 + 1 + 0 + 9) / 4 = 3.5, of the mean 0.875; 1.959964 x sqrt(0.875) = 1.833377.
+def test_known_values(monkeypatch):
+    monkeypatch.setattr(module, "MIN_CLUSTERS", 2)
+    # 1, 2, 3, 6: mean 3, variance (4 + 1 + 0 + 9) / 3 = 14/3, of the mean 7/6; t of 3 degrees of freedom at 97.5 % is
+    # 3.182446; 3.182446 x sqrt(7/6) = 3.437437.
     found = summed(np.array([[1.0], [2.0], [3.0], [6.0]]), np.array(["settled"] * 4))["settled"]
-    assert (found.mean[0], found.n, found.finite.tolist()) == (3.0, 4, [4])
-    assert found.high[0] - 3 == pytest.approx(1.8333773)
-    assert 3 - found.low[0] == pytest.approx(1.8333773)
-    # Two clusters, {1, 2} and {3, 6}: residual sums -3 and 3, variance 18 / 16; 1.959964 x 1.0606602 = 2.078856.
+    assert (found.mean[0], found.n, found.finite.tolist(), found.units.tolist()) == (3.0, 4, [4], [4])
+    assert found.high[0] - 3 == pytest.approx(3.437437)
+    assert 3 - found.low[0] == pytest.approx(3.437437)
+    # Two clusters, {1, 2} and {3, 6}: without the first the mean is 4.5, without the second 1.5, each 1.5 off:
+    # variance 1/2 (1.5^2 + 1.5^2) = 2.25; t of one degree of freedom: 12.706205; 12.706205 x 1.5 = 19.059307.
     found = summed(np.array([[1.0], [2.0], [3.0], [6.0]]), np.array(["settled"] * 4), np.array([0, 0, 1, 1]))[
         "settled"
     ]
-    assert found.high[0] - 3 == pytest.approx(2.078856)
+    assert found.high[0] - 3 == pytest.approx(19.059307)
+    assert found.units.tolist() == [2]
 
 
-@pytest.mark.parametrize("with_clusters", [False, True])
-@pytest.mark.parametrize(("buckets", "limit"), [(4096, 0.15), (600, 0.3)])
-def test_bands_are_those_of_the_bootstrap(monkeypatch, with_clusters, buckets, limit):
-    """4,000 resamples leave some 0.04 of a standard error to chance, 600 buckets 0.06; this is the largest of 32."""
+@pytest.mark.parametrize("buckets", [4096, 600])
+def test_bands_of_many_clusters_are_estimated_from_buckets(monkeypatch, buckets):
+    """600 buckets leave sqrt(2 / 600) / 2, 3 %, of a standard error to chance; this is the largest of 32 widths."""
     monkeypatch.setattr(module, "BUCKETS", buckets)
     values, groups, clusters = made(20_000)
     values[::50, 2] = np.nan
-    given = clusters if with_clusters else None
-    ours = summed(values, groups, given)
-    theirs = group_curves(values, groups, clusters=given, resamples=4000, rng=1)
+    count = int(clusters.max()) + 1
+    sums = GroupSums(values.shape[1], clusters=count, buckets=buckets)
+    sums.add(values, groups, clusters)
+    ours = sums.curves()
+    theirs = group_curves(values, groups, clusters=clusters)
     assert list(ours) == list(theirs) == ["contested", "middle", "settled", "other"]
     for name, curve in theirs.items():
         own = ours[name]
         assert own.mean == pytest.approx(curve.mean, rel=1e-12)
         assert own.finite.tolist() == curve.finite.tolist()
-        assert (own.n, own.resamples) == (curve.n, 0)
-        error = (own.high - own.low) / (2 * 1.959964)
-        assert (np.abs(own.low - curve.low) / error).max() < limit
-        assert (np.abs(own.high - curve.high) / error).max() < limit
+        assert own.high - own.low == pytest.approx(
+            curve.high - curve.low, rel=0.05 if buckets > 1000 else 0.13
+        )
 
 
 def test_clusters_widen_the_band():
@@ -83,17 +87,17 @@ def test_the_size_of_blocks_changes_nothing(with_clusters):
 
 
 def test_degenerate_groups():
-    values = np.full((6, 2), 1e6 + 0.1)
+    values = np.full((26, 2), 1e6 + 0.1)
     values[:, 1] = np.nan
-    found = summed(values, np.array(["settled"] * 5 + [""]), step=2)
+    found = summed(values, np.array(["settled"] * 25 + [""]), step=2)
     assert list(found) == ["settled"]
     curve = found["settled"]
     assert (
         curve.mean[0] == curve.low[0] == curve.high[0] == 1e6 + 0.1
     )  # a constant has no spread, whatever its size
     assert np.isnan([curve.mean[1], curve.low[1], curve.high[1]]).all()
-    assert curve.finite.tolist() == [5, 0]
-    assert summed(values, np.array([""] * 6)) == {}
+    assert curve.finite.tolist() == [25, 0]
+    assert summed(values, np.array([""] * 26)) == {}
 
 
 def test_what_does_not_fit_is_refused():

@@ -139,7 +139,7 @@ class _Row:
 
 def _over_seeds(examples: pa.Table) -> list[_Row]:
     """One row an id, in order of first appearance: delta averaged over the seeds in which it is defined."""
-    keys = ("id", "entropy", "group", "delta", "unlearned")
+    keys = ("id", "entropy_estimate", "group", "delta", "unlearned")
     seen: dict[str, list[tuple[float, str, float, bool]]] = defaultdict(list)
     for example_id, entropy, group, delta, flag in zip(*(examples[k].to_pylist() for k in keys), strict=True):
         seen[example_id].append((entropy, group, delta, bool(flag)))

@@ -302,9 +302,9 @@ def _cloud(analysis: Analysis, condition: str) -> figures.Cloud:
     """Entropy and AULC by id, AULC averaged over the seeds in which it is defined."""
     table = _of(analysis.examples, condition)
     defined = table.filter(pc.is_finite(table["aulc"])).group_by("id", use_threads=False)
-    mean = defined.aggregate([("entropy", "min"), ("aulc", "mean")]).sort_by("id")
+    mean = defined.aggregate([("entropy_estimate", "min"), ("aulc", "mean")]).sort_by("id")
     return figures.Cloud(
-        entropy=np.asarray(mean["entropy_min"].to_numpy(), dtype=np.float64),
+        entropy=np.asarray(mean["entropy_estimate_min"].to_numpy(), dtype=np.float64),
         aulc=np.asarray(mean["aulc_mean"].to_numpy(), dtype=np.float64),
         total=pc.count_distinct(table["id"]).as_py(),
     )

@@ -1,7 +1,9 @@
 """Stored curves of a study to tidy tables: per example, per cell, per condition, per entropy group.
 
     STUDY_DIR/analysis/
-      examples.parquet     a row an example of a cell: gold, entropy, group, metrics, covariates
+      examples.parquet     a row an example of a cell: gold, entropy, group, metrics, covariates. `entropy` is the
+                           plug-in one, as in every other table; `entropy_estimate` that of the study's estimator,
+                           which groups and correlations rest on
       cells.parquet        a row a cell (condition and seed): did it learn, correlations, un-learning, group losses
       conditions.parquet   a row a condition: mean and spread of its cells, Holm-adjusted p
       groups.parquet       a row a (cell, entropy group, tracking point): mean loss with its band
