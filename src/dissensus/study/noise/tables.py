@@ -76,8 +76,8 @@ LIKENESS_SCHEMA = _schema(
 def noise_curves(evidence: Evidence) -> pa.Table:
     """Mean loss of each group at each tracking point, on the given and on the true label, nats.
 
-    The band is a percentile bootstrap over the group's premise clusters, the same draws for both labels. `n`: finite
-    values behind the mean. Groups are those of the module's description; `flipped_settled` is part of `flipped`.
+    The band is a t interval over the group's premise clusters (`stats.GroupSums`). `n`: finite values behind the mean.
+    Groups are those of the module's description; `flipped_settled` is part of `flipped`.
     """
     settings = evidence.study.analysis
     rows = []
@@ -90,9 +90,7 @@ def noise_curves(evidence: Evidence) -> pa.Table:
                 bands = group_curves(
                     noisy.losses(label)[member],
                     np.full(int(member.sum()), group),
-                    resamples=settings.resamples,
                     confidence=settings.confidence,
-                    rng=named_generator(settings.seed, noisy.cell.name, "noise_curves", group),
                     clusters=noisy.clusters[member],
                 )
                 rows += [
@@ -116,7 +114,7 @@ def noise_curves(evidence: Evidence) -> pa.Table:
 def noise_ranking(evidence: Evidence) -> pa.Table:
     """How well each score of `noise_scores` finds the flipped labels among all that were trained on.
 
-    AUROC and average precision (`ap`) with percentile-bootstrap intervals over premise clusters, on the same draws for
+    AUROC and average precision (`ap`) with intervals over premise clusters (`stats.ranking`), on the same draws for
     every score of a cell. `base_rate` is what average precision comes to without skill. The table's metadata says
     under `cleanlab` whether its rows are there.
     """
