@@ -13,6 +13,7 @@ from dissensus.stats.intervals import few_units
 from dissensus.study.claims.sampled import ConditionValue
 from dissensus.study.claims.scales import FISHER, PLAIN, Scale, slope
 from dissensus.study.claims.seeds import SeedSpread
+from dissensus.study.claims.sum_error import SumError
 from dissensus.wording import number
 
 
@@ -96,8 +97,8 @@ def part(
     """The mean over conditions, its error and its tests.
 
     The variance is that over resampled clusters of examples (times G / (G - 1) for G clusters, with G - 1 degrees of
-    freedom, on the given scale) plus that over seeds (`SeedSpread`); the degrees of freedom of the sum are
-    Satterthwaite's (1946). Below `stats.MIN_CLUSTERS` clusters, and where more than half of the resamples leave the statistic
+    freedom, on the given scale) plus that over seeds (`SeedSpread`); critical values of the sum are those of
+    `SumError`. Below `stats.MIN_CLUSTERS` clusters, and where more than half of the resamples leave the statistic
     undefined, there is an estimate and no interval; `withheld` says why.
 
     Args:
@@ -149,21 +150,19 @@ def part(
         if counts == 1 and _spread(known) is None:
             borrowed = f"the variance between seeds is that of {spread.conditions} conditions with {spread.seeds} seeds"
             note = "; ".join(filter(None, (note, borrowed)))
-    variance = sum(term for term, _ in terms)
-    if variance == 0:
+    error = SumError.of(terms)
+    if not error.terms:
         return withheld(value, "the same in every resample: nothing says how sure it is")
-    df = variance**2 / sum(term**2 / own for term, own in terms)
     return estimated(
-        name, value, float(np.sqrt(variance)), max(df, 1.0), smallest=smallest, confidence=confidence, seeds=counts,
-        cells=cells, note=note, scale=scale, centre=centre, clusters=clusters, spared=spared,
+        name, value, error, smallest=smallest, confidence=confidence, seeds=counts, cells=cells, note=note,
+        scale=scale, centre=centre, clusters=clusters, spared=spared,
     )  # fmt: skip
 
 
 def estimated(
     name: str,
     value: float,
-    se: float,
-    df: float,
+    error: SumError,
     *,
     smallest: float,
     confidence: float,
@@ -175,13 +174,12 @@ def estimated(
     clusters: int = 0,
     spared: str = "",
 ) -> Part:
-    """A part from an estimate and its standard error on a scale.
+    """A part from an estimate and its error on a scale.
 
     Args:
         name: what it is of.
         value: the estimate.
-        se: its standard error on the scale.
-        df: degrees of freedom.
+        error: its standard error on the scale, with critical values.
         smallest: the smallest value that counts.
         confidence: of the interval.
         seeds: behind it.
@@ -192,20 +190,17 @@ def estimated(
         clusters: behind it.
         spared: why it does not count against the claim.
     """
-    from scipy import special  # here, because its import takes longer than the rest of `import dissensus`
-
-    low = high = p = p_below = own_se = float("nan")
-    if np.isfinite(value) and se > 0:
+    low = high = p = p_below = se = df = float("nan")
+    if np.isfinite(value):
         at = value if centre is None else centre
         place, zero, bound = (float(scale.to(np.array(v))) for v in (at, 0.0, smallest))
-        freedom = min(df, 1e9)
-        reach = float(special.stdtrit(freedom, (1 + confidence) / 2)) * se
+        reach = error.critical((1 - confidence) / 2) * error.se
         low = min(float(scale.back(np.array(place - reach))), value)
         high = max(float(scale.back(np.array(place + reach))), value)
-        p = float(2 * special.stdtr(freedom, -abs(place - zero) / se))
-        p_below = float(special.stdtr(freedom, -(bound - place) / se))
-        own_se = se / slope(scale, at)
-    return Part(name, float(value), low, high, own_se, df, p, p_below, smallest, seeds, tuple(cells), note,
+        p = min(1.0, 2 * error.tail(abs(place - zero) / error.se))
+        p_below = error.tail((bound - place) / error.se)
+        se, df = error.se / slope(scale, at), error.df(confidence)
+    return Part(name, float(value), low, high, se, df, p, p_below, smallest, seeds, tuple(cells), note,
                 clusters=clusters, spared=spared)  # fmt: skip
 
 
