@@ -42,6 +42,7 @@ class ScoringModel:
         fingerprint: SHA-256 of the loaded weights, the fresh ones left out.
         origin: where the weights came from.
         note: what a reader of results must know.
+        notes: what came of loading: prefixes that were stripped, heads that were left out or drawn.
         packs: whether batches are computed as packed rows; False computes them padded, with the same numbers.
         dropout: keys of the keyed dropout, once `train.methods` has installed it.
         entry: what the model's parts are called through where several processes train it (`train/parallel.py`).
@@ -61,6 +62,7 @@ class ScoringModel:
     origin: str
     note: str
     packs: bool
+    notes: tuple[str, ...] = ()
     dropout: DropoutKeys = field(default_factory=DropoutKeys)
     entry: Callable[[Callable[[], Any]], Any] | None = None
     placed: torch.device | None = None
