@@ -124,7 +124,10 @@ def refuse_not_finite(module: nn.Module, name: str) -> None:
 def not_finite(parameter: nn.Parameter) -> str:
     """How many numbers of a weight are NaN or infinite, in words; '' where all are finite."""
     nan = inf = size = 0
-    for part in stored_numbers(parameter):
+    for stored in stored_numbers(parameter):
+        part = (
+            stored.to_local() if hasattr(stored, "to_local") else stored
+        )  # of a sharded one, this process' part
         if part.dtype in (torch.float32, torch.float64, torch.float16, torch.bfloat16):
             size += part.numel()
             if not bool(torch.isfinite(part).all()):
