@@ -11,13 +11,14 @@ import pytest
 
 from dissensus.stats import running
 from dissensus.store import load_curves, open_curves
-from dissensus.study import cell_source, example_rows, stored
+from dissensus.study import cell_source, clusters, example_rows, stored
 from dissensus.study.analysis import analyze, load_analysis
-from dissensus.study.cell_source import InMemory, Streamed, majority_gold, premise_clusters, stored_clusters
+from dissensus.study.cell_source import InMemory, Streamed, majority_gold
+from dissensus.study.clusters import clusters_of, stored_clusters
 from dissensus.study.grid import expand
 from synthetic_study import dataset, study_spec, write_study
 
-BANDS = ("low", "high")
+BANDS = {f"{end}{side}" for end in ("low", "high") for side in ("", "_backed", "_rejected")}
 
 
 @pytest.fixture
@@ -52,10 +53,16 @@ def test_streamed_tables_are_those_of_curves_in_memory(tmp_path, gold, request):
     compare(memory.conditions, ours.conditions)
     assert ours.groups.drop_columns(list(BANDS)).schema.equals(memory.groups.drop_columns(list(BANDS)).schema)
     compare(memory.groups.drop_columns(list(BANDS)), ours.groups.drop_columns(list(BANDS)))
-    for end in BANDS:  # of another kind, and 200 resamples of 80 examples: within half a standard error
-        error = (memory.groups["high"].to_numpy() - memory.groups["low"].to_numpy()) / 3.92
-        gap = np.abs(memory.groups[end].to_numpy() - ours.groups[end].to_numpy())
-        assert (gap <= 0.6 * error + 1e-12).all()
+    for side in ("", "_backed", "_rejected"):
+        of = {end: memory.groups[end + side].to_numpy() for end in ("low", "high")}
+        for (
+            end,
+            band,
+        ) in of.items():  # of another kind, and 200 resamples of 80 examples: within half a standard error
+            gap = np.abs(band - ours.groups[end + side].to_numpy())
+            enough = memory.groups[f"n{side}"].to_numpy() >= 80
+            assert enough.any() == (side != "_rejected")
+            assert (gap <= 0.6 * (of["high"] - of["low"]) / 3.92 + 1e-12)[enough].all()
     assert not list((tmp_path / "analysis").glob(".examples*"))
     again = load_analysis(tmp_path)
     assert again is not None
@@ -70,7 +77,7 @@ def compare(one: pa.Table, other: pa.Table) -> None:
         if pa.types.is_string(one[name].type):
             assert a == b, name
             continue
-        loss = name.startswith("loss_") or name == "mean"  # means of losses, added up in another order
+        loss = "loss_" in name or name.startswith("mean")  # means of losses, added up in another order
         assert a == (
             pytest.approx(b, rel=1e-12, nan_ok=True) if loss else pytest.approx(b, rel=0, abs=0, nan_ok=True)
         )
@@ -93,13 +100,15 @@ def test_cells_with_other_covariates_wait_on_the_disk(tmp_path):
 
 
 def test_clusters_of_a_store_are_drawn_as_those_in_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(cell_source, "ROW_GROUP", 16)
+    monkeypatch.setattr(clusters, "ROW_GROUP", 16)
     names = write_study(tmp_path, study_spec(), n=50)
     folder = tmp_path / "cells" / names[0]
-    ours, theirs = stored_clusters(open_curves(folder)), premise_clusters(load_curves(folder))
-    numbers = [np.unique(labels, return_inverse=True)[1] for labels in (ours, theirs)]
-    assert np.array_equal(*numbers)
-    assert len(set(numbers[0].tolist())) == 13
+    ours, theirs = stored_clusters(open_curves(folder)), clusters_of(load_curves(folder))
+    assert (ours.field, ours.reason) == (theirs.field, theirs.reason)
+    assert np.array_equal(ours.labels, theirs.labels)
+    numbers = [np.unique(labels, return_inverse=True)[1] for labels in (theirs.labels, theirs.names)]
+    assert np.array_equal(*numbers)  # numbers and names sort alike
+    assert theirs.count(50) == 13
 
 
 def test_no_clusters_where_no_premise_repeats(tmp_path):
@@ -107,7 +116,7 @@ def test_no_clusters_where_no_premise_repeats(tmp_path):
         data = dataset(n)
         names = write_study(tmp_path / name, study_spec(), data=data)
         found = stored_clusters(open_curves(tmp_path / name / "cells" / names[0]))
-        assert (found is None) == (n == 1)
+        assert (found.labels is None) == (n == 1)
 
 
 def test_majority_of_columns():

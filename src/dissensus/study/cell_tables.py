@@ -13,23 +13,22 @@ from numpy.typing import NDArray
 from dissensus.config import NO_VARIANT, AnalysisSpec, ChaosNLISource, RunSpec, SimulatedSource, TableSource
 from dissensus.curves import Curves, FloatArray
 from dissensus.data.annotations import NO_GOLD
-from dissensus.measures import annotation_entropy
+from dissensus.measures import annotation_entropy, gold_share
+from dissensus.metrics.learning import Learning
 from dissensus.stats import (
-    Correlation,
+    GroupCurve,
     entropy_groups,
     group_curves,
     mean_difference,
-    partial_spearman,
-    spearman,
 )
 from dissensus.stats.groups import GROUPS
-from dissensus.study.cell_source import CellSource, InMemory, mean_known, premise_clusters
+from dissensus.study.cell_correlations import STANDARD_COVARIATES, correlation_columns
+from dissensus.study.cell_learning import SIDES, Sided, learned_columns
+from dissensus.study.cell_source import CellSource, InMemory, mean_known
+from dissensus.study.clusters import Clusters
 from dissensus.study.named_generators import named_generator
 
-__all__ = ["STANDARD_COVARIATES", "CellTables", "analyze_cell", "premise_clusters"]
-
-STANDARD_COVARIATES = ("token_count", "lexical_overlap", "gold", "initial_loss")
-"""What the partial correlation holds fixed, as far as a cell has it."""
+__all__ = ["STANDARD_COVARIATES", "CellTables", "analyze_cell"]
 
 
 @dataclass(frozen=True)
@@ -49,20 +48,24 @@ class CellTables:
 
 @dataclass(frozen=True)
 class _Bootstrap:
-    """Options of every interval in one cell, with a generator of its own for each quantity."""
+    """Options of every interval in one cell: of means, and of what is resampled, with a generator for each quantity."""
 
     cell: str
     settings: AnalysisSpec
-    clusters: NDArray[Any] | None
+    clusters: Clusters
 
     def options(self, quantity: str) -> dict[str, Any]:
         """Keyword options; the seed comes from the study's seed, the cell's id and the quantity, nothing else."""
         return {
+            **self.means,
             "resamples": self.settings.resamples,
-            "confidence": self.settings.confidence,
             "rng": named_generator(self.settings.seed, self.cell, quantity),
-            "clusters": self.clusters,
         }
+
+    @property
+    def means(self) -> dict[str, Any]:
+        """Keyword options of what needs no resamples."""
+        return {"confidence": self.settings.confidence, "clusters": self.clusters.labels}
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,10 @@ class _PerExample:
         group: entropy group, '' where entropy is undefined.
         values: column name -> numbers, shape (n,); a column of the examples table each.
         unlearned: flag of un-learning.
-        defined: whether un-learning is defined.
+        defined: whether un-learning is defined, and not withheld because the cell learned nothing.
+        sided: the groups, split by whether most annotators back the gold label.
+        learning: whether the cell learned.
+        withheld: examples whose flag is withheld for that reason.
     """
 
     entropy: FloatArray
@@ -82,6 +88,9 @@ class _PerExample:
     values: Mapping[str, FloatArray]
     unlearned: NDArray[np.bool_]
     defined: NDArray[np.bool_]
+    sided: Sided
+    learning: Learning
+    withheld: int
 
 
 def analyze_cell(name: str, spec: RunSpec, curves: Curves | CellSource, settings: AnalysisSpec) -> CellTables:
@@ -94,15 +103,19 @@ def analyze_cell(name: str, spec: RunSpec, curves: Curves | CellSource, settings
         settings: the study's analysis settings.
     """
     identity = {"cell": name, **condition_columns(spec), "seed": spec.seed}
-    source: CellSource = InMemory(curves) if isinstance(curves, Curves) else curves
-    per = _per_example(source, settings)
+    source: CellSource = InMemory(curves, settings.clusters) if isinstance(curves, Curves) else curves
     boot = _Bootstrap(name, settings, source.clusters)
+    per = _per_example(source, settings, boot)
     row = {
         **identity,
         "gold_source": "majority" if settings.gold == "majority" else gold_source(spec),
+        "cluster_field": source.clusters.field,
+        "cluster_reason": source.clusters.reason,
         **_sizes(source, per, boot),
-        **_correlations(source, per, boot),
+        **correlation_columns(per.entropy, source.gold, per.values, settings.partial, boot.options),
         **_group_numbers(source, per, boot),
+        **per.sided.columns(per.values["delta"], boot.means),
+        **learned_columns(per.learning),
         **_undefined(per),
     }
     return CellTables(
@@ -145,15 +158,11 @@ def gold_source(spec: RunSpec) -> str:
     return "published"
 
 
-def _per_example(curves: CellSource, settings: AnalysisSpec) -> _PerExample:
+def _per_example(curves: CellSource, settings: AnalysisSpec, boot: _Bootstrap) -> _PerExample:
     entropy = annotation_entropy(curves.counts, estimator=settings.entropy)
     found = curves.metrics(settings.noise_floor)
     back, card, lost, edge = found.unlearning, found.cartography, found.forgetting, found.margin
     annotations = curves.counts.sum(axis=1)
-    share = np.full(len(curves), np.nan)
-    gold = np.maximum(curves.gold, 0)
-    chosen = np.take_along_axis(curves.counts, gold[:, None], axis=1)[:, 0]
-    np.divide(chosen, annotations, out=share, where=(annotations > 0) & (curves.gold != NO_GOLD))
     values = {
         "aulc": found.aulc,
         "aulc_relative": found.aulc_relative,
@@ -170,48 +179,32 @@ def _per_example(curves: CellSource, settings: AnalysisSpec) -> _PerExample:
         "margin_final": edge.final,
         "initial_loss": found.initial_loss,
         "final_loss": found.final_loss,
-        "gold_share": share,
+        "gold_share": gold_share(curves.counts, curves.gold),
         "annotations": annotations,
         **dict(sorted(curves.covariates.items())),
     }
     groups = entropy_groups(entropy, share=settings.contested_share, cuts=settings.cuts)
-    return _PerExample(entropy, groups, values, back.flag, back.defined)
-
-
-def _correlations(curves: CellSource, per: _PerExample, boot: _Bootstrap) -> dict[str, Any]:
-    given: dict[str, FloatArray] = {"gold": curves.gold.astype(np.float64)}
-    given.update({name: per.values[name] for name in STANDARD_COVARIATES if name in per.values})
-    # A covariate that no example has (overlap without a pair) would drop every row; it is left out and not named.
-    covariates = {c: given[c] for c in STANDARD_COVARIATES if c in given and np.isfinite(given[c]).any()}
-    harder = {**covariates, "gold_share": per.values["gold_share"]}
-    x, y = per.entropy, per.values["aulc"]
-    measured = {
-        "rho": spearman(x, y, **boot.options("rho")),
-        "rho_slope": spearman(x, per.values["slope"], **boot.options("rho_slope")),
-        "partial": partial_spearman(x, y, covariates, **boot.options("partial")),
-        "partial_gold_share": partial_spearman(x, y, harder, **boot.options("partial_gold_share")),
-    }
-    row: dict[str, Any] = {"covariates": ", ".join("gold class" if c == "gold" else c for c in covariates)}
-    for name, result in measured.items():
-        row.update(_correlation_columns(name, result))
-    return row
-
-
-def _correlation_columns(name: str, result: Correlation) -> dict[str, Any]:
-    return {
-        name: result.rho,
-        f"{name}_low": result.low,
-        f"{name}_high": result.high,
-        f"{name}_p": result.p_value,
-        f"{name}_n": result.n,
-    }
+    sided = Sided(curves, groups, boot.means)
+    learning = sided.learning(found.initial_loss, found.final_loss)
+    # Nothing is un-learned where nothing was learned.
+    nothing = learning.learned == "no"
+    return _PerExample(
+        entropy=entropy,
+        group=groups,
+        values=values,
+        unlearned=back.flag,
+        defined=np.zeros_like(back.defined) if nothing else back.defined,
+        sided=sided,
+        learning=learning,
+        withheld=int(back.defined.sum()) if nothing else 0,
+    )
 
 
 def _group_numbers(curves: CellSource, per: _PerExample, boot: _Bootstrap) -> dict[str, Any]:
     """Group sizes, mean losses at the start, the lowest point and the end, un-learned shares, mean changes."""
     row: dict[str, Any] = {}
     delta = per.values["delta"]
-    changes = group_curves(delta[:, None], per.group, **boot.options("delta"))
+    changes = group_curves(delta[:, None], per.group, **boot.means)
     means = curves.means(per.group)
     nothing = np.full(len(curves.steps), np.nan)
     for group in GROUPS:
@@ -229,9 +222,11 @@ def _group_numbers(curves: CellSource, per: _PerExample, boot: _Bootstrap) -> di
         row[f"delta_{group}"] = float(change.mean[0]) if change else float("nan")
         row[f"delta_{group}_low"] = float(change.low[0]) if change else float("nan")
         row[f"delta_{group}_high"] = float(change.high[0]) if change else float("nan")
-    gap = mean_difference(delta, per.group, **boot.options("delta_difference"))
+        row[f"delta_{group}_withheld"] = change.withheld if change else "no example"
+    gap = mean_difference(delta, per.group, **boot.means)
     row["delta_difference"] = gap.difference
     row["delta_difference_low"], row["delta_difference_high"] = gap.low, gap.high
+    row["delta_difference_p"], row["delta_difference_withheld"] = gap.p_value, gap.withheld
     return row
 
 
@@ -242,12 +237,11 @@ def _sizes(curves: CellSource, per: _PerExample, boot: _Bootstrap) -> dict[str, 
     top = curves.counts.max(axis=1, initial=0) == np.take_along_axis(
         curves.counts, np.maximum(curves.gold, 0)[:, None], axis=1
     )[:, 0]  # fmt: skip
-    clusters = len(curves) if boot.clusters is None else len(np.unique(boot.clusters))
     # An undefined margin is neither right nor wrong.
     right = mean_known(np.where(np.isnan(margins), np.nan, margins > 0))
     return {
         "n": len(curves),
-        "clusters": clusters,
+        "clusters": boot.clusters.count(len(curves)),
         "tracking_points": len(curves.steps),
         "last_step": int(curves.steps[-1]),
         "total_steps": curves.total_steps,
@@ -266,7 +260,8 @@ def _undefined(per: _PerExample) -> dict[str, int]:
             for name in ("aulc", "aulc_relative", "aulc_soft", "delta", "slope", "gold_share")
         },
     }
-    return {f"undefined_{name}": int((~np.isfinite(values)).sum()) for name, values in columns.items()}
+    counted = {f"undefined_{name}": int((~np.isfinite(values)).sum()) for name, values in columns.items()}
+    return {**counted, "withheld_unlearned": per.withheld}
 
 
 def _examples_table(identity: Mapping[str, Any], curves: CellSource, per: _PerExample) -> pa.Table:
@@ -291,7 +286,8 @@ def _examples_table(identity: Mapping[str, Any], curves: CellSource, per: _PerEx
 def _groups_table(
     identity: Mapping[str, Any], curves: CellSource, per: _PerExample, boot: _Bootstrap
 ) -> pa.Table:
-    bands = curves.bands(per.group, boot.options("groups"))
+    bands = curves.bands(per.group, boot.means)
+    sides = per.sided.bands
     rows = [
         {
             "cell": identity["cell"],
@@ -304,6 +300,12 @@ def _groups_table(
             "low": float(band.low[t]),
             "high": float(band.high[t]),
             "n": int(band.finite[t]),
+            "withheld": band.withheld if np.isnan(band.low[t]) else "",
+            **{
+                key: value
+                for side in SIDES
+                for key, value in _side(sides.get(f"{name} {side}"), side, t).items()
+            },
         }
         for name, band in bands.items()
         for t, (step, u) in enumerate(zip(curves.steps, curves.progress, strict=True))
@@ -311,9 +313,29 @@ def _groups_table(
     return pa.Table.from_pylist(rows, schema=GROUPS_SCHEMA)
 
 
+def _side(band: GroupCurve | None, side: str, point: int) -> dict[str, Any]:
+    """Columns of one side of a group at one tracking point; NaN and 0 where it has no example."""
+    if band is None:
+        return {**{f"{end}_{side}": float("nan") for end in ("mean", "low", "high")}, f"n_{side}": 0}
+    ends = {"mean": band.mean, "low": band.low, "high": band.high}
+    return {
+        **{f"{end}_{side}": float(values[point]) for end, values in ends.items()},
+        f"n_{side}": int(band.finite[point]),
+    }
+
+
 GROUPS_SCHEMA = pa.schema(
     [(c, pa.string()) for c in ("cell", "condition")]
     + [("seed", pa.int64()), ("group", pa.string()), ("step", pa.int64())]
     + [(c, pa.float64()) for c in ("progress", "mean", "low", "high")]
-    + [("n", pa.int64())]
+    + [("n", pa.int64()), ("withheld", pa.string())]
+    # The sides of a group are columns, not rows: a reader of the older table still finds one row a group and point.
+    + [
+        column
+        for side in SIDES
+        for column in (
+            *((f"{c}_{side}", pa.float64()) for c in ("mean", "low", "high")),
+            (f"n_{side}", pa.int64()),
+        )
+    ]
 )
