@@ -242,8 +242,8 @@ def test_buffers_of_old_checkpoints_are_neither_missing_nor_left_over(
 
 def test_a_head_of_another_task_is_left_out_with_a_word(tiny_encoder_dir: Path) -> None:
     model = load(tiny_encoder_dir)
-    assert "not used from the checkpoint: cls.predictions (5 tensors), of another task" in model.notes
-    assert "drawn from the seed, for the checkpoint lacks it: bert.pooler, classifier" in model.notes
+    assert "not used from the checkpoint: cls.predictions (5 tensors), of another task" in model.loading
+    assert "drawn from the seed, for the checkpoint lacks it: bert.pooler, classifier" in model.loading
 
 
 def test_a_scoring_head_is_kept_if_it_fits_and_left_out_with_a_word_if_not(

@@ -34,11 +34,13 @@ class Fit:
 
     Attributes:
         fresh: names of the modules that the checkpoint lacks and may lack: the scoring head.
-        notes: what a reader must know, a sentence each.
+        notes: what is out of the ordinary, a sentence each.
+        loading: what is not: heads of other tasks that were left out, the head that was drawn.
     """
 
     fresh: tuple[str, ...]
     notes: tuple[str, ...]
+    loading: tuple[str, ...]
 
 
 def fit(
@@ -82,14 +84,15 @@ def fit(
     if forbidden or single or body:
         raise ModelError(_refusal(module, name, forbidden | single, extra if forbidden else sorted(body)))
     dropped = _by_module(extra)
-    notes = [f"not used from the checkpoint: {_counted(dropped)}, of another task"] if dropped else []
+    loading = [f"not used from the checkpoint: {_counted(dropped)}, of another task"] if dropped else []
+    notes = []
     if fresh:
-        notes.append(f"drawn from the seed, for the checkpoint lacks it: {', '.join(fresh)}")
+        loading.append(f"drawn from the seed, for the checkpoint lacks it: {', '.join(fresh)}")
     elif head == "classifier":
         notes.append(
             "the scoring head is the checkpoint's own, trained before; no seed changes where it starts"
         )
-    return Fit(fresh, tuple(notes))
+    return Fit(fresh, tuple(notes), tuple(loading))
 
 
 def outermost_modules(module: nn.Module, keys: set[str]) -> tuple[tuple[str, ...], set[str]]:

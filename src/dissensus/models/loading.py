@@ -132,6 +132,7 @@ def load_scoring_model(
         origin=found.origin,
         note=found.note,
         notes=(*stripped, *fitted.notes),
+        loading=fitted.loading,
         packs=config.model_type in ARCHITECTURES and ARCHITECTURES[config.model_type].packs,
     )
 
