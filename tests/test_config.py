@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,10 @@ from typing import Any
 import pytest
 
 from dissensus.config import RunSpec, StudySpec
+from dissensus.config.base import Spec
 from dissensus.errors import SpecError
+from dissensus.study.execution import executions
+from dissensus.study.grid import expand
 
 BASE: dict[str, Any] = {
     "name": "s",
@@ -36,6 +40,14 @@ def only_line(message: str) -> str:
     lines = message.splitlines()
     assert len(lines) == 2, message
     return lines[1].strip()
+
+
+def every_spec() -> list[type[Spec]]:
+    left, found = [Spec], []
+    while left:
+        found.append(left.pop())
+        left += found[-1].__subclasses__()
+    return found
 
 
 def dataset(**tracked: Any) -> list[dict[str, Any]]:
@@ -160,3 +172,35 @@ def test_identity_of_a_run_depends_on_values_not_on_spelling() -> None:
 def test_config_imports_no_heavy_library() -> None:
     code = "import sys, dissensus.config; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_numbers_that_are_none_are_called_that(number: float) -> None:
+    given = f"expected a finite number (given: {number})"
+    method = {"name": "lora", "rank": 4, "learning_rate": 1e-4}
+    for field in ("learning_rate", "alpha", "rank", "dropout"):
+        message = refused(methods=[method | {field: number}])
+        assert only_line(message) == f"methods.0.{field}: {given}"
+    for field in ("epochs", "warmup", "weight_decay", "max_grad_norm", "batch_size"):
+        assert only_line(refused(training={field: number})) == f"training.{field}: {given}"
+    assert only_line(refused(analysis={"cuts": [0.2, number]})) == f"analysis.cuts.1: {given}"
+    assert only_line(refused(models=[{"name": "m", "dropout": number}])) == f"models.0.dropout: {given}"
+    text = "name: s\nmodels: [{name: m}]\ndatasets: [{name: d, tracked: {source: simulated}}]\nregimes: [trained_on]\n"
+    written = {"nan": ".nan", "inf": ".inf", "-inf": "-.inf"}[str(number)]
+    with pytest.raises(SpecError, match=r"learning_rate: expected a finite number"):
+        StudySpec.from_text(f"{text}methods: [{{name: full, learning_rate: {written}}}]", "f.yaml")
+
+
+@pytest.mark.parametrize("spec", every_spec(), ids=lambda spec: spec.__name__)
+def test_every_specification_refuses_what_is_no_number(spec: type[Spec]) -> None:
+    assert spec.model_config["allow_inf_nan"] is False
+
+
+def test_numbers_inside_exceptions_are_looked_at_too() -> None:
+    data = copy.deepcopy(BASE)
+    data["variants"] = [{"name": "v", "set": {"method": {"learning_rate": math.nan}}}]
+    with pytest.raises(SpecError, match=r"variants.0.set.method.learning_rate: expected a finite number"):
+        expand(StudySpec.parse(data, "f.yaml"))
+    data = copy.deepcopy(BASE) | {"execution": [{"set": {"gpus": math.nan}}]}
+    with pytest.raises(SpecError, match=r"execution.0.set.gpus: expected a finite number"):
+        executions(StudySpec.parse(data, "f.yaml"))

@@ -57,7 +57,18 @@ def test_annotations_by_annotator_and_majority_gold(write: Write) -> None:
     assert data.labels == ("0", "1")
     assert data["dev-1"].counts == (1.0, 2.0)
     assert data.gold.tolist() == [1, 1]
-    assert data.notes == ("2 items without a hard label took the majority (0 ties: first label in order)",)
+    assert data.notes == ("2 items without a hard label took the majority",)
+
+
+def test_ties_and_counts_from_soft_labels_are_among_the_notes(write: Write) -> None:
+    tied = item(annotations="0,1", annotators="a,b", hard_label=..., soft_label=...)
+    data = read(write, tied, tied, item(annotations=..., annotators=...), item())
+    assert data.notes == (
+        "1 items without annotations: counts are soft labels times n",
+        "2 items without a hard label took the majority",
+        "2 items have a tie for the most frequent label; the first in label order was taken (0, 1)",
+    )
+    assert data.gold.tolist()[:2] == [0, 0]
 
 
 def test_several_labels_by_one_annotator_share_a_vote(write: Write) -> None:

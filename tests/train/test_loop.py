@@ -173,12 +173,40 @@ def test_a_foreign_or_damaged_checkpoint_is_refused(build: Any, tmp_path: Path) 
     assert checkpoint.load(parameters, optimizer) is None
 
 
-def test_a_diverging_run_is_named(build: Any) -> None:
+def test_a_run_that_diverges_is_told_from_weights_that_were_broken_before(build: Any) -> None:
     model, data = build("full")
+    with pytest.raises(ModelError) as caught:
+        train(model, data, SPEC, learning_rate=1e30, seed=0)
+    assert str(caught.value).startswith(
+        "the run diverged: at step 2 of "
+    )  # the first one is taken, and is too long
+    assert "the weights that it began with were finite. Lower the learning rate (now 1e+30)" in str(
+        caught.value
+    )
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_broken_weights_are_not_blamed_on_the_learning_rate(build: Any, method: str) -> None:
+    model, data = build(method)
+    name, weight = next((n, p) for n, p in model.module.named_parameters() if "word_embeddings" in n)
     with torch.no_grad():
-        next(model.module.parameters()).fill_(float("nan"))
-    with pytest.raises(ModelError, match="Lower the learning rate"):
+        weight[3:] = float("nan")
+    with pytest.raises(ModelError) as caught:
         train(model, data, SPEC, learning_rate=1e-3, seed=0)
+    rows, width = weight.shape
+    said = f"{name} ({(rows - 3) * width} NaN of {rows * width} numbers)"
+    assert f"the weights that the run began with are damaged, {said}" in str(caught.value)
+    assert "Lower the learning rate" not in str(caught.value)
+
+
+def test_logits_that_overflow_at_once_are_not_blamed_on_the_learning_rate(build: Any) -> None:
+    model, data = build("full")
+    model.module.classifier.register_forward_hook(lambda _m, _i, logits: logits * float("inf"))
+    with pytest.raises(
+        ModelError, match="although the weights are finite and no step was taken yet"
+    ) as caught:
+        train(model, data, SPEC, learning_rate=1e-3, seed=0)
+    assert "Lower the learning rate" not in str(caught.value)
 
 
 def test_a_gradient_that_overflows_is_named_before_it_reaches_the_weights(build: Any) -> None:

@@ -144,6 +144,7 @@ def _print_report(report: DataReport) -> None:
     for count, what, examples in (
         (report.without_annotations, "items without annotations", ()),
         (report.without_gold, "items without a gold label", ()),
+        (report.tied, "items with a tie for the most frequent label", ()),
         (
             report.repeated_items,
             f"items share their text with another ({report.repeated_texts} texts; "

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dissensus.cli.notes import print_cell_notes
 from dissensus.cli.output import duration, emit_json, note, number, say, table
 from dissensus.errors import DissensusError, SpecError
 
@@ -308,6 +309,9 @@ def summary(rows: list[dict[str, Any]]) -> None:
         ),
         numeric=("seeds", "n", "un-learned: contested", "settled"),
     )
+    for row in rows:
+        if row["rho_why"]:
+            say(f"rho is undefined in {row['condition']}: {row['rho_why']}")
 
 
 def _study_and_place(study: str, out: str | None) -> tuple[StudySpec, str]:
@@ -375,6 +379,7 @@ def _run_and_report(
             publish_results(out, Remote(remote))
     if as_json:
         emit_json({"out": str(out), "cells": [cell.to_json() for cell in result.cells], "summary": rows})
+    print_cell_notes(out, result.cells)
     _name_failures(result)
     if trouble:
         raise typer.Exit(1)

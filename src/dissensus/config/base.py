@@ -15,9 +15,10 @@ __all__ = ["Spec", "nearest"]
 
 
 class Spec(BaseModel):
-    """A frozen specification. Unknown keys are refused and the nearest known key is named."""
+    """A frozen specification. Unknown keys are refused and the nearest known key is named; numbers are finite."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    # Without allow_inf_nan=False, `.nan` and `.inf` in a study would pass for numbers.
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
     @classmethod
     def parse(cls, data: Any, where: str, *, prefix: str = "") -> Self:

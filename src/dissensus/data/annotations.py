@@ -201,7 +201,10 @@ class AnnotatedDataset:
                     counts=values,
                 )
             )
-        return cls(name, names, tuple(examples))
+        from dissensus.data.notes import tie_notes
+
+        notes = tie_notes((example.counts for example in examples), names) if gold is None else ()
+        return cls(name, names, tuple(examples), notes)
 
 
 def majority(counts: Sequence[float]) -> int | None:

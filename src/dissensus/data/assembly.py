@@ -9,6 +9,7 @@ import numpy as np
 
 from dissensus.config import DatasetSpec, Regime
 from dissensus.data.annotations import AnnotatedDataset, Example
+from dissensus.data.notes import facts
 from dissensus.data.sources import load_source
 from dissensus.errors import DataError
 from dissensus.measures import annotation_entropy
@@ -23,12 +24,14 @@ class CellData:
         train: the training set, tracked examples included when they are trained on.
         dropped_shared: pool examples left out because they share a text field with a tracked example.
         dropped_unlabelled: pool examples left out because they have no gold label.
+        notes: what a reader must know of both, a sentence each (`data/notes.py`).
     """
 
     tracked: AnnotatedDataset
     train: AnnotatedDataset
     dropped_shared: int
     dropped_unlabelled: int
+    notes: tuple[str, ...] = ()
 
 
 def assemble(
@@ -44,6 +47,7 @@ def assemble(
             example whose text is in the training set.
     """
     tracked = load_source(spec.tracked, data_dir=data_dir)
+    whole = len(tracked)
     if spec.tracked_size is not None:
         tracked = stratified_sample(tracked, spec.tracked_size)
     no_gold = [e.id for e in tracked if e.gold is None]
@@ -52,8 +56,11 @@ def assemble(
             f"{len(no_gold)} tracked example(s) of {spec.name!r} have no gold label, e.g. {no_gold[0]!r}; "
             "its loss would be undefined. Leave them out of the file, or take gold from the majority."
         )
+    of_file = f" (of all {whole}, of which {len(tracked)} are tracked)" if len(tracked) < whole else ""
+    notes = [f"tracked set: {note}{of_file}" for note in tracked.notes]
+    notes += [f"tracked set: {note}" for note in facts(tracked)]
     if spec.train is None:
-        return CellData(tracked, tracked, 0, 0)
+        return CellData(tracked, tracked, 0, 0, tuple(notes))
     pool = load_source(spec.train, data_dir=data_dir)
     if pool.labels != tracked.labels:
         raise DataError(
@@ -79,7 +86,14 @@ def assemble(
     else:
         train = [*tracked.examples, *drawn]
     named = AnnotatedDataset(f"{spec.name}-train", tracked.labels, tuple(_renamed(train, tracked)))
-    return CellData(tracked, named, len(labelled) - len(kept), len(pool) - len(labelled))
+    notes += [f"training pool: {note}" for note in pool.notes]
+    for left_out, why in (
+        (len(pool) - len(labelled), "have no gold label"),
+        (len(labelled) - len(kept), f"share {' or '.join(spec.exclude_shared)} with a tracked example"),
+        (len(kept) - len(drawable), "have the text of a tracked example, which is trained on itself"),
+    ):
+        notes += [f"training pool: {left_out} examples were left out, for they {why}"] if left_out else []
+    return CellData(tracked, named, len(labelled) - len(kept), len(pool) - len(labelled), tuple(notes))
 
 
 def stratified_sample(dataset: AnnotatedDataset, size: int) -> AnnotatedDataset:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from dissensus.data.annotations import NO_GOLD, AnnotatedDataset
+from dissensus.data.notes import is_tie
 from dissensus.data.sniff import sniff
 from dissensus.measures import annotation_entropy, gold_share
 
@@ -51,6 +52,7 @@ class DataReport:
         named_annotators: different annotators known by name.
         without_annotations: items that nobody annotated.
         without_gold: items without a gold label.
+        tied: items of which two labels or more share the highest count.
         entropy_edges: edges of the histogram's bins, in bits: ten equal ones from 0 to log2 of the label count.
         entropy_histogram: items in each bin; the last bin holds its upper edge.
         entropy_mean: mean annotation entropy in bits over items with annotations; NaN if there are none.
@@ -73,6 +75,7 @@ class DataReport:
     named_annotators: int
     without_annotations: int
     without_gold: int
+    tied: int
     entropy_edges: tuple[float, ...]
     entropy_histogram: tuple[int, ...]
     entropy_mean: float
@@ -118,6 +121,7 @@ def check_dataset(dataset: AnnotatedDataset) -> DataReport:
         named_annotators=len({who for e in dataset for who, _ in e.annotations}),
         without_annotations=int((totals == 0).sum()),
         without_gold=int((gold == NO_GOLD).sum()),
+        tied=sum(map(is_tie, counts.tolist())),
         entropy_edges=tuple(float(edge) for edge in edges),
         entropy_histogram=tuple(int(n) for n in histogram),
         entropy_mean=float(known.mean()) if len(known) else float("nan"),

@@ -1,7 +1,8 @@
 """From a specification of a model to a scoring model: its files, tokenizer, weights and head.
 
 Weights are fp32, or as `dtype` and `quantization` say. Modules that the checkpoint lacks are always fp32, with the
-numbers that they have over an fp32 base, so that cells that differ in the base's precision share them.
+numbers that they have over an fp32 base, so that cells that differ in the base's precision share them. Nothing but a
+scoring head may be lacking (`fitting.py`).
 """
 
 from __future__ import annotations
@@ -20,10 +21,15 @@ from torch import nn
 from dissensus.config import ModelSpec
 from dissensus.errors import MissingDependencyError, ModelError
 from dissensus.models.encoding import answer_template, plain_template
+from dissensus.models.fitting import fit, refuse_not_finite
 from dissensus.models.low_precision import DTYPES, keep_in_float32, keep_layout, quantized, stored_numbers
 from dissensus.models.registry import ARCHITECTURES
+from dissensus.models.repair import repair
 from dissensus.models.resolve import ResolvedModel, resolve_model
 from dissensus.models.scoring import ScoringModel
+from dissensus.models.stored_weights import hub_file
+
+_log = logging.getLogger(__name__)
 
 
 def load_scoring_model(
@@ -44,7 +50,8 @@ def load_scoring_model(
         device: where a quantised base is made, which stays there; others are loaded into the CPU's memory.
 
     Raises:
-        ModelError: the model cannot be found or loaded, or the head does not fit it.
+        ModelError: the model cannot be found or loaded, its weights do not fill it or are not finite, or the head does
+            not fit it.
         MissingDependencyError: the model's format or quantisation needs a package that is not installed.
     """
     found = resolve_model(spec.name, spec.revision)
@@ -53,6 +60,7 @@ def load_scoring_model(
     if found.gguf_file:
         _need_gguf(found)
         where["gguf_file"] = found.gguf_file
+    _refuse_adapter(spec.name, found)
     with _quiet_transformers(), _explained(spec.name):
         config = transformers.AutoConfig.from_pretrained(found.location, **where)
         kind = _kind(config.model_type)
@@ -64,28 +72,40 @@ def load_scoring_model(
         tokenizer = transformers.AutoTokenizer.from_pretrained(found.location, **where)
         if spec.head == "verbalizer":
             factory: Any = transformers.AutoModelForCausalLM
-            extra: dict[str, Any] = {}
+            changed: dict[str, Any] = {}
         else:
-            factory, extra = transformers.AutoModelForSequenceClassification, {"num_labels": len(labels)}
-        extra |= _dropout_settings(config, spec)
+            factory, changed = transformers.AutoModelForSequenceClassification, {"num_labels": len(labels)}
+        changed |= _dropout_settings(config, spec)
+        options: dict[str, Any] = {"dtype": DTYPES[spec.dtype], "output_loading_info": True}
         if spec.quantization is not None:
-            extra |= quantized(spec, device or torch.device("cpu"))
+            options |= quantized(spec, device or torch.device("cpu"))
+        own = transformers.AutoConfig.from_pretrained(found.location, **where, **changed)
+        repaired = repair(spec.name, found, factory, own)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(head_seed)
-            module, info = factory.from_pretrained(
-                found.location,
-                dtype=DTYPES[spec.dtype],
-                use_safetensors=None if found.gguf_file else True,
-                output_loading_info=True,
-                **where,
-                **extra,
-            )
+            if repaired is None:
+                safe = None if found.gguf_file else True
+                module, info = factory.from_pretrained(
+                    found.location, use_safetensors=safe, **where, **options, **changed
+                )
+            else:
+                module, info = repaired.made_by.from_pretrained(
+                    None, config=own, state_dict=repaired.tensors, **options
+                )
+    stripped = repaired.notes if repaired else ()
     missing = set(info["missing_keys"])
-    if spec.head == "verbalizer" and missing:
-        raise ModelError(
-            f"the weights of {spec.name!r} lack {sorted(missing)[:3]}; it is no complete language model"
-        )
-    fresh = _fresh_modules(module, missing)
+    fitted = fit(
+        module,
+        missing,
+        info["unexpected_keys"],
+        name=spec.name,
+        head=spec.head,
+        quantized=getattr(config, "quantization_config", None) is not None,
+    )
+    refuse_not_finite(module, spec.name)
+    fresh = fitted.fresh
+    for line in stripped:
+        _log.warning("model %s: %s", spec.name, line)
     if spec.dtype != "fp32" or spec.quantization is not None:
         keep_in_float32(module, fresh, head_seed)
         keep_layout(module)
@@ -111,7 +131,20 @@ def load_scoring_model(
         fingerprint=_fingerprint(module, missing),
         origin=found.origin,
         note=found.note,
+        notes=(*stripped, *fitted.notes),
+        loading=fitted.loading,
         packs=config.model_type in ARCHITECTURES and ARCHITECTURES[config.model_type].packs,
+    )
+
+
+def _refuse_adapter(name: str, found: ResolvedModel) -> None:
+    """A folder that holds an adapter: transformers would load the adapter's base from elsewhere, and it."""
+    if found.gguf_file or hub_file(found.location, "adapter_config.json", found.revision) is None:
+        return
+    raise ModelError(
+        f"{name!r} holds a PEFT adapter (adapter_config.json). Methods are applied to a whole model: merge the "
+        "adapter into its base with peft (model.merge_and_unload()), save that with save_pretrained, and give that "
+        "folder; or give the base itself."
     )
 
 
@@ -172,23 +205,6 @@ def _answer_ids(tokenizer: Any, words: Sequence[str]) -> tuple[int, ...]:
     return ids
 
 
-def _fresh_modules(module: nn.Module, missing: set[str]) -> tuple[str, ...]:
-    """Outermost modules all of whose parameters were missing from the checkpoint."""
-    names = {name for name, _ in module.named_parameters()}
-    found: list[str] = []
-    for name, _ in module.named_modules():
-        inside = {p for p in names if p.startswith(f"{name}.")}
-        covered = any(name.startswith(f"{outer}.") for outer in found)
-        if name and inside and inside <= missing and not covered:
-            found.append(name)
-    left = {p for p in missing & names if not any(p.startswith(f"{outer}.") for outer in found)}
-    if left:
-        raise ModelError(
-            f"the checkpoint lacks single weights inside a module: {sorted(left)[:3]}; it is damaged"
-        )
-    return tuple(found)
-
-
 def _fingerprint(module: nn.Module, missing: set[str]) -> str:
     digest = hashlib.sha256()
     for name, parameter in sorted(module.named_parameters()):
@@ -196,6 +212,7 @@ def _fingerprint(module: nn.Module, missing: set[str]) -> str:
             digest.update(name.encode())
             for part in stored_numbers(parameter):
                 digest.update(part.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+    assert digest.digest() != hashlib.sha256().digest()  # `fit` lets no model through that loaded nothing
     return digest.hexdigest()
 
 

@@ -77,6 +77,11 @@ def resolve_model(name: str, revision: str | None = None) -> ResolvedModel:
         return ResolvedModel(str(folder), "folder")
     card = BUILTIN.get(name)
     if card is None:
+        if (folder / "adapter_config.json").is_file():
+            raise ModelError(
+                f"{folder} holds a PEFT adapter (adapter_config.json) and no model: merge the adapter into its base "
+                "with peft (model.merge_and_unload()), save that with save_pretrained, and give that folder"
+            )
         if folder.exists():
             raise ModelError(
                 f"{folder} exists but holds no config.json; expected a folder saved by save_pretrained"

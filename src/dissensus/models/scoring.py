@@ -42,6 +42,8 @@ class ScoringModel:
         fingerprint: SHA-256 of the loaded weights, the fresh ones left out.
         origin: where the weights came from.
         note: what a reader of results must know.
+        notes: what was out of the ordinary in loading: prefixes that were stripped, a head that came with the file.
+        loading: what was not: heads of other tasks that were left out, the head that was drawn.
         packs: whether batches are computed as packed rows; False computes them padded, with the same numbers.
         dropout: keys of the keyed dropout, once `train.methods` has installed it.
         entry: what the model's parts are called through where several processes train it (`train/parallel.py`).
@@ -61,6 +63,8 @@ class ScoringModel:
     origin: str
     note: str
     packs: bool
+    notes: tuple[str, ...] = ()
+    loading: tuple[str, ...] = ()
     dropout: DropoutKeys = field(default_factory=DropoutKeys)
     entry: Callable[[Callable[[], Any]], Any] | None = None
     placed: torch.device | None = None

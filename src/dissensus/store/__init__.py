@@ -13,7 +13,8 @@ Layout (schema 3), written by `CurvesWriter`, read by `load_curves` and, a block
     manifest.json                  schema, labels, total_steps, complete, timing (seconds, when complete),
                                    values (names of the further columns), tracked_fingerprint,
                                    shards (step, rows, and of each of its parts file, begin, end, sha256),
-                                   provenance (fingerprints, versions, free facts of the run)
+                                   provenance (fingerprints, versions, free facts of the run; of a study's cell also
+                                   data_notes, model_notes and model_loading: sentences, a list of each)
 
 Row groups have 65,536 rows in every file. Schema 2 had one file a point, with the ids (`id`) and one column of lists
 (`log_probs`); schema 1, of before the first release, had no further values. Both are read, and gone on with: new points

@@ -148,12 +148,12 @@ def summary_table(analysis: Analysis) -> list[dict[str, Any]]:
     """A row a condition for a terminal: names, then numbers (NaN where undefined).
 
     Keys: condition, seeds, n, learned, learned_why (see `learned_over_seeds`), rho, rho_low, rho_high, partial,
-    partial_low, partial_high, rho_slope, unlearned_contested, unlearned_settled, and
+    partial_low, partial_high, rho_why, rho_slope, unlearned_contested, unlearned_settled, and
     loss_{contested,settled}_{start,end}.
     """
     keys = ["condition", "seeds", "n", "learned", "learned_why"]
     keys += [f"{m}{end}" for m in ("rho", "partial") for end in ("", "_low", "_high")]
-    keys += ["rho_slope", "unlearned_contested", "unlearned_settled"]
+    keys += ["rho_why", "rho_slope", "unlearned_contested", "unlearned_settled"]
     keys += [f"loss_{g}_{at}" for g in ("contested", "settled") for at in ("start", "end")]
     rows: list[dict[str, Any]] = analysis.conditions.select(keys).to_pylist()
     return [{**row, "n": round(row["n"])} for row in rows]

@@ -26,7 +26,8 @@ def correlation_columns(
     """Rho with AULC and with the slope, partial rho, and the same with gold share held fixed as well.
 
     Of each: the value, `_low`, `_high`, `_p`, `_n`, `_df` and `_withheld` (why there is none). `covariates` names what
-    is held fixed, `covariates_left_out` which of the standard ones are not, and why.
+    is held fixed, `covariates_left_out` which of the standard ones are not, and why. `rho_why` says of the data why rho
+    is not defined, '' where it is.
 
     Args:
         entropy: bits, shape (n,).
@@ -55,7 +56,42 @@ def correlation_columns(
     }
     for name, result in measured.items():
         row.update(_columns(name, result))
+    undefined = np.isnan(measured["rho"].rho)
+    row["rho_why"] = why_undefined(entropy, area, values["annotations"]) if undefined else ""
     return row
+
+
+def why_undefined(entropy: FloatArray, area: FloatArray, annotations: FloatArray) -> str:
+    """Why entropy and AULC have no rank correlation, in words about the data; '' where they have one.
+
+    Args:
+        entropy: bits, shape (n,); NaN where nobody was asked.
+        area: AULC in nats, shape (n,); NaN where it is not defined.
+        annotations: of each item, shape (n,).
+    """
+    asked, measured = np.isfinite(entropy), ~np.isnan(area)
+    both = asked & measured
+    if not asked.any():
+        return "no item has annotations, so that no entropy is defined"
+    if not measured.any():
+        return "no item has an AULC: each has fewer than two finite losses, or no gold label"
+    if both.sum() < 3:
+        return (
+            f"{both.sum()} of {len(both)} items have both an entropy and an AULC, and it takes 3 (without entropy: "
+            f"{(~asked).sum()}, without AULC: {(~measured).sum()})"
+        )
+    if np.ptp(entropy[both]) == 0:
+        if annotations[both].max() <= 1:
+            return "every item has one annotation, so that every entropy is 0"
+        same = entropy[both][0]
+        return (
+            "the annotators of every item agree, so that every entropy is 0"
+            if same == 0
+            else (f"every item has the same entropy, {same:.3f} bits")
+        )
+    if area[both].min() == area[both].max():
+        return "every item has the same AULC"
+    return ""
 
 
 def usable_covariates(

@@ -45,7 +45,7 @@ def condition_rows(cells: Sequence[Mapping[str, Any]], order: Sequence[str]) -> 
     - `_p`: the largest p-value of the seeds (small only if every seed shows it), and `_p_holm`: the same, adjusted
       by Holm over the study's own conditions. Variants are none of them: theirs stays NaN.
 
-    `_withheld` says why a cell has no interval or value, in words; '' where every cell has.
+    `_withheld` says why a cell has no interval or value, in words; '' where every cell has. So does `rho_why` of rho.
 
     `learned` and `learned_why` are those of `learned_over_seeds`. The shares of un-learned examples are means over the
     seeds that learned; `seeds_not_learned` says how many did not.
@@ -69,7 +69,7 @@ def _one(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     for key in first:
         if key in SHARED:
             continue
-        if key.endswith("_withheld"):
+        if key.endswith("_withheld") or key == "rho_why":
             row[key] = "; ".join(dict.fromkeys(cell[key] for cell in cells if cell[key]))
             continue
         values = np.array([cell[key] for cell in cells], dtype=np.float64)

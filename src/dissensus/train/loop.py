@@ -19,6 +19,7 @@ from dissensus.models.encoding import Encoded
 from dissensus.models.scoring import ScoringModel
 from dissensus.train.checkpoint import Checkpoint
 from dissensus.train.methods import trainable_parameters
+from dissensus.train.not_finite import why_training_stopped
 from dissensus.train.parallel import Team
 from dissensus.train.recorder import CurveRecorder
 from dissensus.train.schedule import learning_rate_factor, total_steps
@@ -175,13 +176,19 @@ class TrainingRun:
             norm: of its gradient.
 
         Raises:
-            ModelError: one of the two is not finite; the weights are as they were.
+            ModelError: one of the two is not finite, and whose fault it is; the weights are as they were.
         """
         step = self.taken + 1
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise ModelError(
-                f"the run diverged: at step {step} of {self.steps} the training loss is {loss:g} and its gradient's "
-                f"norm {norm:g}. Lower the learning rate (now {self._learning_rate:g})."
+                why_training_stopped(
+                    self.model.module,
+                    step=step,
+                    steps=self.steps,
+                    loss=loss,
+                    norm=norm,
+                    learning_rate=self._learning_rate,
+                )
             )
         factor = learning_rate_factor(step, self.steps, warmup=self.spec.warmup, decay=self.spec.decay)
         for group in self._optimizer.param_groups:

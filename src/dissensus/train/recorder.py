@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dissensus.data.annotations import AnnotatedDataset
+from dissensus.data.annotations import NO_GOLD, AnnotatedDataset
 from dissensus.errors import MissingDependencyError, SpecError, StoreError
 from dissensus.models.encoding import Encoded
 from dissensus.probes.base import Measured, Probe
@@ -168,6 +168,7 @@ class CurveRecorder:
                 cut,
                 len(self._probe.dataset),
             )
+        self._undefined = 0
         if self._ranks.first:
             self._writer = open_store(
                 path,
@@ -387,6 +388,7 @@ class CurveRecorder:
     def _measure(self, model: nn.Module, step: int) -> None:
         begin = time.perf_counter()
         point = self._point(model, untrained=step == 0)
+        self._warn_not_finite(model, step, point)
         self.flush()  # at most one point is under way, so memory does not grow with their number
         if self._writer is not None or self._part is not None:
             self._writing = self._background.submit(self._write, step, point)
@@ -402,6 +404,18 @@ class CurveRecorder:
             model, self._tracked, self._probe.rows, precision=self._precision, untrained=untrained
         )
         return self._probe.measured(found)
+
+    def _warn_not_finite(self, model: nn.Module, step: int, point: Measured) -> None:
+        """Say whose fault it is where more losses are not finite than before."""
+        gold = self._probe.dataset.gold != NO_GOLD
+        undefined = int((~np.isfinite(gold_losses(point.log_probs, self._probe.dataset)) & gold).sum())
+        if undefined > self._undefined and self._ranks.first:
+            from dissensus.train.not_finite import why_not_measured
+
+            words = why_not_measured(model, step=step, undefined=undefined, known=int(gold.sum()))
+            if words:
+                log.warning("%s", words)
+        self._undefined = max(self._undefined, undefined)
 
     def _write(self, step: int, point: Measured) -> None:
         if self._part is not None:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from dissensus.config.sources import ChaosNLISource
 from dissensus.data.annotations import AnnotatedDataset, Example, majority
+from dissensus.data.notes import tie_notes
 from dissensus.data.sources.paths import find_file, resolve_path
 from dissensus.data.sources.reading import Record, label_name, read_jsonl, shown
 
@@ -53,12 +54,11 @@ def read(
     """
     labels = ALPHANLI_LABELS if part == "alphanli" else NLI_LABELS
     fields = ("obs1", "obs2", "hyp1", "hyp2") if part == "alphanli" else ("premise", "hypothesis")
-    examples, ties = [], 0
+    examples = []
     for record in read_jsonl(path):
         counts = _counts(record, labels)
         original = _label(record, "old_label", labels)
         text = record.need_mapping("example")
-        ties += sum(c == max(counts) for c in counts) > 1
         examples.append(
             Example(
                 id=record.need_name("uid"),
@@ -69,8 +69,8 @@ def read(
             )
         )
     notes = [f"gold label: {'the original one' if gold == 'original' else 'majority of the 100 new labels'}"]
-    if ties and gold == "majority":
-        notes.append(f"{ties} tied majorities went to the first label in the order {', '.join(labels)}")
+    if gold == "majority":
+        notes += tie_notes((example.counts for example in examples), labels)
     return AnnotatedDataset(f"chaosnli-{part}", labels, tuple(examples), notes=tuple(notes))
 
 

@@ -22,6 +22,7 @@ from typing import Any
 
 from dissensus.config.sources import LeWiDiSource
 from dissensus.data.annotations import AnnotatedDataset, Example, majority
+from dissensus.data.notes import is_tie, tie_note
 from dissensus.data.sources.paths import find_file, resolve_path
 from dissensus.data.sources.reading import (
     Record,
@@ -78,9 +79,11 @@ def read(parts: Sequence[tuple[str | None, Path]], *, name: str) -> AnnotatedDat
     if offered and not voted <= offered:
         notes.append(
             f"annotations use the labels {', '.join(sorted_labels(voted))}, hard and soft labels "
-            f"{', '.join(sorted_labels(offered))}: counts are soft labels times the number of annotations"
+            f"{', '.join(sorted_labels(offered))}: counts are soft labels times n, the number of annotations"
         )
         items = [replace(item, votes=()) for item in items]
+    elif recounted := sum(not item.votes and bool(item.soft) for item in items):
+        notes.append(f"{recounted} items without annotations: counts are soft labels times n")
     items = [item if item.votes else replace(item, votes=_unnamed(item.soft)) for item in items]
     golds = {item.gold for item in items if item.gold is not None}
     labels = sorted_labels({label for item in items for _, label, _ in item.votes} | offered | golds)
@@ -93,7 +96,7 @@ def read(parts: Sequence[tuple[str | None, Path]], *, name: str) -> AnnotatedDat
             counts[position[label]] += weight
         if item.gold is None:
             by_majority += 1
-            ties += bool(item.votes) and sum(c == max(counts) for c in counts) > 1
+            ties += is_tie(counts)
         bare += not item.votes
         examples.append(
             Example(
@@ -106,9 +109,9 @@ def read(parts: Sequence[tuple[str | None, Path]], *, name: str) -> AnnotatedDat
             )
         )
     if by_majority:
-        notes.append(
-            f"{by_majority} items without a hard label took the majority ({ties} ties: first label in order)"
-        )
+        notes.append(f"{by_majority} items without a hard label took the majority")
+    if ties:
+        notes.append(tie_note(ties, labels))
     if bare:
         notes.append(f"{bare} items have no annotations")
     return AnnotatedDataset(name, labels, tuple(examples), notes=tuple(notes))

@@ -106,8 +106,8 @@ def _places(source: str, folder: str) -> Iterator[str]:
 def _dataset(name: str, examples: list[Example], origin: str, dropped: int) -> AnnotatedDataset:
     if not examples:
         raise DataError(f"{name} ({origin}) has no pair with a gold label in the splits that were asked for")
-    notes = (origin, f"{dropped} pairs without a gold label left out")
-    return AnnotatedDataset(name, NLI_LABELS, tuple(examples), notes=notes)
+    notes = [origin, *([f"{dropped} pairs without a gold label left out"] if dropped else [])]
+    return AnnotatedDataset(name, NLI_LABELS, tuple(examples), notes=tuple(notes))
 
 
 def _published(record: Record) -> Example | None:

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from dissensus.config.sources import TableSource
 from dissensus.data.annotations import AnnotatedDataset, Example, majority
+from dissensus.data.notes import tie_notes
 from dissensus.data.sources import cells
 from dissensus.data.sources.hub import load_hub
 from dissensus.data.sources.paths import resolve_path
@@ -119,6 +120,12 @@ def build(records: Iterable[Record], spec: TableSource, *, name: str) -> Annotat
         named = tuple((who, position[label]) for who, label in row.named)
         examples.append(Example(example_id, row.text, gold, counts, named))
     notes = [f"{repeated} rows repeat another row's text; their ids got a number"] if repeated else []
+    if spec.distribution is not None:
+        notes.append("counts are the shares of each label times n, the number of annotators")
+    if spec.gold is None:
+        notes += tie_notes((example.counts for example in examples), labels)
+    if spec.annotations is None and spec.counts is None and spec.distribution is None:
+        notes.append("only gold labels are known, so that no disagreement is")
     return AnnotatedDataset(name, tuple(labels), tuple(examples), notes=tuple(notes))
 
 

@@ -1,0 +1,75 @@
+"""What a reader must know of the data, in sentences: ties, single annotations, repeated texts, left-out rows.
+
+Notes stand in a store's manifest (`data_notes`), are printed by `dissensus run` and `dissensus data check`, and are no
+part of a data set's fingerprint.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from dissensus.data.annotations import AnnotatedDataset
+
+
+def is_tie(counts: Sequence[float]) -> bool:
+    """Whether two labels or more share the highest count, and somebody was asked."""
+    top = max(counts, default=0.0)
+    return top > 0 and sum(count == top for count in counts) > 1
+
+
+def tie_note(
+    ties: int,
+    labels: Sequence[str],
+) -> str:
+    """The note on gold labels that are the first of several most frequent ones."""
+    have = "item has" if ties == 1 else "items have"
+    return (
+        f"{ties} {have} a tie for the most frequent label; the first in label order was taken "
+        f"({', '.join(labels)})"
+    )
+
+
+def tie_notes(counts: Iterable[Sequence[float]], labels: Sequence[str]) -> tuple[str, ...]:
+    """`tie_note` where gold is the majority of `counts`; nothing without a tie."""
+    ties = sum(map(is_tie, counts))
+    return (tie_note(ties, labels),) if ties else ()
+
+
+def facts(dataset: AnnotatedDataset) -> tuple[str, ...]:
+    """What the counts and texts themselves say that bears on entropy and on the split into groups.
+
+    Ties stand among a loader's notes where it took the majority for gold. Where it did not, they matter if the analysis
+    does (`analysis: {gold: majority}`).
+    """
+    counts = dataset.counts
+    totals = counts.sum(axis=1)
+    n = len(dataset)
+    found = []
+    nobody = int((totals == 0).sum())
+    if nobody == n:
+        found.append("no item has annotations, so that entropy is not defined")
+    elif nobody:
+        found.append(f"{nobody} of {n} items have no annotations; their entropy is not defined")
+    single = int((totals == 1).sum())
+    if single and single == n - nobody:
+        found.append("every annotated item has one annotation: entropy is 0 everywhere and ranks nothing")
+    elif single:
+        found.append(f"{single} of {n} items have one annotation; their entropy is 0")
+    if bool((counts != np.round(counts)).any()):
+        found.append(
+            "some counts are not whole numbers: shares times a number of annotators, or shared votes"
+        )
+    ties = sum(map(is_tie, counts.tolist()))
+    if ties and not any("a tie for" in note for note in dataset.notes):
+        found.append(
+            f"{ties} of {n} items have a tie for the most frequent label; where the majority is taken for gold, the "
+            f"first in label order is ({', '.join(dataset.labels)})"
+        )
+    times = Counter(example.joined_text for example in dataset)
+    repeated = [count for count in times.values() if count > 1]
+    if repeated:
+        found.append(f"{sum(repeated)} of {n} items share their text with another ({len(repeated)} texts)")
+    return tuple(found)
