@@ -15,6 +15,8 @@ STAMP := $(VENV)/.installed
 # Overridable, e.g.: make quickstart OUT=/tmp/first   make test ARGS="tests/test_layers.py -x"
 OUT  ?= runs/quickstart
 ARGS ?=
+# Tests run in as many processes as there are cores, a module in one of them. One process: make test WORKERS=0
+WORKERS ?= auto
 
 .DEFAULT_GOAL := help
 .PHONY: help quickstart test check format install clean
@@ -26,7 +28,7 @@ quickstart: install ## Fine-tune a small model on the simulated panel, analyse, 
 	$(BIN)/dissensus quickstart --out $(OUT)
 
 test: install ## Run the tests (ARGS=... goes to pytest)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: install ## Lint, formatting, types, and the table of who may import what
 	$(BIN)/ruff check

@@ -23,6 +23,19 @@ os.environ.setdefault("MPLBACKEND", "agg")
 if threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+LONGEST = (
+    "engines/test_ray.py",
+    "bench/test_suites.py",
+    "study/test_ranks.py",
+    "study/test_ranks_launcher.py",
+    "study/test_fused_cells.py",
+    "test_real_weights.py",
+    "test_examples.py",
+    "integrations/test_distributed.py",
+    "integrations/test_free_trainer.py",
+)
+"""Modules whose tests start processes or train real weights."""
+
 # Counts of ten annotators over (entailment, neutral, contradiction), from unanimous to evenly split.
 TINY_COUNTS = (
     (10, 0, 0),
@@ -35,6 +48,12 @@ TINY_COUNTS = (
     (4, 3, 3),
 )
 TINY_LABELS = ("entailment", "neutral", "contradiction")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest modules come first, whatever the (random) order of the others, so that none is left for the end."""
+    items.sort(key=lambda item: not item.path.as_posix().endswith(LONGEST))
 
 
 @pytest.fixture(autouse=True)

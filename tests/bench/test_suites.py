@@ -30,6 +30,13 @@ def no_real_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DISSENSUS_CACHE", str(tmp_path / "cache"))
 
 
+@pytest.fixture
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two steps a contender: what is asserted is that they take the same ones, not how fast."""
+    monkeypatch.setattr(train, "STEPS", 2)
+    monkeypatch.setattr(train, "SHORT_RUN", 4)
+
+
 def by_contender(result: SuiteResult) -> dict[tuple[str, str], dict[str, object]]:
     return {(m.work, m.contender): dict(m.facts) for m in result.measurements}
 
@@ -47,7 +54,9 @@ def test_tracking_contenders_measure_the_same(no_real_data: None, tiny_encoder_d
     assert sum(shares) + ours["efficiency"] == pytest.approx(1, abs=2e-3)
 
 
-def test_training_contenders_take_the_same_steps(no_real_data: None, tiny_encoder_dir: Path) -> None:
+def test_training_contenders_take_the_same_steps(
+    no_real_data: None, few_steps: None, tiny_encoder_dir: Path
+) -> None:
     result = train.run(model=str(tiny_encoder_dir), items=48, rounds=1, device="cpu")
     facts = by_contender(result)
     for work in ("lora-r8 step of 32", "full step of 32"):
@@ -100,7 +109,9 @@ def test_contenders_run_in_turn() -> None:
         interleave({}, rounds=1)
 
 
-def test_the_command_keeps_what_it_prints(no_real_data: None, tiny_encoder_dir: Path, tmp_path: Path) -> None:
+def test_the_command_keeps_what_it_prints(
+    no_real_data: None, few_steps: None, tiny_encoder_dir: Path, tmp_path: Path
+) -> None:
     call = ["bench", "--suite", "train", "--rounds", "1", "--device", "cpu", "--model", str(tiny_encoder_dir)]
     done = CliRunner().invoke(app, [*call, "--out", str(tmp_path / "kept")])
     assert done.exit_code == 0, done.output

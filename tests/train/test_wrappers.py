@@ -93,15 +93,15 @@ def compiled(model: Any, how: str) -> tuple[Any, list[int]]:
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # Dynamo's own
-@pytest.mark.parametrize("score", [None, padded])
 @pytest.mark.parametrize(
-    ("how", "lora"),
+    ("how", "lora", "score"),
     [
-        ("around", False),
-        ("in place", False),
-        ("its blocks", False),
-        ("its regions", False),
-        ("its blocks", True),
+        ("around", False, None),
+        ("around", False, padded),
+        ("in place", False, None),
+        ("its blocks", False, padded),
+        ("its regions", False, None),
+        ("its blocks", True, None),
     ],
 )
 def test_a_compiled_model_is_not_compiled_anew(

@@ -20,7 +20,7 @@ from dissensus.study.runner import run_study
 from dissensus.study.status import CellStatus, study_status
 from processes import gone
 from storage.stores import make_bucket, s3_server
-from study.engines.studies import fake_study, parent_of, same_curves, twelve_cells
+from study.engines.studies import eight_cells, fake_study, parent_of, same_curves
 
 pytest.importorskip("ray")
 
@@ -87,15 +87,15 @@ class Killer:
         )
 
 
-def test_twelve_cells_end_like_local_ones_though_a_worker_and_a_machine_die(
+def test_eight_cells_end_like_local_ones_though_a_worker_and_a_machine_die(
     cluster: Any, tiny_encoder_dir: Path, tmp_path: Path
 ) -> None:
-    study = twelve_cells(tiny_encoder_dir)
+    study = eight_cells(tiny_encoder_dir)
     killer = Killer(cluster)
     result = run_study(
         study, tmp_path / "ray", engine=RayEngine(cluster.address), threads=1, on_change=killer
     )
-    assert [cell.state for cell in result.cells] == ["done"] * 12
+    assert [cell.state for cell in result.cells] == ["done"] * 8
     assert killer.process
     assert killer.machine
     words = {s.cell: s.error for s in killer.seen if s.state == "interrupted"}
