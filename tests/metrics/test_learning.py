@@ -165,12 +165,16 @@ def test_not_told() -> None:
         "100% of the gold labels are 'contradiction': nothing tells learning from answering that label"
     )
     # Mean loss .975, .124 below ln 3, with a standard error of .17 (15 at 1.9, 15 at .05): perhaps.
-    chance = ends(THIRDS, 1.2, [1.9, 0.05] * 15, 0)
+    chance = ends(THIRDS, 1.2, [1.9, 0.05] * 15, [0, 1] * 15)
     assert chance.learned == "not told"
     assert chance.why == (
         "settled loss ends at 0.97 nats, below the best constant answer's 1.10, but with 30 examples that may be "
         "chance (+- 0.34)"
     )
+    # The same with one answer to everything is what a model does that learned nothing.
+    one_label = ends(THIRDS, 1.2, [1.9, 0.05] * 15, 1, before=2)
+    assert one_label.learned == "no"
+    assert one_label.why == f"it answers 'neutral' for 100% of the examples; {chance.why}"
     # Completions: the other labels were not scored. Falling is not compared with anything; not falling is no learning.
     assert ends(THIRDS, 9.0, [4.0, 4.1] * 15, -1, before=-1).learned == "not told"
     assert "no constant answer" in ends(THIRDS, 9.0, [4.0, 4.1] * 15, -1, before=-1).why

@@ -85,6 +85,11 @@ def test_warm_up_and_tracking_points() -> None:
             {},
             "Train longer (300 optimiser steps now), or try a higher and a lower learning rate (now 0.001).",
         ),
+        # Below the constant answer at the end, and perhaps by chance: more of the same.
+        (
+            {"judged_loss_lowest": 1.0, "judged_loss_end": 1.0},
+            "Train longer (300 optimiser steps now), or try a higher and a lower learning rate (now 0.001).",
+        ),
         ({"judged_loss_lowest": 0.6}, "Lower the learning rate (now 0.001)."),
         (
             {"learned_why": "20 of 30 examples have no finite loss at the end: training diverged"},
@@ -100,6 +105,7 @@ def test_what_to_change(changes: dict[str, Any], advice: str) -> None:
         "learned_why": "it answers 'neutral' for 100% of the examples",
         "total_steps": 300.0,
         "judged_loss_lowest": 1.09,
+        "judged_loss_end": 1.1,
         "constant_loss": 1.0986,
     } | changes
     (line,) = not_learned([row, {**row, "learned": "yes"}, {**row, "learned": "not told"}], cells)

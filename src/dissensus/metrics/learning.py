@@ -212,7 +212,8 @@ def did_it_learn(
 
     'not told': fewer than two tracking points, or none before training; fewer than `FEWEST` judged examples; gold
     labels that are (nearly) all one; only the gold label was scored (completions), so that no answer is known, and its
-    loss fell; or differences that are large enough and within `STANDARD_ERRORS`.
+    loss fell; or differences that are large enough and within `STANDARD_ERRORS`. If one label is answered to nearly all
+    examples on top of that, it is 'no': all that is seen is then what a model does that learned the label shares.
 
     Args:
         gold: label indices of all n examples, shape (n,); -1 where there is none.
@@ -314,12 +315,13 @@ def _decide(
     sure = gain >= STANDARD_ERRORS * gain_error and fall >= STANDARD_ERRORS * fall_error
     if (below and fell and sure) or _more_often_right(found, gold):
         return "yes", []
-    if below and fell:
-        return "not told", [
-            f"{name} loss ends at {found.end:.2f} nats, below the best constant answer's {found.constant:.2f}, but "
-            f"with {found.n} examples that may be chance (+- {STANDARD_ERRORS * max(gain_error, fall_error):.2f})"
-        ]
-    return "no", _reasons(found, below, fell)
+    chance = (
+        f"{name} loss ends at {found.end:.2f} nats, below the best constant answer's {found.constant:.2f}, but with "
+        f"{found.n} examples that may be chance (+- {STANDARD_ERRORS * max(gain_error, fall_error):.2f})"
+    )
+    if below and fell and found.top_share < ONE_LABEL:
+        return "not told", [chance]
+    return "no", _reasons(found, below, fell, chance if below and fell else "")
 
 
 def _more_often_right(found: Learning, gold: NDArray[np.int64]) -> bool:
@@ -332,11 +334,13 @@ def _more_often_right(found: Learning, gold: NDArray[np.int64]) -> bool:
     )
 
 
-def _reasons(found: Learning, below: bool, fell: bool) -> list[str]:
-    """Why it did not learn, the most telling first."""
+def _reasons(found: Learning, below: bool, fell: bool, chance: str) -> list[str]:
+    """Why it did not learn, the most telling first; `chance` says that its loss is low, and perhaps by chance."""
     reasons, name = [], _name(found.judged_on)
     if found.top_share >= ONE_LABEL:
         reasons.append(f"it answers {found.top_label!r} for {_percent(found.top_share)} of the examples")
+    if chance:
+        reasons.append(chance)
     if not below:
         relation = "no better than" if found.end >= found.constant - 0.005 else "hardly better than"
         reasons.append(

@@ -137,7 +137,7 @@ def not_learned(conditions: Iterable[Mapping[str, Any]], cells: Iterable[RunSpec
 
 def _advice(row: Mapping[str, Any], cell: RunSpec) -> str:
     rate, steps = f"{cell.method.learning_rate:g}", round(row["total_steps"])
-    lost = row["judged_loss_lowest"] <= (1 - EXPLAINED) * row["constant_loss"]
+    lost = row["judged_loss_lowest"] <= (1 - EXPLAINED) * row["constant_loss"] < row["judged_loss_end"]
     if lost or "diverged" in row["learned_why"]:
         return f"Lower the learning rate (now {rate})."
     if steps < FEWEST_STEPS:
