@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from dissensus.curves import Curves
 from dissensus.errors import MissingDependencyError
+from dissensus.stats.basis import covariate_basis
+from dissensus.stats.intervals import FISHER, resampled_interval
 
 FloatArray = NDArray[np.float64]
 
@@ -121,7 +123,7 @@ def by_function(table: Any) -> Any:
 
 
 def scipy_spearman(x: FloatArray, y: FloatArray, *, resamples: int, seed: int) -> tuple[float, float]:
-    """Percentile interval of Spearman's rho: `scipy.stats.bootstrap` of `scipy.stats.spearmanr`."""
+    """Interval of Spearman's rho: `scipy.stats.bootstrap` of `scipy.stats.spearmanr`."""
     from scipy import stats
 
     def statistic(a: FloatArray, b: FloatArray) -> float:
@@ -147,27 +149,32 @@ def scipy_spearman_vectorized(
 def scipy_partial(
     x: FloatArray, y: FloatArray, covariates: Mapping[str, FloatArray], *, resamples: int, seed: int
 ) -> tuple[float, float]:
-    """Percentile interval of the partial rho: ranks, class indicators, and the inverse of their correlation matrix.
+    """Interval of the partial rho: ranks, the covariates' columns, and the inverse of their correlation matrix.
 
     (Residuals of a least-squares fit give the same and take longer.)
     """
     from scipy import stats
 
-    classes = np.unique(covariates["gold"])[1:]
-    numeric = [v for name, v in covariates.items() if name != "gold"]
+    basis = covariate_basis(covariates, {"gold"}, len(x))
 
-    def statistic(a: FloatArray, b: FloatArray, gold: FloatArray, *others: FloatArray) -> float:
-        ranks = [stats.rankdata(v) for v in (a, b, *others)]
-        precision = np.linalg.inv(np.corrcoef([*ranks, *(gold == c for c in classes)]))
+    def statistic(a: FloatArray, b: FloatArray, *columns: FloatArray) -> float:
+        precision = np.linalg.inv(np.corrcoef([stats.rankdata(a), stats.rankdata(b), *columns]))
         return float(-precision[0, 1] / np.sqrt(precision[0, 0] * precision[1, 1]))
 
-    data = (x, y, covariates["gold"], *numeric)
-    return _interval(stats, data, statistic, resamples, seed, vectorized=False)
+    return _interval(stats, (x, y, *basis.T), statistic, resamples, seed, vectorized=False, k=basis.shape[1])
 
 
 def _interval(
-    stats: Any, data: tuple[FloatArray, ...], statistic: Any, resamples: int, seed: int, *, vectorized: bool
+    stats: Any,
+    data: tuple[FloatArray, ...],
+    statistic: Any,
+    resamples: int,
+    seed: int,
+    *,
+    vectorized: bool,
+    k: int = 0,
 ) -> tuple[float, float]:
+    """Scipy's resamples of the statistic, and from them the interval that `stats.intervals` makes of such values."""
     result = stats.bootstrap(
         data,
         statistic,
@@ -178,4 +185,15 @@ def _interval(
         method="percentile",
         rng=np.random.default_rng(seed),
     )
-    return float(result.confidence_interval.low), float(result.confidence_interval.high)
+    n = len(data[0])
+    found = resampled_interval(
+        float(statistic(*data)),
+        result.bootstrap_distribution,
+        units=n,
+        clustered=False,
+        confidence=0.95,
+        scale=FISHER,
+        df=n - 2 - k,
+        floor=1e-9,
+    )
+    return found.low, found.high

@@ -22,7 +22,11 @@ from dissensus.stats.bootstrap import (
     resample_counts,
 )
 from dissensus.stats.columns import numeric_columns
-from dissensus.stats.intervals import LOGIT, MIN_CLUSTERS, Interval, few_units, resampled_interval
+from dissensus.stats.intervals import LOGIT, Interval, few_units, resampled_interval
+
+
+MIN_FLAGGED = 30
+"""Flagged examples, or clusters that have one, below which average precision has no interval."""
 
 
 @dataclass(frozen=True)
@@ -117,8 +121,8 @@ def average_precision(
     without skill, so values of samples with other base rates do not compare.
 
     Degenerate cases: as for `auroc`, but it is defined (and 1) when every example is flagged. In a resample the
-    base rate varies, and the value with it. It rests on the flagged alone: no interval where fewer than 20 are (or
-    fewer than 20 clusters have one), for then it covers 98 or 99 times in 100 instead of 95.
+    base rate varies, and the value with it. It rests on the flagged alone: no interval where fewer than 30 are (or
+    fewer than 30 clusters have one), for then it covers 87 to 99 times in 100 instead of 95.
 
     Args, errors: as for `auroc`.
 
@@ -260,9 +264,9 @@ def _interval(
     clustered = index is not None
     unit = np.arange(len(flagged)) if index is None else index
     sides = [len(np.unique(unit[side])) for side in (flagged, ~flagged)]
-    if flagged_alone and np.isfinite(value) and sides[0] < MIN_CLUSTERS:
+    if flagged_alone and np.isfinite(value) and sides[0] < MIN_FLAGGED:
         word = "clusters with a flagged example" if clustered else "flagged examples"
-        return Interval(withheld=f"{sides[0]} {word}; an interval needs {MIN_CLUSTERS} at least")
+        return Interval(withheld=f"{sides[0]} {word}; an interval needs {MIN_FLAGGED} at least")
     known = drawn[np.isfinite(drawn)]
     if value in (0.0, 1.0) and known.size and (known == value).all():
         few = few_units(units, clustered=clustered)

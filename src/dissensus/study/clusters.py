@@ -108,8 +108,9 @@ def cluster_by(
         reason = f"{name!r} is blank in every example"
     elif distinct == len(own):
         reason = f"no two examples share their {name!r}"
-    elif distinct == 1 and field is None:
-        reason = f"{name!r} is the same text in every example, which says nothing about what belongs together"
+    elif distinct == 1 and field is None and 2 * len(own) >= len(found):
+        shared = "every example" if len(own) == len(found) else "every example that has one"
+        reason = f"{name!r} is the same text in {shared}, which says nothing about what belongs together"
     if reason:
         return Clusters(NO_CLUSTERS, None, reason)
     blank = len(found) - len(own)

@@ -45,7 +45,7 @@ FULL = {"methods": [{"name": "full", "learning_rate": 1e-4}]}
 
 def test_the_reference_is_what_the_studys_tables_say(tmp_path: Path) -> None:
     study = study_spec(seeds=[0, 1])
-    write_study(tmp_path, study)
+    write_study(tmp_path, study, n=100)
     table = sensitivity_table(load_evidence(tmp_path), resamples=20)
     assert table.schema == SENSITIVITY_SCHEMA
     conditions = analyze(tmp_path).conditions.to_pylist()
@@ -56,14 +56,24 @@ def test_the_reference_is_what_the_studys_tables_say(tmp_path: Path) -> None:
             assert own[name] == pytest.approx(condition[name], abs=1e-12)
             assert own[f"{name}_reference"] == own[name]
             assert own[f"{name}_change"] == own[f"{name}_change_low"] == 0
-        assert (own["seeds"], own["n"], own["source"]) == (2, 60, "stored curves")
+        assert (own["seeds"], own["n"], own["source"]) == (2, 100, "stored curves")
+        assert (own["clusters"], own["withheld"]) == (25, "")
         assert (own["dataset"], own["model"], own["regime"]) == ("snli", "minilm-l6", "held_out")
         for row in rows(table, condition=condition["condition"]):
             for name in MEASURES:
                 change = row[name] - row[f"{name}_reference"]
                 assert row[f"{name}_change"] == pytest.approx(change, nan_ok=True, abs=1e-12)
                 assert row[f"{name}_reference"] == pytest.approx(own[name])
-    assert table.to_pylist() == sensitivity_table(load_evidence(tmp_path), resamples=20).to_pylist()
+    again = sensitivity_table(load_evidence(tmp_path), resamples=20)
+    assert str(table.to_pylist()) == str(again.to_pylist())  # where NaN equals NaN
+
+
+def test_few_clusters_have_no_intervals_and_say_so() -> None:
+    table = sensitivity_table(evidence_of(study_spec(**FULL), curves_of(60)), resamples=20)
+    for row in table.to_pylist():
+        assert row["withheld"] == "15 clusters; an interval needs 20 at least"
+        assert np.isnan([row["rho_low"], row["rho_high"]]).all()
+        assert np.isfinite(row["rho"])
 
 
 def test_a_variant_is_joined_to_its_base_by_id() -> None:
@@ -161,6 +171,7 @@ def table_of(*changes: dict[str, Any]) -> pa.Table:
     plain |= {
         "n": 10,
         "seeds": 1,
+        "clusters": 30,
         "source": "stored curves",
         "choice": "x axis",
         "value": "log",

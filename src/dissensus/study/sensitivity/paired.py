@@ -13,7 +13,7 @@ from dissensus.stats.bootstrap import CountArray, IntArray, drawn_units, times_d
 from dissensus.stats.correlation import resampled_spearman
 from dissensus.stats.draws import Draws, Units
 from dissensus.stats.groups import CONTESTED, SETTLED
-from dissensus.stats.intervals import FISHER, PLAIN, Scale, few_units, resampled_interval
+from dissensus.stats.intervals import FISHER, MIN_CLUSTERS, PLAIN, Scale, few_units, resampled_interval
 from dissensus.stats.ranks import RankedSample
 from dissensus.study.sensitivity.readings import Reading
 
@@ -74,7 +74,8 @@ def measure(
     """Measures of each reading and their changes, with paired intervals over clusters.
 
     An interval is the value +- t standard errors over the resamples (of rho on Fisher's scale), with as many degrees of
-    freedom as there are clusters less 1; see `stats.intervals`. A change of exactly 0 in every resample is 0 for sure.
+    freedom as there are clusters less 1; see `stats.intervals`. Where every
+    resample gives the same, as where a choice changes nothing, the interval is that value.
 
     One draw of clusters (from all that any seed has) serves every seed and reading, so what two readings share
     cancels in their difference. The seeds themselves are not resampled: intervals say what other examples would
@@ -110,8 +111,8 @@ def _intervals(
     low, high = np.full(value.shape, np.nan), np.full(value.shape, np.nan)
     for reading, measured in np.ndindex(*value.shape):
         own = drawn[:, reading, measured]
-        if (own == 0).all():
-            low[reading, measured] = high[reading, measured] = 0.0
+        if scales[measured] is PLAIN and np.ptp(own) <= ROUNDING and units >= MIN_CLUSTERS:
+            low[reading, measured] = high[reading, measured] = value[reading, measured]
             continue
         found = resampled_interval(
             float(value[reading, measured]),
