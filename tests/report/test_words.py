@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from dissensus.config import StudySpec
 from dissensus.report.tables import ConditionRow, Estimate, GroupCell, method_words, percent
-from dissensus.report.words import findings, limits_of_reading, model_notes, study_words, tail
+from dissensus.report.findings import findings, limits_of_reading, not_learned
+from dissensus.report.words import cluster_words, data_notes, model_notes, study_words, tail
 from dissensus.study.grid import expand
 from dissensus.wording import number
 from synthetic_study import study_spec
