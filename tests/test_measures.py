@@ -13,6 +13,7 @@ from scipy.stats import entropy as scipy_entropy
 from dissensus.errors import DataError, SpecError
 from dissensus.measures import (
     annotation_entropy,
+    backed,
     gold_share,
     majority_share,
     pairwise_agreement,
@@ -134,6 +135,18 @@ def test_gold_and_majority_share() -> None:
     np.testing.assert_allclose(majority_share(counts), [0.7, 0.8, np.nan, 0.5])
     with pytest.raises(DataError, match="expected -1 to 1"):
         gold_share(counts, [0, 0, 2, 0])
+
+
+def test_backed_is_more_than_half_of_the_annotators() -> None:
+    # 7 of 10 back label 0; 2 of 10 do not; 2 of 4 are not more than half; nobody asked; no gold label; 3 of 5 back 1.
+    counts = [[7, 3], [2, 8], [2, 2], [0, 0], [5, 5], [2, 3]]
+    assert backed(counts, [0, 0, 0, 0, -1, 1]).tolist() == [True, False, False, False, False, True]
+    # A plurality of three labels is not a majority: 4 of 10.
+    assert not backed([[4, 3, 3]], [0])[0]
+    # 0.1 + 0.2 is 0.30000000000000004, "more" than half of .6 by rounding alone.
+    assert backed([[0.1 + 0.2, 0.3], [0.31, 0.29]], [0, 0]).tolist() == [False, True]
+    with pytest.raises(DataError, match="expected -1 to 1"):
+        backed(counts, [0, 0, 2, 0, 0, 0])
 
 
 def test_pairwise_agreement() -> None:

@@ -83,6 +83,36 @@ def gold_share(counts: ArrayLike, gold: ArrayLike) -> FloatArray:
     Returns:
         Shape (n,). NaN without annotations or without a gold label.
     """
+    c, labels, picked = _chosen(counts, gold)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.where(labels >= 0, picked / c.sum(axis=1), np.nan), dtype=np.float64)
+
+
+def backed(counts: ArrayLike, gold: ArrayLike) -> NDArray[np.bool_]:
+    """Whether more than half of the annotators chose the gold label.
+
+    `settled` says that annotators agreed, not that they agreed with the gold label: where it is the corpus' own, they
+    may agree on another one. Hence groups are split by this. Two of four are not more than half.
+
+    Args:
+        counts: annotators per label, shape (n, K); fractional counts are taken as they are.
+        gold: label indices, shape (n,); -1 where there is none.
+
+    Returns:
+        Shape (n,). False without annotations or without a gold label: such an item is neither backed nor rejected, so
+        ask `gold_share` whether it is known.
+
+    Raises:
+        DataError: the shapes do not fit, or a gold label is out of range.
+    """
+    c, labels, chosen = _chosen(counts, gold)
+    # 2 c > n rather than c / n > 1/2: exact for whole counts. A distribution times its n may miss a tie by rounding.
+    total = c.sum(axis=1)
+    return np.asarray((labels >= 0) & (2 * chosen - total > 1e-9 * np.maximum(total, 1.0)), dtype=np.bool_)
+
+
+def _chosen(counts: ArrayLike, gold: ArrayLike) -> tuple[FloatArray, NDArray[np.int64], FloatArray]:
+    """Counts, gold labels, and how many annotators chose each gold label (of the first label where there is none)."""
     c = _checked(counts)
     labels = np.asarray(gold, dtype=np.int64)
     if c.ndim != 2 or labels.shape != c.shape[:1]:
@@ -91,9 +121,7 @@ def gold_share(counts: ArrayLike, gold: ArrayLike) -> FloatArray:
         raise DataError(
             f"gold labels run from {labels.min()} to {labels.max()}; expected -1 to {c.shape[1] - 1}"
         )
-    picked = np.take_along_axis(c, np.maximum(labels, 0)[:, None], axis=1)[:, 0]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(np.where(labels >= 0, picked / c.sum(axis=1), np.nan), dtype=np.float64)
+    return c, labels, np.take_along_axis(c, np.maximum(labels, 0)[:, None], axis=1)[:, 0]
 
 
 def majority_share(counts: ArrayLike) -> FloatArray:

@@ -3,6 +3,7 @@
 from dissensus.metrics.aulc import aulc, aulc_of
 from dissensus.metrics.cartography import Cartography, cartography
 from dissensus.metrics.forgetting import Forgetting, forgetting
+from dissensus.metrics.learning import Learning, did_it_learn, learning
 from dissensus.metrics.margin import Margin, gold_margins, margin
 from dissensus.metrics.points import losses_for
 from dissensus.metrics.together import ExampleMetrics, example_metrics
@@ -17,14 +18,17 @@ __all__ = [
     "Cartography",
     "ExampleMetrics",
     "Forgetting",
+    "Learning",
     "Margin",
     "Unlearning",
     "aulc",
     "aulc_of",
     "cartography",
+    "did_it_learn",
     "example_metrics",
     "forgetting",
     "gold_margins",
+    "learning",
     "losses_for",
     "margin",
     "noise_floor_between_seeds",

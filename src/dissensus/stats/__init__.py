@@ -3,11 +3,13 @@
 from dissensus.stats.correlation import Correlation, spearman
 from dissensus.stats.differences import MeanDifference, mean_difference
 from dissensus.stats.groups import GroupCurve, entropy_groups, group_curves
+from dissensus.stats.intervals import MIN_CLUSTERS
 from dissensus.stats.multiplicity import benjamini_hochberg, holm
 from dissensus.stats.partial import RankCorrelations, partial_spearman, rank_correlations
 from dissensus.stats.running import GroupSums, stored_group_curves
 
 __all__ = [
+    "MIN_CLUSTERS",
     "Correlation",
     "GroupCurve",
     "GroupSums",

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dissensus.stats.bootstrap import FloatArray, Seed, cluster_index, generator_for, percentile_interval
+from dissensus.stats.bootstrap import FloatArray, Seed, cluster_index, generator_for
 from dissensus.stats.columns import complete_rows, numeric_columns
 from dissensus.stats.draws import Draws, Units, over_resamples
+from dissensus.stats.intervals import FISHER, resampled_interval
 from dissensus.stats.ranks import RankedSample, average_ranks, centre, spread_of
 
 CELLS = 400_000
@@ -23,19 +24,21 @@ class Correlation:
 
     Attributes:
         rho: in [-1, 1]; NaN where it is not defined.
-        low: lower end of the bootstrap interval; NaN without one.
+        low: lower end of the interval; NaN without one.
         high: upper end.
-        p_value: two-sided, of rho = 0, from Student's t with `df` degrees of freedom; takes examples as
-            independent.
+        p_value: two-sided, of rho = 0: from the error that gives the interval, so that it is below 1 - confidence
+            exactly where the interval leaves out 0. Without resamples it takes examples as independent, and is NaN
+            where there are clusters.
         n: examples used.
         dropped: examples left out because a value is NaN.
-        df: degrees of freedom, n - 2 - k.
+        df: degrees of freedom: n - 2 - k, or the number of clusters less 1 where that is smaller.
         k: covariate dimensions that were partialled out (0 for a plain correlation).
         covariates: their names, as given.
         confidence: of the interval.
         resamples: bootstrap resamples that were drawn.
         undefined_resamples: those in which rho is not defined; left out of the interval.
         clusters: number of clusters that were resampled; None if examples were.
+        withheld: why there is no interval or no rho, where one was asked for; '' else.
     """
 
     rho: float
@@ -51,6 +54,7 @@ class Correlation:
     resamples: int = 0
     undefined_resamples: int = 0
     clusters: int | None = None
+    withheld: str = ""
 
 
 def spearman(
@@ -64,11 +68,14 @@ def spearman(
 ) -> Correlation:
     """Spearman's rho: Pearson's correlation of the average ranks (Spearman, 1904).
 
-    Range -1 to 1, no unit. p-value: t = rho sqrt(df / (1 - rho^2)) against Student's t with df = n - 2.
-    Interval: percentile bootstrap; every resample is ranked anew.
+    Range -1 to 1, no unit. Interval and p-value: on the scale of Fisher's z = artanh(rho), from the standard error of z
+    over bootstrap resamples, each ranked anew, and Student's t with min(clusters - 1, n - 2) degrees of freedom. So
+    they agree, and respect clusters. Without resamples p is that of t = rho sqrt(df / (1 - rho^2)), for independent
+    examples.
 
     Degenerate cases: rows with a NaN in x or y are dropped and counted; infinities are ranked like any
-    number. A constant x or y, or fewer than 3 rows, gives NaN.
+    number. A constant x or y, or fewer than 3 rows, gives NaN. Below 20 clusters (or examples) there is no interval and
+    no p-value; `Correlation.withheld` says why.
 
     Args:
         x: shape (n,).
@@ -76,8 +83,7 @@ def spearman(
         resamples: bootstrap resamples; 0 gives no interval.
         confidence: of the interval.
         rng: generator or seed; required when resamples > 0.
-        clusters: labels of shape (n,); whole clusters are resampled (the p-value still takes examples as
-            independent).
+        clusters: labels of shape (n,); whole clusters are resampled.
 
     Raises:
         DataError: shapes do not fit.
@@ -104,7 +110,8 @@ def spearman(
         dropped=len(keep) - n,
         confidence=confidence,
         resamples=resamples,
-        clusters=None if groups is None else len(units.sizes),
+        units=len(units.sizes),
+        clustered=groups is not None,
     )
 
 
@@ -116,26 +123,61 @@ def summarize(
     dropped: int,
     confidence: float,
     resamples: int,
-    clusters: int | None,
+    units: int,
+    clustered: bool,
     k: int = 0,
     covariates: tuple[str, ...] = (),
+    undefined: str = "",
 ) -> Correlation:
-    """The result for a correlation and its values in the resamples; see `Correlation` for the rest."""
-    low, high = percentile_interval(values, confidence)
+    """The result for a correlation and its values in the resamples; see `Correlation` for the rest.
+
+    Args:
+        rho: the correlation.
+        values: in the resamples, shape (B,).
+        n: examples.
+        dropped: examples left out.
+        confidence: of the interval.
+        resamples: how many were asked for.
+        units: examples or clusters that were resampled.
+        clustered: whether they are clusters.
+        k: covariate dimensions.
+        covariates: their names.
+        undefined: why rho is not defined, if it is not.
+    """
+    df = n - 2 - k
+    low = high = float("nan")
+    p_value, withheld = float("nan"), undefined
+    if clustered:
+        df = min(df, units - 1)
+    if resamples:
+        found = resampled_interval(
+            rho,
+            values,
+            units=units,
+            clustered=clustered,
+            confidence=confidence,
+            scale=FISHER,
+            df=df,
+            floor=1e-9,
+        )
+        low, high, p_value, withheld = found.low, found.high, found.p_value, undefined or found.withheld
+    elif not clustered:
+        p_value = t_test(rho, df)
     return Correlation(
         rho=float(rho),
-        low=float(low),
-        high=float(high),
-        p_value=t_test(float(rho), n - 2 - k),
+        low=low,
+        high=high,
+        p_value=p_value,
         n=n,
         dropped=dropped,
-        df=n - 2 - k,
+        df=df,
         k=k,
         covariates=covariates,
         confidence=confidence,
         resamples=resamples,
         undefined_resamples=int(np.isnan(values).sum()),
-        clusters=clusters,
+        clusters=units if clustered else None,
+        withheld=withheld,
     )
 
 

@@ -2,7 +2,7 @@
 
     STUDY_DIR/analysis/
       examples.parquet     a row an example of a cell: gold, entropy, group, metrics, covariates
-      cells.parquet        a row a cell (condition and seed): correlations, un-learning, group losses, counts
+      cells.parquet        a row a cell (condition and seed): did it learn, correlations, un-learning, group losses
       conditions.parquet   a row a condition: mean and spread of its cells, Holm-adjusted p
       groups.parquet       a row a (cell, entropy group, tracking point): mean loss with its band
       missing.parquet      a row a cell without a result, with its state and the last line of its error
@@ -36,7 +36,7 @@ from dissensus.study.grid import Planned, plan
 from dissensus.study.status import CellStatus, read_study, study_status
 from dissensus.study.stored import open_cell
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 TABLES = ("examples", "cells", "conditions", "groups", "missing")
 MISSING_SCHEMA = pa.schema([(c, pa.string()) for c in ("cell", "condition", "state", "error")])
 
@@ -145,10 +145,11 @@ def load_analysis(study_dir: Path) -> Analysis | None:
 def summary_table(analysis: Analysis) -> list[dict[str, Any]]:
     """A row a condition for a terminal: names, then numbers (NaN where undefined).
 
-    Keys: condition, seeds, n, rho, rho_low, rho_high, partial, partial_low, partial_high, rho_slope,
-    unlearned_contested, unlearned_settled, and loss_{contested,settled}_{start,end}.
+    Keys: condition, seeds, n, learned, learned_why (see `learned_over_seeds`), rho, rho_low, rho_high, partial,
+    partial_low, partial_high, rho_slope, unlearned_contested, unlearned_settled, and
+    loss_{contested,settled}_{start,end}.
     """
-    keys = ["condition", "seeds", "n"]
+    keys = ["condition", "seeds", "n", "learned", "learned_why"]
     keys += [f"{m}{end}" for m in ("rho", "partial") for end in ("", "_low", "_high")]
     keys += ["rho_slope", "unlearned_contested", "unlearned_settled"]
     keys += [f"loss_{g}_{at}" for g in ("contested", "settled") for at in ("start", "end")]

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from dissensus.curves import Curves, CurveSource, FloatArray
 from dissensus.data.annotations import NO_GOLD
 from dissensus.metrics import ExampleMetrics, example_metrics, gold_margins
+from dissensus.metrics.learning import answers_of
 from dissensus.stats import GroupCurve, group_curves, stored_group_curves
 from dissensus.store import StoredCurves
 from dissensus.store.files import ROW_GROUP
@@ -58,6 +59,9 @@ class CellSource(Protocol):
     def margins(self) -> FloatArray:
         """Gold margins at least at the first and the last point, those in the first and the last column."""
 
+    def answers(self) -> NDArray[np.int64]:
+        """The most probable label (see `answers_of`) at the first and the last point, shape (n, 2)."""
+
     def means(self, groups: NDArray[np.str_]) -> dict[str, FloatArray]:
         """Mean of the finite gold losses of each group that has an example, shape (T,); NaN where there is none."""
 
@@ -90,6 +94,11 @@ class InMemory:
     def margins(self) -> FloatArray:
         """Gold margins, shape (n, T)."""
         return gold_margins(self._curves)
+
+    def answers(self) -> NDArray[np.int64]:
+        """The most probable label at the first and the last point, shape (n, 2)."""
+        log_probs = self._curves.log_probs
+        return np.stack([answers_of(log_probs[:, place]) for place in (0, -1)], axis=1)
 
     def means(self, groups: NDArray[np.str_]) -> dict[str, FloatArray]:
         """Mean of the finite gold losses of each group."""
@@ -134,6 +143,16 @@ class Streamed:
         """Gold margins at the first and the last point, shape (n, 2), or (n, 1) where that is one."""
         ends = self._stored.at(sorted({0, len(self.steps) - 1}))
         return gold_margins(_OnGold(ends, self.gold))
+
+    def answers(self) -> NDArray[np.int64]:
+        """The most probable label at the first and the last point, shape (n, 2)."""
+        found = np.empty((len(self), 2), dtype=np.int64)
+        for column, place in enumerate((0, len(self.steps) - 1)):
+            point = self._stored.at([place])
+            for begin in range(0, len(self), ROW_GROUP):
+                rows = slice(begin, min(len(self), begin + ROW_GROUP))
+                found[rows, column] = answers_of(point.read(rows.start, rows.stop).log_probs[:, 0])
+        return found
 
     def means(self, groups: NDArray[np.str_]) -> dict[str, FloatArray]:
         """Mean of the finite gold losses of each group."""

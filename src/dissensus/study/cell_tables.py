@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from dissensus.config import NO_VARIANT, AnalysisSpec, ChaosNLISource, RunSpec, SimulatedSource, TableSource
 from dissensus.curves import Curves, FloatArray
 from dissensus.data.annotations import NO_GOLD
-from dissensus.measures import annotation_entropy
+from dissensus.measures import annotation_entropy, gold_share
+from dissensus.metrics.learning import Learning
 from dissensus.stats import (
     Correlation,
+    GroupCurve,
     entropy_groups,
     group_curves,
     mean_difference,
@@ -23,6 +25,7 @@ from dissensus.stats import (
     spearman,
 )
 from dissensus.stats.groups import GROUPS
+from dissensus.study.cell_learning import SIDES, Sided, learned_columns
 from dissensus.study.cell_source import CellSource, InMemory, mean_known, premise_clusters
 from dissensus.study.named_generators import named_generator
 
@@ -74,7 +77,10 @@ class _PerExample:
         group: entropy group, '' where entropy is undefined.
         values: column name -> numbers, shape (n,); a column of the examples table each.
         unlearned: flag of un-learning.
-        defined: whether un-learning is defined.
+        defined: whether un-learning is defined, and not withheld because the cell learned nothing.
+        sided: the groups, split by whether most annotators back the gold label.
+        learning: whether the cell learned.
+        withheld: examples whose flag is withheld for that reason.
     """
 
     entropy: FloatArray
@@ -82,6 +88,9 @@ class _PerExample:
     values: Mapping[str, FloatArray]
     unlearned: NDArray[np.bool_]
     defined: NDArray[np.bool_]
+    sided: Sided
+    learning: Learning
+    withheld: int
 
 
 def analyze_cell(name: str, spec: RunSpec, curves: Curves | CellSource, settings: AnalysisSpec) -> CellTables:
@@ -95,14 +104,16 @@ def analyze_cell(name: str, spec: RunSpec, curves: Curves | CellSource, settings
     """
     identity = {"cell": name, **condition_columns(spec), "seed": spec.seed}
     source: CellSource = InMemory(curves) if isinstance(curves, Curves) else curves
-    per = _per_example(source, settings)
     boot = _Bootstrap(name, settings, source.clusters)
+    per = _per_example(source, settings, boot)
     row = {
         **identity,
         "gold_source": "majority" if settings.gold == "majority" else gold_source(spec),
         **_sizes(source, per, boot),
         **_correlations(source, per, boot),
         **_group_numbers(source, per, boot),
+        **per.sided.columns(per.values["delta"], boot.options("delta_sides")),
+        **learned_columns(per.learning),
         **_undefined(per),
     }
     return CellTables(
@@ -145,15 +156,11 @@ def gold_source(spec: RunSpec) -> str:
     return "published"
 
 
-def _per_example(curves: CellSource, settings: AnalysisSpec) -> _PerExample:
+def _per_example(curves: CellSource, settings: AnalysisSpec, boot: _Bootstrap) -> _PerExample:
     entropy = annotation_entropy(curves.counts, estimator=settings.entropy)
     found = curves.metrics(settings.noise_floor)
     back, card, lost, edge = found.unlearning, found.cartography, found.forgetting, found.margin
     annotations = curves.counts.sum(axis=1)
-    share = np.full(len(curves), np.nan)
-    gold = np.maximum(curves.gold, 0)
-    chosen = np.take_along_axis(curves.counts, gold[:, None], axis=1)[:, 0]
-    np.divide(chosen, annotations, out=share, where=(annotations > 0) & (curves.gold != NO_GOLD))
     values = {
         "aulc": found.aulc,
         "aulc_relative": found.aulc_relative,
@@ -170,12 +177,25 @@ def _per_example(curves: CellSource, settings: AnalysisSpec) -> _PerExample:
         "margin_final": edge.final,
         "initial_loss": found.initial_loss,
         "final_loss": found.final_loss,
-        "gold_share": share,
+        "gold_share": gold_share(curves.counts, curves.gold),
         "annotations": annotations,
         **dict(sorted(curves.covariates.items())),
     }
     groups = entropy_groups(entropy, share=settings.contested_share, cuts=settings.cuts)
-    return _PerExample(entropy, groups, values, back.flag, back.defined)
+    sided = Sided(curves, groups, boot.options("groups_sides"))
+    learning = sided.learning(found.initial_loss, found.final_loss)
+    # Nothing is un-learned where nothing was learned.
+    nothing = learning.learned == "no"
+    return _PerExample(
+        entropy=entropy,
+        group=groups,
+        values=values,
+        unlearned=back.flag,
+        defined=np.zeros_like(back.defined) if nothing else back.defined,
+        sided=sided,
+        learning=learning,
+        withheld=int(back.defined.sum()) if nothing else 0,
+    )
 
 
 def _correlations(curves: CellSource, per: _PerExample, boot: _Bootstrap) -> dict[str, Any]:
@@ -266,7 +286,8 @@ def _undefined(per: _PerExample) -> dict[str, int]:
             for name in ("aulc", "aulc_relative", "aulc_soft", "delta", "slope", "gold_share")
         },
     }
-    return {f"undefined_{name}": int((~np.isfinite(values)).sum()) for name, values in columns.items()}
+    counted = {f"undefined_{name}": int((~np.isfinite(values)).sum()) for name, values in columns.items()}
+    return {**counted, "withheld_unlearned": per.withheld}
 
 
 def _examples_table(identity: Mapping[str, Any], curves: CellSource, per: _PerExample) -> pa.Table:
@@ -292,6 +313,7 @@ def _groups_table(
     identity: Mapping[str, Any], curves: CellSource, per: _PerExample, boot: _Bootstrap
 ) -> pa.Table:
     bands = curves.bands(per.group, boot.options("groups"))
+    sides = per.sided.bands
     rows = [
         {
             "cell": identity["cell"],
@@ -304,6 +326,11 @@ def _groups_table(
             "low": float(band.low[t]),
             "high": float(band.high[t]),
             "n": int(band.finite[t]),
+            **{
+                key: value
+                for side in SIDES
+                for key, value in _side(sides.get(f"{name} {side}"), side, t).items()
+            },
         }
         for name, band in bands.items()
         for t, (step, u) in enumerate(zip(curves.steps, curves.progress, strict=True))
@@ -311,9 +338,29 @@ def _groups_table(
     return pa.Table.from_pylist(rows, schema=GROUPS_SCHEMA)
 
 
+def _side(band: GroupCurve | None, side: str, point: int) -> dict[str, Any]:
+    """Columns of one side of a group at one tracking point; NaN and 0 where it has no example."""
+    if band is None:
+        return {**{f"{end}_{side}": float("nan") for end in ("mean", "low", "high")}, f"n_{side}": 0}
+    ends = {"mean": band.mean, "low": band.low, "high": band.high}
+    return {
+        **{f"{end}_{side}": float(values[point]) for end, values in ends.items()},
+        f"n_{side}": int(band.finite[point]),
+    }
+
+
 GROUPS_SCHEMA = pa.schema(
     [(c, pa.string()) for c in ("cell", "condition")]
     + [("seed", pa.int64()), ("group", pa.string()), ("step", pa.int64())]
     + [(c, pa.float64()) for c in ("progress", "mean", "low", "high")]
     + [("n", pa.int64())]
+    # The sides of a group are columns, not rows: a reader of the older table still finds one row a group and point.
+    + [
+        column
+        for side in SIDES
+        for column in (
+            *((f"{c}_{side}", pa.float64()) for c in ("mean", "low", "high")),
+            (f"n_{side}", pa.int64()),
+        )
+    ]
 )

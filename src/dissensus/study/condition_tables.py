@@ -9,6 +9,7 @@ import numpy as np
 
 from dissensus.config import NO_VARIANT
 from dissensus.stats import holm
+from dissensus.study.cell_learning import learned_over_seeds
 
 IDENTITY = (
     "condition",
@@ -22,7 +23,9 @@ IDENTITY = (
     "covariates",
 )
 CORRELATIONS = ("rho", "rho_slope", "partial", "partial_gold_share")
-SHARED = ("cell", "seed", *IDENTITY)
+WORDS = ("learned", "learned_why", "judged_on", "top_answer")
+"""Columns of words of a cell that have no mean; `learned_over_seeds` says what becomes of the first two."""
+SHARED = ("cell", "seed", *IDENTITY, *WORDS)
 
 
 def condition_rows(cells: Sequence[Mapping[str, Any]], order: Sequence[str]) -> list[dict[str, Any]]:
@@ -37,6 +40,9 @@ def condition_rows(cells: Sequence[Mapping[str, Any]], order: Sequence[str]) -> 
       well as each cell's interval does for its own. It says nothing about other seeds: `_sd` does;
     - `_p`: the largest p-value of the seeds (small only if every seed shows it), and `_p_holm`: the same, adjusted
       by Holm over the study's own conditions. Variants are none of them: theirs stays NaN.
+
+    `learned` and `learned_why` are those of `learned_over_seeds`. The shares of un-learned examples are means over the
+    seeds that learned; `seeds_not_learned` says how many did not.
     """
     present = {row["condition"] for row in cells}
     names = [name for name in dict.fromkeys(order) if name in present]
@@ -53,6 +59,7 @@ def _one(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     first = cells[0]
     row: dict[str, Any] = {key: first[key] for key in IDENTITY}
     row["seeds"] = len(cells)
+    row.update(learned_over_seeds(cells))
     for key in first:
         if key in SHARED:
             continue
