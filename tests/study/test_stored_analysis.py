@@ -54,7 +54,10 @@ def test_streamed_tables_are_those_of_curves_in_memory(tmp_path, gold, request):
     compare(memory.groups.drop_columns(list(BANDS)), ours.groups.drop_columns(list(BANDS)))
     for side in ("", "_backed", "_rejected"):
         of = {end: memory.groups[end + side].to_numpy() for end in ("low", "high")}
-        for end, band in of.items():  # of another kind, and 200 resamples of 80 examples: within half a standard error
+        for (
+            end,
+            band,
+        ) in of.items():  # of another kind, and 200 resamples of 80 examples: within half a standard error
             gap = np.abs(band - ours.groups[end + side].to_numpy())
             enough = memory.groups[f"n{side}"].to_numpy() >= 80
             assert enough.any() == (side != "_rejected")

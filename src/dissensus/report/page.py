@@ -29,6 +29,7 @@ from dissensus.report.quotes import Quotes, keep_quotes, kept_quotes, quotes_wor
 from dissensus.report.svg import interval, key
 from dissensus.report.tables import GROUPS, ConditionRow, condition_row
 from dissensus.report.views import ConditionView, condition_views
+from dissensus.stats.intervals import MIN_CLUSTERS
 from dissensus.study.across import load_across
 from dissensus.study.analysis import Analysis, analyze, load_analysis
 from dissensus.study.status import read_study
@@ -78,6 +79,7 @@ class Page:
         confidence: of the intervals, in per cent.
         noise_floor: smallest rise that counts, nats.
         entropy: how annotation entropy is computed, in words.
+        partial: how covariates enter the partial correlation, in words.
         quotes: examples that are quoted, at most.
         left_out: what that leaves out of the page, in a sentence; '' where nothing is.
     """
@@ -103,6 +105,7 @@ class Page:
     confidence: str
     noise_floor: float
     entropy: str
+    partial: str
     quotes: Quotes
     left_out: str
 
@@ -144,6 +147,7 @@ def render(page: Page) -> str:
     environment.globals["interval"] = partial(interval, scale=page.scale)
     environment.globals["key"] = key
     environment.globals["lines"] = LINES
+    environment.globals["fewest_clusters"] = MIN_CLUSTERS
     return environment.get_template("report.html.j2").render(page=page, groups=GROUPS)
 
 
@@ -193,6 +197,7 @@ def build(analysis: Analysis, *, quotes: Quotes = "all") -> Page:
         confidence=f"{study.analysis.confidence:.0%}",
         noise_floor=study.analysis.noise_floor,
         entropy=words.ESTIMATORS[study.analysis.entropy],
+        partial=words.PARTIAL[getattr(study.analysis, "partial", "flexible")],
         quotes=quotes,
         left_out=quotes_words(quotes),
     )

@@ -280,7 +280,7 @@ def _estimate(row: Mapping[str, Any], key: str) -> Estimate:
         value("_high"),
         p=value("_p_holm"),
         spread=value("_sd"),
-        why=str(row.get(f"{key}_why") or ""),
+        why=str(row.get(f"{key}_why") or row.get(f"{key}_withheld") or ""),
     )
 
 

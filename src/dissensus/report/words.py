@@ -30,6 +30,11 @@ ESTIMATORS = {
     "chao_shen": "Chao and Shen's estimate of H = −Σ p log₂ p over the labels that annotators gave an example, in bits",
 }
 """`analysis.entropy` -> its definition."""
+PARTIAL = {
+    "flexible": "each other covariate as a flexible function of its rank",
+    "linear": "each other covariate by its rank, linearly",
+}
+"""`analysis.partial` -> how a covariate enters the partial correlation."""
 
 REGIME_NOTES = {
     "held_out": "tracked examples are never trained on: a rising loss means growing confidence in another label, "

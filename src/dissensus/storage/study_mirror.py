@@ -2,7 +2,8 @@
 
 study.yaml      what the study is
 cells/CELL/     each cell, by `Mirror`; shared/ is a cache of one machine and stays there
-analysis/, figures/, report.html, report.json    results and what was chosen for the page; analysis/inputs.json and across.json vouch for the tables beside them
+analysis/, figures/, report.html    results; analysis/inputs.json and across.json vouch for the tables beside them
+report.json     what was chosen for the page: how many examples it quotes
 """
 
 from __future__ import annotations
