@@ -44,11 +44,11 @@ def found() -> dict[tuple[str, str], tuple[float, float]]:
     """Mean partial rho and how often it was called significant, for each form and world."""
     rng = np.random.default_rng(1)
     values: dict[tuple[str, str], list[tuple[float, bool]]] = {}
-    for _ in range(SAMPLES):
+    for sample in range(SAMPLES):
         entropy, share = items(rng)
         noise = rng.normal(0, 0.2, ITEMS)
         for world, loss in WORLDS.items():
-            for form in ("flexible", "linear"):
+            for form in ("flexible", "linear") if sample < 30 else ("flexible",):
                 result = partial_spearman(
                     entropy, loss(share) + noise, {"gold_share": share}, form=form, resamples=100, rng=rng
                 )
@@ -68,7 +68,7 @@ def test_a_line_in_the_rank_of_gold_share_does_not_hold_it_fixed(found):
     worst = [abs(found["linear", world][0]) for world in WORLDS]
     assert min(worst) > 0.05
     assert max(worst) > 0.2
-    assert min(found["linear", world][1] for world in WORLDS) > 0.2
+    assert min(found["linear", world][1] for world in WORLDS) > 0.2  # of 30 samples
 
 
 def test_few_values_are_classes_and_many_a_spline():

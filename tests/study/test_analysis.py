@@ -22,7 +22,8 @@ from dissensus.measures import annotation_entropy
 from dissensus.stats import holm
 from dissensus.store import load_curves
 from dissensus.study.analysis import Analysis, analyze, load_analysis, summary_table
-from dissensus.study.cell_tables import gold_source, premise_clusters
+from dissensus.study.cell_tables import gold_source
+from dissensus.study.clusters import clusters_of
 from dissensus.study.grid import expand
 from synthetic_study import LABELS, dataset, made_losses, study_spec, write_study
 
@@ -310,11 +311,11 @@ def test_cut_points_and_estimator_of_the_study_are_used(tmp_path: Path) -> None:
 def test_premises_that_repeat_are_clusters(tmp_path: Path) -> None:
     names = write_study(tmp_path, study_spec(**FULL), n=8)
     curves = load_curves(tmp_path / "cells" / names[0])
-    clusters = premise_clusters(curves)
+    clusters = clusters_of(curves).names
     assert clusters is not None
     assert [len(set(clusters[:4])), len(set(clusters))] == [1, 2]
-    assert premise_clusters(replace(curves, text=tuple({"text": "same"} for _ in curves.ids))) is None
-    assert premise_clusters(replace(curves, text=())) is None
+    assert clusters_of(replace(curves, text=tuple({"text": "same"} for _ in curves.ids))).labels is None
+    assert clusters_of(replace(curves, text=())).labels is None
 
 
 def test_gold_sources() -> None:

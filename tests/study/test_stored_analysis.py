@@ -11,9 +11,10 @@ import pytest
 
 from dissensus.stats import running
 from dissensus.store import load_curves, open_curves
-from dissensus.study import cell_source, example_rows, stored
+from dissensus.study import cell_source, clusters, example_rows, stored
 from dissensus.study.analysis import analyze, load_analysis
-from dissensus.study.cell_source import InMemory, Streamed, majority_gold, premise_clusters, stored_clusters
+from dissensus.study.cell_source import InMemory, Streamed, majority_gold
+from dissensus.study.clusters import clusters_of, stored_clusters
 from dissensus.study.grid import expand
 from synthetic_study import dataset, study_spec, write_study
 
@@ -99,13 +100,15 @@ def test_cells_with_other_covariates_wait_on_the_disk(tmp_path):
 
 
 def test_clusters_of_a_store_are_drawn_as_those_in_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(cell_source, "ROW_GROUP", 16)
+    monkeypatch.setattr(clusters, "ROW_GROUP", 16)
     names = write_study(tmp_path, study_spec(), n=50)
     folder = tmp_path / "cells" / names[0]
-    ours, theirs = stored_clusters(open_curves(folder)), premise_clusters(load_curves(folder))
-    numbers = [np.unique(labels, return_inverse=True)[1] for labels in (ours, theirs)]
-    assert np.array_equal(*numbers)
-    assert len(set(numbers[0].tolist())) == 13
+    ours, theirs = stored_clusters(open_curves(folder)), clusters_of(load_curves(folder))
+    assert (ours.field, ours.reason) == (theirs.field, theirs.reason)
+    assert np.array_equal(ours.labels, theirs.labels)
+    numbers = [np.unique(labels, return_inverse=True)[1] for labels in (theirs.labels, theirs.names)]
+    assert np.array_equal(*numbers)  # numbers and names sort alike
+    assert theirs.count(50) == 13
 
 
 def test_no_clusters_where_no_premise_repeats(tmp_path):
@@ -113,7 +116,7 @@ def test_no_clusters_where_no_premise_repeats(tmp_path):
         data = dataset(n)
         names = write_study(tmp_path / name, study_spec(), data=data)
         found = stored_clusters(open_curves(tmp_path / name / "cells" / names[0]))
-        assert (found is None) == (n == 1)
+        assert (found.labels is None) == (n == 1)
 
 
 def test_majority_of_columns():

@@ -89,6 +89,17 @@ class AnalysisSpec(Spec):
     cuts: tuple[float, float] | None = Field(
         None, description="Entropy cut points in bits instead of shares."
     )
+    partial: Literal["flexible", "linear"] = Field(
+        "flexible",
+        description="How partial correlations hold a numeric covariate fixed: as a flexible function of its rank, or "
+        "as a line in it. A line leaves most of gold share's tie with entropy in place.",
+    )
+    clusters: str | None = Field(
+        None,
+        min_length=1,
+        description="Text field whose shared texts make examples belong together in every interval; `none`: each "
+        "example is its own cluster. Default: premise, or the first of several fields, if it is shared by some.",
+    )
     resamples: int = Field(1000, ge=100, description="Bootstrap resamples.")
     confidence: float = Field(0.95, gt=0, lt=1)
     noise_floor: float = Field(0.1, ge=0, description="Un-learning: smallest rise that counts, in nats.")

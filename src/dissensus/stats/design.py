@@ -11,6 +11,7 @@ from dissensus.stats.basis import Form, covariate_basis
 from dissensus.stats.bootstrap import FloatArray, IntArray
 from dissensus.stats.correlation import Correlation, pearson, resampled_spearman
 from dissensus.stats.draws import Draws
+from dissensus.stats.products import product
 from dissensus.stats.ranks import RankedSample, average_ranks
 
 LEFT = 0.02
@@ -48,6 +49,7 @@ class RankDesign:
         basis: what the covariates span, orthonormal and centred, shape (n, k). In a resample its rows are drawn, not
             made anew: a covariate's rank among other examples is not what is held fixed.
         units: number of the unit that each example is drawn with; None where each is its own.
+        order: examples in the order of their units; of no meaning without them.
     """
 
     x: RankedSample
@@ -55,6 +57,7 @@ class RankDesign:
     ranks: FloatArray
     basis: FloatArray
     units: IntArray | None = None
+    order: IntArray = field(default_factory=lambda: np.empty(0, dtype=np.intp))
     _kept: list[FloatArray] = field(default_factory=list, compare=False, repr=False)
 
     @classmethod
@@ -84,6 +87,7 @@ class RankDesign:
             ranks=np.stack([average_ranks(x), average_ranks(y)]),
             basis=covariate_basis(covariates, classes, len(x), form),
             units=units,
+            order=np.argsort(units, kind="stable") if units is not None else np.empty(0, dtype=np.intp),
         )
 
     @property
@@ -152,13 +156,13 @@ class RankDesign:
         sums = np.zeros((len(counts), len(upper[0])))
         rows = max(1, BLOCK // len(upper[0]))
         if counts.shape[1] <= rows and self._kept:
-            sums += counts @ self._kept[0]
+            sums += product(counts, self._kept[0])
         else:
             for begin in range(0, counts.shape[1], rows):
                 own = self._products(begin, begin + rows, upper)
                 if counts.shape[1] <= rows:
                     self._kept.append(own)
-                sums += counts[:, begin : begin + rows] @ own
+                sums += product(counts[:, begin : begin + rows], own)
         gram = np.empty((len(counts), k, k))
         gram[:, upper[0], upper[1]] = sums
         gram[:, upper[1], upper[0]] = sums
@@ -171,9 +175,7 @@ class RankDesign:
         if self.units is None:
             own = self._columns(slice(begin, end))
             return own[:, upper[0]] * own[:, upper[1]]
-        order = np.argsort(self.units, kind="stable")
-        numbers = self.units[order]
-        rows = order[np.searchsorted(numbers, begin) : np.searchsorted(numbers, end)]
+        rows = self.order[slice(*np.searchsorted(self.units, [begin, end], sorter=self.order))]
         own, starts = self._columns(rows), np.flatnonzero(np.diff(self.units[rows], prepend=-1))
         return np.add.reduceat(own[:, upper[0]] * own[:, upper[1]], starts, axis=0)
 
@@ -186,7 +188,7 @@ class RankDesign:
         """Sums of products of the columns with x and y, shape (b, 1 + k, 2)."""
         scale = np.sqrt(len(self.basis))
         found = [
-            np.column_stack([weighted.sum(axis=1), scale * (weighted @ self.basis)])
+            np.column_stack([weighted.sum(axis=1), scale * product(weighted, self.basis)])
             for weighted in (weighted_x, weighted_y)
         ]
         return np.stack(found, axis=2)

@@ -23,6 +23,7 @@ from dissensus.metrics.learning import answers_of
 from dissensus.stats import GroupCurve, group_curves, stored_group_curves
 from dissensus.store import StoredCurves
 from dissensus.store.files import ROW_GROUP
+from dissensus.study.clusters import Clusters, clusters_of, stored_clusters
 
 
 class CellSource(Protocol):
@@ -38,7 +39,7 @@ class CellSource(Protocol):
         counts: annotators a label, shape (n, K).
         regime: Arrow strings.
         covariates: name -> shape (n,).
-        clusters: what is resampled together, shape (n,), or None.
+        clusters: what is resampled together.
     """
 
     labels: tuple[str, ...]
@@ -50,7 +51,7 @@ class CellSource(Protocol):
     counts: FloatArray
     regime: Any
     covariates: Mapping[str, FloatArray]
-    clusters: NDArray[Any] | None
+    clusters: Clusters
 
     def __len__(self) -> int: ...
     def metrics(self, noise_floor: float) -> ExampleMetrics:
@@ -70,9 +71,14 @@ class CellSource(Protocol):
 
 
 class InMemory:
-    """Curves that are in memory; see `CellSource`."""
+    """Curves that are in memory; see `CellSource`.
 
-    def __init__(self, curves: Curves) -> None:
+    Args:
+        curves: the cell's.
+        cluster_field: the text field that clusters; see `cluster_by`.
+    """
+
+    def __init__(self, curves: Curves, cluster_field: str | None = None) -> None:
         self.labels, self.steps, self.progress = curves.labels, curves.steps, curves.progress
         self.total_steps = curves.total_steps
         self.covariates: Mapping[str, FloatArray] = curves.covariates
@@ -81,7 +87,7 @@ class InMemory:
             pa.array(curves.regime.tolist(), pa.string()),
         )
         self.gold, self.counts = curves.gold, curves.counts
-        self.clusters: NDArray[Any] | None = premise_clusters(curves)
+        self.clusters = clusters_of(curves, cluster_field)
         self._curves = curves
 
     def __len__(self) -> int:
@@ -117,9 +123,15 @@ class Streamed:
     Args:
         stored: the store.
         gold: label indices to read the loss on, shape (n,); default: the stored ones.
+        cluster_field: the text field that clusters; see `cluster_by`.
     """
 
-    def __init__(self, stored: StoredCurves, gold: NDArray[np.int64] | None = None) -> None:
+    def __init__(
+        self,
+        stored: StoredCurves,
+        gold: NDArray[np.int64] | None = None,
+        cluster_field: str | None = None,
+    ) -> None:
         self.labels, self.steps, self.progress = stored.labels, stored.steps, stored.progress
         self.total_steps = stored.total_steps
         self.ids, self.regime = stored.column("id"), stored.column("regime")
@@ -128,7 +140,7 @@ class Streamed:
         self.covariates: Mapping[str, FloatArray] = {
             name: stored.column(name).to_numpy() for name in stored.covariates
         }
-        self.clusters: NDArray[Any] | None = stored_clusters(stored)
+        self.clusters = stored_clusters(stored, cluster_field)
         self._stored = stored
         self._curves: CurveSource = stored if gold is None else _OnGold(stored, gold)
 
@@ -174,9 +186,9 @@ class Streamed:
     @cached_property
     def _numbered(self) -> NDArray[np.int64] | None:
         """Clusters by number from 0."""
-        if self.clusters is None:
+        if self.clusters.labels is None:
             return None
-        return np.asarray(np.unique(self.clusters, return_inverse=True)[1], dtype=np.int64)
+        return np.asarray(np.unique(self.clusters.labels, return_inverse=True)[1], dtype=np.int64)
 
 
 class _OnGold:
@@ -194,41 +206,6 @@ class _OnGold:
         return self._stored.read(begin, end).on(self._gold[begin:end])
 
 
-def premise_clusters(curves: Curves) -> NDArray[np.str_] | None:
-    """Examples of one premise belong together in the bootstrap: the premise texts, shape (n,).
-
-    The premise is the field of that name, or the first of several fields. None when no premise
-    repeats, there is one field only, or no text is stored.
-    """
-    if not curves.text or len(curves.text[0]) < 2:
-        return None
-    field = _premise_field(curves.text[0])
-    texts = [_premise(text, field) for text in curves.text]
-    if len(set(texts)) == len(texts):
-        return None
-    # Fixed-width hashes: an array of long texts would take the longest one's room for every example.
-    return np.array([_hash(text).hex() for text in texts])
-
-
-def stored_clusters(stored: StoredCurves) -> NDArray[np.uint64] | None:
-    """`premise_clusters` of a store, a block of texts at a time: the first 64 bits of each hash, shape (n,).
-
-    They sort as the hashes do, so the same clusters are drawn. (That two premises of five million share them has a
-    chance of one in a million.)
-    """
-    found = np.empty(len(stored), dtype=np.uint64)
-    field = ""
-    for begin in range(0, len(stored), ROW_GROUP):
-        texts = stored.text(begin, min(len(stored), begin + ROW_GROUP))
-        if begin == 0:
-            if len(texts[0]) < 2:
-                return None
-            field = _premise_field(texts[0])
-        hashes = [_hash(_premise(text, field))[:8] for text in texts]
-        found[begin : begin + len(texts)] = np.frombuffer(b"".join(hashes), dtype=">u8")
-    return None if len(np.unique(found)) == len(found) else found
-
-
 def mean_known(losses: FloatArray) -> FloatArray:
     """Mean over the finite values of each column, shape (T,); NaN where there is none."""
     known = np.isfinite(losses)
@@ -240,15 +217,3 @@ def mean_known(losses: FloatArray) -> FloatArray:
 def majority_gold(counts: FloatArray) -> NDArray[np.int64]:
     """The most frequent label of each example, shape (n,), the first of equals; -1 where nobody was asked."""
     return np.where(counts.sum(axis=1) > 0, counts.argmax(axis=1), NO_GOLD).astype(np.int64)
-
-
-def _premise_field(text: Mapping[str, str]) -> str:
-    return "premise" if "premise" in text else next(iter(text))
-
-
-def _premise(text: Mapping[str, str], field: str) -> str:
-    return " ".join(text.get(field, "").split()).casefold()
-
-
-def _hash(text: str) -> bytes:
-    return hashlib.sha256(text.encode("utf-8", "replace")).digest()

@@ -16,23 +16,19 @@ from dissensus.data.annotations import NO_GOLD
 from dissensus.measures import annotation_entropy, gold_share
 from dissensus.metrics.learning import Learning
 from dissensus.stats import (
-    Correlation,
     GroupCurve,
     entropy_groups,
     group_curves,
     mean_difference,
-    partial_spearman,
-    spearman,
 )
 from dissensus.stats.groups import GROUPS
+from dissensus.study.cell_correlations import STANDARD_COVARIATES, correlation_columns
 from dissensus.study.cell_learning import SIDES, Sided, learned_columns
-from dissensus.study.cell_source import CellSource, InMemory, mean_known, premise_clusters
+from dissensus.study.cell_source import CellSource, InMemory, mean_known
+from dissensus.study.clusters import Clusters
 from dissensus.study.named_generators import named_generator
 
-__all__ = ["STANDARD_COVARIATES", "CellTables", "analyze_cell", "premise_clusters"]
-
-STANDARD_COVARIATES = ("token_count", "lexical_overlap", "gold", "initial_loss")
-"""What the partial correlation holds fixed, as far as a cell has it."""
+__all__ = ["STANDARD_COVARIATES", "CellTables", "analyze_cell"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +52,7 @@ class _Bootstrap:
 
     cell: str
     settings: AnalysisSpec
-    clusters: NDArray[Any] | None
+    clusters: Clusters
 
     def options(self, quantity: str) -> dict[str, Any]:
         """Keyword options; the seed comes from the study's seed, the cell's id and the quantity, nothing else."""
@@ -64,7 +60,7 @@ class _Bootstrap:
             "resamples": self.settings.resamples,
             "confidence": self.settings.confidence,
             "rng": named_generator(self.settings.seed, self.cell, quantity),
-            "clusters": self.clusters,
+            "clusters": self.clusters.labels,
         }
 
 
@@ -103,14 +99,16 @@ def analyze_cell(name: str, spec: RunSpec, curves: Curves | CellSource, settings
         settings: the study's analysis settings.
     """
     identity = {"cell": name, **condition_columns(spec), "seed": spec.seed}
-    source: CellSource = InMemory(curves) if isinstance(curves, Curves) else curves
+    source: CellSource = InMemory(curves, settings.clusters) if isinstance(curves, Curves) else curves
     boot = _Bootstrap(name, settings, source.clusters)
     per = _per_example(source, settings, boot)
     row = {
         **identity,
         "gold_source": "majority" if settings.gold == "majority" else gold_source(spec),
+        "cluster_field": source.clusters.field,
+        "cluster_reason": source.clusters.reason,
         **_sizes(source, per, boot),
-        **_correlations(source, per, boot),
+        **correlation_columns(per.entropy, source.gold, per.values, settings.partial, boot.options),
         **_group_numbers(source, per, boot),
         **per.sided.columns(per.values["delta"], boot.options("delta_sides")),
         **learned_columns(per.learning),
@@ -198,35 +196,6 @@ def _per_example(curves: CellSource, settings: AnalysisSpec, boot: _Bootstrap) -
     )
 
 
-def _correlations(curves: CellSource, per: _PerExample, boot: _Bootstrap) -> dict[str, Any]:
-    given: dict[str, FloatArray] = {"gold": curves.gold.astype(np.float64)}
-    given.update({name: per.values[name] for name in STANDARD_COVARIATES if name in per.values})
-    # A covariate that no example has (overlap without a pair) would drop every row; it is left out and not named.
-    covariates = {c: given[c] for c in STANDARD_COVARIATES if c in given and np.isfinite(given[c]).any()}
-    harder = {**covariates, "gold_share": per.values["gold_share"]}
-    x, y = per.entropy, per.values["aulc"]
-    measured = {
-        "rho": spearman(x, y, **boot.options("rho")),
-        "rho_slope": spearman(x, per.values["slope"], **boot.options("rho_slope")),
-        "partial": partial_spearman(x, y, covariates, **boot.options("partial")),
-        "partial_gold_share": partial_spearman(x, y, harder, **boot.options("partial_gold_share")),
-    }
-    row: dict[str, Any] = {"covariates": ", ".join("gold class" if c == "gold" else c for c in covariates)}
-    for name, result in measured.items():
-        row.update(_correlation_columns(name, result))
-    return row
-
-
-def _correlation_columns(name: str, result: Correlation) -> dict[str, Any]:
-    return {
-        name: result.rho,
-        f"{name}_low": result.low,
-        f"{name}_high": result.high,
-        f"{name}_p": result.p_value,
-        f"{name}_n": result.n,
-    }
-
-
 def _group_numbers(curves: CellSource, per: _PerExample, boot: _Bootstrap) -> dict[str, Any]:
     """Group sizes, mean losses at the start, the lowest point and the end, un-learned shares, mean changes."""
     row: dict[str, Any] = {}
@@ -262,12 +231,11 @@ def _sizes(curves: CellSource, per: _PerExample, boot: _Bootstrap) -> dict[str, 
     top = curves.counts.max(axis=1, initial=0) == np.take_along_axis(
         curves.counts, np.maximum(curves.gold, 0)[:, None], axis=1
     )[:, 0]  # fmt: skip
-    clusters = len(curves) if boot.clusters is None else len(np.unique(boot.clusters))
     # An undefined margin is neither right nor wrong.
     right = mean_known(np.where(np.isnan(margins), np.nan, margins > 0))
     return {
         "n": len(curves),
-        "clusters": clusters,
+        "clusters": boot.clusters.count(len(curves)),
         "tracking_points": len(curves.steps),
         "last_step": int(curves.steps[-1]),
         "total_steps": curves.total_steps,

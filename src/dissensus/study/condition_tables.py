@@ -20,7 +20,11 @@ IDENTITY = (
     "regime",
     "variant",
     "gold_source",
+    "cluster_field",
+    "cluster_reason",
     "covariates",
+    "covariates_left_out",
+    "partial_form",
 )
 CORRELATIONS = ("rho", "rho_slope", "partial", "partial_gold_share")
 WORDS = ("learned", "learned_why", "judged_on", "top_answer")
@@ -40,6 +44,8 @@ def condition_rows(cells: Sequence[Mapping[str, Any]], order: Sequence[str]) -> 
       well as each cell's interval does for its own. It says nothing about other seeds: `_sd` does;
     - `_p`: the largest p-value of the seeds (small only if every seed shows it), and `_p_holm`: the same, adjusted
       by Holm over the study's own conditions. Variants are none of them: theirs stays NaN.
+
+    `_withheld` says why a cell has no interval or value, in words; '' where every cell has.
 
     `learned` and `learned_why` are those of `learned_over_seeds`. The shares of un-learned examples are means over the
     seeds that learned; `seeds_not_learned` says how many did not.
@@ -62,6 +68,9 @@ def _one(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     row.update(learned_over_seeds(cells))
     for key in first:
         if key in SHARED:
+            continue
+        if key.endswith("_withheld"):
+            row[key] = "; ".join(dict.fromkeys(cell[key] for cell in cells if cell[key]))
             continue
         values = np.array([cell[key] for cell in cells], dtype=np.float64)
         finite = values[np.isfinite(values)]

@@ -16,7 +16,7 @@ from dissensus.config import RunSpec, StudySpec
 from dissensus.curves import Curves
 from dissensus.data.noise import NoisyLabels, load_noise
 from dissensus.errors import StoreError
-from dissensus.study.cell_tables import premise_clusters
+from dissensus.study.clusters import clusters_of
 from dissensus.study.grid import plan
 from dissensus.study.status import read_study, study_status
 from dissensus.study.stored import on_gold, read_cell
@@ -32,12 +32,14 @@ class Cell:
         base: of a variant, the cell that it is a variant of; None for the study's own cells.
         given: of a cell with label noise, the labels that the tracked examples were trained on (their true ones where
             they were not trained on) and which of them were flipped; None without noise.
+        cluster_field: the text field that clusters, as the study says; see `cluster_by`.
     """
 
     spec: RunSpec
     curves: Curves
     base: RunSpec | None = None
     given: NoisyLabels | None = None
+    cluster_field: str | None = None
 
     @property
     def name(self) -> str:
@@ -52,8 +54,8 @@ class Cell:
 
     @property
     def clusters(self) -> NDArray[np.str_]:
-        """What is resampled together: a label for each example, shape (n,): its premise, else its own id."""
-        found = premise_clusters(self.curves)
+        """What is resampled together: a label for each example, shape (n,): of its shared text, else its own id."""
+        found = clusters_of(self.curves, self.cluster_field).names
         return np.array(self.curves.ids) if found is None else found
 
 
@@ -115,7 +117,15 @@ def load_evidence(study_dir: Path) -> Evidence:
         if item.cell.cell_id in done:
             folder = study_dir / "cells" / item.cell.cell_id
             curves = read_cell(folder, item.cell)
-            cells.append(Cell(item.cell, on_gold(curves, study.analysis), item.base, _given(folder, curves)))
+            cells.append(
+                Cell(
+                    item.cell,
+                    on_gold(curves, study.analysis),
+                    item.base,
+                    _given(folder, curves),
+                    study.analysis.clusters,
+                )
+            )
     return Evidence(study, tuple(cells), len(planned))
 
 

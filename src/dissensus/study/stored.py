@@ -49,8 +49,9 @@ def open_cell(folder: Path, spec: RunSpec, settings: AnalysisSpec) -> CellSource
         _check_spec(folder, spec)
         stored = _read_curves(folder, LIMIT)
         if isinstance(stored, Curves):
-            return InMemory(on_gold(stored, settings))
-        return Streamed(stored, None if settings.gold == "as_stored" else majority_gold(stored.counts))
+            return InMemory(on_gold(stored, settings), settings.clusters)
+        gold = None if settings.gold == "as_stored" else majority_gold(stored.counts)
+        return Streamed(stored, gold, settings.clusters)
     except DissensusError as problem:
         raise StoreError(f"cell {folder.name}: {problem}") from None
 
