@@ -10,7 +10,7 @@ from dissensus.config import LeWiDiSource, StudySpec, TableSource
 from dissensus.report.findings import findings, limits_of_reading, not_learned
 from dissensus.report.labels import label_words
 from dissensus.report.tables import ConditionRow, Estimate, GroupCell, method_words, percent
-from dissensus.report.words import cluster_words, data_notes, model_notes, study_words, tail
+from dissensus.report.words import cluster_words, covariate_words, data_notes, model_notes, study_words, tail
 from dissensus.study.grid import expand
 from dissensus.wording import number
 from synthetic_study import study_spec
@@ -149,15 +149,26 @@ def test_settled_examples_that_annotators_reject_are_told_apart() -> None:
 
 
 def test_clusters_are_named_by_their_field_and_counted() -> None:
-    assert cluster_words([row(n=1500, clusters=378, cluster_field="prompt")]) == (
-        "examples that share the same prompt are drawn together (378 clusters of 1500 examples)"
+    prompts = row(n=1500, clusters=378, cluster_field="prompt", cluster_reason="as the study says")
+    assert cluster_words([prompts]) == (
+        "examples that share their prompt are drawn together (378 clusters among 1500 examples; as the study says)"
     )
-    tweets = row(dataset="tweets", n=500, clusters=500)
-    assert cluster_words([tweets]) == "each example is drawn by itself"
-    assert cluster_words([row(clusters=378, cluster_field="premise"), tweets]).endswith(
-        "; tweets: each example is drawn by itself"
+    one_field = {"cluster_field": "none", "cluster_reason": "the examples have one text field"}
+    tweets = row(dataset="tweets", n=500, clusters=500, **one_field)
+    assert cluster_words([tweets]) == "each example is drawn by itself (the examples have one text field)"
+    assert cluster_words([prompts, tweets]).endswith(
+        "; tweets: each example is drawn by itself (the examples have one text field)"
     )
-    assert "share a text field" in cluster_words([row(clusters=378)])
+    assert cluster_words([row(clusters=378)]).startswith("examples that share a text are drawn together")
+
+
+def test_covariates_that_a_data_set_lacks_are_named() -> None:
+    pairs, tweets = row(), row(dataset="tweets", covariates_left_out="lexical_overlap: no example has it")
+    assert covariate_words([pairs, pairs]) == "token count, gold class"
+    assert covariate_words([pairs, tweets]) == (
+        "snli: token count, gold class; tweets: token count, gold class (not held constant: lexical overlap: no "
+        "example has it)"
+    )
 
 
 def test_notes_of_the_loaders_are_said_once_with_their_data() -> None:

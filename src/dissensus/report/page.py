@@ -29,7 +29,7 @@ from dissensus.report.quotes import Quotes, keep_quotes, kept_quotes, quotes_wor
 from dissensus.report.svg import interval, key
 from dissensus.report.tables import GROUPS, ConditionRow, condition_row
 from dissensus.report.views import ConditionView, condition_views
-from dissensus.stats.intervals import MIN_CLUSTERS
+from dissensus.stats import MIN_CLUSTERS
 from dissensus.study.across import load_across
 from dissensus.study.analysis import Analysis, analyze, load_analysis
 from dissensus.study.status import read_study
@@ -80,6 +80,7 @@ class Page:
         noise_floor: smallest rise that counts, nats.
         entropy: how annotation entropy is computed, in words.
         partial: how covariates enter the partial correlation, in words.
+        covariates: which they are.
         quotes: examples that are quoted, at most.
         left_out: what that leaves out of the page, in a sentence; '' where nothing is.
     """
@@ -106,6 +107,7 @@ class Page:
     noise_floor: float
     entropy: str
     partial: str
+    covariates: str
     quotes: Quotes
     left_out: str
 
@@ -197,7 +199,8 @@ def build(analysis: Analysis, *, quotes: Quotes = "all") -> Page:
         confidence=f"{study.analysis.confidence:.0%}",
         noise_floor=study.analysis.noise_floor,
         entropy=words.ESTIMATORS[study.analysis.entropy],
-        partial=words.PARTIAL[getattr(study.analysis, "partial", "flexible")],
+        partial=words.PARTIAL[study.analysis.partial],
+        covariates=words.covariate_words(rows),
         quotes=quotes,
         left_out=quotes_words(quotes),
     )

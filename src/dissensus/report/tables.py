@@ -21,6 +21,10 @@ GOLD = {
 """`gold_source` of the tables -> words. Which of these is meant decides what un-learning means."""
 
 
+OPTIONAL_WORDS = ("cluster_field", "cluster_reason", "covariates_left_out", "learned", "learned_why")
+"""Columns of words that tables of earlier versions do not have."""
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A number with its interval.
@@ -141,7 +145,10 @@ class ConditionRow:
         undefined: what was not defined -> how many examples (mean over seeds, above 0 only).
         clusters: what is resampled together for the intervals, how many (mean over seeds); 0 where the tables do not
             say.
-        cluster_field: the text field whose equal values make a cluster; '' where the tables do not say.
+        cluster_field: the text field whose equal texts make a cluster, 'none' where each example is its own; '' where
+            the tables do not say.
+        cluster_reason: why it is that field, or none, for a reader.
+        covariates_left_out: covariates that the cells do not have, in words; '' where there are none.
         learned: whether training learned anything: 'yes', 'no', 'not told'; '' in tables that do not say.
         learned_why: the reason, '' for 'yes'.
         sides: group -> 'backed' and 'rejected' -> its examples whose gold label more than half of the annotators
@@ -172,6 +179,8 @@ class ConditionRow:
     undefined: Mapping[str, int]
     clusters: int = 0
     cluster_field: str = ""
+    cluster_reason: str = ""
+    covariates_left_out: str = ""
     learned: str = ""
     learned_why: str = ""
     sides: Mapping[str, Mapping[str, GroupCell]] = field(default_factory=dict)
@@ -247,7 +256,7 @@ def condition_row(row: Mapping[str, Any]) -> ConditionRow:
             if key.startswith("undefined_") and whole(value)
         },
         clusters=whole(row.get("clusters", math.nan)),
-        **{key: str(row.get(key) or "") for key in ("cluster_field", "learned", "learned_why")},
+        **{key: str(row.get(key) or "") for key in OPTIONAL_WORDS},
         sides={group: _sides(row, group) for group in GROUPS if f"n_{group}_backed" in row},
     )
 
@@ -280,7 +289,7 @@ def _estimate(row: Mapping[str, Any], key: str) -> Estimate:
         value("_high"),
         p=value("_p_holm"),
         spread=value("_sd"),
-        why=str(row.get(f"{key}_why") or row.get(f"{key}_withheld") or ""),
+        why=str(row.get(f"{key}_withheld") or ""),
     )
 
 

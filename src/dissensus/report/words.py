@@ -17,6 +17,7 @@ from dissensus.config import (
 )
 from dissensus.report import settings
 from dissensus.report.tables import GOLD, REGIMES, ConditionRow, percent
+from dissensus.study.clusters import NO_CLUSTERS
 
 NO_CHAOSNLI = "; no ChaosNLI item was among them"
 MINILM_NOTE = (
@@ -120,15 +121,31 @@ def cluster_words(rows: Sequence[ConditionRow]) -> str:
     """What is resampled together, by its field's name, and how many clusters there are in each data set."""
     said: dict[str, list[str]] = {}
     for row in rows:
-        if not 0 < row.clusters < row.n:
-            text = "each example is drawn by itself"
+        if row.cluster_field == NO_CLUSTERS or not 0 < row.clusters < row.n:
+            text = "each example is drawn by itself" + (row.cluster_reason and f" ({row.cluster_reason})")
         else:
-            shared = f"the same {row.cluster_field}" if row.cluster_field else "a text field"
-            text = f"examples that share {shared} are drawn together ({row.clusters} clusters of {row.n} examples)"
+            shared = f"their {row.cluster_field}" if row.cluster_field else "a text"
+            text = f"examples that share {shared} are drawn together ({row.clusters} clusters among {row.n} examples"
+            text += (row.cluster_reason and f"; {row.cluster_reason}") + ")"
         said.setdefault(row.dataset, []).append(text)
+    return _by_data(said) or "each example is drawn by itself"
+
+
+def covariate_words(rows: Sequence[ConditionRow]) -> str:
+    """What is held constant, and which of the standard covariates are not, for each data set."""
+    said: dict[str, list[str]] = {}
+    for row in rows:
+        text = row.covariates.replace("_", " ") or "none"
+        left = row.covariates_left_out.replace("_", " ")
+        said.setdefault(row.dataset, []).append(text + (f" (not held constant: {left})" if left else ""))
+    return _by_data(said)
+
+
+def _by_data(said: Mapping[str, Sequence[str]]) -> str:
+    """What is said of each data set, its name before it where they differ."""
     found = {name: " or ".join(dict.fromkeys(texts)) for name, texts in said.items()}
     if len(set(found.values())) <= 1:
-        return next(iter(found.values()), "each example is drawn by itself")
+        return next(iter(found.values()), "")
     return "; ".join(f"{name}: {text}" for name, text in found.items())
 
 
