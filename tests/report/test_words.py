@@ -10,7 +10,15 @@ from dissensus.config import LeWiDiSource, StudySpec, TableSource
 from dissensus.report.findings import findings, limits_of_reading, not_learned
 from dissensus.report.labels import label_words
 from dissensus.report.tables import ConditionRow, Estimate, GroupCell, method_words, percent
-from dissensus.report.words import cluster_words, covariate_words, data_notes, model_notes, study_words, tail
+from dissensus.report.words import (
+    cluster_words,
+    covariate_words,
+    data_notes,
+    model_notes,
+    recorded_notes,
+    study_words,
+    tail,
+)
 from dissensus.study.grid import expand
 from dissensus.wording import number
 from synthetic_study import study_spec
@@ -179,6 +187,14 @@ def test_notes_of_the_loaders_are_said_once_with_their_data() -> None:
         "b: 2 rows repeat",
     )
     assert data_notes([("a", {})]) == ()
+
+
+def test_notes_on_reading_a_model_are_said_with_those_on_its_origin() -> None:
+    stored = {
+        "model_note": "made of tweets",
+        "model_loading": ["prefix _orig_mod. stripped from 103 weights"],
+    }
+    assert recorded_notes([("a", stored), ("b", {})]) == ["made of tweets", stored["model_loading"][0], ""]
 
 
 def test_bare_numbers_are_named_as_labels() -> None:

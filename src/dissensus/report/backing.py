@@ -39,4 +39,4 @@ def backing_grid(rows: Sequence[ConditionRow]) -> Grid | None:
 
 
 def _cells(side: GroupCell) -> tuple[str, str, str]:
-    return (str(side.n), side.path, side.change) if side.n else ("0", "–", "–")
+    return (str(side.n), side.path, side.change) if side.n else ("none", "", "")

@@ -160,6 +160,15 @@ def model_notes(study: StudySpec, recorded: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(notes))
 
 
+def recorded_notes(recorded: Iterable[tuple[str, Mapping[str, Any]]]) -> list[str]:
+    """What was stored of the models with the cells: where they come from, and how their weights were read."""
+    found: list[str] = []
+    for _, stored in recorded:
+        found.append(str(stored.get("model_note") or ""))
+        found += map(str, stored.get("model_loading") or ())
+    return found
+
+
 def data_notes(recorded: Iterable[tuple[str, Mapping[str, Any]]]) -> tuple[str, ...]:
     """What the loaders said of the data: ties, repeated rows, counts made of shares. Each once.
 
