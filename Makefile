@@ -2,7 +2,7 @@
 # `make` alone lists the targets: a target's line says after `##` what it does.
 
 VENV   ?= .venv
-EXTRAS ?= train,gguf,bench,cleanlab,mixed,exchange,trainers,ray,slurm,s3,gcs,quantization,duckdb,dev
+EXTRAS ?= train,gguf,bench,cleanlab,exchange,trainers,ray,slurm,s3,gcs,quantization,duckdb,dev
 
 # The first interpreter that is new enough, so that an old `python3` in front does not stop anybody.
 # Another one: make test PYTHON=/path/to/python

@@ -21,7 +21,6 @@ OPTIONAL = (
     "huggingface_hub",
     "cleanlab",
     "sklearn",
-    "statsmodels",
     "pandas",
     "polars",
     "xarray",

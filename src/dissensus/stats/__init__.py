@@ -1,12 +1,12 @@
-"""Statistics: arrays and a generator in, frozen results out. Undefined is NaN, and counted."""
+"""Statistics: arrays in (and a generator, where something is drawn), frozen results out. Undefined is NaN, counted."""
 
 from dissensus.stats.correlation import Correlation, spearman
 from dissensus.stats.differences import MeanDifference, mean_difference
-from dissensus.stats.groups import GroupCurve, entropy_groups, group_curves
+from dissensus.stats.groups import GroupCurve, entropy_groups
 from dissensus.stats.intervals import MIN_CLUSTERS
 from dissensus.stats.multiplicity import benjamini_hochberg, holm
 from dissensus.stats.partial import RankCorrelations, partial_spearman, rank_correlations
-from dissensus.stats.running import GroupSums, stored_group_curves
+from dissensus.stats.running import GroupSums, group_curves, stored_group_curves
 
 __all__ = [
     "MIN_CLUSTERS",

@@ -1,24 +1,20 @@
-"""Difference of a mean between two groups of examples, with a bootstrap interval."""
+"""Difference of a mean between two groups of examples, with a t interval that respects clusters."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from dissensus.errors import DataError
-from dissensus.stats.bootstrap import (
-    CountArray,
-    FloatArray,
-    Seed,
-    cluster_index,
-    generator_for,
-    percentile_interval,
-    resample_counts,
-)
+from dissensus.errors import DataError, SpecError
+from dissensus.stats.bootstrap import FloatArray, IntArray, cluster_index
 from dissensus.stats.columns import numeric_columns
 from dissensus.stats.groups import CONTESTED, SETTLED
+from dissensus.stats.intervals import MIN_CLUSTERS, Interval, few_units, t_interval
+
+MIN_SIDE = MIN_CLUSTERS // 2
+"""Clusters that each of the two groups must have, beside `MIN_CLUSTERS` in both together."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +23,9 @@ class MeanDifference:
 
     Attributes:
         difference: above 0 where the first group's mean is higher; NaN when a group has no finite value.
-        low: lower end of the bootstrap interval; NaN without one.
+        low: lower end of its interval; NaN without one.
         high: upper end.
+        p_value: two-sided, of no difference; below 1 - confidence exactly where the interval leaves out 0.
         first: name of the first group.
         second: name of the second group.
         mean_first: its mean.
@@ -36,13 +33,16 @@ class MeanDifference:
         n_first: finite values of the first group.
         n_second: finite values of the second group.
         dropped: members of either group whose value is not finite.
+        units: clusters (examples, where each is its own) with a finite value in either group.
+        df: degrees of freedom of the error; NaN without one.
         confidence: of the interval.
-        resamples: bootstrap resamples that were drawn.
+        withheld: why there is no interval; '' where there is.
     """
 
     difference: float
     low: float
     high: float
+    p_value: float
     first: str
     second: str
     mean_first: float
@@ -50,8 +50,10 @@ class MeanDifference:
     n_first: int
     n_second: int
     dropped: int
+    units: int
+    df: float
     confidence: float
-    resamples: int
+    withheld: str = ""
 
 
 def mean_difference(
@@ -60,31 +62,31 @@ def mean_difference(
     *,
     first: str = CONTESTED,
     second: str = SETTLED,
-    resamples: int = 0,
     confidence: float = 0.95,
-    rng: Seed = None,
     clusters: ArrayLike | None = None,
 ) -> MeanDifference:
-    """Difference of group means, contested minus settled by default, with a percentile-bootstrap interval.
+    """Difference of group means, contested minus settled by default, with its t interval.
 
-    Without clusters each group is resampled within itself and keeps its size. With clusters, which may have
-    members in both groups, clusters of the two groups together are resampled.
+    The variance is the delete-one jackknife's over the clusters of both groups together: (G - 1) / G x the sum of
+    squared changes of the difference when one cluster is left out. A cluster with members in both groups so cancels
+    what it adds to both. Degrees of freedom are Welch's, from each group's own variance and clusters, at most G - 1.
+
+    No interval below `MIN_CLUSTERS` clusters in all, or `MIN_SIDE` in either group.
 
     Args:
         values: one an example, shape (n,); those that are not finite are dropped and counted.
         groups: group names, shape (n,).
         first: the group whose mean comes first.
         second: the group whose mean is subtracted.
-        resamples: bootstrap resamples; 0 gives no interval.
         confidence: of the interval.
-        rng: generator or seed; required when resamples > 0.
-        clusters: labels of shape (n,).
+        clusters: labels of what belongs together, shape (n,); default: each example is its own.
 
     Raises:
         DataError: shapes do not fit.
-        SpecError: an option is not valid, or the seed is missing.
+        SpecError: the confidence is outside (0, 1).
     """
-    generator = generator_for(resamples, confidence, rng)
+    if not 0 < confidence < 1:
+        raise SpecError(f"confidence is {confidence!r}; expected a number between 0 and 1, such as 0.95")
     column = numeric_columns({"values": values})["values"]
     names = np.asarray(groups, dtype=np.str_)
     if names.shape != column.shape:
@@ -92,43 +94,78 @@ def mean_difference(
     member = (names == first) | (names == second)
     keep = member & np.isfinite(column)
     own, is_first = column[keep], names[keep] == first
-    groups_of = (own[is_first], own[~is_first])
-    means = [float(g.mean()) if len(g) else float("nan") for g in groups_of]
-    drawn = np.empty(0)
-    if generator is not None and all(map(len, groups_of)):
-        if clusters is None:
-            sides = [
-                np.concatenate([_means(c, g) for c in resample_counts(len(g), resamples, generator)])
-                for g in groups_of
-            ]
-            drawn = sides[0] - sides[1]
-        else:
-            index = cluster_index(clusters, len(column))[keep]
-            chunks = resample_counts(len(own), resamples, generator, clusters=index)
-            drawn = np.concatenate(
-                [_means(c[:, is_first], groups_of[0]) - _means(c[:, ~is_first], groups_of[1]) for c in chunks]
-            )
-    low, high = percentile_interval(drawn, confidence)
+    if clusters is None:
+        unit: IntArray = np.arange(len(own))
+    else:
+        unit = cluster_index(cluster_index(clusters, len(column))[keep], len(own))
+    units = int(unit.max(initial=-1)) + 1
+    sides = [_Side.of(own[side], unit[side], units) for side in (is_first, ~is_first)]
+    difference = sides[0].mean - sides[1].mean
+    df = float("nan")
+    few = few_units(units, clustered=clusters is not None) or _few_on_a_side(
+        {first: sides[0].units, second: sides[1].units}, clustered=clusters is not None
+    )
+    if not np.isfinite(difference):
+        found = Interval(withheld="a group has no value")
+    elif few:
+        found = Interval(withheld=few)
+    else:
+        error = float(np.sqrt(_jackknife(sides[0].changes - sides[1].changes, units)))
+        apart = [_jackknife(side.changes, side.units) for side in sides]
+        below = sum(v**2 / (side.units - 1) for v, side in zip(apart, sides, strict=True))
+        df = min(sum(apart) ** 2 / below, units - 1) if below > 0 else units - 1
+        found = t_interval(difference, error, df, confidence)
     return MeanDifference(
-        difference=means[0] - means[1],
-        low=float(low),
-        high=float(high),
+        difference=difference,
+        low=found.low,
+        high=found.high,
+        p_value=found.p_value,
         first=first,
         second=second,
-        mean_first=means[0],
-        mean_second=means[1],
-        n_first=len(groups_of[0]),
-        n_second=len(groups_of[1]),
+        mean_first=sides[0].mean,
+        mean_second=sides[1].mean,
+        n_first=int(is_first.sum()),
+        n_second=int((~is_first).sum()),
         dropped=int(member.sum() - keep.sum()),
+        units=units,
+        df=float(df),
         confidence=confidence,
-        resamples=resamples,
+        withheld=found.withheld,
     )
 
 
-def _means(counts: CountArray, values: FloatArray) -> FloatArray:
-    """Mean of the drawn values in each resample, shape (b,); NaN where none was drawn."""
-    weights: NDArray[np.float64] = counts.astype(np.float64)
-    drawn = weights.sum(axis=1)
-    means = np.full(len(weights), np.nan)
-    np.divide(weights @ values, drawn, out=means, where=drawn > 0)
-    return means
+@dataclass(frozen=True)
+class _Side:
+    """The mean of one group.
+
+    Attributes:
+        mean: NaN without a value.
+        units: clusters with a value.
+        changes: of the mean when a cluster is left out, for each of the clusters of both groups.
+    """
+
+    mean: float
+    units: int
+    changes: FloatArray
+
+    @classmethod
+    def of(cls, values: FloatArray, unit: IntArray, units: int) -> _Side:
+        mean = float(values.mean()) if len(values) else float("nan")
+        sizes = np.bincount(unit, minlength=units).astype(np.float64)
+        apart = np.bincount(unit, weights=values - mean, minlength=units)
+        rest = len(values) - sizes
+        changes = np.zeros(units)
+        np.divide(-apart, rest, out=changes, where=rest > 0)
+        return cls(mean, int((sizes > 0).sum()), changes)
+
+
+def _jackknife(changes: FloatArray, units: int) -> float:
+    return float((units - 1) / units * (changes**2).sum())
+
+
+def _few_on_a_side(units: dict[str, int], *, clustered: bool) -> str:
+    word = "clusters" if clustered else "examples"
+    for name, count in units.items():
+        if count < MIN_SIDE:
+            return f"{count} {word} of the {name} group; an interval needs {MIN_SIDE} at least"
+    return ""

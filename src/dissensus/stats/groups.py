@@ -1,4 +1,4 @@
-"""Contested, middle and settled examples, and their mean curves with bootstrap bands."""
+"""Contested, middle and settled examples, and what is known of a group's mean curve."""
 
 from __future__ import annotations
 
@@ -7,16 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dissensus.errors import DataError, SpecError
-from dissensus.stats.bootstrap import (
-    CountArray,
-    FloatArray,
-    Seed,
-    cluster_index,
-    generator_for,
-    percentile_interval,
-    resample_counts,
-)
+from dissensus.errors import SpecError
+from dissensus.stats.bootstrap import FloatArray
 from dissensus.stats.columns import numeric_columns
 from dissensus.stats.ranks import average_ranks
 
@@ -34,13 +26,13 @@ class GroupCurve:
     Attributes:
         group: its name.
         mean: mean over the group's finite values at each tracking point, shape (T,); NaN where there is none.
-        low: lower end of the bootstrap interval at each point (a pointwise band), shape (T,); NaN without
-            one.
+        low: lower end of the t interval at each point (a pointwise band), shape (T,); NaN without one.
         high: upper end, shape (T,).
         n: examples of the group.
         finite: how many of them have a finite value, at each point, shape (T,).
         confidence: of the band.
-        resamples: bootstrap resamples that were drawn.
+        units: clusters (examples, where each is its own) with a finite value at each point, shape (T,).
+        withheld: why there is no band, at the point with the fewest of them; '' where every point has one.
     """
 
     group: str
@@ -50,7 +42,8 @@ class GroupCurve:
     n: int
     finite: NDArray[np.int64]
     confidence: float
-    resamples: int
+    units: NDArray[np.int64]
+    withheld: str = ""
 
 
 def entropy_groups(
@@ -106,74 +99,3 @@ def entropy_groups(
     names[finite & settled] = SETTLED
     names[finite & contested] = CONTESTED
     return names
-
-
-def group_curves(
-    losses: ArrayLike,
-    groups: ArrayLike,
-    *,
-    resamples: int = 0,
-    confidence: float = 0.95,
-    rng: Seed = None,
-    clusters: ArrayLike | None = None,
-) -> dict[str, GroupCurve]:
-    """Mean curve of each group with a pointwise percentile-bootstrap band.
-
-    Unit: that of the losses (nats). The examples of a group (or its clusters) are resampled; one resample
-    serves all tracking points. Values that are not finite are left out point by point and counted
-    (`GroupCurve.finite`).
-
-    Args:
-        losses: shape (n, T).
-        groups: group names, shape (n,); '' belongs to no group.
-        resamples: bootstrap resamples; 0 gives no band.
-        confidence: of the band.
-        rng: generator or seed; required when resamples > 0.
-        clusters: labels of shape (n,); whole clusters are resampled.
-
-    Returns:
-        Name -> curve for each group with an example: contested, middle, settled, then others by name.
-
-    Raises:
-        DataError: shapes do not fit.
-        SpecError: an option is not valid, or the seed is missing.
-    """
-    generator = generator_for(resamples, confidence, rng)
-    values, names = np.asarray(losses, dtype=np.float64), np.asarray(groups, dtype=np.str_)
-    if values.ndim != 2 or names.shape != values.shape[:1]:
-        raise DataError(
-            f"losses of shape {values.shape} do not fit groups of shape {names.shape}; expected (n, T) and (n,)"
-        )
-    index = None if clusters is None else cluster_index(clusters, len(values))
-    present = set(names.tolist()) - {UNGROUPED}
-    result = {}
-    for name in [g for g in GROUPS if g in present] + sorted(present - set(GROUPS)):
-        member = names == name
-        own = values[member]
-        finite = np.isfinite(own)
-        means = np.empty((0, own.shape[1]))
-        if generator is not None:
-            own_clusters = None if index is None else index[member]
-            chunks = resample_counts(len(own), resamples, generator, clusters=own_clusters)
-            means = np.concatenate([_means(counts, own, finite) for counts in chunks])
-        low, high = percentile_interval(means, confidence)
-        result[name] = GroupCurve(
-            group=name,
-            mean=_means(np.ones((1, len(own)), dtype=np.int32), own, finite)[0],
-            low=low,
-            high=high,
-            n=len(own),
-            finite=finite.sum(axis=0),
-            confidence=confidence,
-            resamples=resamples,
-        )
-    return result
-
-
-def _means(counts: CountArray, values: FloatArray, finite: NDArray[np.bool_]) -> FloatArray:
-    """Mean over the drawn finite values at each point, shape (b, T); NaN where none was drawn."""
-    weights = counts.astype(np.float64)
-    drawn = weights @ finite.astype(np.float64)
-    means = np.full(drawn.shape, np.nan)
-    np.divide(weights @ np.where(finite, values, 0.0), drawn, out=means, where=drawn > 0)
-    return means

@@ -1,4 +1,4 @@
-"""How well a score finds flagged examples: AUROC and average precision, with bootstrap intervals.
+"""How well a score finds flagged examples: AUROC and average precision, with intervals on the logit scale.
 
 In a resample an example counts as often as it was drawn. Both measures are sums over the distinct scores, so the
 sample is sorted once; a resample takes running sums of its counts in that order.
@@ -19,10 +19,10 @@ from dissensus.stats.bootstrap import (
     Seed,
     cluster_index,
     generator_for,
-    percentile_interval,
     resample_counts,
 )
 from dissensus.stats.columns import numeric_columns
+from dissensus.stats.intervals import LOGIT, Interval, few_units, resampled_interval
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Ranking:
 
     Attributes:
         value: AUROC or average precision, in [0, 1]; NaN where it is not defined.
-        low: lower end of the bootstrap interval; NaN without one.
+        low: lower end of the interval; NaN without one.
         high: upper end.
         n: examples used.
         positives: how many of them are flagged.
@@ -41,6 +41,7 @@ class Ranking:
         resamples: bootstrap resamples that were drawn.
         undefined_resamples: those in which the value is not defined; left out of the interval.
         clusters: number of clusters that were resampled; None if examples were.
+        withheld: why there is no interval, where one was asked for; '' else.
     """
 
     value: float
@@ -54,6 +55,7 @@ class Ranking:
     resamples: int = 0
     undefined_resamples: int = 0
     clusters: int | None = None
+    withheld: str = ""
 
 
 def auroc(
@@ -72,10 +74,14 @@ def auroc(
     N the number of the others. Range [0, 1], no unit; 1/2 without skill, whatever the base rate; below 1/2 the
     score ranks the wrong way round.
 
-    Interval: percentile bootstrap over examples, or over clusters.
+    Interval: on the logit scale, from the standard error over bootstrap resamples of examples (or clusters) and
+    Student's t with their number less 1. A value nearer to 0 or 1 than half a pair, 1 / (2 P N), is taken for that
+    near. Of perfect separation, in the sample and in every resample, there is no error; the interval then runs from
+    (a / 2)^(1 / m) to 1, with a = 1 - confidence and m the smaller of P and N, or of the clusters that hold them: m
+    flagged examples that all come first leave open, at that level, a chance of this much (Clopper and Pearson, 1934).
 
     Degenerate cases: NaN scores are dropped and counted; infinite ones rank like any number. NaN without a flagged
-    example or without one that is not.
+    example or without one that is not. Below 20 clusters (or examples) no interval (`Ranking.withheld`).
 
     Args:
         scores: one an example, shape (n,); high means suspect.
@@ -218,11 +224,14 @@ def _ranking(
         if generator is not None and np.isfinite(value):
             chunks = resample_counts(n, resamples, generator, clusters=index)
             drawn = np.concatenate([statistic(*sample.by_score(c.astype(np.float64))) for c in chunks])
-    low, high = percentile_interval(drawn, confidence)
+    found = Interval()
+    units = n if index is None else int(index.max(initial=-1)) + 1
+    if generator is not None:
+        found = _interval(value, drawn, flagged, index, units, confidence)
     return Ranking(
         value=value,
-        low=float(low),
-        high=float(high),
+        low=found.low,
+        high=found.high,
         n=n,
         positives=positives,
         base_rate=positives / n if n else float("nan"),
@@ -230,7 +239,41 @@ def _ranking(
         confidence=confidence,
         resamples=resamples,
         undefined_resamples=int(np.isnan(drawn).sum()),
-        clusters=None if index is None else int(index.max(initial=-1)) + 1,
+        clusters=None if index is None else units,
+        withheld=found.withheld,
+    )
+
+
+def _interval(
+    value: float,
+    drawn: FloatArray,
+    flagged: NDArray[np.bool_],
+    index: IntArray | None,
+    units: int,
+    confidence: float,
+) -> Interval:
+    """The interval of `auroc`; see there."""
+    clustered = index is not None
+    known = drawn[np.isfinite(drawn)]
+    if value in (0.0, 1.0) and known.size and (known == value).all():
+        few = few_units(units, clustered=clustered)
+        if few:
+            return Interval(withheld=few)
+        if flagged.all():
+            return Interval(withheld="every example is flagged")
+        unit = np.arange(len(flagged)) if index is None else index
+        fewest = min(len(np.unique(unit[side])) for side in (flagged, ~flagged))
+        bound = float(((1 - confidence) / 2) ** (1 / fewest))
+        return Interval(low=bound, high=1.0) if value == 1 else Interval(low=0.0, high=1 - bound)
+    pairs = int(flagged.sum()) * int((~flagged).sum())
+    return resampled_interval(
+        value,
+        drawn,
+        units=units,
+        clustered=clustered,
+        confidence=confidence,
+        scale=LOGIT,
+        floor=0.5 / max(pairs, 1),
     )
 
 

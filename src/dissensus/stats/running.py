@@ -1,15 +1,16 @@
-"""Mean curves of groups from running sums: a block of examples at a time, for sets that do not fit into memory."""
+"""Mean curves of groups from running sums: all at once, or a block at a time, of sets that do not fit into memory."""
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from dissensus import threads
 from dissensus.curves import CurveSource
 from dissensus.errors import DataError, SpecError
-from dissensus.stats.bootstrap import FloatArray, IntArray
+from dissensus.stats.bootstrap import FloatArray, IntArray, cluster_index
 from dissensus.stats.groups import GROUPS, UNGROUPED, GroupCurve
+from dissensus.stats.intervals import MIN_CLUSTERS, few_units
 
 BLOCK = 65_536
 """Examples that are read at a time: a row group of a store."""
@@ -22,23 +23,23 @@ is sqrt(2 / 4096), 2%, so that of an interval's width 1%."""
 class GroupSums:
     """Mean curves of groups with pointwise bands, of blocks of examples that come one after the other.
 
-    The means are those of `group_curves`, up to rounding. The bands are mean +- z x standard error, where
-    `group_curves` takes quantiles of resampled means: that needs B x n draws, and either all curves in memory or one
-    reading of them for as many resamples as fit. Means of thousands of examples are normal for every purpose here, and
-    what B resamples leave to chance in a quantile is more (with 1,000 of them, 0.08 of a standard error); tests hold
-    both bands beside each other. The variance is the bootstrap's own (divisor n); with clusters it is that of a ratio
-    of sums over clusters, linearised, from `BUCKETS` sums.
+    Bands: mean +- t x standard error, with Student's t of G - 1 degrees of freedom, G the clusters (or examples) that
+    have a finite value. The variance is the delete-one jackknife's, over clusters:
+    (G - 1) / G x sum (e_g / (N - N_g))^2, with e_g the sum over cluster g of deviations from the mean and N_g its
+    finite values. Where each example is its own cluster this is s^2 / N, the textbook's. Below `MIN_CLUSTERS` there is
+    no band.
 
-    Memory: groups x points x 4 numbers; with clusters `BUCKETS` x points x groups x 2.
+    Memory: groups x points x 4 numbers; with clusters `buckets` x points x groups x 2.
 
     Args:
         points: T, values of an example.
         clusters: how many clusters there are, if `add` is told them; 0 without.
+        buckets: into so many buckets clusters are put at most; see `BUCKETS`.
     """
 
-    def __init__(self, points: int, *, clusters: int = 0) -> None:
+    def __init__(self, points: int, *, clusters: int = 0, buckets: int = BUCKETS) -> None:
         self._points, self._clusters = points, clusters
-        self._buckets = min(clusters, BUCKETS)
+        self._buckets = min(clusters, buckets)
         self._pivot: FloatArray | None = None
         self._sums: dict[str, _Sums] = {}
 
@@ -75,21 +76,22 @@ class GroupSums:
     def curves(self, *, confidence: float = 0.95) -> dict[str, GroupCurve]:
         """Name -> curve of each group with an example: contested, middle, settled, then others by name.
 
-        `resamples` is 0, for none were drawn; the bands are there all the same, NaN where no value was finite.
-
         Raises `SpecError` when the confidence is outside (0, 1).
         """
         if not 0 < confidence < 1:
             raise SpecError(f"confidence is {confidence!r}; expected a number between 0 and 1, such as 0.95")
         from scipy import special  # here, because its import takes longer than the rest of `import dissensus`
 
-        z = float(special.ndtri((1 + confidence) / 2))
         pivot = np.zeros(self._points) if self._pivot is None else self._pivot
         found = {}
         for name in [g for g in GROUPS if g in self._sums] + sorted(self._sums.keys() - set(GROUPS)):
             own = self._sums[name]
             shift = _mean(own.total, own.finite, empty=np.nan)
-            half = z * np.sqrt(own.variance(shift))
+            units = own.units()
+            enough = units >= MIN_CLUSTERS
+            freedom = np.where(enough, units - 1, 1)
+            reach = special.stdtrit(freedom, (1 + confidence) / 2)
+            half = np.where(enough, reach * np.sqrt(own.variance(shift)), np.nan)
             mean = pivot + shift
             found[name] = GroupCurve(
                 group=name,
@@ -99,7 +101,8 @@ class GroupSums:
                 n=own.n,
                 finite=own.finite.copy(),
                 confidence=confidence,
-                resamples=0,
+                units=units,
+                withheld=few_units(int(units.min(initial=MIN_CLUSTERS)), clustered=self._clusters > 0),
             )
         return found
 
@@ -131,13 +134,26 @@ class _Sums:
         self.bucket_totals[present] += np.add.reduceat(values[order], starts, axis=0)
         self.bucket_counts[present] += np.add.reduceat(finite[order].astype(np.float64), starts, axis=0)
 
+    def units(self) -> NDArray[np.int64]:
+        """Clusters (or examples) with a finite value at each point, shape (T,)."""
+        if self.bucket_counts is None:
+            return self.finite.copy()
+        return np.asarray((self.bucket_counts > 0).sum(axis=0), dtype=np.int64)
+
     def variance(self, mean: FloatArray) -> FloatArray:
-        """Of the mean at each point, shape (T,); NaN where there is no value."""
+        """Of the mean at each point, shape (T,); NaN where there are not two clusters with a value."""
+        n, units = self.finite.astype(np.float64), self.units()
         if self.bucket_totals is None or self.bucket_counts is None:
-            squares = self.squares - self.total * mean
+            spread = np.maximum(self.squares - self.total * mean, 0.0)
+            left = (n - 1) ** 2
         else:
-            squares = ((self.bucket_totals - mean * self.bucket_counts) ** 2).sum(axis=0)
-        return _mean(_mean(np.maximum(squares, 0.0), self.finite, empty=np.nan), self.finite, empty=np.nan)
+            rest = n - self.bucket_counts  # what is left without the bucket
+            apart = np.zeros(rest.shape)
+            np.divide(self.bucket_totals - mean * self.bucket_counts, rest, out=apart, where=rest > 0)
+            spread, left = (apart**2).sum(axis=0), np.ones(len(n))
+        found = np.full(n.shape, np.nan)
+        np.divide((units - 1) * spread, units * left, out=found, where=units > 1)
+        return found
 
 
 def _bucket_of(clusters: NDArray[np.int64], count: int, buckets: int) -> IntArray:
@@ -152,6 +168,40 @@ def _mean(total: FloatArray, count: NDArray[np.int64], *, empty: float) -> Float
     mean = np.full(total.shape, empty)
     np.divide(total, count, out=mean, where=count > 0)
     return mean
+
+
+def group_curves(
+    losses: ArrayLike, groups: ArrayLike, *, confidence: float = 0.95, clusters: ArrayLike | None = None
+) -> dict[str, GroupCurve]:
+    """Mean curve of each group with a pointwise band; see `GroupSums`.
+
+    Unit: that of the losses (nats). Values that are not finite are left out point by point and counted
+    (`GroupCurve.finite`).
+
+    Args:
+        losses: shape (n, T).
+        groups: group names, shape (n,); '' belongs to no group.
+        confidence: of the band.
+        clusters: labels of what belongs together, shape (n,).
+
+    Returns:
+        Name -> curve for each group with an example: contested, middle, settled, then others by name.
+
+    Raises:
+        DataError: shapes do not fit.
+        SpecError: the confidence is outside (0, 1).
+    """
+    values, names = np.asarray(losses, dtype=np.float64), np.asarray(groups, dtype=np.str_)
+    if values.ndim != 2 or names.shape != values.shape[:1]:
+        raise DataError(
+            f"losses of shape {values.shape} do not fit groups of shape {names.shape}; expected (n, T) and (n,)"
+        )
+    index = None if clusters is None else cluster_index(clusters, len(values))
+    count = 0 if index is None else int(index.max(initial=-1)) + 1
+    sums = GroupSums(values.shape[1], clusters=count, buckets=count)
+    if len(values):
+        sums.add(values, names, None if index is None else index.astype(np.int64))
+    return sums.curves(confidence=confidence)
 
 
 def stored_group_curves(

@@ -80,6 +80,7 @@ class Sided:
                 row[f"delta_{key}"] = float(change.mean[0]) if change else float("nan")
                 row[f"delta_{key}_low"] = float(change.low[0]) if change else float("nan")
                 row[f"delta_{key}_high"] = float(change.high[0]) if change else float("nan")
+                row[f"delta_{key}_withheld"] = change.withheld if change else "no example"
         return row
 
     def learning(self, start: FloatArray, end: FloatArray) -> Learning:

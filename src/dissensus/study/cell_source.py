@@ -1,8 +1,7 @@
 """What the tables of a cell are made from: its curves in memory, or, where they are too many, its store read by blocks.
 
-Both give the same numbers: metrics, correlations and counts to the bit, mean losses to rounding. The bands of group
-curves differ in kind: quantiles of resampled means in memory, mean +- z x standard error where the curves are streamed
-(`stats.running` says why).
+Both give the same numbers: metrics, correlations and counts to the bit, mean losses and their bands to rounding (with
+more than some thousand clusters the bands of a streamed cell are estimated from buckets of them: `stats.running`).
 """
 
 from __future__ import annotations
@@ -113,7 +112,7 @@ class InMemory:
         }
 
     def bands(self, groups: NDArray[np.str_], options: Mapping[str, Any]) -> dict[str, GroupCurve]:
-        """Mean curve of each group with its bootstrap band."""
+        """Mean curve of each group with its band."""
         return group_curves(self._curves.losses, groups, **options)
 
 

@@ -48,7 +48,7 @@ class CellTables:
 
 @dataclass(frozen=True)
 class _Bootstrap:
-    """Options of every interval in one cell, with a generator of its own for each quantity."""
+    """Options of every interval in one cell: of means, and of what is resampled, with a generator for each quantity."""
 
     cell: str
     settings: AnalysisSpec
@@ -57,11 +57,15 @@ class _Bootstrap:
     def options(self, quantity: str) -> dict[str, Any]:
         """Keyword options; the seed comes from the study's seed, the cell's id and the quantity, nothing else."""
         return {
+            **self.means,
             "resamples": self.settings.resamples,
-            "confidence": self.settings.confidence,
             "rng": named_generator(self.settings.seed, self.cell, quantity),
-            "clusters": self.clusters.labels,
         }
+
+    @property
+    def means(self) -> dict[str, Any]:
+        """Keyword options of what needs no resamples."""
+        return {"confidence": self.settings.confidence, "clusters": self.clusters.labels}
 
 
 @dataclass(frozen=True)
@@ -110,7 +114,7 @@ def analyze_cell(name: str, spec: RunSpec, curves: Curves | CellSource, settings
         **_sizes(source, per, boot),
         **correlation_columns(per.entropy, source.gold, per.values, settings.partial, boot.options),
         **_group_numbers(source, per, boot),
-        **per.sided.columns(per.values["delta"], boot.options("delta_sides")),
+        **per.sided.columns(per.values["delta"], boot.means),
         **learned_columns(per.learning),
         **_undefined(per),
     }
@@ -180,7 +184,7 @@ def _per_example(curves: CellSource, settings: AnalysisSpec, boot: _Bootstrap) -
         **dict(sorted(curves.covariates.items())),
     }
     groups = entropy_groups(entropy, share=settings.contested_share, cuts=settings.cuts)
-    sided = Sided(curves, groups, boot.options("groups_sides"))
+    sided = Sided(curves, groups, boot.means)
     learning = sided.learning(found.initial_loss, found.final_loss)
     # Nothing is un-learned where nothing was learned.
     nothing = learning.learned == "no"
@@ -200,7 +204,7 @@ def _group_numbers(curves: CellSource, per: _PerExample, boot: _Bootstrap) -> di
     """Group sizes, mean losses at the start, the lowest point and the end, un-learned shares, mean changes."""
     row: dict[str, Any] = {}
     delta = per.values["delta"]
-    changes = group_curves(delta[:, None], per.group, **boot.options("delta"))
+    changes = group_curves(delta[:, None], per.group, **boot.means)
     means = curves.means(per.group)
     nothing = np.full(len(curves.steps), np.nan)
     for group in GROUPS:
@@ -218,9 +222,11 @@ def _group_numbers(curves: CellSource, per: _PerExample, boot: _Bootstrap) -> di
         row[f"delta_{group}"] = float(change.mean[0]) if change else float("nan")
         row[f"delta_{group}_low"] = float(change.low[0]) if change else float("nan")
         row[f"delta_{group}_high"] = float(change.high[0]) if change else float("nan")
-    gap = mean_difference(delta, per.group, **boot.options("delta_difference"))
+        row[f"delta_{group}_withheld"] = change.withheld if change else "no example"
+    gap = mean_difference(delta, per.group, **boot.means)
     row["delta_difference"] = gap.difference
     row["delta_difference_low"], row["delta_difference_high"] = gap.low, gap.high
+    row["delta_difference_p"], row["delta_difference_withheld"] = gap.p_value, gap.withheld
     return row
 
 
@@ -280,7 +286,7 @@ def _examples_table(identity: Mapping[str, Any], curves: CellSource, per: _PerEx
 def _groups_table(
     identity: Mapping[str, Any], curves: CellSource, per: _PerExample, boot: _Bootstrap
 ) -> pa.Table:
-    bands = curves.bands(per.group, boot.options("groups"))
+    bands = curves.bands(per.group, boot.means)
     sides = per.sided.bands
     rows = [
         {
@@ -294,6 +300,7 @@ def _groups_table(
             "low": float(band.low[t]),
             "high": float(band.high[t]),
             "n": int(band.finite[t]),
+            "withheld": band.withheld if np.isnan(band.low[t]) else "",
             **{
                 key: value
                 for side in SIDES
@@ -321,7 +328,7 @@ GROUPS_SCHEMA = pa.schema(
     [(c, pa.string()) for c in ("cell", "condition")]
     + [("seed", pa.int64()), ("group", pa.string()), ("step", pa.int64())]
     + [(c, pa.float64()) for c in ("progress", "mean", "low", "high")]
-    + [("n", pa.int64())]
+    + [("n", pa.int64()), ("withheld", pa.string())]
     # The sides of a group are columns, not rows: a reader of the older table still finds one row a group and point.
     + [
         column

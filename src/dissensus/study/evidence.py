@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,7 @@ class Cell:
     given: NoisyLabels | None = None
     cluster_field: str | None = None
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The cell's id, which names its folder."""
         return self.spec.cell_id

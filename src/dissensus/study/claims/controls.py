@@ -8,9 +8,9 @@ from functools import partial
 import numpy as np
 
 from dissensus.study.cell_tables import STANDARD_COVARIATES
-from dissensus.study.claims.measured import CellValue, Measured
+from dissensus.study.claims.measured import Measured
 from dissensus.study.claims.parts import Part
-from dissensus.study.claims.sampled import Sampled
+from dissensus.study.claims.sampled import CellValue, ConditionValue
 from dissensus.study.claims.texts import COVARIATES, counted, spread
 from dissensus.study.claims.verdict import ClaimVerdict, Question, claim_verdict, question
 from dissensus.study.evidence import Cell
@@ -29,7 +29,8 @@ def survives_controls(measured: Measured, *, thorough: bool = True) -> ClaimVerd
         thorough: whether the harder questions are asked.
     """
     level = measured.level
-    given = {c for cell in measured.evidence.own for c in measured.covariates(cell)}
+    cells = [cell for own in measured.conditions().values() for cell in own]
+    given = {c for cell in cells for c in measured.covariates(cell)}
     standard = [c for c in STANDARD_COVARIATES if c in given]
     words = ", ".join(COVARIATES.get(c, c) for c in standard)
 
@@ -47,6 +48,7 @@ def survives_controls(measured: Measured, *, thorough: bool = True) -> ClaimVerd
         [together, *beside],
         finding=_finding(words, together, beside),
         limits=[
+            *measured.left_out(measured.evidence.own),
             "entropy and the share of the gold label are nearly one thing where gold is the majority, so what is left "
             "with both in the model is what they do not share",
         ],
@@ -78,7 +80,7 @@ def _harder(measured: Measured, standard: Sequence[str], words: str) -> list[Que
 def _finding(words: str, together: Question, beside: Sequence[Question]) -> str:
     values = [part.value for part in together.parts]
     if not values:
-        return "no partial correlation is defined"
+        return f"no partial correlation can be judged: {'; '.join(together.undefined) or 'no cell learned anything'}"
     said = (
         f"with {words} held fixed, partial rho is {spread(values)} over {counted(len(values), 'condition')} (mean "
         f"{number(float(np.mean(values)))})"
@@ -121,16 +123,14 @@ def _within_majority(measured: Measured) -> list[Question]:
 
 
 def _each(measured: Measured, statistic: Statistic) -> list[Part]:
-    return [
-        measured.rho_part(name, measured.of_condition(cells, statistic), cells)
-        for name, cells in measured.evidence.conditions().items()
-    ]
+    found = _conditions(measured, statistic)
+    return [measured.rho_part(one.name, [one], pool=found) for one in found]
 
 
 def _mean(measured: Measured, name: str, statistic: Statistic) -> Part:
     """The mean over the conditions in which the statistic is defined."""
-    conditions = measured.evidence.conditions()
-    found = {key: measured.of_condition(cells, statistic) for key, cells in conditions.items()}
-    known = [key for key, sampled in found.items() if np.isfinite(sampled.value)]
-    cells = [cell for key in known for cell in conditions[key]]
-    return measured.rho_part(name, Sampled.mean([found[key] for key in known]), cells)
+    return measured.rho_part(name, _conditions(measured, statistic))
+
+
+def _conditions(measured: Measured, statistic: Statistic) -> list[ConditionValue]:
+    return [measured.condition(name, cells, statistic) for name, cells in measured.conditions().items()]

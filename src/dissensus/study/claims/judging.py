@@ -18,7 +18,7 @@ def judge_claims(evidence: Evidence, *, thorough: bool = True) -> tuple[ClaimVer
 
     Args:
         evidence: the cells with their curves.
-        thorough: whether also what stands beside the verdicts and takes long: C4's harder questions, C5's model.
+        thorough: whether also what stands beside the verdicts and takes long: C4's harder questions.
     """
     measured = Measured(evidence)
     return (
@@ -26,6 +26,6 @@ def judge_claims(evidence: Evidence, *, thorough: bool = True) -> tuple[ClaimVer
         decoders_above_encoders(measured),
         *(unlearned_under_lora(measured, regime) for regime in REGIMES),
         survives_controls(measured, thorough=thorough),
-        replicates(measured, thorough=thorough),
+        replicates(measured),
         noise_is_consistent(measured),
     )

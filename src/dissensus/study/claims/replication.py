@@ -1,138 +1,217 @@
-"""C5: the correlation replicates across seeds and data sets."""
+"""C5: the correlation replicates across seeds and data sets: inside a model, in at least two of each.
+
+Means over one model's data sets, or seeds, are over the same conditions in each, so that nothing but the data set, or the
+seed, differs. In how many of them an effect is shown is a partial conjunction (`conjunction.py`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from dissensus.errors import MissingDependencyError
+from dissensus.stats import holm
+from dissensus.study.claims.conjunction import at_least, shown_in
 from dissensus.study.claims.measured import Measured
-from dissensus.study.claims.parts import Part, estimated
-from dissensus.study.claims.sampled import Sampled
-from dissensus.study.claims.texts import counted, spread
+from dissensus.study.claims.parts import Part
+from dissensus.study.claims.sampled import CellValue, ConditionValue
+from dissensus.study.claims.texts import counted
 from dissensus.study.claims.verdict import ClaimVerdict, Question, claim_verdict, question
 from dissensus.study.evidence import Cell, by_condition
 from dissensus.wording import number
 
+ENOUGH = 2
+"""Data sets, and seeds, in which an effect must be shown to count as replicated."""
 
-def replicates(measured: Measured, *, thorough: bool = True) -> ClaimVerdict:
-    """The mean rho of each data set and of each seed is above 0; beside them, the slope of a mixed-effects model.
 
-    Args:
-        measured: statistics of the study's cells.
-        thorough: whether a mixed-effects model is fitted beside them; it takes longer than all else.
+@dataclass(frozen=True)
+class _Places:
+    """What one model's data sets, or seeds, say.
+
+    Attributes:
+        model: its name.
+        noun: 'data set' or 'seed'.
+        parts: a mean rho of each.
+        partial: the same of the partial rho.
     """
-    own = measured.evidence.own
-    datasets = list(dict.fromkeys(cell.spec.dataset.name for cell in own))
-    seeds = list(dict.fromkeys(cell.spec.seed for cell in own))
+
+    model: str
+    noun: str
+    parts: tuple[Part, ...]
+    partial: tuple[Part, ...]
+
+    def shown(self, level: float) -> int:
+        """In how many an effect is shown."""
+        return shown_in(_above(self.parts), level / 2)
+
+    def together(self) -> Part:
+        """The effect in at least two of them, with the number of the second strongest."""
+        n = len(self.parts)
+        name = f"{self.model}: at least {ENOUGH} of {counted(n, self.noun)}"
+        known = [one for one in self.parts if one.defined]
+        if len(known) < ENOUGH:
+            why = "; ".join(one.unjudged for one in self.parts if not one.defined)
+            return replace(self.parts[0], name=name, value=float("nan"), p=float("nan"), withheld=why)
+        second = sorted(known, key=lambda one: one.p_above)[ENOUGH - 1]
+        below = [one.p_below if one.defined else 1.0 for one in self.parts]
+        return replace(
+            second,
+            name=name,
+            p=min(1.0, 2 * at_least(_above(self.parts), ENOUGH)),
+            p_below=at_least(below, n - ENOUGH + 1),
+            cells=tuple(dict.fromkeys(cell for one in known for cell in one.cells)),
+            seeds=len(known) if self.noun == "seed" else second.seeds,
+            note=f"number and interval of the second strongest, {second.name}",
+        )
+
+    def reversed(self, level: float) -> tuple[Part, ...]:
+        """Those in which the effect is shown to be below 0."""
+        p = holm([one.p for one in self.parts])
+        return tuple(
+            replace(one, name=f"{self.model}: {one.name} (reversed)")
+            for one, q in zip(self.parts, p, strict=True)
+            if one.value < 0 and q < level
+        )
+
+
+def replicates(measured: Measured) -> ClaimVerdict:
+    """In each model the mean rho is above 0 in at least two data sets and with at least two seeds."""
+    own = [cell for cells in measured.conditions().values() for cell in cells]
+    models = list(dict.fromkeys(cell.spec.model.label for cell in own))
     level = measured.level
-    per_dataset = question(
-        "data sets",
-        "the mean rho over a data set's conditions is above 0 in each data set",
-        "Spearman's rho of entropy and AULC, mean over conditions and seeds",
-        [_mean(measured, name, _cells(own, dataset=name)) for name in datasets]
-        if len(datasets) > 1 else [],
-        level=level,
-        note="" if len(datasets) > 1 else "one data set only",
-    )  # fmt: skip
-    per_seed = question(
-        "seeds",
-        "the mean rho over all conditions is above 0 with each seed",
-        "Spearman's rho of entropy and AULC, mean over the conditions that have the seed",
-        [_mean(measured, f"seed {seed}", _cells(own, seed=seed)) for seed in seeds]
-        if len(seeds) > 1 else [],
-        level=level,
-        note="" if len(seeds) > 1 else "one seed only",
-    )  # fmt: skip
-    conditions = measured.evidence.conditions()
-    spreads = [
-        float(np.std([measured.rho(cell).value for cell in cells], ddof=1))
-        for cells in conditions.values()
-        if len(cells) > 1
+    sets = [found for model in models if (found := _data_sets(measured, model, own))]
+    seeds = [found for model in models if (found := _seeds(measured, model, own))]
+    questions = [
+        _question(measured, "data sets", sets, "no model learned the same conditions on two data sets"),
+        _question(measured, "seeds", seeds, "no model has conditions with two seeds"),
+        *(_beside(measured, name, found) for name, found in (("data set", sets), ("seed", seeds)) if found),
     ]
-    within = (
-        f"between seeds of one condition rho has a standard deviation of {number(float(np.median(spreads)), 3)} "
-        f"(median; largest {number(max(spreads), 3)})"
-        if spreads
-        else "no condition has two seeds"
-    )
-    by_dataset = [f"{p.name} {number(p.value)}" for p in per_dataset.parts] or [
-        f"{datasets[0]} {spread(measured.rho(cell).value for cell in own)}"
+    said = [
+        f"{found.model}: shown in {found.shown(level)} of {counted(len(found.parts), found.noun)} "
+        f"({', '.join(f'{p.name} {number(p.value)}' for p in found.parts)})"
+        for found in (*sets, *seeds)
     ]
+    for found in (*sets, *seeds):
+        said += [f"reversed: {p.text}" for p in found.reversed(level)]
     return claim_verdict(
         "C5",
         "The correlation replicates across seeds and data sets.",
-        [per_dataset, per_seed, *([_mixed(measured, datasets)] if thorough else [])],
-        finding=f"mean rho: {'; '.join(by_dataset)}; over {counted(len(seeds), 'seed')}: "
-        f"{spread(p.value for p in per_seed.parts)}; {within}",
+        questions,
+        finding=f"mean rho. {'; '.join([*said, _within(measured)])}" if said else
+        f"nothing to replicate: {questions[0].note}; {questions[1].note}",
+        limits=measured.left_out(measured.evidence.own),
         level=level,
-    )
+    )  # fmt: skip
 
 
-def _cells(own: Sequence[Cell], *, dataset: str | None = None, seed: int | None = None) -> list[Cell]:
-    return [c for c in own if dataset in (None, c.spec.dataset.name) and seed in (None, c.spec.seed)]
-
-
-def _mean(measured: Measured, name: str, cells: Sequence[Cell]) -> Part:
-    """The mean over the conditions of these cells in which rho is defined."""
-    found = [measured.of_condition(seeds, measured.rho) for seeds in by_condition(cells).values()]
-    known = [one for one in found if np.isfinite(one.value)]
-    return measured.rho_part(name, Sampled.mean(known), cells)
-
-
-def _mixed(measured: Measured, datasets: list[str]) -> Question:
-    """One model a data set: rank of AULC on rank of entropy, with random effects of item, seed and condition."""
-    from dissensus.stats.mixed import mixed_slope
-
-    parts, notes = [], []
-    for dataset in datasets:
-        cells = _same_items(_cells(measured.evidence.own, dataset=dataset))
-        columns = [_long(measured, cell) for cell in cells]
-        y, x, items, seeds, conditions = (np.concatenate(column) for column in zip(*columns, strict=True))
-        confidence = measured.settings.confidence
-        try:
-            found = mixed_slope(y, x, items, seeds, conditions, ranks=True, confidence=confidence)
-        except MissingDependencyError as error:
-            notes.append(str(error))
-            break
-        notes += [f"{dataset}: {found.note}"] if found.note else []
-        parts.append(
-            estimated(
-                dataset,
-                found.slope,
-                found.se,
-                found.df,
-                smallest=measured.settings.smallest_rho,
-                confidence=confidence,
-                seeds=found.seeds,
-                cells=[cell.name for cell in cells],
-                note=f"{found.items:,} items in {counted(found.cells, 'cell')} that track all of them",
-            )
-        )
+def _question(measured: Measured, name: str, found: Sequence[_Places], none: str) -> Question:
+    noun = name[:-1]
     return question(
-        "mixed-effects model",
-        "the slope of AULC's rank on entropy's rank is above 0 in each data set; items, seeds and conditions drawn",
-        "slope of ranks scaled to one standard deviation; random by item, seed and condition",
-        parts,
+        name,
+        f"in each model the mean rho over the same conditions is above 0 in at least {ENOUGH} {name}",
+        f"Spearman's rho of entropy and AULC, mean over the conditions that every {noun} of the model has; tested as a "
+        "partial conjunction",
+        [part for one in found for part in (one.together(), *one.reversed(measured.level))],
         level=measured.level,
-        decides=False,
-        note="; ".join(notes),
+        note="" if found else none,
+        needed=True,
     )
 
 
-def _same_items(cells: Sequence[Cell]) -> list[Cell]:
-    """The cells that track the largest set of items: the model is of items that every cell has."""
-    largest = max((frozenset(cell.curves.ids) for cell in cells), key=len)
-    return [cell for cell in cells if frozenset(cell.curves.ids) == largest]
+def _beside(measured: Measured, noun: str, found: Sequence[_Places]) -> Question:
+    parts = [
+        replace(part, name=f"{one.model}: {part.name}{kind}")
+        for one in found
+        for kind, own in (("", one.parts), (", partial", one.partial))
+        for part in own
+    ]
+    return question(
+        f"each {noun}", f"the mean rho is above 0 in each {noun} of each model", "Spearman's rho, plain and partial",
+        parts, level=measured.level, decides=False,
+    )  # fmt: skip
 
 
-def _long(measured: Measured, cell: Cell) -> tuple[NDArray[Any], ...]:
-    columns = measured.columns(cell)
-    keep = np.isfinite(columns["entropy"]) & np.isfinite(columns["aulc"])
-    n = int(keep.sum())
-    ids = np.array(cell.curves.ids)[keep]
-    places = np.full(n, cell.spec.seed), np.full(n, cell.spec.condition)
-    return (columns["aulc"][keep], columns["entropy"][keep], ids, *places)
+def _data_sets(measured: Measured, model: str, own: Sequence[Cell]) -> _Places | None:
+    cells = [cell for cell in own if cell.spec.model.label == model]
+    sets = list(dict.fromkeys(cell.spec.dataset.name for cell in cells))
+    everywhere = set.intersection(
+        *({_kind(c) for c in cells if c.spec.dataset.name == name} for name in sets)
+    )
+    if len(sets) < ENOUGH or not everywhere:
+        return None
+    found = {
+        held: _conditions(measured, [c for c in cells if _kind(c) in everywhere], partial=held)
+        for held in (False, True)
+    }
+    pools = {held: [one for _, one in values] for held, values in found.items()}
+    plain, partial = (
+        tuple(
+            measured.rho_part(
+                name, [one for cell, one in found[held] if cell.spec.dataset.name == name], pool=pools[held]
+            )
+            for name in sets
+        )
+        for held in (False, True)
+    )
+    return _Places(model, "data set", plain, partial)
+
+
+def _seeds(measured: Measured, model: str, own: Sequence[Cell]) -> _Places | None:
+    conditions = list(by_condition(c for c in own if c.spec.model.label == model).values())
+    held = [frozenset(cell.spec.seed for cell in cells) for cells in conditions]
+    several = [seeds for seeds in held if len(seeds) >= ENOUGH]
+    if not several:
+        return None
+    # The seeds that serve the most cells; a condition counts if it has all of them.
+    chosen = max(
+        sorted(set(several), key=sorted), key=lambda seeds: len(seeds) * sum(seeds <= one for one in held)
+    )
+    kept = [cells for cells, seeds in zip(conditions, held, strict=True) if chosen <= seeds]
+
+    def of(seed: int, *, partial: bool) -> Part:
+        found = _conditions(
+            measured, [c for cells in kept for c in cells if c.spec.seed == seed], partial=partial
+        )
+        return measured.rho_part(f"seed {seed}", [one for _, one in found], fixed_seeds=True)
+
+    return _Places(
+        model,
+        "seed",
+        tuple(of(seed, partial=False) for seed in sorted(chosen)),
+        tuple(of(seed, partial=True) for seed in sorted(chosen)),
+    )
+
+
+def _conditions(
+    measured: Measured, cells: Sequence[Cell], *, partial: bool
+) -> list[tuple[Cell, ConditionValue]]:
+    """A condition's first cell and its rho, plain or partial."""
+
+    def statistic(cell: Cell) -> CellValue:
+        return measured.rho(cell, measured.covariates(cell) if partial else ())
+
+    return [(own[0], measured.condition(name, own, statistic)) for name, own in by_condition(cells).items()]
+
+
+def _kind(cell: Cell) -> tuple[str, str]:
+    """What a condition is besides its data set and model."""
+    return cell.spec.method.label, cell.spec.regime
+
+
+def _above(parts: Sequence[Part]) -> list[float]:
+    return [one.p_above if one.defined else 1.0 for one in parts]
+
+
+def _within(measured: Measured) -> str:
+    spreads = [
+        float(np.std([measured.rho(cell).value for cell in cells], ddof=1))
+        for cells in measured.conditions().values()
+        if len(cells) > 1
+    ]
+    if not spreads:
+        return "no condition has two seeds"
+    return (
+        f"between seeds of one condition rho has a standard deviation of {number(float(np.median(spreads)), 3)} (median; "
+        f"largest {number(max(spreads), 3)})"
+    )

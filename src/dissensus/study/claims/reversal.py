@@ -1,182 +1,206 @@
 """C3: under LoRA contested examples are un-learned; largely absent under full fine-tuning and IA3.
 
-Asked for each regime by itself, because it decides the answer: an example that is trained on can be memorised.
+Asked for each regime by itself, because it decides the answer: an example that is trained on can be memorised. Which
+reading of "rises" decides is said in `readings.py` and stated before any number is seen: last minus first where the
+start is one, else lowest to end with at least two seeds. The other readings stand beside.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from dissensus.config import Regime
-from dissensus.study.claims.matching import difference_at_matched_loss
-from dissensus.study.claims.measured import CellValue, Measured, contrast, is_decoder
+from dissensus.study.claims.comparing import (
+    minus_others,
+    minus_others_at_best_rates,
+    minus_others_at_equal_loss,
+)
+from dissensus.study.claims.measured import ALL, BACKED, REJECTED, Measured, is_decoder
 from dissensus.study.claims.parts import Part
-from dissensus.study.claims.rates import at_best_rate
-from dissensus.study.claims.sampled import Sampled
-from dissensus.study.claims.texts import counted
+from dissensus.study.claims.readings import change, late_slope, rise, why_no_start
+from dissensus.study.claims.sampled import ConditionValue
+from dissensus.study.claims.texts import OTHERS, counted
 from dissensus.study.claims.verdict import ClaimVerdict, Question, claim_verdict, question
 from dissensus.study.evidence import Cell, by_condition
 from dissensus.wording import number
 
-OTHERS = {"full": "full fine-tuning", "ia3": "IA3"}
 REGIMES: dict[Regime, str] = {"trained_on": "trained on", "held_out": "held out"}
-Comparison = Callable[[Cell, Cell], CellValue]
+Conditions = Mapping[str, tuple[Cell, ...]]
 
 
 @dataclass(frozen=True)
-class _Scene:
-    """Cells of one regime.
+class _Kind:
+    """Conditions of one kind and the readings of them.
 
     Attributes:
-        measured: statistics of the study's cells.
-        encoders: LoRA cells of encoders.
-        decoders: LoRA cells of decoder-only models.
-        others: method -> cells of encoders under it.
+        name: 'LoRA, encoders'.
+        cells: their cells that count.
+        planned: cells of the kind, those that learned nothing included.
     """
 
-    measured: Measured
-    encoders: tuple[Cell, ...]
-    decoders: tuple[Cell, ...]
-    others: dict[str, tuple[Cell, ...]]
+    name: str
+    cells: tuple[Cell, ...]
+    planned: int
 
 
 def unlearned_under_lora(measured: Measured, regime: Regime) -> ClaimVerdict:
     """The claim for one regime; see the module's first lines."""
     own = [cell for cell in measured.evidence.own if cell.spec.regime == regime]
-    lora = [cell for cell in own if cell.spec.method.name == "lora"]
-    scene = _Scene(
-        measured,
-        tuple(cell for cell in lora if not is_decoder(cell)),
-        tuple(cell for cell in lora if is_decoder(cell)),
-        {name: tuple(c for c in own if c.spec.method.name == name and not is_decoder(c)) for name in OTHERS},
-    )
+
+    def kind(name: str, fits: Callable[[Cell], bool]) -> _Kind:
+        every = [cell for cell in own if fits(cell)]
+        return _Kind(name, tuple(cell for cell in every if measured.counts(cell)), len(every))
+
+    lora = kind("LoRA, encoders", lambda c: c.spec.method.name == "lora" and not is_decoder(c))
+    decoders = kind("LoRA, decoder-only models", lambda c: c.spec.method.name == "lora" and is_decoder(c))
+    others = {
+        method: kind(f"{words}, encoders", lambda c, m=method: c.spec.method.name == m and not is_decoder(c))  # type: ignore[misc]
+        for method, words in OTHERS.items()
+    }
+    cells = {method: one.cells for method, one in others.items()}
     questions = [
-        _rises(scene, "LoRA, encoders", scene.encoders),
-        _less_others(
-            scene,
-            "less the other methods, at the same steps",
-            "at the end of training",
-            lambda lora, other: contrast(measured.change(lora), measured.change(other)),
-        ),
-        _less_others(
-            scene,
-            "less the other methods, at the same settled loss",
-            "when the settled examples' mean loss comes down to the lowest that both methods reach",
-            lambda lora, other: difference_at_matched_loss(
-                measured.group_means(lora), measured.group_means(other)
-            ),
-        ),
-        _at_best_rates(scene),
-        _rises(scene, "LoRA, decoder-only models", scene.decoders),
+        _rises(measured, lora),
+        minus_others(measured, lora.cells, cells),
+        minus_others_at_equal_loss(measured, lora.cells, cells),
+        minus_others_at_best_rates(measured, lora.cells, cells),
+        _rises(measured, decoders),
+        *(_readings(measured, one) for one in (lora, decoders) if one.cells),
+        *(_rises(measured, one, decides=False) for one in others.values()),
     ]
-    for method, cells in scene.others.items():
-        questions.append(_rises(scene, f"{OTHERS[method]}, encoders", cells, decides=False))
     return claim_verdict(
         f"C3, {REGIMES[regime]}",
         "Under LoRA the contested examples' gold-label loss rises during training; largely absent under full "
         f"fine-tuning and IA3, present in decoder-only models. Examples {REGIMES[regime]}.",
         questions,
-        finding=_finding(questions),
-        level=scene.measured.level,
+        finding=_finding(questions, len(own)),
+        limits=[*measured.left_out(own), *_without_start(measured, [c for c in own if measured.counts(c)])],
+        level=measured.level,
     )
 
 
-def _rises(scene: _Scene, name: str, cells: tuple[Cell, ...], *, decides: bool = True) -> Question:
-    measured = scene.measured
-    found = {key: measured.of_condition(own, measured.change) for key, own in by_condition(cells).items()}
-    known = {key: one for key, one in found.items() if np.isfinite(one.value)}
-    count = counted(len(known), "condition")
-    mean = [
-        scene.measured.change_part(f"{name}: mean over {count}", Sampled.mean(list(known.values())), cells)
-    ]
+def _rises(measured: Measured, kind: _Kind, *, decides: bool = True) -> Question:
+    """Last minus first over the conditions with a start, lowest to end over those without."""
+    conditions = by_condition(kind.cells)
+    begun, other = _by_start(measured, conditions)
+    parts = []
+    if begun:
+        lowest = _mean(measured, "", _rise(measured, begun))
+        spared = ""
+        if lowest.defined and lowest.p_above < measured.level / 2:
+            spared = f"from its lowest point the loss rises by {number(lowest.value)} nats"
+        name = f"{kind.name}: last minus first, mean over {counted(len(begun), 'condition')}"
+        parts.append(_mean(measured, name, _change(measured, begun), note=spared, spared=spared))
+    if other:
+        several = {name: cells for name, cells in other.items() if len(cells) > 1}
+        name = f"{kind.name}: lowest to end, mean over {counted(len(several or other), 'condition')} without a start"
+        found = _rise(measured, several)
+        if not several:
+            why = "no start, and one seed: its lowest point cannot be found on another seed"
+            found = [ConditionValue(name, {}, measured.undefined(why).resampled, 0, (), why=why)]
+        parts.append(_mean(measured, name, found))
+    note = ""
+    if not kind.cells:
+        note = (
+            f"all {counted(kind.planned, 'such cell')} learned nothing" if kind.planned else "no such cells"
+        )
     return question(
-        name,
-        "the contested examples' mean loss is higher at the end of training than at its start",
-        "change of the contested examples' mean gold-label loss from start to end, nats, over conditions and seeds",
-        mean if known else [],
-        level=scene.measured.level,
+        kind.name,
+        "the contested examples' mean loss rises during training",
+        "change of the contested examples' mean gold-label loss, nats, over conditions and seeds: last minus first, or "
+        "lowest to end where the first point is no start",
+        parts,
+        level=measured.level,
         decides=decides,
-        note="" if known else "no such cells",
+        note=note,
     )
 
 
-def _less_others(scene: _Scene, name: str, when: str, compared: Comparison) -> Question:
-    parts = [
-        made
-        for method, cells in scene.others.items()
-        if (made := _less(scene, f"LoRA less {OTHERS[method]}", scene.encoders, cells, compared)) is not None
+def _readings(measured: Measured, kind: _Kind) -> Question:
+    """Every reading over all conditions of a kind, whether or not they have a start."""
+    conditions = by_condition(kind.cells)
+    by_side = [
+        _mean(
+            measured,
+            f"last minus first, contested and {side}",
+            _change(measured, conditions, side),
+        )
+        for side in (BACKED, REJECTED)
     ]
     return question(
-        name,
-        f"the contested examples' loss has risen more under LoRA than under the other method, {when}",
-        f"change of the contested mean loss under LoRA less that under the other method, {when}, nats; pairs share "
-        "data, model, seed, data order and head",
-        parts,
-        level=scene.measured.level,
-        note="" if parts else "no encoder was trained both by LoRA and by another method",
+        f"{kind.name}: other readings",
+        "each reading of the contested examples' mean loss is above 0",
+        "nats; the late slope in nats per run",
+        [
+            _mean(measured, "last minus first", _change(measured, conditions)),
+            _mean(measured, "lowest to end", _rise(measured, conditions)),
+            _mean(
+                measured,
+                "slope of the late half",
+                [
+                    measured.condition(k, c, lambda cell: late_slope(measured, cell))
+                    for k, c in conditions.items()
+                ],
+            ),
+            *by_side,
+        ],
+        level=measured.level,
+        decides=False,
+        note="backed: most annotators chose the gold label; rejected: they did not",
     )
 
 
-def _less(
-    scene: _Scene, name: str, lora: Sequence[Cell], other: Sequence[Cell], compared: Comparison
-) -> Part | None:
-    """The mean over pairs of conditions; None where there is no pair."""
-    pairs: dict[tuple[str, str], list[tuple[Cell, Cell]]] = {}
-    for first in lora:
-        for second in other:
-            if _place(first) == _place(second):
-                key = (first.spec.condition, second.spec.condition)
-                pairs.setdefault(key, []).append((first, second))
-    measured = scene.measured
-    found = [measured.over_seeds(compared(a, b) for a, b in own) for own in pairs.values()]
-    cells = [cell for own in pairs.values() for pair in own for cell in pair]
-    note = f"mean over {counted(len(pairs), 'pair')} of conditions"
-    return scene.measured.change_part(name, Sampled.mean(found), cells, note) if found else None
+def _change(measured: Measured, conditions: Conditions, side: str = ALL) -> list[ConditionValue]:
+    return [
+        measured.condition(k, cells, lambda cell: change(measured, cell, side))
+        for k, cells in conditions.items()
+    ]
 
 
-def _at_best_rates(scene: _Scene) -> Question:
-    """Each method at the learning rate, of those tried, that lowered the settled examples' loss the most."""
-    measured = scene.measured
-    lora, swept_lora = at_best_rate(measured, scene.encoders)
-    parts, notes = [], []
-    for method, cells in scene.others.items():
-        other, swept = at_best_rate(measured, cells)
-        if not (swept_lora and swept):
-            continue
-        made = _less(
-            scene, f"LoRA less {OTHERS[method]}", lora, other,
-            lambda a, b: contrast(measured.change(a), measured.change(b)),
-        )  # fmt: skip
-        if made is not None:
-            parts.append(made)
-            rates = {
-                "LoRA": sorted({c.spec.method.learning_rate for c in lora}),
-                OTHERS[method]: sorted({c.spec.method.learning_rate for c in other}),
-            }
-            notes.append(", ".join(f"{k} at {' or '.join(f'{r:g}' for r in v)}" for k, v in rates.items()))
-    return question(
-        "less the other methods, each at its best rate",
-        "the contested examples' loss has risen more under LoRA than under the other method, each at the learning rate "
-        "with the lowest settled loss at the end",
-        "change of the contested mean loss under LoRA less that under the other method, nats, over the cells whose "
-        "learning rates were swept",
-        parts,
-        level=scene.measured.level,
-        note="; ".join(notes) if parts else "no learning-rate variants of both methods",
-    )
+def _rise(measured: Measured, conditions: Conditions) -> list[ConditionValue]:
+    return [rise(measured, name, cells) for name, cells in conditions.items()]
 
 
-def _place(cell: Cell) -> tuple[str, str, str, int]:
-    spec = cell.spec
-    return spec.dataset.name, spec.model.label, spec.regime, spec.seed
+def _mean(
+    measured: Measured, name: str, found: Sequence[ConditionValue], *, note: str = "", spared: str = ""
+) -> Part:
+    return measured.change_part(name, found, note=note, spared=spared)
 
 
-def _finding(questions: Sequence[Question]) -> str:
-    said = [f"{q.name}: {'; '.join(map(_with_interval, q.parts))}" for q in questions if q.parts]
-    return "change of contested loss in nats. " + ". ".join(said) if said else "no cells of this regime"
+def _by_start(measured: Measured, conditions: Conditions) -> tuple[Conditions, Conditions]:
+    """Conditions of which every seed has a start, and the others."""
+    begun = {
+        name: cells
+        for name, cells in conditions.items()
+        if not any(why_no_start(measured.group_means(cell)) for cell in cells)
+    }
+    return begun, {name: cells for name, cells in conditions.items() if name not in begun}
+
+
+def _without_start(measured: Measured, cells: Sequence[Cell]) -> list[str]:
+    _, other = _by_start(measured, by_condition(cells))
+    if not other:
+        return []
+    said = []
+    for name, own in other.items():
+        why = next(filter(None, (why_no_start(measured.group_means(cell)) for cell in own)))
+        said.append(f"{name} ({why})")
+    shown = "; ".join(said[:3]) + (f"; and {len(said) - 3} more" if len(said) > 3 else "")
+    return [f"last minus first does not decide where the first point is no start: {shown}"]
+
+
+def _finding(questions: Sequence[Question], cells: int) -> str:
+    said = [
+        f"{q.name}: {'; '.join(map(_with_interval, q.parts))}" for q in questions if q.decides and q.parts
+    ]
+    if said:
+        return "change of contested loss in nats. " + ". ".join(said)
+    if not cells:
+        return "no cells of this regime"
+    reasons = [
+        reason for q in questions if q.decides for reason in (*q.undefined, *([q.note] if q.note else []))
+    ]
+    return f"{counted(cells, 'cell')} of this regime, and nothing that can be judged: {'; '.join(dict.fromkeys(reasons))}"
 
 
 def _with_interval(part: Part) -> str:

@@ -1,8 +1,8 @@
-"""Numbers with what they would have been on other examples and other seeds.
+"""Numbers with what they would have been on other examples.
 
-All cells of one data set are resampled by the same draws of premise clusters, and all conditions by the same picks
-of seeds. So a difference of two cells is a difference of their resampled values: what they share cancels out, as
-it should between cells that track the same examples.
+All cells of one data set are resampled by the same draws of clusters. So a difference of two cells is a difference of
+their resampled values: what they share cancels out, as it should between cells that track the same examples. What other
+seeds would have changed is in `seeds.py`.
 """
 
 from __future__ import annotations
@@ -27,37 +27,85 @@ KEPT = 30_000_000
 
 
 @dataclass(frozen=True)
-class Sampled:
-    """A statistic and its resampled values.
+class CellValue:
+    """A statistic of one cell, or of a pair of cells.
 
     Attributes:
-        value: of the data as they are.
-        examples: with other examples, the same seeds: shape (B,).
-        both: with other examples and other seeds: shape (B,).
-        seeds: how many seeds stand behind it; with one, `both` is `examples`.
+        value: of the data as they are; NaN where it is not defined.
+        resampled: on other examples, shape (B,).
+        clusters: clusters behind it: of the smallest group of examples that it needs.
+        least_se: what its standard error is at least, on the scale that it is judged on; see `noise.py`.
+        why: why it is not defined, in words, or ''.
+        note: what a reader must know of this value, or ''.
     """
 
     value: float
-    examples: FloatArray
-    both: FloatArray
-    seeds: int
+    resampled: FloatArray
+    clusters: int
+    least_se: float = 0.0
+    why: str = ""
+    note: str = ""
+
+    @property
+    def defined(self) -> bool:
+        """Whether there is a value."""
+        return bool(np.isfinite(self.value))
+
+
+@dataclass(frozen=True)
+class ConditionValue:
+    """A statistic of one condition, or of a pair of conditions: the mean over its seeds.
+
+    Attributes:
+        name: of the condition or the pair.
+        by_seed: seed -> value; seeds without a value are left out.
+        resampled: the mean over these seeds on other examples, shape (B,).
+        clusters: clusters behind it, the fewest of any seed.
+        cells: ids of the cells that it rests on.
+        least_se: the largest of its seeds'.
+        why: why no seed has a value, or ''.
+        note: of its seeds' values.
+    """
+
+    name: str
+    by_seed: Mapping[int, float]
+    resampled: FloatArray
+    clusters: int
+    cells: tuple[str, ...]
+    least_se: float = 0.0
+    why: str = ""
+    note: str = ""
 
     @classmethod
-    def mean(cls, several: Sequence[Sampled]) -> Self:
-        """The mean of several statistics; of none, NaN."""
-        if not several:
-            empty = np.empty(0)
-            return cls(float("nan"), empty, empty, 0)
+    def of(cls, name: str, values: Mapping[int, CellValue], cells: Sequence[str]) -> Self:
+        """The mean over seeds of one value a seed (at least one)."""
+        known = {seed: one for seed, one in values.items() if one.defined}
+        reasons = dict.fromkeys(one.why for one in values.values() if not one.defined and one.why)
+        notes = dict.fromkeys(one.note for one in known.values() if one.note)
         return cls(
-            float(np.mean([one.value for one in several])),
-            np.mean([one.examples for one in several], axis=0),
-            np.mean([one.both for one in several], axis=0),
-            min(one.seeds for one in several),
+            name,
+            {seed: one.value for seed, one in known.items()},
+            np.mean([one.resampled for one in known.values()], axis=0) if known else np.empty(0),
+            min((one.clusters for one in (known or values).values()), default=0),
+            tuple(cells),
+            max((one.least_se for one in known.values()), default=0.0),
+            "" if known else "; ".join(reasons),
+            "; ".join(notes),
         )
+
+    @property
+    def value(self) -> float:
+        """The mean over its seeds; NaN without one."""
+        return float(np.mean(list(self.by_seed.values()))) if self.by_seed else float("nan")
+
+    @property
+    def defined(self) -> bool:
+        """Whether there is a value."""
+        return bool(self.by_seed)
 
 
 class Resampler:
-    """Draws of premise clusters, the same for every cell of a data set, and picks of seeds, the same for all.
+    """Draws of clusters, the same for every cell of a data set.
 
     Args:
         clusters: data set -> the clusters that any of its cells tracks, in any order, repeats allowed.
@@ -87,26 +135,11 @@ class Resampler:
         """The units among a statistic's examples, in the order in which `over` counts their draws."""
         return Units.among(len(clusters), clusters)
 
-    def over_seeds(self, values: Sequence[float], resampled: Sequence[FloatArray]) -> Sampled:
-        """The mean over the seeds of one condition.
-
-        A pick of S seeds with replacement has a mean whose variance is (S - 1) / S of what a new set of S seeds
-        would have; the seeds' deviations are stretched by sqrt(S / (S - 1)) to make up for it.
-
-        Args:
-            values: the statistic, one a seed.
-            resampled: its values on other examples, one array of shape (B,) a seed.
-        """
-        seeds = len(values)
-        examples = np.mean(resampled, axis=0)
-        if seeds < 2:
-            return Sampled(float(values[0]), examples, examples, seeds)
-        point = np.asarray(values, dtype=np.float64)
-        deviations = (point - point.mean()) * np.sqrt(seeds / (seeds - 1))
-        # The same picks wherever there are as many seeds.
-        rng = named_generator(self._seed, "claims", f"{seeds} seeds")
-        moved = deviations[rng.integers(0, seeds, size=(self.resamples, seeds))].mean(axis=1)
-        return Sampled(float(point.mean()), examples, examples + moved, seeds)
+    def first_half(self, dataset: str, clusters: NDArray[np.str_]) -> NDArray[np.bool_]:
+        """Whether each of these clusters is in the first of two halves of the data set's, drawn once, shape (n,)."""
+        names = self._names[dataset]
+        order = named_generator(self._seed, "claims", dataset, "halves").permutation(len(names))
+        return np.asarray(order[np.searchsorted(names, clusters)] % 2 == 0, dtype=np.bool_)
 
     def _draws(self, dataset: str, clusters: NDArray[np.str_]) -> list[Draws]:
         key = hashlib.sha256("\x1f".join([dataset, *clusters.tolist()]).encode()).hexdigest()

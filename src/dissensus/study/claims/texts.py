@@ -16,6 +16,8 @@ COVARIATES = {
     "initial_loss": "initial loss",
 }
 """Covariates as sentences call them."""
+OTHERS = {"full": "full fine-tuning", "ia3": "IA3"}
+"""Methods that LoRA is compared with, as sentences call them."""
 
 
 def names_of(cells: Sequence[Cell]) -> tuple[str, ...]:

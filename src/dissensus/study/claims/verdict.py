@@ -2,7 +2,8 @@
 
 A claim says that each of some numbers (its parts) is above 0. With a level of 0.05:
 
-- **supported**: every part is above 0, by two-sided tests adjusted by Holm over the parts;
+- **supported**: every part is above 0, by two-sided tests adjusted by Holm over the parts, and none is missing: no part
+  without an interval, no question unanswered without which the claim says nothing;
 - **contradicted**: some part is below the smallest value that counts, by one-sided tests at half the level, adjusted
   by Holm. A part that is shown to be above 0 does not count against the claim, however small;
 - **inconclusive**: neither, on these data;
@@ -39,7 +40,9 @@ class Question:
         verdict: by the rule above, over these parts alone.
         decides: whether the claim's verdict rests on it; else it stands beside it for the reader.
         note: why it is not testable, or what to bear in mind.
-        undefined: names of the parts that have no estimate or no error; they are not judged.
+        undefined: the parts that have no estimate or no error, each with the reason; they are not judged, and
+            the question is not supported while there are any.
+        needed: whether the claim cannot be supported where this question is not testable.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Question:
     decides: bool = True
     note: str = ""
     undefined: tuple[str, ...] = ()
+    needed: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,11 +94,15 @@ def question(
     level: float,
     decides: bool = True,
     note: str = "",
+    needed: bool = False,
 ) -> Question:
     """Join parts to a question: adjust their p-values and judge. Parts without an error are named, not judged."""
     known = [one for one in parts if one.defined]
-    undefined = tuple(one.name for one in parts if not one.defined)
-    return Question(name, asks, statistic, adjusted(known), judge(known, level), decides, note, undefined)
+    undefined = tuple(one.unjudged for one in parts if not one.defined)
+    verdict = judge(known, level)
+    if verdict == "supported" and undefined:
+        verdict = "inconclusive"
+    return Question(name, asks, statistic, adjusted(known), verdict, decides, note, undefined, needed)
 
 
 @dataclass(frozen=True)
@@ -115,8 +123,10 @@ class _Standing:
     def of(cls, parts: Sequence[Part], level: float) -> _Standing:
         known = adjusted([one for one in parts if one.defined])
         shown = [one.value > 0 and one.p_holm < level for one in known]
-        # What is shown to be above 0 cannot count against it, and still counts among the tests.
-        p = holm(np.array([1.0 if ok else one.p_below for one, ok in zip(known, shown, strict=True)]))
+        # What is shown to be above 0, or spared, cannot count against it, and still counts among the tests.
+        p = holm(
+            np.array([1.0 if ok or one.spared else one.p_below for one, ok in zip(known, shown, strict=True)])
+        )
         return cls(
             shown=tuple(one for one, ok in zip(known, shown, strict=True) if ok),
             open=tuple(one for one, ok in zip(known, shown, strict=True) if not ok),
@@ -149,40 +159,48 @@ def claim_verdict(
     """Judge a claim by the parts of its deciding questions, and say what would change the verdict."""
     deciding = [q for q in questions if q.decides]
     standing = _Standing.of([one for q in deciding for one in q.parts], level)
-    unsaid = [f"{q.name}: undefined for {_listed(q.undefined)}" for q in deciding if q.undefined]
-    if standing.verdict != "not testable here":
-        unsaid += [
-            f"{q.name}: not testable here" + (f" ({q.note})" if q.note else "")
-            for q in deciding
-            if q.verdict == "not testable here"
-        ]
+    missing = [f"{q.name}: {_listed(q.undefined)}" for q in deciding if q.undefined]
+    untested = [q for q in deciding if q.verdict == "not testable here"]
+    lacking = [q for q in questions if q.needed and not q.parts]
+    verdict = standing.verdict
+    if verdict == "supported" and (missing or lacking):
+        verdict = "inconclusive"
+    unsaid = [f"no interval, so not judged: {one}" for one in missing]
+    if verdict != "not testable here":
+        unsaid += [f"{q.name}: not testable here" + (f" ({q.note})" if q.note else "") for q in untested]
     single = []
-    if any(one.seeds == 1 for q in deciding for one in q.parts):
+    if any(one.seeds == 1 and "between seeds" not in one.note for q in deciding for one in q.parts):
         single = ["some numbers rest on one seed: their intervals are about other examples alone"]
     return ClaimVerdict(
         claim,
         says,
-        standing.verdict,
+        verdict,
         finding,
-        _would_change(standing),
+        _would_change(verdict, standing, [*missing, *(f"{q.name} ({q.note})" for q in lacking)]),
         (*unsaid, *limits, *single),
         tuple(questions),
     )
 
 
-def _would_change(standing: _Standing) -> str:
-    if standing.verdict == "not testable here":
-        return "cells that could say; see the claim's questions"
-    if standing.verdict == "contradicted":
+def _would_change(verdict: Verdict, standing: _Standing, missing: Sequence[str]) -> str:
+    if verdict == "not testable here":
+        wanted = f": {_listed(missing)}" if missing else "; see the claim's questions"
+        return f"cells that could say{wanted}"
+    if verdict == "contradicted":
         smallest = " or ".join(dict.fromkeys(f"{one.smallest:g}" for one in standing.against))
         named = _listed([one.text for one in standing.against])
         return f"{named} would have to be at least {smallest} and shown to be above 0"
-    if standing.verdict == "supported":
+    if verdict == "supported":
         weakest = max(standing.shown, key=lambda one: one.p_holm)
         facts = f"{weakest.name} ({number(weakest.value, 3)}, Holm p {weakest.p_holm:.2g})"
         return f"one part that is not above 0; the weakest is {facts}"
-    named = _listed([one.text for one in standing.open])
-    return f"more examples or seeds for what is not told from 0: {named}"
+    more: list[str] = []
+    if standing.open:
+        named = _listed([one.text for one in standing.open])
+        more.append(f"more examples or seeds for what is not distinguishable from 0: {named}")
+    if missing:
+        more.append(f"what could not be tested: {_listed(missing)}")
+    return "; ".join(more)
 
 
 def _listed(names: Sequence[str], most: int = 4) -> str:

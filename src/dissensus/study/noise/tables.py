@@ -7,8 +7,9 @@ Three tables, each with rows for every cell that trained on flipped labels:
     noise_likeness    a row a (label, flipped group): do flipped examples move like contested or like plain ones?
 
 They are about the tracked examples that were trained on, in these groups: `flipped`, whatever the annotators say;
-`flipped_settled`, flipped examples of the settled entropy group, where the true label is in no doubt; `contested`
-and `plain`, the unflipped examples of the contested and of the settled group. Losses are on the label `given` in
+`flipped_settled`, flipped examples of the settled entropy group whose true label most annotators chose; `contested`, the
+unflipped examples of the contested group; `plain`, the unflipped ones of the settled group whose true label most
+annotators chose. Losses are on the label `given` in
 training or on the `true` one: the gold label that the study's analysis reads. Imports no torch.
 """
 
@@ -25,7 +26,7 @@ from dissensus.stats.groups import CONTESTED
 from dissensus.stats.ranking import auroc, average_precision
 from dissensus.study.evidence import Evidence
 from dissensus.study.named_generators import named_generator
-from dissensus.study.noise.groups import FLIPPED, PLAIN, distances, likeness, noisy_cells
+from dissensus.study.noise.groups import FLIPPED, PLAIN, distances, noisy_cells
 from dissensus.study.noise.scores import cleanlab_quality, confident_learning_scores, suspicion_scores
 
 FLIPPED_SETTLED = "flipped_settled"
@@ -64,6 +65,10 @@ LIKENESS_SCHEMA = _schema(
     ("label", pa.string()),
     ("flipped_group", pa.string()),
     *((c, pa.float64()) for c in ("likeness", "low", "high", "from_plain", "from_contested")),
+    *(
+        (c, pa.float64())
+        for c in ("equivalence", "equivalence_low", "equivalence_high", "contested_from_plain")
+    ),
     *((c, pa.int64()) for c in ("n_flipped", "n_contested", "n_plain", "undefined_resamples")),
 )
 
@@ -71,8 +76,8 @@ LIKENESS_SCHEMA = _schema(
 def noise_curves(evidence: Evidence) -> pa.Table:
     """Mean loss of each group at each tracking point, on the given and on the true label, nats.
 
-    The band is a percentile bootstrap over the group's premise clusters, the same draws for both labels. `n`: finite
-    values behind the mean. Groups are those of the module's description; `flipped_settled` is part of `flipped`.
+    The band is a t interval over the group's premise clusters (`stats.GroupSums`). `n`: finite values behind the mean.
+    Groups are those of the module's description; `flipped_settled` is part of `flipped`.
     """
     settings = evidence.study.analysis
     rows = []
@@ -85,9 +90,7 @@ def noise_curves(evidence: Evidence) -> pa.Table:
                 bands = group_curves(
                     noisy.losses(label)[member],
                     np.full(int(member.sum()), group),
-                    resamples=settings.resamples,
                     confidence=settings.confidence,
-                    rng=named_generator(settings.seed, noisy.cell.name, "noise_curves", group),
                     clusters=noisy.clusters[member],
                 )
                 rows += [
@@ -111,7 +114,7 @@ def noise_curves(evidence: Evidence) -> pa.Table:
 def noise_ranking(evidence: Evidence) -> pa.Table:
     """How well each score of `noise_scores` finds the flipped labels among all that were trained on.
 
-    AUROC and average precision (`ap`) with percentile-bootstrap intervals over premise clusters, on the same draws for
+    AUROC and average precision (`ap`) with intervals over premise clusters (`stats.ranking`), on the same draws for
     every score of a cell. `base_rate` is what average precision comes to without skill. The table's metadata says
     under `cleanlab` whether its rows are there.
     """
@@ -161,10 +164,11 @@ def noise_ranking(evidence: Evidence) -> pa.Table:
 
 
 def noise_likeness(evidence: Evidence) -> pa.Table:
-    """Whether flipped examples move like contested or like plain ones; see `likeness` for the statistic.
+    """Whether flipped examples move like contested ones; see `Distances` for the statistics.
 
-    On both labels, with all flipped examples (`flipped_group` 'flipped') or with those of the settled entropy group
-    alone ('flipped_settled'). `from_plain` and `from_contested` are the two distances, in nats. The interval is a
+    `likeness`: nearer to contested than to plain ones; `equivalence`: nearer to contested ones than those are to plain
+    ones, which flipped examples far beyond the contested ones are not. On both labels, with all flipped examples (`flipped_group` 'flipped') or with those of the settled entropy group
+    alone ('flipped_settled'). The distances are in nats. The intervals are a
     percentile bootstrap over the premise clusters of all trained-on examples, on the same draws for every row of a
     cell. NaN where the start of training was not measured.
     """
@@ -178,20 +182,27 @@ def noise_likeness(evidence: Evidence) -> pa.Table:
                 rng = named_generator(settings.seed, noisy.cell.name, "noise_likeness")
                 if noisy.curves.steps[0] != 0:
                     losses = np.full_like(losses, np.nan)
-                plain, contested = distances(losses, groups, np.ones((1, n)))
+                own = distances(losses, groups, np.ones((1, n)))
                 chunks = resample_counts(n, settings.resamples, rng, clusters=noisy.clusters)
-                drawn = np.concatenate([likeness(losses, groups, counts) for counts in chunks])
+                found = [distances(losses, groups, counts) for counts in chunks]
+                drawn = np.concatenate([one.likeness for one in found])
                 low, high = percentile_interval(drawn, settings.confidence)
+                apart = np.concatenate([one.equivalence for one in found])
+                apart_low, apart_high = percentile_interval(apart, settings.confidence)
                 rows.append(
                     {
                         **noisy.identity,
                         "label": label,
                         "flipped_group": name,
-                        "likeness": float(plain[0] - contested[0]),
+                        "likeness": float(own.likeness[0]),
                         "low": float(low),
                         "high": float(high),
-                        "from_plain": float(plain[0]),
-                        "from_contested": float(contested[0]),
+                        "from_plain": float(own.from_plain[0]),
+                        "from_contested": float(own.from_contested[0]),
+                        "equivalence": float(own.equivalence[0]),
+                        "equivalence_low": float(apart_low),
+                        "equivalence_high": float(apart_high),
+                        "contested_from_plain": float(own.contested_from_plain[0]),
                         "n_flipped": int((groups == FLIPPED).sum()),
                         "n_contested": int((groups == CONTESTED).sum()),
                         "n_plain": int((groups == PLAIN).sum()),

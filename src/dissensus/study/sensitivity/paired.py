@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dissensus.curves import FloatArray
-from dissensus.stats.bootstrap import CountArray, IntArray, drawn_units, percentile_interval, times_drawn
+from dissensus.stats.bootstrap import CountArray, IntArray, drawn_units, times_drawn
 from dissensus.stats.correlation import resampled_spearman
 from dissensus.stats.draws import Draws, Units
 from dissensus.stats.groups import CONTESTED, SETTLED
+from dissensus.stats.intervals import FISHER, PLAIN, Scale, few_units, resampled_interval
 from dissensus.stats.ranks import RankedSample
 from dissensus.study.sensitivity.readings import Reading
 
@@ -46,12 +47,14 @@ class PairedMeasures:
 
     Attributes:
         value: NaN where a seed has none.
-        low: lower end of its bootstrap interval.
+        low: lower end of its interval; NaN without one.
         high: upper end.
         change: value less that of the first reading.
         change_low: lower end of the interval of the change, on the same resamples.
         change_high: upper end.
         n: examples with entropy and AULC in each reading, mean over the seeds, shape (R,).
+        clusters: that were resampled.
+        withheld: why there are no intervals; '' where there are.
     """
 
     value: FloatArray
@@ -61,12 +64,17 @@ class PairedMeasures:
     change_low: FloatArray
     change_high: FloatArray
     n: FloatArray
+    clusters: int
+    withheld: str
 
 
 def measure(
     seeds: Sequence[Seen], *, resamples: int, confidence: float, rng: np.random.Generator
 ) -> PairedMeasures:
-    """Measures of each reading and their changes, with paired percentile-bootstrap intervals over clusters.
+    """Measures of each reading and their changes, with paired intervals over clusters.
+
+    An interval is the value +- t standard errors over the resamples (of rho on Fisher's scale), with as many degrees of
+    freedom as there are clusters less 1; see `stats.intervals`. A change of exactly 0 in every resample is 0 for sure.
 
     One draw of clusters (from all that any seed has) serves every seed and reading, so what two readings share
     cancels in their difference. The seeds themselves are not resampled: intervals say what other examples would
@@ -86,10 +94,36 @@ def measure(
     rows = 4 * max(1, CELLS // (4 * max(len(seen.clusters) for seen in seeds)))
     chunks = drawn_units(len(names), resamples, rng, rows=rows)
     drawn = np.concatenate([over_seeds(times_drawn(picks)) for picks in chunks])
-    low, high = percentile_interval(drawn, confidence)
-    change_low, change_high = percentile_interval(_less_first(drawn), confidence)
+    change, changes = _less_first(value[None])[0], _less_first(drawn)
+    units = len(names)
+    low, high = _intervals(value, drawn, units, confidence, [FISHER, PLAIN, PLAIN, PLAIN])
+    change_low, change_high = _intervals(change, changes, units, confidence, [PLAIN] * len(MEASURES))
     n = np.mean([[int(_ranked(r).sum()) for r in seen.readings] for seen in seeds], axis=0)
-    return PairedMeasures(value, low, high, _less_first(value[None])[0], change_low, change_high, n)
+    few = few_units(units, clustered=True)
+    return PairedMeasures(value, low, high, change, change_low, change_high, n, units, few)
+
+
+def _intervals(
+    value: FloatArray, drawn: FloatArray, units: int, confidence: float, scales: Sequence[Scale]
+) -> tuple[FloatArray, FloatArray]:
+    """Lower and upper ends, shape (R, 4), from values of shape (R, 4) and those of the resamples, (B, R, 4)."""
+    low, high = np.full(value.shape, np.nan), np.full(value.shape, np.nan)
+    for reading, measured in np.ndindex(*value.shape):
+        own = drawn[:, reading, measured]
+        if (own == 0).all():
+            low[reading, measured] = high[reading, measured] = 0.0
+            continue
+        found = resampled_interval(
+            float(value[reading, measured]),
+            own,
+            units=units,
+            clustered=True,
+            confidence=confidence,
+            scale=scales[measured],
+            floor=1e-9 if scales[measured] is FISHER else 0.0,
+        )
+        low[reading, measured], high[reading, measured] = found.low, found.high
+    return low, high
 
 
 @dataclass(frozen=True)

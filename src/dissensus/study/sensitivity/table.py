@@ -37,7 +37,7 @@ SENSITIVITY_SCHEMA = pa.schema(
         for of in ("", "_reference", "_change")
         for end in _ENDS
     ]
-    + [("n", pa.int64()), ("seeds", pa.int64())]
+    + [("n", pa.int64()), ("seeds", pa.int64()), ("clusters", pa.int64()), ("withheld", pa.string())]
 )
 HANGS_ON_SCHEMA = pa.schema(
     [(c, pa.string()) for c in _CHOICE]
@@ -58,9 +58,10 @@ def sensitivity_table(evidence: Evidence, *, resamples: int = 300) -> pa.Table:
     seed by seed, on the examples that both track (entropy groups are made anew among those).
 
     For each measure m (see `paired.MEASURES`): `m`, its value under the choice, mean over seeds; `m_reference`, under
-    the study's; `m_change`, the first less the second; each with `_low` and `_high`, percentile-bootstrap intervals
-    over premise clusters at the study's confidence, all on the same draws. They hold the seeds fixed. NaN where a
-    seed has no value. `n`: examples behind rho under the choice, mean over seeds.
+    the study's; `m_change`, the first less the second; each with `_low` and `_high`, intervals over
+    premise clusters at the study's confidence, all on the same draws. They hold the seeds fixed. NaN where a
+    seed has no value. `n`: examples behind rho under the choice, mean over seeds; `withheld`: why there are no
+    intervals, where the `clusters` are too few.
 
     Args:
         evidence: the study's completed cells.
@@ -87,7 +88,8 @@ def sensitivity_table(evidence: Evidence, *, resamples: int = 300) -> pa.Table:
         for place, key in enumerate(keys):
             if key is not None:
                 named = dict(zip(_CHOICE, (*key, source), strict=True))
-                rows.append({**places, **named, **_numbers(found, place), "seeds": len(seeds)})
+                own = {"seeds": len(seeds), "clusters": found.clusters, "withheld": found.withheld}
+                rows.append({**places, **named, **_numbers(found, place), **own})
     return pa.Table.from_pylist(rows, schema=SENSITIVITY_SCHEMA)
 
 

@@ -1,0 +1,94 @@
+"""Columns of a cell: Spearman's rho of entropy and the learning curves, plain and with covariates held fixed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dissensus.curves import FloatArray
+from dissensus.stats import Correlation, partial_spearman, spearman
+from dissensus.stats.basis import Form
+
+STANDARD_COVARIATES = ("token_count", "lexical_overlap", "gold", "initial_loss")
+"""What the partial correlation holds fixed, as far as a cell has it."""
+
+
+def correlation_columns(
+    entropy: FloatArray,
+    gold: NDArray[np.int64],
+    values: Mapping[str, FloatArray],
+    form: Form,
+    options: Callable[[str], dict[str, Any]],
+) -> dict[str, Any]:
+    """Rho with AULC and with the slope, partial rho, and the same with gold share held fixed as well.
+
+    Of each: the value, `_low`, `_high`, `_p`, `_n`, `_df` and `_withheld` (why there is none). `covariates` names what
+    is held fixed, `covariates_left_out` which of the standard ones are not, and why.
+
+    Args:
+        entropy: bits, shape (n,).
+        gold: label indices, shape (n,).
+        values: columns of the examples table, each of shape (n,).
+        form: how a numeric covariate is held fixed.
+        options: keyword options of the interval of a named quantity.
+    """
+    given: dict[str, FloatArray] = {"gold": gold.astype(np.float64)}
+    given.update({name: values[name] for name in STANDARD_COVARIATES if name in values})
+    covariates, left_out = usable_covariates(given)
+    harder = {**covariates, "gold_share": values["gold_share"]}
+    area = values["aulc"]
+    measured = {
+        "rho": spearman(entropy, area, **options("rho")),
+        "rho_slope": spearman(entropy, values["slope"], **options("rho_slope")),
+        "partial": partial_spearman(entropy, area, covariates, form=form, **options("partial")),
+        "partial_gold_share": partial_spearman(
+            entropy, area, harder, form=form, **options("partial_gold_share")
+        ),
+    }
+    row: dict[str, Any] = {
+        "covariates": ", ".join("gold class" if c == "gold" else c for c in covariates),
+        "covariates_left_out": "; ".join(f"{c}: {why}" for c, why in left_out.items()),
+        "partial_form": form,
+    }
+    for name, result in measured.items():
+        row.update(_columns(name, result))
+    return row
+
+
+def usable_covariates(
+    given: Mapping[str, FloatArray],
+) -> tuple[dict[str, FloatArray], dict[str, str]]:
+    """The standard covariates that can be held fixed, and why the others cannot.
+
+    One that no example has (overlap without a pair) would drop every row; a constant one holds nothing fixed.
+
+    Args:
+        given: name -> values of shape (n,), of those that there are.
+    """
+    used: dict[str, FloatArray] = {}
+    left_out: dict[str, str] = {}
+    for name in STANDARD_COVARIATES:
+        values = given.get(name, np.empty(0))
+        finite = values[np.isfinite(values)]
+        if not finite.size:
+            left_out[name] = "no example has it"
+        elif np.ptp(finite) == 0:
+            left_out[name] = "the same in every example"
+        else:
+            used[name] = values
+    return used, left_out
+
+
+def _columns(name: str, result: Correlation) -> dict[str, Any]:
+    return {
+        name: result.rho,
+        f"{name}_low": result.low,
+        f"{name}_high": result.high,
+        f"{name}_p": result.p_value,
+        f"{name}_n": result.n,
+        f"{name}_df": result.df,
+        f"{name}_withheld": result.withheld,
+    }
