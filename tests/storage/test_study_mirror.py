@@ -52,7 +52,7 @@ def test_analyse_a_study_at_a_url(bucket: str, made: Path) -> None:
     with study_folder(bucket) as folder:
         again = load_analysis(folder)
         assert again is not None
-        assert again.cells.equals(here.cells)
+        assert str(again.cells.to_pylist()) == str(here.cells.to_pylist())  # a NaN does not equal itself
         for table in sorted((made / "analysis").iterdir()):
             assert (folder / "analysis" / table.name).read_bytes() == table.read_bytes()
 

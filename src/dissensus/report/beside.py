@@ -169,7 +169,9 @@ def _likeness_words(table: pa.Table) -> list[str]:
     return [
         f"{_run(row)}: flipped examples' mean change of loss is {number(row['from_contested'])} nats from the "
         f"contested and {number(row['from_plain'])} from the plain examples' (difference {number(row['likeness'])}, "
-        f"{number(row['low'])} to {number(row['high'])})."
+        f"{number(row['low'])} to {number(row['high'])}). The contested are {number(row['contested_from_plain'])} from "
+        f"the plain: {number(row['equivalence'])} further than the flipped are from the contested "
+        f"({number(row['equivalence_low'])} to {number(row['equivalence_high'])}; likeness needs that to be above 0)."
         for row in rows
     ]
 

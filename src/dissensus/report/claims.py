@@ -31,6 +31,7 @@ class PartView:
         holm: p-value adjusted by Holm.
         bh: p-value adjusted by Benjamini and Hochberg.
         seeds: seeds behind it.
+        clusters: clusters of examples behind it.
         cells: cells that it rests on.
         note: what to know of it.
     """
@@ -42,6 +43,7 @@ class PartView:
     holm: str
     bh: str
     seeds: int
+    clusters: str
     cells: int
     note: str
 
@@ -127,13 +129,14 @@ def _part(part: Part, scale: tuple[float, float]) -> PartView:
     return PartView(
         name=part.name,
         value=number(part.value),
-        interval=shown.interval or "none",
+        interval=shown.interval or part.withheld or "none",
         glyph=interval(shown, scale=scale),
         holm=_p(part.p_holm),
         bh=_p(part.p_bh),
         seeds=part.seeds,
+        clusters=str(part.clusters or "not counted"),
         cells=len(part.cells),
-        note=part.note,
+        note="; ".join(filter(None, (part.note, part.spared))),
     )
 
 
