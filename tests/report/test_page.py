@@ -371,7 +371,27 @@ def test_groups_are_split_by_who_backs_the_gold_label(tmp_path: Path) -> None:
 def test_a_phone_reads_tables_row_by_row(plain: str) -> None:
     """Every cell of a table names its column, for there is no room for columns."""
     page = Reader(plain)
-    labels = [attrs.get("data-label") for tag, attrs in page.elements if tag == "td" and attrs]
-    assert len(labels) > 20
+    labels = [attrs.get("data-label") for tag, attrs in page.elements if tag == "td"][1:]
+    assert len(labels) > 20  # the first is the empty corner of the table of conditions
     assert all(labels)
     assert ".scroll td::before { content: attr(data-label)" in plain
+
+
+def test_a_reason_stands_where_a_number_or_its_interval_would(tmp_path: Path) -> None:
+    # 40 pairs of 10 premises: ten clusters, too few for an interval.
+    text = " ".join(Reader(report(tmp_path / "few", study=study_spec(**FULL), n=40)).text.split())
+    assert "examples that share their premise are drawn together (10 clusters among 40 examples" in text
+    table = text[text.index("All conditions Correlations") : text.index("Each condition Beside")]
+    assert table.count("10 clusters") == 4  # rho, partial rho twice, rho of the slope
+    assert "No interval is given for the one condition, and nothing is decided there:" in text
+    # Everybody agrees on every item: entropy is 0 throughout, and rho is not defined.
+    alike = AnnotatedDataset(
+        "tw",
+        ("0", "1", "2"),
+        tuple(Example(f"tw-{i}", {"text": f"Post {i}."}, 0, (3.0, 0.0, 0.0)) for i in range(30)),
+    )
+    page = report(tmp_path / "alike", study=study_spec(**TWEETS, **FULL), data=alike)
+    reasons = re.findall(r'<span class="small reason">(.*?)</span>', page)
+    assert len(reasons) == 4
+    assert all(reasons)
+    assert f"undefined in every condition ({reasons[0]})." in page
