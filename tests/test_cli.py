@@ -110,6 +110,30 @@ def test_a_whole_run_prints_the_table_and_the_report_and_then_skips(tmp_path: Pa
     assert cli("report", "here").stdout == "report: here/report.html\n"
 
 
+def test_a_choice_of_quotes_outlives_a_later_run(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "s.yaml", models=[{"name": "ok"}])
+    page, quoted = tmp_path / "here" / "report.html", '<bdi dir="auto">'
+    cli("run", study, "--out", "here")
+    # The stand-in's losses fall: the first page may quote nothing, so a choice is seen by what is said of it.
+    left_out = (
+        "  No text of the data is shown here; examples stand by id. This is kept with the study; --quotes all"
+    )
+    assert left_out in cli("report", "here", "--quotes", "0").stdout
+    again = cli("run", "here")
+    assert left_out in again.stdout
+    assert quoted not in page.read_text(encoding="utf-8")
+    assert "No text of the data is shown here" in page.read_text(encoding="utf-8")
+    assert cli("report", "here", "--quotes", "all").stdout == "report: here/report.html\n"
+    assert "shown here" not in page.read_text(encoding="utf-8")
+    # A run that writes no page keeps the choice for the page that comes later.
+    cli("run", "here", "--no-report", "--quotes", "3")
+    assert "The text of 3 examples at most is shown here" in cli("report", "here").stdout
+    assert "--quotes few: expected a whole number of examples from 0, or all" in refused(
+        "report", "here", "--quotes", "few"
+    )
+    assert "--quotes few" in refused("run", "here", "--quotes", "few")
+
+
 def test_status_shows_each_cell(tmp_path: Path) -> None:
     study = write_study(tmp_path / "s.yaml")
     cli("run", study, "--only", "model=ok", "--no-report")

@@ -12,8 +12,9 @@ import pytest
 from dissensus.report import figures
 from dissensus.report.examples import risers, shorten
 from dissensus.report.figures import Cloud, GroupCurve, Panel
-from dissensus.report.palette import COLOURS
-from dissensus.report.svg import sparkline
+from dissensus.report.palette import COLOURS, DASHES, LINES
+from dissensus.report.svg import key, sparkline
+from dissensus.report.trend import trend
 from dissensus.store import load_curves
 from dissensus.study.analysis import analyze
 from synthetic_study import study_spec, write_study
@@ -29,22 +30,81 @@ def test_limits_hold_zero_unless_told_and_ignore_what_is_not_finite() -> None:
     assert figures.limits([]) == (0.0, 1.0)
 
 
-def test_binned_medians() -> None:
+def test_medians_of_bins() -> None:
     # 40 points y = x in 2 bins: the lower half (0 to 19) and the upper half (20 to 39).
     x = np.arange(40.0)
-    rows = figures.binned(x, x, bins=2)
-    assert rows[:, 0] == pytest.approx([9.5, 29.5])
-    assert rows[:, 2] == pytest.approx([9.5, 29.5])
-    assert rows[0, 1:] == pytest.approx([4.75, 9.5, 14.25])
-    assert len(figures.binned(x[:19], x[:19])) == 0
-    assert len(figures.binned(np.ones(40), x)) == 0
+    line = trend(x, x, bins=2)
+    assert not line.by_value
+    assert line.at == pytest.approx([9.5, 29.5])
+    assert line.middle == pytest.approx([9.5, 29.5])
+    assert (line.low[0], line.high[0]) == pytest.approx((4.75, 14.25))
+    assert line.sizes.tolist() == [20, 20]
+    assert line.words == "Line: median AULC of 2 bins by entropy (20 examples each); band: middle half"
+    assert len(trend(x[:19], x[:19])) == 0
+    assert len(trend(np.ones(40), x)) == 0
 
 
-def test_ties_share_a_bin() -> None:
-    x = np.repeat([0.0, 0.5, 1.0], 20)
-    rows = figures.binned(x, x * 2)
-    assert rows[:, 0].tolist() == sorted(set(rows[:, 0].tolist()))
-    assert rows[-1, 2] == 2.0 or rows[-1, 3] == 2.0
+def test_three_values_of_entropy_keep_a_dot_each() -> None:
+    # Three annotators, three labels: entropy is 0, .918 or 1.585. Quantile bins joined the last two (.388 was shown).
+    x = np.repeat([0.0, 0.9182958340544896, 1.584962500721156], [50, 30, 20])
+    y = np.repeat([0.25, 0.316, 0.503], [50, 30, 20])
+    line = trend(x, y)
+    assert line.by_value
+    assert line.middle.tolist() == [0.25, 0.316, 0.503]
+    assert line.sizes.tolist() == [50, 30, 20]
+    assert line.words == (
+        "Line: median AULC at each of the 3 values of entropy (0.00 bits: 50 examples; 0.92 bits: 30; 1.58 bits: 20); "
+        "band: middle half"
+    )
+    two = trend(np.repeat([0.0, 1.0], 20), np.repeat([1.0, 2.0], 20))
+    assert two.middle.tolist() == [1.0, 2.0]  # one bin, median 1.5, before
+
+
+def test_values_that_differ_in_the_last_bits_are_one() -> None:
+    x = np.repeat([0.1 + 0.2, 0.3, 1.0], 20)
+    assert trend(x, x).sizes.tolist() == [40, 20]
+
+
+def test_a_value_that_fills_a_bin_is_not_joined_with_its_neighbours() -> None:
+    # 100 of 200 at 0, 100 different values beside: 20 to a bin, 0 alone, five bins of the others.
+    x = np.concatenate([np.zeros(100), np.arange(1.0, 101.0)])
+    line = trend(x, x)
+    assert line.sizes.tolist() == [100, 20, 20, 20, 20, 20]
+    assert line.at[0] == 0.0
+    assert line.words.startswith("Line: median AULC of 6 bins by entropy (20 to 100 examples each)")
+    # A heavy value in the middle closes the bin before it; what is left over joins the last bin where it is small.
+    x = np.concatenate([np.arange(30.0), np.full(40, 50.0), np.arange(100.0, 145.0)])
+    assert trend(x, x, bins=5).sizes.tolist() == [23, 7, 40, 23, 22]
+    x = np.arange(81.0)
+    assert trend(x, x, bins=8).sizes.tolist() == [11, 11, 11, 11, 11, 11, 15]
+
+
+def test_a_caption_says_that_there_is_no_line() -> None:
+    assert trend(np.arange(10.0), np.arange(10.0)).words == (
+        "No line: it needs 20 examples and two values of entropy"
+    )
+
+
+def test_equal_values_share_a_point() -> None:
+    x = np.repeat(np.arange(30.0), 10)
+    line = trend(x, x * 2)
+    assert line.sizes.tolist() == [30] * 10
+    assert line.middle[-1] == 2 * 28
+
+
+@pytest.mark.parametrize("group", list(DASHES))
+def test_a_legend_shows_the_line_that_is_drawn_and_names_it(group: str) -> None:
+    u = np.linspace(0, 1, 3)
+    curve = GroupCurve(group, u, u, u, u, u[None])
+    svg = figures.panel_svg(Panel("", lambda ax: figures.draw_curves(ax, [curve], (0, 1))), "p", "l")
+    # The group's line is the one 1.7 wide.
+    drawn = next(style for style in re.findall(r'style="([^"]*)"', svg) if "stroke-width: 1.7" in style)
+    dashes = re.search(r"stroke-dasharray: ([\d.,]+)", drawn)
+    in_widths = [round(float(part) / 1.7, 2) for part in dashes[1].split(",")] if dashes else []
+    shown = re.search(r'stroke-dasharray="([\d. ]+)"', key(group))
+    assert ([round(float(part) / 2.4, 2) for part in shown[1].split()] if shown else []) == in_widths
+    words = {0: "solid", 2: "dotted" if in_widths and in_widths[0] <= 1 else "dashed", 4: "dash-dotted"}
+    assert LINES[group] == words[len(in_widths)]
 
 
 def test_thinning_keeps_the_ends_and_never_repeats() -> None:

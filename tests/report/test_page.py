@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections import Counter
+from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from dissensus.report.page import write_report
+from dissensus.data.annotations import AnnotatedDataset, Example
+from dissensus.errors import SpecError
+from dissensus.report.page import build, render, write_report
 from dissensus.report.provenance import scrub
+from dissensus.report.quotes import kept_quotes, read_quotes
+from dissensus.study.analysis import analyze
 from synthetic_study import dataset, made_losses, study_spec, write_study
 
 FULL = {"methods": [{"name": "full", "learning_rate": 1e-4}]}
@@ -36,7 +44,7 @@ class Reader(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append((tag, dict(attrs)))
-        if tag not in ("meta", "br", "img", "link"):
+        if tag not in ("meta", "br", "img", "link", "wbr"):
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
@@ -223,3 +231,167 @@ def test_a_page_can_be_passed_on_without_the_texts(tmp_path: Path) -> None:
     none = write_report(tmp_path, quotes=0).read_text()
     assert '<bdi dir="auto">' not in none
     assert whole.count('<span class="id">') == none.count('<span class="id">')
+
+
+def test_a_choice_of_quotes_is_kept_with_the_study(tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    write_study(folder, study_spec(), n=30)
+    write_report(folder, quotes=0)
+    for place in (folder, Path(shutil.copytree(folder, tmp_path / "copy"))):
+        page = write_report(place).read_text(encoding="utf-8")
+        assert '<bdi dir="auto">' not in page
+        assert "No text of the data is shown here; examples stand by id." in page
+        assert "dissensus report made --quotes 0</code>" in page  # also when it is reproduced
+    assert '<bdi dir="auto">' in write_report(folder, quotes="all").read_text(encoding="utf-8")
+    assert '<bdi dir="auto">' in write_report(folder).read_text(encoding="utf-8")
+
+
+def test_a_choice_that_cannot_be_read_writes_no_page(tmp_path: Path) -> None:
+    write_study(tmp_path, study_spec(**FULL), n=12)
+    for text in ("{", "[]", '{"quotes": -1}', '{"quotes": "none"}', '{"quotes": true}', "{}"):
+        (tmp_path / "report.json").write_text(text)
+        with pytest.raises(SpecError, match=r"report\.json cannot be read.*--quotes N"):
+            write_report(tmp_path)
+    assert not (tmp_path / "report.html").exists()
+    write_report(tmp_path, quotes=2)
+    assert kept_quotes(tmp_path) == 2
+    with pytest.raises(SpecError):  # and nothing is written where there is no study
+        write_report(tmp_path / "nowhere", quotes=0)
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize(("text", "quotes"), [("0", 0), ("12", 12), ("all", "all")])
+def test_quotes_are_a_number_or_all(text: str, quotes: object) -> None:
+    assert read_quotes(text) == quotes
+    with pytest.raises(SpecError, match="expected a whole number of examples from 0, or all"):
+        read_quotes(f"-{text}0x")
+
+
+def test_every_command_on_the_page_can_be_typed(plain: str) -> None:
+    commands = unescape(re.search(r"<pre tabindex=\"0\"><code>(pip.*?)</code></pre>", plain, re.DOTALL)[1])  # type: ignore[index]
+    assert commands.splitlines() == [
+        "pip install '.[train]'",
+        "dissensus run made.yaml --out made",
+        "dissensus report made",
+    ]
+    assert "installed from its repository, in a clone at version" in plain
+    assert "dissensus[train]" not in plain  # no index has that name
+
+
+TWEETS = {
+    "datasets": [
+        {
+            "name": "tw",
+            "tracked": {"source": "table", "path": "t.csv", "text": ["text"], "annotations": ["a", "b", "c"]},
+        }
+    ],
+    "regimes": ["trained_on"],
+}
+
+
+def tweets(n: int) -> AnnotatedDataset:
+    """Posts with three annotations each, of 0 or 1 (2 is never chosen), gold 0."""
+    counts = [(3.0, 0.0, 0.0), (2.0, 1.0, 0.0), (1.0, 2.0, 0.0), (0.0, 3.0, 0.0)]
+    made = (Example(f"tw-{i}", {"text": f"A post about thing {i}."}, 0, counts[i % 4]) for i in range(n))
+    return AnnotatedDataset("tw", ("0", "1", "2"), tuple(made))
+
+
+def test_a_page_about_posts_speaks_of_posts(tmp_path: Path) -> None:
+    study = study_spec(**TWEETS, **FULL)
+    page = report(tmp_path, study=study, data=tweets(40), provenance={"data_notes": ["6 ties: first label"]})
+    text = " ".join(Reader(page).text.split())
+    for word in ("premise", "hypothesis", "pair of", "ChaosNLI"):
+        assert word not in text, word
+    assert "label 0 gold" in text
+    assert "label 1" in text
+    assert "more annotators chose label 1 than the gold label" in text
+    assert "<dt>Note on the data</dt><dd>6 ties: first label</dd>" in page
+    assert "each example is drawn by itself" in text
+
+
+def test_captions_say_what_is_drawn(tmp_path: Path) -> None:
+    text = " ".join(
+        Reader(report(tmp_path, study=study_spec(**TWEETS, **FULL), data=tweets(40))).text.split()
+    )
+    # Entropies of (3, 0), (2, 1), (1, 2), (0, 3): 0 and .918, twenty each.
+    assert (
+        "Dots: 40 examples, spread a little sideways. Line: median AULC at each of the 2 values of entropy (0.00 bits: "
+        "20 examples; 0.92 bits: 20); band: middle half." in text
+    )
+    assert "Mean gold-label loss by entropy group: contested 20, settled 20 examples." in text
+    assert "contested: most entropy (solid) middle (dotted) settled: least entropy (dashed)" in text
+    assert "thin lines are single seeds" not in text
+
+
+def test_a_condition_that_did_not_learn_lists_nothing_and_says_so_first(tmp_path: Path) -> None:
+    write_study(tmp_path, study_spec(), n=60)
+    whole = analyze(tmp_path)
+    rows = whole.conditions.to_pylist()
+    rows[0] |= {"learned": "no", "learned_why": "all 60 answers are one label"}
+    page = render(build(replace(whole, conditions=pa.Table.from_pylist(rows))))
+    text = " ".join(Reader(page).text.split())
+    said = "Did not learn: snli · minilm-l6 · held out · LoRA, rank 8: all 60 answers are one label."
+    assert f"What this says {said} Its un-learned shares and lists of examples are withheld." in text
+    reason = "the model did not learn: all 60 answers are one label"
+    assert text.count(f"Withheld: {reason}. A ranking of examples would rest on noise.") == 1
+    assert (
+        text.count("withheldthe model did not learn") == 2
+    )  # in place of the shares of the contested and the settled group
+    assert text.count("un-learned example") == 1  # the list of the other condition
+    assert "The condition that did not learn is counted in none of these sentences." in text
+
+
+def test_old_tables_give_a_page(tmp_path: Path) -> None:
+    """Columns that an earlier version did not have are not needed."""
+    write_study(tmp_path, study_spec(), n=60)
+    analysis = analyze(tmp_path)
+    new = ("learned", "why", "judged", "cluster", "backed", "rejected", "seeds_not")
+    kept = [c for c in analysis.conditions.column_names if not any(part in c for part in new)]
+    old = replace(analysis, conditions=analysis.conditions.select(kept))
+    assert len(kept) < len(analysis.conditions.column_names)
+    page = render(build(old))
+    assert "All conditions" in page
+    assert "Do annotators back the gold label?" not in page
+
+
+def test_groups_are_split_by_who_backs_the_gold_label(tmp_path: Path) -> None:
+    # 40 posts, gold 0: settled are (3, 0) backed and (0, 3) rejected, contested (2, 1) backed and (1, 2) rejected.
+    page = report(tmp_path, study=study_spec(**TWEETS, **FULL), data=tweets(40))
+    section = re.search(r'<section id="backing".*?</section>', page, re.DOTALL)
+    assert section is not None
+    text = " ".join(Reader(section[0]).text.split())
+    assert (
+        "Settled means that annotators agree with each other, not that they agree with the gold label."
+        in text
+    )
+    cells = re.findall(r'data-label="(backed|rejected): examples"><div>(\d+)<', section[0])
+    assert cells == [("backed", "10"), ("rejected", "10")] * 2
+
+
+def test_a_phone_reads_tables_row_by_row(plain: str) -> None:
+    """Every cell of a table names its column, for there is no room for columns."""
+    page = Reader(plain)
+    labels = [attrs.get("data-label") for tag, attrs in page.elements if tag == "td"][1:]
+    assert len(labels) > 20  # the first is the empty corner of the table of conditions
+    assert all(labels)
+    assert ".scroll td::before { content: attr(data-label)" in plain
+
+
+def test_a_reason_stands_where_a_number_or_its_interval_would(tmp_path: Path) -> None:
+    # 40 pairs of 10 premises: ten clusters, too few for an interval.
+    text = " ".join(Reader(report(tmp_path / "few", study=study_spec(**FULL), n=40)).text.split())
+    assert "examples that share their premise are drawn together (10 clusters among 40 examples" in text
+    table = text[text.index("All conditions Correlations") : text.index("Each condition Beside")]
+    assert table.count("10 clusters") == 4  # rho, partial rho twice, rho of the slope
+    assert "No interval is given for the one condition, and nothing is decided there:" in text
+    # Everybody agrees on every item: entropy is 0 throughout, and rho is not defined.
+    alike = AnnotatedDataset(
+        "tw",
+        ("0", "1", "2"),
+        tuple(Example(f"tw-{i}", {"text": f"Post {i}."}, 0, (3.0, 0.0, 0.0)) for i in range(30)),
+    )
+    page = report(tmp_path / "alike", study=study_spec(**TWEETS, **FULL), data=alike)
+    reasons = re.findall(r'<span class="small reason">(.*?)</span>', page)
+    assert len(reasons) == 4
+    assert all(reasons)
+    assert f"undefined in every condition ({reasons[0]})." in page

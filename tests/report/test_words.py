@@ -6,9 +6,19 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from dissensus.config import StudySpec
+from dissensus.config import LeWiDiSource, StudySpec, TableSource
+from dissensus.report.findings import findings, limits_of_reading, not_learned
+from dissensus.report.labels import label_words
 from dissensus.report.tables import ConditionRow, Estimate, GroupCell, method_words, percent
-from dissensus.report.words import findings, limits_of_reading, model_notes, study_words, tail
+from dissensus.report.words import (
+    cluster_words,
+    covariate_words,
+    data_notes,
+    model_notes,
+    recorded_notes,
+    study_words,
+    tail,
+)
 from dissensus.study.grid import expand
 from dissensus.wording import number
 from synthetic_study import study_spec
@@ -63,18 +73,135 @@ def test_clear_results_are_counted_and_their_range_given() -> None:
 
 def test_an_interval_that_holds_zero_is_no_finding() -> None:
     said = findings([row(rho=FLAT, partial=FLAT, groups={g: group(g, FLAT) for g in row().groups})] * 2, 0.05)
-    assert said[0].startswith("none of the 2 conditions show a clear link")
+    assert said[0].startswith("None of the 2 conditions show a clear link, in either direction,")
     assert "in none of the 2 conditions; with the share" in said[1]
     assert "in none of the 2 conditions; the settled group ended higher in none" in said[2]
 
 
 def test_a_positive_interval_whose_adjusted_p_is_too_large_does_not_count() -> None:
     said = findings([row(rho=Estimate(0.1, 0.01, 0.2, 0.2))] * 2, 0.05)
-    assert said[0].startswith("none of the 2 conditions")
+    assert said[0].startswith("None of the 2 conditions")
 
 
 def test_a_correlation_of_the_other_sign_is_said() -> None:
-    assert "In 1 the link clearly runs the other way." in findings([row(), row(rho=DOWN)], 0.05)[0]
+    said = findings([row(), row(rho=DOWN)], 0.05)[0]
+    assert "In 1 the link clearly runs the other way: snli · m · held out · full fine-tuning −0.30" in said
+
+
+def test_a_reversed_effect_is_named_wherever_support_is() -> None:
+    # The issue's: rho -.19 [-.25, -.12], of which the page said that nothing was shown.
+    against = Estimate(-0.19, -0.25, -0.12, 0.001)
+    down = {**row().groups, "contested": group("contested", DOWN)}
+    said = findings([row(rho=against, partial=against, hard=against, groups=down)] * 2, 0.05)
+    assert said[0].startswith(
+        "In all 2 conditions the link clearly runs the other way: examples on which annot"
+    )
+    assert "full fine-tuning −0.19 [−0.25, −0.12]" in said[0]
+    assert "It is clearly positive in none" in said[0]
+    assert "above 0 in none of the 2 conditions and below 0 in 2 (snli · m" in said[1]
+    assert said[1].count("and below 0 in 2") == 2  # with the covariates, and with gold share too
+    assert "with a clearly lower one in 2" in said[2]
+    assert said[2].endswith("lower in 2.")  # the settled group
+
+
+def test_without_an_interval_nothing_is_decided_and_the_reason_is_said() -> None:
+    few = Estimate(-0.3, why="only 12 clusters: below 20 their spread is hardly known")
+    rows = [row(rho=few, partial=few, hard=NONE, clusters=12, cluster_field="prompt")]
+    said = findings(rows, 0.05)
+    assert said[0].startswith("None (of one condition) shows a clear link")
+    assert said[0].endswith("No interval could be given in 1.")
+    limits = " ".join(limits_of_reading(rows, 0, expand(study_spec())))
+    assert "nothing is decided there: only 12 clusters: below 20 their spread is hardly known." in limits
+
+
+def test_why_rho_is_undefined_is_said() -> None:
+    said = findings([row(rho=Estimate(math.nan, why="entropy is the same for all examples"))], 0.05)[0]
+    assert said.endswith("undefined in every condition (entropy is the same for all examples).")
+
+
+def test_intervals_alone_decide_where_no_condition_has_an_adjusted_p() -> None:
+    # Variants are not adjusted with the study's own conditions: p is not defined.
+    said = findings([row(rho=Estimate(-0.19, -0.25, -0.12))], 0.05)[0]
+    assert said.startswith("In the one condition the link clearly runs the other way")
+    assert "Holm" not in said
+
+
+def test_conditions_that_did_not_learn_are_named_and_counted_nowhere() -> None:
+    dull = row(learned="no", learned_why="all 240 answers are one label", method="lora-r8")
+    assert [(one.title, one.why) for one in not_learned([row(), dull])] == [
+        ("snli · m · held out · LoRA, rank 8", "all 240 answers are one label")
+    ]
+    said = findings([row(), dull], 0.05)
+    assert said[0].startswith("In the one condition,")
+    assert said[-1] == "The condition that did not learn is counted in none of these sentences."
+    assert findings([dull], 0.05) == (
+        "No condition learned, so nothing is said here of what training did to the examples.",
+    )
+    assert dull.withheld == "the model did not learn: all 240 answers are one label"
+    assert row(learned="not told", learned_why="x").withheld == ""
+
+
+def test_settled_examples_that_annotators_reject_are_told_apart() -> None:
+    sides = {
+        "settled": {
+            "backed": replace(group("settled", DOWN), n=419),
+            "rejected": replace(group("settled", UP), n=115),
+        }
+    }
+    said = findings([row(sides=sides)], 0.05)[-1]
+    assert "115 of them have a gold label that at most half of the annotators chose (rejected)" in said
+    assert "the rejected ones ended with a clearly higher loss in the one condition;" in said
+    assert said.endswith(
+        "the backed ones ended with a clearly higher loss in none (of one condition) and a clearly lower one in 1."
+    )
+
+
+def test_clusters_are_named_by_their_field_and_counted() -> None:
+    prompts = row(n=1500, clusters=378, cluster_field="prompt", cluster_reason="as the study says")
+    assert cluster_words([prompts]) == (
+        "examples that share their prompt are drawn together (378 clusters among 1500 examples; as the study says)"
+    )
+    one_field = {"cluster_field": "none", "cluster_reason": "the examples have one text field"}
+    tweets = row(dataset="tweets", n=500, clusters=500, **one_field)
+    assert cluster_words([tweets]) == "each example is drawn by itself (the examples have one text field)"
+    assert cluster_words([prompts, tweets]).endswith(
+        "; tweets: each example is drawn by itself (the examples have one text field)"
+    )
+    assert cluster_words([row(clusters=378)]).startswith("examples that share a text are drawn together")
+
+
+def test_covariates_that_a_data_set_lacks_are_named() -> None:
+    pairs, tweets = row(), row(dataset="tweets", covariates_left_out="lexical_overlap: no example has it")
+    assert covariate_words([pairs, pairs]) == "token count, gold class"
+    assert covariate_words([pairs, tweets]) == (
+        "snli: token count, gold class; tweets: token count, gold class (not held constant: lexical overlap: no "
+        "example has it)"
+    )
+
+
+def test_notes_of_the_loaders_are_said_once_with_their_data() -> None:
+    ties = {"data_notes": ["4 ties: first label in order"]}
+    assert data_notes([("a", ties), ("a", ties), ("b", {})]) == ("4 ties: first label in order",)
+    assert data_notes([("a", ties), ("b", {"data_notes": ("2 rows repeat",)})]) == (
+        "a: 4 ties: first label in order",
+        "b: 2 rows repeat",
+    )
+    assert data_notes([("a", {})]) == ()
+
+
+def test_notes_on_reading_a_model_are_said_with_those_on_its_origin() -> None:
+    stored = {
+        "model_note": "made of tweets",
+        "model_loading": ["prefix _orig_mod. stripped from 103 weights"],
+    }
+    assert recorded_notes([("a", stored), ("b", {})]) == ["made of tweets", stored["model_loading"][0], ""]
+
+
+def test_bare_numbers_are_named_as_labels() -> None:
+    table = TableSource(path="t.csv", text=("text",), annotations=("a", "b"))
+    assert label_words(("0", "1", "yes"), table) == {"0": "label 0", "1": "label 1", "yes": "yes"}
+    known = label_words(("0", "1"), LeWiDiSource(dataset="MD-Agreement"))
+    assert known == {"0": "not offensive (label 0)", "1": "offensive (label 1)"}
 
 
 def test_undefined_everywhere_claims_nothing() -> None:
@@ -91,15 +218,17 @@ def test_un_learning_is_counted_by_regime_and_method() -> None:
     rows = [row(method="lora-r8"), row(groups=flat), row(regime="trained_on")]
     said = findings(rows, 0.05)
     assert "in 1 of the 2 conditions (LoRA, rank 8: 1 of 1; full fine-tuning: 0 of 1)" in said[2]
-    assert said[3].startswith("Trained on: the contested group ended with a higher mean gold-label loss")
+    assert said[3].startswith(
+        "Trained on: the contested group ended with a clearly higher mean gold-label loss"
+    )
 
 
 def test_covariates_are_named_and_the_hard_control_is_reported() -> None:
     said = findings([row()], 0.05)[1]
     assert said.startswith(
-        "With token count and gold class held constant, the interval stays above 0 in the one"
+        "With token count and gold class held constant, the interval lies above 0 in the one"
     )
-    assert "held constant as well, in none (of one condition)" in said
+    assert "held constant as well, the interval lies above 0 in none (of one condition)" in said
 
 
 def test_limits_name_seeds_methods_gold_and_missing_cells() -> None:

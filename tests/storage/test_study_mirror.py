@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from dissensus.errors import SpecError, StoreError
+from dissensus.report import write_report
+from dissensus.report.quotes import kept_quotes
 from dissensus.storage import (
     Mirror,
     Remote,
@@ -50,9 +52,21 @@ def test_analyse_a_study_at_a_url(bucket: str, made: Path) -> None:
     with study_folder(bucket) as folder:
         again = load_analysis(folder)
         assert again is not None
-        assert again.cells.equals(here.cells)
+        assert str(again.cells.to_pylist()) == str(here.cells.to_pylist())  # a NaN does not equal itself
         for table in sorted((made / "analysis").iterdir()):
             assert (folder / "analysis" / table.name).read_bytes() == table.read_bytes()
+
+
+def test_a_choice_for_the_page_is_kept_at_the_url(memory: str, made: Path, tmp_path: Path) -> None:
+    publish_study(made, Remote(memory))
+    with study_folder(memory) as folder:
+        write_report(folder, quotes=0)
+    shutil.rmtree(folder)  # another machine
+    with study_folder(memory) as folder:
+        assert "No text of the data is shown here" in write_report(folder).read_text(encoding="utf-8")
+    # And a folder that a run goes on in, from that URL.
+    fetch_study(Remote(memory), tmp_path / "run")
+    assert kept_quotes(tmp_path / "run") == 0
 
 
 def test_status_brings_no_curves(memory: str, made: Path) -> None:

@@ -13,6 +13,7 @@ from dissensus.errors import DissensusError, SpecError
 
 if TYPE_CHECKING:
     from dissensus.config import StudySpec
+    from dissensus.report.quotes import Quotes
     from dissensus.study.analysis import Analysis
     from dissensus.study.runner import StudyResult
 
@@ -107,6 +108,16 @@ Assume = Annotated[
 ]
 
 
+QuotesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--quotes",
+        metavar="N|all",
+        help="Quote the text of N examples at most on the page, the others by id alone. Kept with the study.",
+    ),
+]
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands to the root."""
     for command in (quickstart, run, status, analyze, report):
@@ -162,6 +173,7 @@ def run(
     no_report: Annotated[
         bool, typer.Option("--no-report", help="Do not analyse, do not write the report.")
     ] = False,
+    quotes: QuotesOption = None,
     plan: Annotated[
         bool,
         typer.Option("--plan", help="Say what is left to do and how long it will take; run nothing."),
@@ -175,6 +187,7 @@ def run(
 
     Cells that are done are skipped, the others start or resume. Then come the tables and the report.
     """
+    from dissensus.report.quotes import read_quotes
     from dissensus.storage import Remote, fetch_study, is_url, local_folder_for
     from dissensus.study.engines.named import named_engine
     from dissensus.study.grid import parse_only
@@ -204,7 +217,16 @@ def run(
             if value is not None:
                 raise SpecError(f"--{option} is about what a study would cost; add --plan")
         remote = place if is_url(place) else None
-        _run_and_report(spec, folder, remote=remote, with_report=not no_report, retries=retries, **options)
+        chosen = read_quotes(quotes) if quotes is not None else None
+        _run_and_report(
+            spec,
+            folder,
+            remote=remote,
+            with_report=not no_report,
+            quotes=chosen,
+            retries=retries,
+            **options,
+        )
 
 
 def status(folder: Folder, as_json: Json = False) -> None:
@@ -261,22 +283,28 @@ def analyze(folder: Folder, as_json: Json = False) -> None:
 
 def report(
     folder: Folder,
-    quotes: Annotated[
-        int | None,
-        typer.Option(
-            min=0, help="Quote the text of this many examples at most; show the others by id alone."
-        ),
-    ] = None,
+    quotes: QuotesOption = None,
 ) -> None:
     """Write the report of a study.
 
     It is one HTML page that needs nothing else. The study is analysed first if need be; no torch is needed.
     """
     from dissensus.report.page import write_report
+    from dissensus.report.quotes import kept_quotes, read_quotes
     from dissensus.storage import study_folder
 
+    chosen = read_quotes(quotes) if quotes is not None else None
     with study_folder(folder) as here:
-        say(f"report: {write_report(here, quotes=quotes)}")
+        _say_page(write_report(here, quotes=chosen), kept_quotes(here))
+
+
+def _say_page(page: Path, quotes: Quotes) -> None:
+    """Where the page is, and what it leaves out."""
+    from dissensus.report.quotes import quotes_words
+
+    say(f"report: {page}")
+    if left_out := quotes_words(quotes):
+        say(f"  {left_out} This is kept with the study; --quotes all shows every text.")
 
 
 def summary(rows: list[dict[str, Any]]) -> None:
@@ -335,9 +363,11 @@ def _run_and_report(
     remote: str | None = None,
     with_report: bool = True,
     as_json: bool = False,
+    quotes: Quotes | None = None,
     **options: Any,
 ) -> None:
     from dissensus.cli.progress import run_progress
+    from dissensus.report.quotes import keep_quotes, kept_quotes
     from dissensus.study.grid import expand, select
     from dissensus.study.runner import run_study
     from dissensus.study.status import cell_folder, read_status
@@ -350,8 +380,12 @@ def _run_and_report(
     left = [cell for cell in chosen if read_status(cell_folder(out, cell), cell).state != "done"]
     for warning in step_warnings(steps_before_a_run(left, options.get("data_dir"))):
         note(f"warning: {warning.line}")
-    with run_progress(len(chosen)) as on_change:
-        result = run_study(spec, out, on_change=on_change, remote=remote, **options)
+    try:
+        with run_progress(len(chosen)) as on_change:
+            result = run_study(spec, out, on_change=on_change, remote=remote, **options)
+    finally:  # a run that was stopped, or writes no page, keeps the choice for the page that comes later
+        if quotes is not None and (out / "study.yaml").is_file():
+            keep_quotes(out, quotes)
     if result.study_diff:
         note(f"the study is not the one that was stored here before:\n{result.study_diff}")
     trouble = bool(result.failures)
@@ -371,7 +405,7 @@ def _run_and_report(
         else:
             if not as_json:
                 summary(rows)
-                say(f"report: {page}")
+                _say_page(page, kept_quotes(out))
             _say_what_did_not_learn(tables)
         if remote is not None:
             from dissensus.storage import Remote, publish_results

@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from dissensus.report import figures
 from dissensus.report.claims import ClaimView, claim_views
+from dissensus.report.grid import Grid, grid_of
 from dissensus.report.tables import REGIMES, method_words
 from dissensus.study.across import Across
 from dissensus.study.annotators import labels_needed
@@ -24,25 +25,6 @@ NOISE = {
     "annotators": "a class that annotators chose",
 }
 """Kinds of label noise in words."""
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table of words.
-
-    Attributes:
-        anchor: id on the page.
-        title: its heading.
-        notes: what its columns mean and what to bear in mind.
-        head: names of the columns.
-        rows: cells, the first of each row naming it.
-    """
-
-    anchor: str
-    title: str
-    notes: tuple[str, ...]
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -83,10 +65,10 @@ class AcrossView:
     noise_panels: tuple[NoisePanel, ...]
 
 
-def across_view(across: Across) -> AcrossView:
-    """The page's view of what `look_across` found."""
+def across_view(across: Across, alpha: float) -> AcrossView:
+    """The page's view of what `look_across` found; what is shown is shown at the level `alpha`."""
     return AcrossView(
-        claims=claim_views(across.claims),
+        claims=claim_views(across.claims, alpha),
         cells=across.cells,
         planned=across.planned,
         sensitivity=_sensitivity(across.tables["hangs_on"]),
@@ -110,7 +92,7 @@ def _sensitivity(table: pa.Table) -> Grid | None:
         )
         for row in table.to_pylist()
     ]
-    return _grid(
+    return grid_of(
         "sensitivity",
         "What hangs on a choice",
         (
@@ -141,7 +123,7 @@ def _annotators(table: pa.Table) -> Grid | None:
         rows.append(
             (condition, *cells, number(full), "more, or none to see" if enough is None else str(enough))
         )
-    return _grid(
+    return grid_of(
         "annotators",
         "How many labels an item?",
         (
@@ -172,7 +154,7 @@ def _noise(ranking: pa.Table, likeness: pa.Table) -> Grid | None:
         "interval; in brackets average precision. All scores know the given labels alone.",
         *_likeness_words(likeness),
     ]
-    return _grid("noise", "Label noise", notes, ("Score", *runs), rows)
+    return grid_of("noise", "Label noise", notes, ("Score", *runs), rows)
 
 
 def _ranked(row: Mapping[str, Any] | None) -> str:
@@ -187,7 +169,9 @@ def _likeness_words(table: pa.Table) -> list[str]:
     return [
         f"{_run(row)}: flipped examples' mean change of loss is {number(row['from_contested'])} nats from the "
         f"contested and {number(row['from_plain'])} from the plain examples' (difference {number(row['likeness'])}, "
-        f"{number(row['low'])} to {number(row['high'])})."
+        f"{number(row['low'])} to {number(row['high'])}). The contested are {number(row['contested_from_plain'])} from "
+        f"the plain: {number(row['equivalence'])} further than the flipped are from the contested "
+        f"({number(row['equivalence_low'])} to {number(row['equivalence_high'])}; likeness needs that to be above 0)."
         for row in rows
     ]
 
@@ -235,9 +219,3 @@ def _run(row: Mapping[str, Any]) -> str:
         f"{row['dataset']}, {row['model']}, {method_words(row['method'])}, {regime}, "
         f"{100 * row['rate']:.0f}% to {kind}, seed {row['seed']}"
     )
-
-
-def _grid(
-    anchor: str, title: str, notes: Sequence[str], head: Sequence[str], rows: Sequence[tuple[str, ...]]
-) -> Grid | None:
-    return Grid(anchor, title, tuple(notes), tuple(head), tuple(rows)) if rows else None

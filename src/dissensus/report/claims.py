@@ -15,6 +15,8 @@ from dissensus.wording import number
 
 SHOWN = 60
 """Parts of a question that the page lists; the others stand in the table on disk."""
+NAMED = 4
+"""Reversed parts that are named above the list."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class PartView:
         holm: p-value adjusted by Holm.
         bh: p-value adjusted by Benjamini and Hochberg.
         seeds: seeds behind it.
+        clusters: clusters of examples behind it.
         cells: cells that it rests on.
         note: what to know of it.
     """
@@ -40,6 +43,7 @@ class PartView:
     holm: str
     bh: str
     seeds: int
+    clusters: str
     cells: int
     note: str
 
@@ -50,11 +54,15 @@ class QuestionView:
 
     Attributes:
         question: what was asked and judged.
+        standing: how many of its numbers are shown to be above 0, how many below, and how many neither.
+        reversed: how many are shown to be below 0.
         parts: its numbers, the first ones.
         more: how many numbers are left to the table on disk.
     """
 
     question: Question
+    standing: str
+    reversed: int
     parts: tuple[PartView, ...]
     more: int
 
@@ -76,39 +84,59 @@ class ClaimView:
     questions: tuple[QuestionView, ...]
 
 
-def claim_views(claims: Sequence[ClaimVerdict]) -> tuple[ClaimView, ...]:
-    """Every claim with its questions and numbers."""
+def claim_views(claims: Sequence[ClaimVerdict], alpha: float) -> tuple[ClaimView, ...]:
+    """Every claim with its questions and numbers; what is shown is shown at the level `alpha`."""
     return tuple(
         ClaimView(
             claim,
             "claim-" + "".join(c if c.isalnum() else "-" for c in claim.claim.lower()),
             claim.verdict.split()[0],
-            tuple(map(_question, claim.questions)),
+            tuple(_question(question, alpha) for question in claim.questions),
         )
         for claim in claims
     )
 
 
-def _question(question: Question) -> QuestionView:
+def _question(question: Question, alpha: float) -> QuestionView:
     ends = [v for p in question.parts for v in (p.value, p.low, p.high) if np.isfinite(v)]
     scale = min([-0.1, *ends]), max([0.1, *ends])
     shown = question.parts[:SHOWN]
+    below = [part.name for part in question.parts if part.value < 0 and part.p_holm < alpha]
     return QuestionView(
-        question, tuple(_part(part, scale) for part in shown), len(question.parts) - len(shown)
+        question,
+        _standing(question.parts, below, alpha),
+        len(below),
+        tuple(_part(part, scale) for part in shown),
+        len(question.parts) - len(shown),
+    )
+
+
+def _standing(parts: Sequence[Part], below: Sequence[str], alpha: float) -> str:
+    """Both sides of 0 are counted, and what is shown to lie below it is named."""
+    if not parts:
+        return ""
+    above = sum(part.value > 0 and part.p_holm < alpha for part in parts)
+    named = f" ({'; '.join(below[:NAMED])}{f'; and {more} more' if (more := len(below) - NAMED) > 0 else ''})"
+    return (
+        f"Of {len(parts)} number{'s' if len(parts) > 1 else ''}, shown to be above 0 (Holm's adjusted p below "
+        f"{alpha:.2g}): {above or 'none'}; shown to be below 0: {len(below) or 'none'}{named if below else ''}; told "
+        f"from 0 on neither side: {len(parts) - above - len(below) or 'none'}"
     )
 
 
 def _part(part: Part, scale: tuple[float, float]) -> PartView:
+    shown = Estimate(part.value, part.low, part.high)
     return PartView(
         name=part.name,
         value=number(part.value),
-        interval=f"{number(part.low)} to {number(part.high)}",
-        glyph=interval(Estimate(part.value, part.low, part.high), scale=scale),
+        interval=shown.interval or part.withheld or "none",
+        glyph=interval(shown, scale=scale),
         holm=_p(part.p_holm),
         bh=_p(part.p_bh),
         seeds=part.seeds,
+        clusters=str(part.clusters or "not counted"),
         cells=len(part.cells),
-        note=part.note,
+        note="; ".join(filter(None, (part.note, part.spared))),
     )
 
 

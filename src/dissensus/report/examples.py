@@ -89,7 +89,6 @@ class RiserList:
         total: how many are flagged in all.
         contested: how many of these are in the contested group.
         outvoted: how many of these have a gold label that fewer annotators chose than another one.
-        withheld: why no example is named: no seed learned anything; '' where one did.
     """
 
     shown: tuple[Riser, ...]
@@ -97,19 +96,17 @@ class RiserList:
     total: int
     contested: int
     outvoted: int
-    withheld: str = ""
 
 
-def risers(examples: pa.Table, curves: Sequence[Curves], *, withheld: str = "") -> RiserList:
+def risers(examples: pa.Table, curves: Sequence[Curves], names: Mapping[str, str] | None = None) -> RiserList:
     """The examples of one condition that rose the most, averaged over its seeds.
 
     Args:
-        examples: the rows of the condition in the examples table, of the seeds that learned.
-        curves: one `Curves` per seed that learned.
-        withheld: why there is none of them; '' where there is one.
+        examples: the rows of the condition in the examples table.
+        curves: one `Curves` a seed.
+        names: label -> how the page shows it; default: as it is stored.
     """
-    if not curves:
-        return RiserList((), (), 0, 0, 0, withheld)
+    names = names or {}
     by_id = _over_seeds(examples)
     rose = [row for row in by_id if math.isfinite(row.delta) and row.delta > 0]
     rose.sort(key=lambda row: (-row.delta, row.id))
@@ -119,12 +116,16 @@ def risers(examples: pa.Table, curves: Sequence[Curves], *, withheld: str = "") 
     ylim = limits([curve for _, curve in picked], zero=False)
     outvoted = [row for row in flagged if _outvoted(curves[0], position[0].get(row.id))]
     return RiserList(
-        shown=tuple(_riser(row, curve, curves[0], position[0][row.id], ylim) for row, curve in picked),
+        shown=tuple(_riser(row, curve, curves[0], position[0][row.id], ylim, names) for row, curve in picked),
         flagged=tuple(row.id for row in flagged[:LISTED]),
         total=len(flagged),
         contested=sum(row.group == "contested" for row in flagged),
         outvoted=len(outvoted),
     )
+
+
+NO_RISERS = RiserList((), (), 0, 0, 0)
+"""Where nothing may be listed."""
 
 
 @dataclass(frozen=True)
@@ -163,12 +164,19 @@ def _mean_curve(
     return np.asarray(np.mean(own, axis=0), dtype=np.float64)
 
 
-def _riser(row: _Row, curve: FloatArray, curves: Curves, i: int, ylim: tuple[float, float]) -> Riser:
+def _riser(
+    row: _Row,
+    curve: FloatArray,
+    curves: Curves,
+    i: int,
+    ylim: tuple[float, float],
+    names: Mapping[str, str],
+) -> Riser:
     counts = curves.counts[i]
     total = float(counts.sum())
     gold = int(curves.gold[i])
     votes = tuple(
-        Vote(label, float(count) / total, float(count), k == gold)
+        Vote(names.get(label, label), float(count) / total, float(count), k == gold)
         for k, (label, count) in enumerate(zip(curves.labels, counts, strict=True))
         if total > 0
     )
@@ -178,14 +186,14 @@ def _riser(row: _Row, curve: FloatArray, curves: Curves, i: int, ylim: tuple[flo
     return Riser(
         id=row.id,
         fields=tuple((name, shorten(value)) for name, value in text.items()),
-        gold=curves.labels[gold],
+        gold=names.get(curves.labels[gold], curves.labels[gold]),
         votes=votes,
         entropy=number(row.entropy),
         start=start,
         end=end,
         delta=number(row.delta),
         flagged=flagged if row.flags else "",
-        outvoted=_outvoted(curves, i),
+        outvoted=names.get(outvoted := _outvoted(curves, i), outvoted),
         spark=sparkline(curve, ylim, f"gold-label loss from {start} to {end} nats over training"),
     )
 

@@ -27,11 +27,15 @@ from dissensus.files import write_atomic
 from dissensus.report.palette import COLOURS, DASHES, POINT, SOFT, STYLE
 from dissensus.report.svg import inline_svg
 from dissensus.report.tables import GROUPS
+from dissensus.report.trend import trend
 
 FloatArray = NDArray[np.float64]
 
 MAX_POINTS = 1500
 """Points drawn in one scatter; more are thinned evenly along entropy, and the caption says so."""
+
+NUDGED = 25
+"""Up to so many distinct entropies, dots are spread sideways."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,11 @@ class Cloud:
     def defined(self) -> NDArray[np.bool_]:
         """Examples that have both values, shape (n,)."""
         return np.isfinite(self.entropy) & np.isfinite(self.aulc)
+
+    @property
+    def nudged(self) -> bool:
+        """Whether dots are drawn a little beside their entropy: it has few values, and they would hide one another."""
+        return 0 < len(np.unique(self.entropy[self.defined])) <= NUDGED
 
 
 @dataclass(frozen=True)
@@ -136,49 +145,23 @@ def draw_curves(ax: Axes, curves: Sequence[GroupCurve], ylim: tuple[float, float
 
 
 def draw_cloud(ax: Axes, cloud: Cloud, xlim: tuple[float, float], ylim: tuple[float, float]) -> None:
-    """Every example as a dot; the line joins medians of equal-sized entropy bins, the band is the middle half."""
+    """Every example as a dot; line and band as `trend` has them."""
     ok = cloud.defined
     x, y = cloud.entropy[ok], cloud.aulc[ok]
     order = np.lexsort((y, x))
     shown = order[thin(len(order))]
     # Few annotators leave few distinct entropies: a fixed sideways nudge keeps the dots from hiding one another.
     at = x[shown]
-    if 0 < len(np.unique(x)) <= 25:
+    if cloud.nudged:
         at = at + ((np.arange(len(shown)) * 0.618034) % 1 - 0.5) * 0.025 * (xlim[1] - xlim[0])
     ax.scatter(at, y[shown], s=4, color=POINT, alpha=0.35, linewidths=0, rasterized=True)
-    trend = binned(x, y)
-    if len(trend):
-        ax.fill_between(
-            trend[:, 0], trend[:, 1], trend[:, 3], color=COLOURS["contested"], alpha=0.18, linewidth=0
-        )
-        ax.plot(
-            trend[:, 0],
-            trend[:, 2],
-            color=COLOURS["contested"],
-            linewidth=1.7,
-            marker="o",
-            markersize=2.6,
-            clip_on=False,
-        )
+    line = trend(x, y)
+    if len(line):
+        colour = COLOURS["contested"]
+        ax.fill_between(line.at, line.low, line.high, color=colour, alpha=0.18, linewidth=0)
+        ax.plot(line.at, line.middle, color=colour, linewidth=1.7, marker="o", markersize=2.6, clip_on=False)
     ax.set(xlim=xlim, ylim=ylim, xlabel="annotation entropy (bits)", ylabel="AULC (nats)")
     _empty(ax, bool(ok.any()))
-
-
-def binned(x: FloatArray, y: FloatArray, bins: int = 10) -> FloatArray:
-    """Rows (median x, 25%, 50%, 75% of y) of bins with equal numbers of examples; ties share a bin.
-
-    Fewer than 20 examples, or one distinct x, give no row.
-    """
-    if len(x) < 20 or len(np.unique(x)) < 2:
-        return np.empty((0, 4))
-    edges = np.unique(np.quantile(x, np.linspace(0, 1, bins + 1)))
-    place = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, len(edges) - 2)
-    rows = [
-        (float(np.median(x[place == b])), *np.quantile(y[place == b], [0.25, 0.5, 0.75]))
-        for b in range(len(edges) - 1)
-        if np.any(place == b)
-    ]
-    return np.array(rows)
 
 
 def thin(n: int, most: int = MAX_POINTS) -> NDArray[np.int64]:

@@ -5,6 +5,7 @@ The same study gives the same bytes: no clock, no machine path, no unordered lis
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,45 +13,27 @@ from pathlib import Path
 
 import jinja2
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
-from dissensus.config import NO_VARIANT, RunSpec
-from dissensus.curves import Curves
+from dissensus.config import NO_VARIANT
 from dissensus.files import write_atomic
-from dissensus.report import figures, settings, words
+from dissensus.report import settings, words
+from dissensus.report.backing import backing_grid
 from dissensus.report.beside import AcrossView, across_view
-from dissensus.report.examples import RiserList, risers
+from dissensus.report.findings import NotLearned, findings, limits_of_reading, not_learned
+from dissensus.report.grid import Grid
+from dissensus.report.palette import LINES
 from dissensus.report.provenance import CellFacts, cell_facts, scrub, specification
-from dissensus.report.svg import interval
+from dissensus.report.quotes import Quotes, keep_quotes, kept_quotes, quotes_words
+from dissensus.report.svg import interval, key
 from dissensus.report.tables import GROUPS, ConditionRow, condition_row
-from dissensus.store import load_curves
+from dissensus.report.views import ConditionView, condition_views
+from dissensus.stats import MIN_CLUSTERS
 from dissensus.study.across import load_across
 from dissensus.study.analysis import Analysis, analyze, load_analysis
-from dissensus.study.stored import on_gold
+from dissensus.study.status import read_study
 from dissensus.wording import number
-
-
-@dataclass(frozen=True)
-class ConditionView:
-    """A condition as the page shows it.
-
-    Attributes:
-        row: its numbers.
-        settings: what it ran with, overrides included, in words.
-        curves: inline SVG of the group curves.
-        cloud: inline SVG of entropy against AULC.
-        cloud_note: how many dots are drawn of how many.
-        risers: the examples that rose the most.
-    """
-
-    row: ConditionRow
-    settings: str
-    curves: Markup
-    cloud: Markup
-    cloud_note: str
-    risers: RiserList
 
 
 @dataclass(frozen=True)
@@ -79,10 +62,13 @@ class Page:
         description: the study's own words.
         study: (term, text) pairs.
         notes: what a reader must know of the models.
+        data_notes: what the loaders said of the data.
+        not_learned: conditions that learned nothing.
         findings: what the numbers say.
         limits: what they do not.
         families: conditions, grouped.
         rows: conditions in order.
+        backing: the groups split by whether the annotators back the gold label; None where that is not known.
         scale: lower and upper end of the interval glyphs.
         missing: cells without a result.
         cells: facts of the completed cells.
@@ -92,16 +78,24 @@ class Page:
         version: of dissensus.
         confidence: of the intervals, in per cent.
         noise_floor: smallest rise that counts, nats.
+        entropy: how annotation entropy is computed, in words.
+        partial: how covariates enter the partial correlation, in words.
+        covariates: which they are.
+        quotes: examples that are quoted, at most.
+        left_out: what that leaves out of the page, in a sentence; '' where nothing is.
     """
 
     title: str
     description: str
     study: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
+    data_notes: tuple[str, ...]
+    not_learned: tuple[NotLearned, ...]
     findings: tuple[str, ...]
     limits: tuple[str, ...]
     families: tuple[Family, ...]
     rows: tuple[ConditionRow, ...]
+    backing: Grid | None
     scale: tuple[float, float]
     missing: tuple[MissingCell, ...]
     cells: tuple[CellFacts, ...]
@@ -111,20 +105,30 @@ class Page:
     version: str
     confidence: str
     noise_floor: float
+    entropy: str
+    partial: str
+    covariates: str
+    quotes: Quotes
+    left_out: str
 
 
-def write_report(study_dir: Path, *, quotes: int | None = None) -> Path:
+def write_report(study_dir: Path, *, quotes: Quotes | None = None) -> Path:
     """Write STUDY_DIR/report.html and STUDY_DIR/figures/; analyses first where the tables are missing or old.
 
     Args:
         study_dir: the study's folder.
-        quotes: examples whose text is quoted, at most; the others are shown by id alone, so that a page can
-            be passed on where its data cannot. Default: no limit.
+        quotes: examples whose text is quoted, at most, or 'all'; the others are shown by id alone, so that a page can
+            be passed on where its data cannot. What is given is kept with the study (report.json). Default: what was
+            kept, else no limit.
 
-    Returns the page's path. Raises what `analyze` raises.
+    Returns the page's path. Raises what `analyze` raises, and SpecError where what was kept cannot be read.
     """
+    if quotes is not None:
+        read_study(study_dir)  # nothing is kept where there is no study
+        keep_quotes(study_dir, quotes)
+    kept = kept_quotes(study_dir)
     analysis = load_analysis(study_dir) or analyze(study_dir)
-    html = render(build(analysis, quotes=quotes))
+    html = render(build(analysis, quotes=kept))
     path = study_dir / "report.html"
     write_atomic(path, html)
     return path
@@ -141,24 +145,34 @@ def render(page: Page) -> str:
     )
     environment.filters["number"] = number
     environment.globals["style"] = Markup(_template_text(environment, "style.css"))  # noqa: S704 - our own file
+    environment.filters["breakable"] = breakable
     environment.globals["interval"] = partial(interval, scale=page.scale)
+    environment.globals["key"] = key
+    environment.globals["lines"] = LINES
+    environment.globals["fewest_clusters"] = MIN_CLUSTERS
     return environment.get_template("report.html.j2").render(page=page, groups=GROUPS)
 
 
-def build(analysis: Analysis, *, quotes: int | None = None) -> Page:
+def breakable(text: str) -> Markup:
+    """Text, escaped, that may be broken after the signs that join a name's parts, so that no word is."""
+    return Markup(re.sub(r"([./_=·])(?=\S)", r"\1<wbr>", str(escape(text))))  # noqa: S704 - escaped here
+
+
+def build(analysis: Analysis, *, quotes: Quotes = "all") -> Page:
     """Everything that the page shows; draws the figures and saves the joint ones on the way."""
     from dissensus import __version__
 
     study = analysis.study
+    alpha = 1 - study.analysis.confidence
     rows = _own_conditions(analysis)
     shown = settings.cells_shown(study, analysis.cells["cell"].to_pylist())
     cells = tuple(cell for cell in shown if cell.variant is None) or shown
-    views, notes = _views(analysis, rows, cells)
+    views, stored = condition_views(analysis, rows, cells)
     families = tuple(
         Family(name, tuple(v for v in views if v.row.family == name))
         for name in dict.fromkeys(row.family for row in rows)
     )
-    if quotes is not None:
+    if quotes != "all":
         families = _with_fewer_quotes(families, quotes)
     missing = tuple(
         MissingCell(row["cell"], row["state"], scrub(row["error"])) for row in analysis.missing.to_pylist()
@@ -167,20 +181,28 @@ def build(analysis: Analysis, *, quotes: int | None = None) -> Page:
         title=study.title or study.name,
         description=study.description,
         study=words.study_words(study, rows, cells, _annotation_words(analysis)),
-        notes=words.model_notes(study, notes),
-        findings=words.findings(rows, 1 - study.analysis.confidence),
-        limits=words.limits_of_reading(rows, len(missing), cells),
+        notes=tuple(map(scrub, words.model_notes(study, words.recorded_notes(stored)))),
+        data_notes=tuple(map(scrub, words.data_notes(stored))),
+        not_learned=not_learned(rows),
+        findings=findings(rows, alpha),
+        limits=limits_of_reading(rows, len(missing), cells),
         families=families,
         rows=tuple(view.row for family in families for view in family.views),
+        backing=backing_grid([view.row for family in families for view in family.views]),
         scale=_scale(rows),
         missing=missing,
         cells=tuple(cell_facts(analysis, row) for row in analysis.cells.to_pylist()),
-        across=across_view(across) if (across := load_across(analysis.folder)) else None,
+        across=across_view(across, alpha) if (across := load_across(analysis.folder)) else None,
         specification=specification(study),
         name=study.name,
         version=__version__,
         confidence=f"{study.analysis.confidence:.0%}",
         noise_floor=study.analysis.noise_floor,
+        entropy=words.ESTIMATORS[study.analysis.entropy],
+        partial=words.PARTIAL[study.analysis.partial],
+        covariates=words.covariate_words(rows),
+        quotes=quotes,
+        left_out=quotes_words(quotes),
     )
 
 
@@ -189,69 +211,6 @@ def _own_conditions(analysis: Analysis) -> tuple[ConditionRow, ...]:
     rows = analysis.conditions.to_pylist()
     own = [row for row in rows if row["variant"] == NO_VARIANT]
     return tuple(condition_row(row) for row in own or rows)
-
-
-def _views(
-    analysis: Analysis, rows: Sequence[ConditionRow], cells: Sequence[RunSpec]
-) -> tuple[list[ConditionView], list[str]]:
-    """Panels and examples of every condition; the joint figures are saved; notes recorded with the models."""
-    curves = {row.condition: _group_curves(analysis, row.condition) for row in rows}
-    clouds = {row.condition: _cloud(analysis, row.condition) for row in rows}
-    loss_limits = figures.limits(
-        [v for cs in curves.values() for c in cs for v in (c.mean, c.high, c.seeds.ravel())]
-    )
-    x_limits = figures.limits([c.entropy for c in clouds.values()])
-    y_limits = figures.limits([c.aulc for c in clouds.values()])
-    lines = {
-        c: figures.Panel(
-            _joint_title(rows, c), partial(figures.draw_curves, curves=curves[c], ylim=loss_limits)
-        )
-        for c in curves
-    }
-    dots = {
-        c: figures.Panel(
-            _joint_title(rows, c), partial(figures.draw_cloud, cloud=clouds[c], xlim=x_limits, ylim=y_limits)
-        )
-        for c in clouds
-    }
-    folder = analysis.folder / "figures"
-    folder.mkdir(exist_ok=True)
-    columns = min(4, max(2, len({row.method for row in rows})))
-    families = list(dict.fromkeys(row.family for row in rows))
-    order = [row.condition for family in families for row in rows if row.family == family]
-    figures.save_joint([lines[c] for c in order], columns, folder / "curves", legend=True)
-    figures.save_joint([dots[c] for c in order], columns, folder / "entropy_aulc")
-    views, notes = [], []
-    for number_, row in enumerate(rows):
-        stored = _load(analysis, row.condition)
-        notes.append(str(stored[0].provenance.get("model_note") or ""))
-        views.append(
-            ConditionView(
-                row=row,
-                settings=settings.caption(
-                    [cell for cell in cells if cell.condition == row.condition],
-                    [c.provenance for c in stored],
-                ),
-                curves=figures.panel_svg(lines[row.condition], f"l{number_}", _curve_label(row)),
-                cloud=figures.panel_svg(dots[row.condition], f"d{number_}", _cloud_label(row)),
-                cloud_note=_cloud_note(clouds[row.condition]),
-                risers=_risers(analysis, row, stored),
-            )
-        )
-    return views, notes
-
-
-def _risers(analysis: Analysis, row: ConditionRow, stored: Sequence[Curves]) -> RiserList:
-    """The examples that rose the most, from the seeds that learned: where nothing was learned, none is named."""
-    cells = _of(analysis.cells, row.condition)
-    learned = [answer != "no" for answer in cells["learned"].to_pylist()]
-    names = [name for name, own in zip(cells["cell"].to_pylist(), learned, strict=True) if own]
-    examples = _of(analysis.examples, row.condition)
-    return risers(
-        examples.filter(pc.is_in(examples["cell"].cast(pa.string()), pa.array(names, pa.string()))),
-        [curves for curves, own in zip(stored, learned, strict=True) if own],
-        withheld=row.learned_why,
-    )
 
 
 def _with_fewer_quotes(families: tuple[Family, ...], quotes: int) -> tuple[Family, ...]:
@@ -264,75 +223,6 @@ def _with_fewer_quotes(families: tuple[Family, ...], quotes: int) -> tuple[Famil
         return replace(view, risers=replace(view.risers, shown=tuple(kept)))
 
     return tuple(replace(family, views=tuple(map(trimmed, family.views))) for family in families)
-
-
-def _load(analysis: Analysis, condition: str) -> list[Curves]:
-    """The condition's curves, one a seed. Checksums were verified by the analysis."""
-    cells = _of(analysis.cells, condition)["cell"].to_pylist()
-    return [
-        on_gold(load_curves(analysis.cell_folder(cell), verify=False), analysis.study.analysis)
-        for cell in cells
-    ]
-
-
-def _of(table: pa.Table, condition: str) -> pa.Table:
-    return table.filter(pc.equal(table["condition"], condition))
-
-
-def _group_curves(analysis: Analysis, condition: str) -> list[figures.GroupCurve]:
-    """Group curves averaged over the seeds that share the first one's tracking points."""
-    table = _of(analysis.groups, condition)
-    built = []
-    for group in GROUPS:
-        own = table.filter(pc.equal(table["group"], group))
-        seeds = [own.filter(pc.equal(own["cell"], cell)) for cell in own["cell"].unique().to_pylist()]
-        arrays = [
-            {c: np.asarray(t[c].to_numpy(), dtype=np.float64) for c in ("progress", "mean", "low", "high")}
-            for t in seeds
-        ]
-        arrays = [a for a in arrays if np.array_equal(a["progress"], arrays[0]["progress"])]
-        if arrays:
-            mean, low, high = (np.mean([a[c] for a in arrays], axis=0) for c in ("mean", "low", "high"))
-            every = np.stack([a["mean"] for a in arrays])
-            built.append(figures.GroupCurve(group, arrays[0]["progress"], mean, low, high, every))
-    return built
-
-
-def _cloud(analysis: Analysis, condition: str) -> figures.Cloud:
-    """Entropy and AULC by id, AULC averaged over the seeds in which it is defined."""
-    table = _of(analysis.examples, condition)
-    defined = table.filter(pc.is_finite(table["aulc"])).group_by("id", use_threads=False)
-    mean = defined.aggregate([("entropy_estimate", "min"), ("aulc", "mean")]).sort_by("id")
-    return figures.Cloud(
-        entropy=np.asarray(mean["entropy_estimate_min"].to_numpy(), dtype=np.float64),
-        aulc=np.asarray(mean["aulc_mean"].to_numpy(), dtype=np.float64),
-        total=pc.count_distinct(table["id"]).as_py(),
-    )
-
-
-def _cloud_note(cloud: figures.Cloud) -> str:
-    n = int(cloud.defined.sum())
-    text = (
-        f"{n} examples"
-        if n <= figures.MAX_POINTS
-        else f"{figures.MAX_POINTS} of {n} examples, evenly along entropy"
-    )
-    left = cloud.total - n
-    return text + (f"; {left} without a defined value left out" if left else "")
-
-
-def _joint_title(rows: Sequence[ConditionRow], condition: str) -> str:
-    row = next(row for row in rows if row.condition == condition)
-    return f"{row.family}\n{row.method_words}"
-
-
-def _curve_label(row: ConditionRow) -> str:
-    parts = [f"{g.group} group: {g.path}" for g in row.groups.values()]
-    return f"Mean gold-label loss in nats along training, {row.title}. " + "; ".join(parts)
-
-
-def _cloud_label(row: ConditionRow) -> str:
-    return f"Annotation entropy against AULC, {row.title}. Rank correlation {row.rho.text}"
 
 
 def _scale(rows: Sequence[ConditionRow]) -> tuple[float, float]:
@@ -348,7 +238,7 @@ def _annotation_words(analysis: Analysis) -> str:
         values = analysis.examples.filter(pc.equal(analysis.examples["dataset"], dataset))["annotations"]
         ends = pc.min_max(values).as_py()
         span = f"{ends['min']:g}" if ends["min"] == ends["max"] else f"{ends['min']:g} to {ends['max']:g}"
-        parts.append(f"{dataset}: {span} an example")
+        parts.append(f"{dataset}: {span} per example")
     return "; ".join(parts)
 
 

@@ -11,6 +11,14 @@ INK, SOFT, GRID, POINT = "#1c2127", "#5b6570", "#e3e6ea", "#6b7785"
 # With label noise: what was flipped, and the settled examples that were not.
 COLOURS |= {"flipped": INK, "plain": COLOURS["settled"]}
 DASHES |= {"flipped": (0, (3, 1, 1, 1)), "plain": DASHES["settled"]}
+LINES = {
+    "contested": "solid",
+    "middle": "dotted",
+    "settled": "dashed",
+    "flipped": "dash-dotted",
+    "plain": "dashed",
+}
+"""Group -> how its line is drawn, in words; `DASHES` is what is drawn."""
 THEME = {
     COLOURS["contested"]: "--contested",
     COLOURS["middle"]: "--middle",

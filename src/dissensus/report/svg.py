@@ -8,10 +8,13 @@ import numpy as np
 from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
-from dissensus.report.palette import THEME
+from dissensus.report.palette import DASHES, THEME
 from dissensus.report.tables import Estimate
 
 FloatArray = NDArray[np.float64]
+
+KEY_WIDTH = 2.4
+"""Width of the lines of a legend, in units of their drawing."""
 
 
 def inline_svg(svg: str, prefix: str, label: str) -> Markup:
@@ -30,6 +33,17 @@ def inline_svg(svg: str, prefix: str, label: str) -> Markup:
     head = f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" {opening[0]}'
     body = f'{head} role="img" aria-label="{escape(label)}">' + body[body.index(">") + 1 :]
     return _trusted(re.sub(r"\n\s*", "\n", body).strip())
+
+
+def key(group: str) -> Markup:
+    """A stretch of the line that figures draw for a group, for a legend; the text beside it names the group."""
+    dashes = DASHES[group]
+    pattern = ""
+    if not isinstance(dashes, str):  # as matplotlib has it: an offset, then lengths in line widths
+        pattern = f' stroke-dasharray="{" ".join(f"{KEY_WIDTH * part:g}" for part in dashes[1])}"'
+    return _trusted(
+        f'<svg viewBox="0 0 38 10" aria-hidden="true"><path stroke-width="{KEY_WIDTH}"{pattern} d="M0 5H38"/></svg>'
+    )
 
 
 def sparkline(values: FloatArray, ylim: tuple[float, float], label: str) -> Markup:

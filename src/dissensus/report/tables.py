@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from dissensus.wording import number
 
 GROUPS = ("contested", "middle", "settled")
+SIDES = ("backed", "rejected")
 REGIMES = {"held_out": "held out", "trained_on": "trained on"}
 GOLD = {
     "original": "the data set's original label",
@@ -18,6 +19,10 @@ GOLD = {
     "simulated": "the simulated panel's gold label",
 }
 """`gold_source` of the tables -> words. Which of these is meant decides what un-learning means."""
+
+
+OPTIONAL_WORDS = ("cluster_field", "cluster_reason", "covariates_left_out", "learned", "learned_why")
+"""Columns of words that tables of earlier versions do not have."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,7 @@ class Estimate:
         high: upper end.
         p: p-value after Holm's adjustment over the conditions; NaN where there is none.
         spread: standard deviation over seeds; NaN for one seed.
+        why: why there is no value, or no interval, in words; '' where the tables do not say.
     """
 
     value: float
@@ -37,6 +43,7 @@ class Estimate:
     high: float = math.nan
     p: float = math.nan
     spread: float = math.nan
+    why: str = ""
 
     @property
     def defined(self) -> bool:
@@ -68,14 +75,14 @@ class Estimate:
 
 @dataclass(frozen=True)
 class GroupCell:
-    """One entropy group of one condition.
+    """One entropy group of one condition, or one side of it: the examples whose gold label annotators back, or do not.
 
     Attributes:
         group: contested, middle or settled.
         start: mean gold loss before training, nats.
         lowest: lowest point of the group's mean curve.
         end: mean gold loss at the last tracking point.
-        unlearned: share of un-learned examples.
+        unlearned: share of un-learned examples; NaN for a side.
         delta: mean of end minus start, with its interval.
         n: examples in the group.
     """
@@ -102,6 +109,11 @@ class GroupCell:
     def share(self) -> str:
         """The un-learned share in per cent."""
         return percent(self.unlearned)
+
+    @property
+    def change(self) -> str:
+        """Mean change of loss with its interval: '0.20 (0.15 to 0.25)'."""
+        return self.delta.text + (f" ({self.delta.interval})" if self.delta.interval else "")
 
 
 @dataclass(frozen=True)
@@ -131,8 +143,16 @@ class ConditionRow:
         majority_agrees: share of examples whose gold label is the annotators' most frequent one.
         covariates: names of the standard covariates that applied.
         undefined: what was not defined -> how many examples (mean over seeds, above 0 only).
-        learned: whether its models learned: yes, no (any seed did not) or not told.
-        learned_why: why not, in words; '' for yes.
+        clusters: what is resampled together for the intervals, how many (mean over seeds); 0 where the tables do not
+            say.
+        cluster_field: the text field whose equal texts make a cluster, 'none' where each example is its own; '' where
+            the tables do not say.
+        cluster_reason: why it is that field, or none, for a reader.
+        covariates_left_out: covariates that the cells do not have, in words; '' where there are none.
+        learned: whether training learned anything: 'yes', 'no', 'not told'; '' in tables that do not say.
+        learned_why: the reason, '' for 'yes'.
+        sides: group -> 'backed' and 'rejected' -> its examples whose gold label more than half of the annotators
+            chose, or not; empty in tables that do not have it.
     """
 
     condition: str
@@ -157,8 +177,27 @@ class ConditionRow:
     majority_agrees: float
     covariates: str
     undefined: Mapping[str, int]
-    learned: str = "yes"
+    clusters: int = 0
+    cluster_field: str = ""
+    cluster_reason: str = ""
+    covariates_left_out: str = ""
+    learned: str = ""
     learned_why: str = ""
+    sides: Mapping[str, Mapping[str, GroupCell]] = field(default_factory=dict)
+
+    @property
+    def withheld(self) -> str:
+        """Why flags and rankings of examples are not shown; '' where they are."""
+        if self.learned != "no":
+            return ""
+        return (
+            f"the model did not learn: {self.learned_why}" if self.learned_why else "the model did not learn"
+        )
+
+    @property
+    def split_known(self) -> bool:
+        """Whether some example's gold label is known to be backed or rejected by the annotators."""
+        return any(side.n for sides in self.sides.values() for side in sides.values())
 
     @property
     def contested(self) -> GroupCell:
@@ -216,8 +255,9 @@ def condition_row(row: Mapping[str, Any]) -> ConditionRow:
             for key, value in row.items()
             if key.startswith("undefined_") and whole(value)
         },
-        learned=row["learned"],
-        learned_why=row["learned_why"],
+        clusters=whole(row.get("clusters", math.nan)),
+        **{key: str(row.get(key) or "") for key in OPTIONAL_WORDS},
+        sides={group: _sides(row, group) for group in GROUPS if f"n_{group}_backed" in row},
     )
 
 
@@ -239,15 +279,35 @@ def whole(value: float) -> int:
 
 
 def _estimate(row: Mapping[str, Any], key: str) -> Estimate:
-    values = (row.get(f"{key}{end}", math.nan) for end in ("", "_low", "_high", "_p_holm", "_sd"))
-    return Estimate(*(math.nan if v is None else float(v) for v in values))
+    def value(end: str) -> float:
+        found = row.get(key + end)
+        return math.nan if found is None else float(found)
 
-
-def _group(row: Mapping[str, Any], group: str) -> GroupCell:
-    return GroupCell(
-        group=group,
-        **{at: row[f"loss_{group}_{at}"] for at in ("start", "lowest", "end")},
-        unlearned=row[f"unlearned_{group}"],
-        delta=_estimate(row, f"delta_{group}"),
-        n=whole(row[f"n_{group}"]),
+    return Estimate(
+        value(""),
+        value("_low"),
+        value("_high"),
+        p=value("_p_holm"),
+        spread=value("_sd"),
+        why=str(row.get(f"{key}_withheld") or ""),
     )
+
+
+def _group(row: Mapping[str, Any], name: str) -> GroupCell:
+    """`name`: a group, or a group and a side of it, as in 'settled_backed'."""
+
+    def value(key: str) -> float:
+        found = row.get(key)
+        return math.nan if found is None else float(found)
+
+    return GroupCell(
+        group=name,
+        **{at: value(f"loss_{name}_{at}") for at in ("start", "lowest", "end")},
+        unlearned=value(f"unlearned_{name}"),
+        delta=_estimate(row, f"delta_{name}"),
+        n=whole(value(f"n_{name}")),
+    )
+
+
+def _sides(row: Mapping[str, Any], group: str) -> dict[str, GroupCell]:
+    return {side: _group(row, f"{group}_{side}") for side in SIDES}

@@ -1,12 +1,9 @@
-"""What the numbers allow one to say, in plain sentences, and no more than that.
-
-Every sentence counts conditions whose interval (and, for the headline, whose adjusted p) clears zero; none claims
-a cause, none speaks of models or data outside the study, and what limits the reading follows at once.
-"""
+"""The study in words: models, data, labels, training, what its intervals rest on. True of every cell on the page."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from dissensus.config import (
     ChaosNLISource,
@@ -19,67 +16,32 @@ from dissensus.config import (
     TableSource,
 )
 from dissensus.report import settings
-from dissensus.report.tables import GOLD, REGIMES, ConditionRow, method_words, percent
-from dissensus.wording import number
+from dissensus.report.tables import GOLD, REGIMES, ConditionRow, percent
+from dissensus.study.clusters import NO_CLUSTERS
 
+NO_CHAOSNLI = "; no ChaosNLI item was among them"
 MINILM_NOTE = (
-    "all-MiniLM-L6-v2 was tuned contrastively on SNLI and MultiNLI training pairs, among much else; no ChaosNLI "
-    "item was among them."
+    "all-MiniLM-L6-v2 was tuned contrastively on SNLI and MultiNLI training pairs, among much else"
+    f"{NO_CHAOSNLI}."
 )
-FEW = 50
-"""Below this many examples a condition is called small."""
+ESTIMATORS = {
+    "plugin": "H = −Σ p log₂ p over the labels that annotators gave an example, in bits",
+    "miller_madow": "H = −Σ p log₂ p over the labels that annotators gave an example, in bits, with Miller and Madow's "
+    "correction for few annotators",
+    "chao_shen": "Chao and Shen's estimate of H = −Σ p log₂ p over the labels that annotators gave an example, in bits",
+}
+"""`analysis.entropy` -> its definition."""
+PARTIAL = {
+    "flexible": "each other covariate as a flexible function of its rank",
+    "linear": "each other covariate by its rank, linearly",
+}
+"""`analysis.partial` -> how a covariate enters the partial correlation."""
 
 REGIME_NOTES = {
     "held_out": "tracked examples are never trained on: a rising loss means growing confidence in another label, "
     "not that something learned was lost",
     "trained_on": "tracked examples are part of the training set: a falling loss may be learning or memorising",
 }
-
-
-def findings(rows: Sequence[ConditionRow], alpha: float) -> tuple[str, ...]:
-    """What the study shows, a few sentences in order of weight."""
-    learned = [row for row in rows if row.learned != "no"]
-    said = [*_not_learned(rows), _association(rows, alpha), _controls(rows), *_reversal(learned)]
-    return tuple(sentence for sentence in said if sentence)
-
-
-def limits_of_reading(
-    rows: Sequence[ConditionRow], missing: int, cells: Sequence[RunSpec]
-) -> tuple[str, ...]:
-    """What keeps the findings from saying more. `cells` are those behind the rows, overrides merged."""
-    said = [
-        "These are rank correlations over the examples of a data set: they show what goes together, not why, and "
-        "they hold for these models, data and settings."
-    ]
-    if rows and max(row.seeds for row in rows) == 1:
-        said.append(
-            "Every condition has one seed. The intervals cover the choice of examples, not another random start."
-        )
-    elif rows:
-        said.append(
-            "Intervals cover the choice of examples; the spread over seeds (±) is the standard deviation between "
-            "random starts."
-        )
-    if len({row.method for row in rows}) > 1:
-        said.append(
-            f"{settings.rates_sentence(cells)} (compare their losses at the end), so a difference between methods is "
-            "one between these settings."
-        )
-    if any(row.gold == "majority" for row in rows):
-        said.append(
-            "Where the gold label is the majority of the same annotations that give the entropy, contested examples "
-            "have by construction fewer annotators behind their gold label."
-        )
-    small = [row for row in rows if row.n < FEW]
-    if small:
-        said.append(
-            f"Conditions with fewer than {FEW} tracked examples: {len(small)} of {len(rows)}. Read them as a trial."
-        )
-    if missing == 1:
-        said.append("One cell has no result and is missing from every number here (see below).")
-    elif missing:
-        said.append(f"{missing} cells have no result and are missing from every number here (see below).")
-    return tuple(said)
 
 
 def study_words(
@@ -140,8 +102,8 @@ def study_words(
         ),
         (
             "Intervals",
-            f"{study.analysis.confidence:.0%} bootstrap over examples, {study.analysis.resamples} resamples; examples "
-            "that share a premise are drawn together; p-values adjusted by Holm over the conditions",
+            f"{study.analysis.confidence:.0%} bootstrap over examples, {study.analysis.resamples} resamples; "
+            f"{cluster_words(rows)}; p-values adjusted by Holm over the conditions",
         ),
     ]
     if study.overrides:
@@ -155,111 +117,73 @@ def study_words(
     return tuple((term, text) for term, text in pairs if text)
 
 
+def cluster_words(rows: Sequence[ConditionRow]) -> str:
+    """What is resampled together, by its field's name, and how many clusters there are in each data set."""
+    said: dict[str, list[str]] = {}
+    for row in rows:
+        if row.cluster_field == NO_CLUSTERS or not 0 < row.clusters < row.n:
+            text = "each example is drawn by itself" + (row.cluster_reason and f" ({row.cluster_reason})")
+        else:
+            shared = f"their {row.cluster_field}" if row.cluster_field else "a text"
+            text = f"examples that share {shared} are drawn together ({row.clusters} clusters among {row.n} examples"
+            text += (row.cluster_reason and f"; {row.cluster_reason}") + ")"
+        said.setdefault(row.dataset, []).append(text)
+    return _by_data(said) or "each example is drawn by itself"
+
+
+def covariate_words(rows: Sequence[ConditionRow]) -> str:
+    """What is held constant, and which of the standard covariates are not, for each data set."""
+    said: dict[str, list[str]] = {}
+    for row in rows:
+        text = row.covariates.replace("_", " ") or "none"
+        left = row.covariates_left_out.replace("_", " ")
+        said.setdefault(row.dataset, []).append(text + (f" (not held constant: {left})" if left else ""))
+    return _by_data(said)
+
+
+def _by_data(said: Mapping[str, Sequence[str]]) -> str:
+    """What is said of each data set, its name before it where they differ."""
+    found = {name: " or ".join(dict.fromkeys(texts)) for name, texts in said.items()}
+    if len(set(found.values())) <= 1:
+        return next(iter(found.values()), "")
+    return "; ".join(f"{name}: {text}" for name, text in found.items())
+
+
 def model_notes(study: StudySpec, recorded: Sequence[str]) -> tuple[str, ...]:
     """What a reader must know of the models: notes recorded with the cells, and ours on MiniLM."""
     notes = [note for note in recorded if note]
     names = " ".join(model.name.casefold() for model in study.models)
     if "minilm-l6" in names and not any("MiniLM-L6-v2" in note for note in notes):
         notes.insert(0, MINILM_NOTE)
+    if not any(isinstance(data.tracked, ChaosNLISource) for data in study.datasets):
+        notes = [note.replace(NO_CHAOSNLI, "") for note in notes]
     return tuple(dict.fromkeys(notes))
 
 
-def _association(rows: Sequence[ConditionRow], alpha: float) -> str:
-    known = [row for row in rows if row.rho.defined]
-    if not known:
-        return (
-            "The correlation of entropy with the loss averaged over training is undefined in every condition."
-        )
-    clear = [row for row in known if row.rho.side > 0 and row.rho.p < alpha]
-    against = [row for row in known if row.rho.side < 0 and row.rho.p < alpha]
-    low, high = min(r.rho.value for r in known), max(r.rho.value for r in known)
-    span = f"ρ = {number(low)}" if len(known) == 1 else f"ρ from {number(low)} to {number(high)}"
-    rule = f"interval clear of 0 and Holm-adjusted p below {alpha:.2g}"
-    if not clear and not against:
-        return (
-            f"{_of(0, len(known), 'conditions')} show a clear link between annotator disagreement and the loss "
-            f"averaged over training ({span}; clear means {rule})."
-        )
-    text = (
-        f"In {_of(len(clear), len(known), 'conditions')}, examples on which annotators disagree more have a higher "
-        f"gold-label loss averaged over training ({span} over all; counted: {rule})."
+def recorded_notes(recorded: Iterable[tuple[str, Mapping[str, Any]]]) -> list[str]:
+    """What was stored of the models with the cells: where they come from, and how their weights were read."""
+    found: list[str] = []
+    for _, stored in recorded:
+        found.append(str(stored.get("model_note") or ""))
+        found += map(str, stored.get("model_loading") or ())
+    return found
+
+
+def data_notes(recorded: Iterable[tuple[str, Mapping[str, Any]]]) -> tuple[str, ...]:
+    """What the loaders said of the data: ties, repeated rows, counts made of shares. Each once.
+
+    Args:
+        recorded: the data set's name and what was stored with a cell of it, for every cell.
+    """
+    said: dict[str, list[str]] = {}
+    for name, stored in recorded:
+        found = stored.get("data_notes") or ()
+        for note in [found] if isinstance(found, str) else found:
+            said.setdefault(str(note), []).append(name)
+    names = {name for own in said.values() for name in own}
+    return tuple(
+        note if len(names) == 1 else f"{', '.join(dict.fromkeys(own))}: {note}" for note, own in said.items()
     )
-    if against:
-        text += f" In {len(against)} the link clearly runs the other way."
-    return text
-
-
-def _controls(rows: Sequence[ConditionRow]) -> str:
-    known = [row for row in rows if row.partial.defined]
-    if not known:
-        return ""
-    held = sum(row.partial.side > 0 for row in known)
-    where = _of(held, len(known), "conditions")
-    text = f"With {_covariates(known)} held constant, the interval stays above 0 in {where}"
-    hard = [row for row in rows if row.hard.defined]
-    if hard:
-        left = sum(row.hard.side > 0 for row in hard)
-        text += (
-            f"; with the share of annotators who chose the gold label held constant as well, in "
-            f"{_of(left, len(hard), 'conditions')}. That last control asks whether disagreement matters beyond the "
-            "gold label being in doubt"
-        )
-    return text + "."
-
-
-def _not_learned(rows: Sequence[ConditionRow]) -> list[str]:
-    """A sentence for each condition that learned nothing, and what is left out for it."""
-    return [
-        f"{row.title}: the model learned nothing that shows on these examples ({row.learned_why}). Nothing is called "
-        "un-learned there, and no example is listed: a loss that rises under a model that learned nothing says nothing "
-        "about the example. Train it longer, or at another learning rate."
-        for row in rows
-        if row.learned == "no"
-    ]
-
-
-def _reversal(rows: Sequence[ConditionRow]) -> list[str]:
-    said = []
-    for regime in dict.fromkeys(row.regime for row in rows):
-        here = [row for row in rows if row.regime == regime and row.contested.delta.defined]
-        if not here:
-            continue
-        up = _by_method(here, lambda row: row.contested.delta.side > 0)
-        settled = sum(row.settled.delta.side > 0 for row in here)
-        down = sum(row.contested.delta.side < 0 for row in here)
-        text = (
-            f"{REGIMES[regime].capitalize()}: the contested group ended with a higher mean gold-label loss than "
-            f"it began with in {up}"
-        )
-        text += f", with a lower one in {down}" if down else ""
-        said.append(text + f"; the settled group ended higher in {_of(settled, len(here), 'conditions')}.")
-    return said
-
-
-def _by_method(rows: Sequence[ConditionRow], holds: Callable[[ConditionRow], bool]) -> str:
-    total = _of(sum(map(holds, rows)), len(rows), "conditions")
-    methods = list(dict.fromkeys(row.method for row in rows))
-    if len(methods) < 2:
-        return total
-    parts = []
-    for method in methods:
-        own = [row for row in rows if row.method == method]
-        parts.append(f"{method_words(method)}: {sum(map(holds, own))} of {len(own)}")
-    return f"{total} ({'; '.join(parts)})"
-
-
-def _covariates(rows: Sequence[ConditionRow]) -> str:
-    names = list(dict.fromkeys(name for row in rows for name in row.covariates.split(", ") if name))
-    words = [name.replace("_", " ") for name in names]
-    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]])) if words else "nothing"
-
-
-def _of(count: int, total: int, noun: str) -> str:
-    if total == 1:
-        return f"the one {noun.removesuffix('s')}" if count else f"none (of one {noun.removesuffix('s')})"
-    if count == total:
-        return f"all {total} {noun}"
-    return f"{count or 'none'} of the {total} {noun}"
 
 
 def _range(values: Sequence[int], noun: str) -> str:

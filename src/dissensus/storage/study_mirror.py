@@ -3,6 +3,7 @@
 study.yaml      what the study is
 cells/CELL/     each cell, by `Mirror`; shared/ is a cache of one machine and stays there
 analysis/, figures/, report.html    results; analysis/inputs.json and across.json vouch for the tables beside them
+report.json     what was chosen for the page: how many examples it quotes
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from dissensus.storage.remote import Remote, is_url, safe_name
 
 STUDY = "study.yaml"
 RESULT_FOLDERS = ("analysis", "figures")
-RESULT_FILES = ("report.html",)
+RESULT_FILES = ("report.html", "report.json")
 VOUCHERS = ("analysis/inputs.json", "analysis/across.json")
 """What says that the tables beside it are of the study as it is: gone before they change, there again after them."""
 STATUS = ("spec.json", MANIFEST, "status.json")

@@ -1,0 +1,173 @@
+"""What the page shows of each condition: its two plots, what they rest on, and the examples that rose the most."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from markupsafe import Markup
+
+from dissensus.config import RunSpec
+from dissensus.curves import Curves
+from dissensus.report import figures, settings
+from dissensus.report.examples import NO_RISERS, RiserList, risers
+from dissensus.report.labels import label_words
+from dissensus.report.tables import GROUPS, ConditionRow
+from dissensus.report.trend import trend
+from dissensus.store import load_curves
+from dissensus.study.analysis import Analysis
+from dissensus.study.stored import on_gold
+
+
+@dataclass(frozen=True)
+class ConditionView:
+    """A condition as the page shows it.
+
+    Attributes:
+        row: its numbers.
+        settings: what it ran with, overrides included, in words.
+        curves: inline SVG of the group curves.
+        cloud: inline SVG of entropy against AULC.
+        cloud_note: how many dots are drawn of how many.
+        risers: the examples that rose the most.
+    """
+
+    row: ConditionRow
+    settings: str
+    curves: Markup
+    cloud: Markup
+    cloud_note: str
+    risers: RiserList
+
+
+def condition_views(
+    analysis: Analysis, rows: Sequence[ConditionRow], cells: Sequence[RunSpec]
+) -> tuple[list[ConditionView], list[tuple[str, Mapping[str, Any]]]]:
+    """Panels and examples of every condition; the joint figures are saved; data set and provenance of every cell."""
+    curves = {row.condition: _group_curves(analysis, row.condition) for row in rows}
+    clouds = {row.condition: _cloud(analysis, row.condition) for row in rows}
+    loss_limits = figures.limits(
+        [v for cs in curves.values() for c in cs for v in (c.mean, c.high, c.seeds.ravel())]
+    )
+    x_limits = figures.limits([c.entropy for c in clouds.values()])
+    y_limits = figures.limits([c.aulc for c in clouds.values()])
+    lines = {
+        c: figures.Panel(
+            _joint_title(rows, c), partial(figures.draw_curves, curves=curves[c], ylim=loss_limits)
+        )
+        for c in curves
+    }
+    dots = {
+        c: figures.Panel(
+            _joint_title(rows, c), partial(figures.draw_cloud, cloud=clouds[c], xlim=x_limits, ylim=y_limits)
+        )
+        for c in clouds
+    }
+    folder = analysis.folder / "figures"
+    folder.mkdir(exist_ok=True)
+    columns = min(4, max(2, len({row.method for row in rows})))
+    families = list(dict.fromkeys(row.family for row in rows))
+    order = [row.condition for family in families for row in rows if row.family == family]
+    figures.save_joint([lines[c] for c in order], columns, folder / "curves", legend=True)
+    figures.save_joint([dots[c] for c in order], columns, folder / "entropy_aulc")
+    views: list[ConditionView] = []
+    recorded: list[tuple[str, Mapping[str, Any]]] = []
+    for number_, row in enumerate(rows):
+        stored = _load(analysis, row.condition)
+        recorded += [(row.dataset, curves_.provenance) for curves_ in stored]
+        own = [cell for cell in cells if cell.condition == row.condition]
+        names = label_words(stored[0].labels, own[0].dataset.tracked)
+        views.append(
+            ConditionView(
+                row=row,
+                settings=settings.caption(
+                    own,
+                    [c.provenance for c in stored],
+                ),
+                curves=figures.panel_svg(lines[row.condition], f"l{number_}", _curve_label(row)),
+                cloud=figures.panel_svg(dots[row.condition], f"d{number_}", _cloud_label(row)),
+                cloud_note=_cloud_note(clouds[row.condition], row.seeds),
+                risers=NO_RISERS
+                if row.withheld
+                else risers(_of(analysis.examples, row.condition), stored, names),
+            )
+        )
+    return views, recorded
+
+
+def _load(analysis: Analysis, condition: str) -> list[Curves]:
+    """The condition's curves, one a seed. Checksums were verified by the analysis."""
+    cells = _of(analysis.cells, condition)["cell"].to_pylist()
+    return [
+        on_gold(load_curves(analysis.cell_folder(cell), verify=False), analysis.study.analysis)
+        for cell in cells
+    ]
+
+
+def _of(table: pa.Table, condition: str) -> pa.Table:
+    return table.filter(pc.equal(table["condition"], condition))
+
+
+def _group_curves(analysis: Analysis, condition: str) -> list[figures.GroupCurve]:
+    """Group curves averaged over the seeds that share the first one's tracking points."""
+    table = _of(analysis.groups, condition)
+    built = []
+    for group in GROUPS:
+        own = table.filter(pc.equal(table["group"], group))
+        seeds = [own.filter(pc.equal(own["cell"], cell)) for cell in own["cell"].unique().to_pylist()]
+        arrays = [
+            {c: np.asarray(t[c].to_numpy(), dtype=np.float64) for c in ("progress", "mean", "low", "high")}
+            for t in seeds
+        ]
+        arrays = [a for a in arrays if np.array_equal(a["progress"], arrays[0]["progress"])]
+        if arrays:
+            mean, low, high = (np.mean([a[c] for a in arrays], axis=0) for c in ("mean", "low", "high"))
+            every = np.stack([a["mean"] for a in arrays])
+            built.append(figures.GroupCurve(group, arrays[0]["progress"], mean, low, high, every))
+    return built
+
+
+def _cloud(analysis: Analysis, condition: str) -> figures.Cloud:
+    """Entropy and AULC by id, AULC averaged over the seeds in which it is defined."""
+    table = _of(analysis.examples, condition)
+    defined = table.filter(pc.is_finite(table["aulc"])).group_by("id", use_threads=False)
+    mean = defined.aggregate([("entropy_estimate", "min"), ("aulc", "mean")]).sort_by("id")
+    return figures.Cloud(
+        entropy=np.asarray(mean["entropy_estimate_min"].to_numpy(), dtype=np.float64),
+        aulc=np.asarray(mean["aulc_mean"].to_numpy(), dtype=np.float64),
+        total=pc.count_distinct(table["id"]).as_py(),
+    )
+
+
+def _cloud_note(cloud: figures.Cloud, seeds: int) -> str:
+    """What the plot of entropy against AULC shows: dots, line and band."""
+    n = int(cloud.defined.sum())
+    said = [
+        f"Dots: {n} examples"
+        if n <= figures.MAX_POINTS
+        else f"Dots: {figures.MAX_POINTS} of {n} examples, evenly along entropy"
+    ]
+    said += ["AULC averaged over seeds"] if seeds > 1 else []
+    said += ["spread a little sideways"] if cloud.nudged else []
+    left = cloud.total - n
+    said += [f"{left} without a defined value left out"] if left else []
+    return f"{', '.join(said)}. {trend(cloud.entropy[cloud.defined], cloud.aulc[cloud.defined]).words}."
+
+
+def _joint_title(rows: Sequence[ConditionRow], condition: str) -> str:
+    row = next(row for row in rows if row.condition == condition)
+    return f"{row.family}\n{row.method_words}"
+
+
+def _curve_label(row: ConditionRow) -> str:
+    parts = [f"{g.group} group: {g.path}" for g in row.groups.values()]
+    return f"Mean gold-label loss in nats along training, {row.title}. " + "; ".join(parts)
+
+
+def _cloud_label(row: ConditionRow) -> str:
+    return f"Annotation entropy against AULC, {row.title}. Rank correlation {row.rho.text}"
