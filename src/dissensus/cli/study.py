@@ -40,7 +40,7 @@ Fuse = Annotated[
     typer.Option(
         "--fuse",
         min=1,
-        help="Most LoRA cells of a process, trained in one pass over one frozen model; default: 16 on a GPU, else 1.",
+        help="Most LoRA cells of a process, trained in one pass over one frozen model; default: 1.",
     ),
 ]
 Threads = Annotated[

@@ -29,8 +29,8 @@ from dissensus.study.home import Home
 from dissensus.study.jobs import Job, jobs
 from dissensus.study.live import LiveJob
 from dissensus.study.lock import StudyLock
-from dissensus.study.resources import default_fuse, default_threads
-from dissensus.study.status import CellStatus, cell_folder, read_status, write_status
+from dissensus.study.resources import DEFAULT_FUSE, default_threads
+from dissensus.study.status import CellStatus, cell_folder, cut_off, read_status, write_status
 
 RUN_CELL = "dissensus.study.cell:run_cell"
 """What runs a cell, as module:function; imported by the worker alone."""
@@ -91,8 +91,7 @@ def run_study(
         threads: threads of each worker; default: OMP_NUM_THREADS, or else the cores divided by the workers; on a
             cluster, the processors that the cell reserves.
         fuse: most cells a job: LoRA cells that differ in seed, rank, alpha and learning rate alone train in one
-            pass over one frozen model, with the results that they have alone, up to rounding; default: 16 on a GPU,
-            else 1.
+            pass over one frozen model, with the results that they have alone, up to rounding; default: 1.
         device: torch device of every worker; default: a GPU where there is one.
         data_dir: where data files are looked up first.
         only: run only the cells that this matches.
@@ -224,7 +223,7 @@ class _Session:
     ) -> tuple[list[_Task], int]:
         """The jobs, and how many to run at a time."""
         gpus = self.engine.has_gpus()
-        waiting = jobs(cells, fuse or default_fuse(gpus=gpus), self.executions)
+        waiting = jobs(cells, fuse or DEFAULT_FUSE, self.executions)
         slots = workers or self.engine.slots(len(waiting))
         if not self.engine.elsewhere:
             threads = threads or default_threads(slots)
@@ -297,7 +296,7 @@ def _mark_interrupted(out: Path) -> None:
     for folder in sorted(root.iterdir()) if root.is_dir() else ():
         status = read_status(folder)
         if status.state == "running":
-            write_status(folder, replace(status, state="interrupted"))
+            write_status(folder, cut_off(status))
 
 
 @contextmanager
