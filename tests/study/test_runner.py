@@ -22,6 +22,7 @@ from dissensus.study.lock import StudyLock, lock_held
 from dissensus.study.process import words_for_exit
 from dissensus.study.runner import StudyResult, run_study
 from dissensus.study.status import CellStatus, read_status, study_status, write_status
+from foreground import in_foreground
 from study.engines.studies import fake_study
 
 HERE = Path(__file__).parent
@@ -242,7 +243,9 @@ def slow_run(tmp_path: Path) -> subprocess.Popen[bytes]:
     """A run in another process, half-way in both of its cells."""
     (tmp_path / "in.yaml").write_text(fake_study("slow", seeds=[0, 1]).to_yaml())
     process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(tmp_path), str(HERE)], stderr=subprocess.PIPE
+        [sys.executable, "-c", SCRIPT, str(tmp_path), str(HERE)],
+        stderr=subprocess.PIPE,
+        preexec_fn=in_foreground,
     )
 
     def half_way() -> bool:

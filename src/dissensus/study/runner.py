@@ -39,6 +39,7 @@ RUN_CELLS = "dissensus.study.fused_cells:run_cells"
 """The same for a job of several cells."""
 
 OnChange = Callable[[CellStatus], None]
+OnStage = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,7 @@ def run_study(
     retries: int | None = None,
     remote: str | None = None,
     on_change: OnChange | None = None,
+    on_stage: OnStage | None = None,
     run_cell: str | None = None,
     run_cells: str | None = None,
 ) -> StudyResult:
@@ -99,6 +101,8 @@ def run_study(
         retries: how often a job is tried again whose worker was lost; default: as the engine says.
         remote: URL of the study, of which `out` is this machine's image: cells are brought from there, and published.
         on_change: called when a cell starts, advances or ends, from this thread.
+        on_stage: called with what the run as a whole does beside its cells, e.g. 'checking the data'; "" when that
+            is over.
         run_cell: another module:function with the signature of `study.cell.run_cell`.
         run_cells: another one with that of `study.fused_cells.run_cells`.
 
@@ -142,6 +146,7 @@ def run_study(
             },
             tries=1 + (engine.retries if retries is None else retries),
             on_change=on_change or (lambda _status: None),
+            on_stage=on_stage or (lambda _words: None),
             statuses=statuses,
         )
         for name in statuses:
@@ -174,6 +179,7 @@ class _Session:
     order: Mapping[str, Any]
     tries: int
     on_change: OnChange
+    on_stage: OnStage
     statuses: dict[str, CellStatus]
 
     def run(
@@ -208,6 +214,9 @@ class _Session:
                             tasks.append(again)
             finally:
                 # Empty unless something (Ctrl-C, an error in `on_change`) cut the loop short.
+                if live:
+                    with suppress(Exception):  # whoever shows this may be what went wrong
+                        self.on_stage("stopping the workers")
                 for cut in live.values():
                     if cut.worker is not None:
                         cut.worker.ask_to_stop()
