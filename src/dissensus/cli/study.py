@@ -300,7 +300,13 @@ def _run_and_report(
     note(f"study {spec.name}: {len(chosen)}{of_all} cells, in {remote or out}")
     with run_progress(chosen) as progress:
         result = run_study(
-            spec, out, on_change=progress.change, on_stage=progress.stage, remote=remote, **options
+            spec,
+            out,
+            on_change=progress.change,
+            on_stage=progress.stage,
+            on_note=note,
+            remote=remote,
+            **options,
         )
     if result.study_diff:
         note(f"the study is not the one that was stored here before:\n{result.study_diff}")

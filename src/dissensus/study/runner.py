@@ -32,7 +32,8 @@ from dissensus.study.lock import StudyLock
 from dissensus.study.resources import DEFAULT_FUSE, default_threads
 from dissensus.study.status import CellStatus, cell_folder, cut_off, read_status, write_status
 
-RUN_CELL = "dissensus.study.cell:run_cell"
+OWN_CELL = "dissensus.study.cell:run_cell"
+RUN_CELL = OWN_CELL
 """What runs a cell, as module:function; imported by the worker alone."""
 
 RUN_CELLS = "dissensus.study.fused_cells:run_cells"
@@ -80,6 +81,7 @@ def run_study(
     remote: str | None = None,
     on_change: OnChange | None = None,
     on_stage: OnStage | None = None,
+    on_note: OnStage | None = None,
     run_cell: str | None = None,
     run_cells: str | None = None,
 ) -> StudyResult:
@@ -103,12 +105,15 @@ def run_study(
         on_change: called when a cell starts, advances or ends, from this thread.
         on_stage: called with what the run as a whole does beside its cells, e.g. 'checking the data'; "" when that
             is over.
+        on_note: called with what whoever started the run should know.
         run_cell: another module:function with the signature of `study.cell.run_cell`.
         run_cells: another one with that of `study.fused_cells.run_cells`.
 
     Raises:
         SpecError: the study is not valid, `only` matches nothing, the folder holds another study, or the engine
             cannot be reached or has no room for a cell.
+        DataError, ModelError: data or a model of a cell that is not done is missing or malformed; no worker was
+            started.
         StoreError: another run is under way in the folder.
         KeyboardInterrupt: on Ctrl-C or SIGTERM, after the workers were stopped; running again resumes.
     """
@@ -154,6 +159,16 @@ def run_study(
                 session.on_change(statuses[name])
         left = [cell for cell in cells if cell.cell_id not in skipped]
         if left:
+            if session.order["run_cell"] == OWN_CELL:  # what another one needs, nobody here can tell
+                from dissensus.study.checking import check_inputs
+
+                check_inputs(
+                    left,
+                    data_dir=data_dir,
+                    elsewhere=engine.elsewhere,
+                    on_stage=session.on_stage,
+                    on_note=on_note or (lambda _words: None),
+                )
             session.run(left, fuse=fuse, workers=workers, threads=threads)
             home.fetch_curves(statuses)
         return StudyResult(out, tuple(statuses.values()), skipped, diff)
