@@ -257,7 +257,7 @@ def summary(rows: list[dict[str, Any]]) -> None:
         "contested loss": lambda row: _from_to(row, "contested"),
         "settled loss": lambda row: _from_to(row, "settled"),
         "un-learned: contested": lambda row: _share(row["unlearned_contested"]),
-        "settled": lambda row: _share(row["unlearned_settled"]),
+        "un-learned: settled": lambda row: _share(row["unlearned_settled"]),
     }
     table(
         tuple(columns),

@@ -8,18 +8,21 @@ from pathlib import Path
 LOG = "log.txt"
 
 
-def begin_try(folder: Path, number: int, when: str, where: str = "") -> None:
+def begin_try(folder: Path, when: str, *, number: int = 0, where: str = "") -> None:
     """Write the line that what the next try prints stands under; nothing in a log that is empty still.
 
     Args:
         folder: the cell's.
-        number: of the try, from 1.
         when: ISO 8601.
+        number: of the try, from 1; 0 where it is not known.
         where: the machine, if it is known by now.
     """
     log = folder / LOG
     if log.is_file() and log.stat().st_size > 0:
-        _append(log, f"--- try {number}, {when}{f', on {where}' if where else ''} ---\n")
+        _append(
+            log,
+            f"--- {f'try {number}' if number else 'tried again'}, {when}{f', on {where}' if where else ''} ---\n",
+        )
 
 
 def trained_together(folders: Sequence[Path]) -> None:

@@ -77,7 +77,7 @@ class LiveJob:
             replace(with_earlier_try(before[c.cell_id]), state="pending", error="", traceback="") for c in job
         ]
         for folder, status in zip(folders, waiting, strict=True):
-            begin_try(folder, len(status.tries) + 1, _now())
+            begin_try(folder, _now(), number=len(status.tries) + 1)
         trained_together(folders)
         cells = [
             {
