@@ -18,10 +18,11 @@ from typer.testing import CliRunner, Result
 
 from dissensus.cli.app import app
 from dissensus.cli.output import duration, number
-from dissensus.cli.progress import LINE_EVERY, run_progress
+from dissensus.cli.progress import LINE_EVERY, Lines
 from dissensus.study import runner
 from dissensus.study.lock import StudyLock
 from dissensus.study.status import CellStatus, study_status
+from dissensus.study.time_left import TimeLeft
 from processes import PATIENCE, wait_for
 
 HERE = Path(__file__).parent
@@ -258,7 +259,7 @@ def test_ctrl_c_is_exit_code_130_and_says_how_to_go_on(tmp_path: Path) -> None:
             process.kill()
     assert process.returncode == 130
     assert out == ""
-    assert errors.endswith("stopped; the same command goes on from here\n")
+    assert errors.endswith("stopped; run the same command again to resume\n")
     assert "Traceback" not in errors
     assert study_status(folder)[0].state == "interrupted"
 
@@ -348,23 +349,23 @@ def test_logs_get_a_line_now_and_then(
 ) -> None:
     clock = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-    with run_progress(2) as show:
-        show(CellStatus("a", state="done"))
-        show(CellStatus("b", state="running", step=3))
-        for second in range(1, 121):
-            clock[0] += 1
-            # A tracking point a second for half a minute, then none for a long while.
-            show(
-                CellStatus(
-                    "b", state="running", step=second, total_steps=200, tracking_points_done=min(second, 30)
-                )
+    show = Lines(2, TimeLeft({"a": ("x",), "b": ("x",)})).change
+    show(CellStatus("a", state="done"))
+    show(CellStatus("b", state="running", step=3))
+    for second in range(1, 121):
+        clock[0] += 1
+        # A tracking point a second for half a minute, then none for a long while.
+        show(
+            CellStatus(
+                "b", state="running", step=second, total_steps=200, tracking_points_done=min(second, 30)
             )
-        show(CellStatus("b", state="failed", error="first\nsecond"))
+        )
+    show(CellStatus("b", state="failed", error="first\nsecond"))
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "[1/2] a: done before"
-    assert lines[1] == "[2/2] b: started, going on from step 3"
+    assert lines[1] == "[2/2] b: started, resuming from step 3"
     assert lines[-1] == "[2/2] b: failed: first"
-    steps = [int(line.split("step ")[1].split("/")[0]) for line in lines[2:-1]]
+    steps = [int(line.split("step ")[1].split(" of ")[0]) for line in lines[2:-1]]
     assert LINE_EVERY == 10
     assert steps == [10, 20, 30, 90]
 

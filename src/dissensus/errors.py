@@ -18,6 +18,10 @@ class DataError(DissensusError):
     """A data file or data set is missing, malformed or inconsistent."""
 
 
+class MissingFileError(DataError):
+    """A data file is not on this machine."""
+
+
 class ModelError(DissensusError):
     """A model cannot be found, loaded or used as asked."""
 

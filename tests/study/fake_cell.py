@@ -48,6 +48,7 @@ class Progress:
     tracking_points_done: int
     tracking_points: int
     loss: float
+    phase: str = "training"
 
 
 def run_cell(

@@ -12,7 +12,7 @@ from dissensus.config import StudySpec
 from dissensus.study import resources
 from dissensus.study.grid import expand
 from dissensus.study.jobs import jobs
-from dissensus.study.resources import available_gib, default_fuse, default_threads, default_workers, on_gpu
+from dissensus.study.resources import DEFAULT_FUSE, available_gib, default_threads, default_workers, on_gpu
 
 
 def study(**more: Any) -> StudySpec:
@@ -98,8 +98,8 @@ def test_workers_are_as_many_as_cores_jobs_and_memory_allow(monkeypatch: pytest.
         monkeypatch.setattr(resources, "available_gib", lambda gib=gib: gib)
         assert [default_workers(n, "cpu") for n in (1, 5, 20)] == expected
     assert default_workers(0, "cpu") == 1
-    # A GPU is one machine: cells take turns on it, many in one pass.
-    assert (default_workers(20, "cuda:1"), default_fuse(gpus=True), default_fuse(gpus=False)) == (1, 16, 1)
+    # A GPU is one machine: cells take turns on it, each alone until a GPU has measured that one pass is faster.
+    assert (default_workers(20, "cuda:1"), DEFAULT_FUSE) == (1, 1)
 
 
 def test_a_gpu_is_looked_for_where_nobody_names_a_device(

@@ -263,6 +263,29 @@ def test_ctrl_c_and_sigterm_stop_the_workers_and_leave_the_cells_interrupted(
     assert [(s["state"], s["step"]) for s in stored] == [("interrupted", 2)] * 2
 
 
+def test_a_run_that_was_started_with_ctrl_c_ignored_keeps_ignoring_it(tmp_path: Path) -> None:
+    """As `nohup` and a shell's background jobs start it: Ctrl-C is meant for somebody else. SIGTERM ends it."""
+    (tmp_path / "in.yaml").write_text(fake_study("slow").to_yaml())
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(tmp_path), str(HERE)],
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+    )
+
+    def at(step: int, state: str) -> Callable[[], bool]:
+        return lambda: (
+            (tmp_path / "study.yaml").exists()
+            and [(c.state, c.step) for c in study_status(tmp_path)] == [(state, step)]
+        )
+
+    wait_for(at(2, "running"), "the cell to be half-way")
+    process.send_signal(signal.SIGINT)
+    (tmp_path / "go").touch()
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert at(4, "done")()
+
+
 def test_a_killed_runner_leaves_no_worker_behind_and_its_study_resumes(
     tmp_path: Path, slow_run: subprocess.Popen[bytes]
 ) -> None:

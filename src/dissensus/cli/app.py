@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from dissensus.cli import bench, claims, data, exchange, models, studies, study
+from dissensus.cli import bench, claims, data, exchange, models, status, studies, study
+from dissensus.cli.output import note
 from dissensus.errors import DissensusError
 
 EPILOG = (
@@ -33,7 +34,8 @@ class _Root(TyperGroup):
             place = f"{error.filename}: " if error.filename is not None else ""
             _complain(f"{place}{error.strerror or error}", debug=bool(ctx.params.get("debug")))
         except KeyboardInterrupt:
-            typer.echo("stopped; the same command goes on from here", err=True)
+            resumes = ctx.invoked_subcommand in ("run", "quickstart")
+            note("stopped; run the same command again to resume" if resumes else "stopped")
             raise typer.Exit(130) from None
         raise typer.Exit(2)
 
@@ -41,7 +43,7 @@ class _Root(TyperGroup):
 def _complain(message: str, *, debug: bool) -> None:
     if debug:
         typer.echo(traceback.format_exc(), err=True)
-    typer.echo(f"error: {message}", err=True)
+    note(f"error: {message}")
 
 
 app = typer.Typer(
@@ -55,6 +57,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 study.register(app)
+app.command()(status.status)
 app.command()(claims.claims)
 app.command()(bench.bench)
 app.add_typer(studies.app, name="studies", help="Built-in studies: list, show.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dissensus.cli.output import emit_json, note, number, say, table
+from dissensus.cli.output import emit_json, moves, note, number, say, table, terminal_width
 
 if TYPE_CHECKING:
     from dissensus.data.check import DataReport
@@ -102,9 +102,14 @@ class _Download:
 
     def __call__(self, url: str, done: int, total: int | None) -> None:
         """Take in that `done` bytes of `url` have come."""
-        if sys.stderr.isatty():
+        if moves(sys.stderr):
             of = f" of {total / 1e6:.1f}" if total else ""
-            sys.stderr.write(f"\r{url.rpartition('/')[2][:50]}: {done / 1e6:.1f}{of} MB\x1b[K")
+            facts = f": {done / 1e6:.1f}{of} MB"
+            room = (
+                (terminal_width(sys.stderr) or 80) - len(facts) - 1
+            )  # a line that is folded cannot be drawn anew
+            sys.stderr.write(f"\r{url.rpartition('/')[2][: max(0, room)]}{facts}\x1b[K")
+            sys.stderr.flush()
             self._shown = True
 
     def __exit__(self, *_: object) -> None:

@@ -4,21 +4,49 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 import typer
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, numeric: Iterable[str] = ()) -> None:
+def terminal_width(stream: TextIO) -> int | None:
+    """Columns of the terminal that a stream is; None for a file or a pipe."""
+    if not stream.isatty():
+        return None
+    given = os.environ.get("COLUMNS", "")
+    if given.isdigit() and int(given) > 0:
+        return int(given)
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    except (OSError, ValueError):
+        return 80
+
+
+def moves(stream: TextIO) -> bool:
+    """Whether lines that were written to a stream can be drawn anew: a terminal that is not dumb, and not in CI."""
+    dumb = os.environ.get("TERM", "").lower() in ("", "dumb", "unknown")
+    return stream.isatty() and not dumb and os.environ.get("CI", "").lower() in ("", "0", "false")
+
+
+def table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    numeric: Iterable[str] = (),
+    names: str | None = None,
+) -> None:
     """Print a table; `numeric` columns are right-aligned. Values are shown as text, never as markup.
 
-    On a terminal it fits the width; in a file or a log every row is one line, however long.
+    On a terminal it fits the width (`layout.table_lines`), and where the first column holds `names` (conditions, say),
+    what they have in common is left out and said. In a file or a log every row is one line, however long.
     """
-    right = set(numeric)
+    right = frozenset(numeric)
     cells = [[str(value) for value in row] for row in rows]
-    if not sys.stdout.isatty():
+    width = terminal_width(sys.stdout)
+    if width is None:
         lines = [list(columns), *cells]
         widths = [max(len(line[k]) for line in lines) for k in range(len(columns))]
         for row in lines:
@@ -28,17 +56,16 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, numeric: 
             ]
             typer.echo("  ".join(aligned).rstrip())
         return
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    from dissensus.cli.layout import natural_width, short_names, table_lines
 
-    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        shown.add_column(column, justify="right" if column in right else "left", overflow="fold")
-    for row in cells:
-        shown.add_row(*(Text(value) for value in row))
-    Console().print(shown)
+    if names is not None and natural_width(columns, cells) > width:
+        short, pattern = short_names([row[0] for row in cells])
+        if pattern:
+            say(f"Every {names} is {pattern}; shown is the *.")
+            cells = [[name, *row[1:]] for name, row in zip(short, cells, strict=True)]
+    rule = "─" if can_print("─", sys.stdout) else "-"
+    for text in table_lines(columns, cells, width=width, numeric=right, rule=rule):
+        typer.echo(text)
 
 
 def emit_json(value: Any) -> None:
@@ -47,13 +74,18 @@ def emit_json(value: Any) -> None:
 
 
 def say(message: str = "") -> None:
-    """A line of results."""
-    typer.echo(message)
+    """A line of results; on a terminal it is broken at spaces, never inside a word."""
+    typer.echo(_fitted(message, sys.stdout))
 
 
 def note(message: str) -> None:
-    """A line beside the results: progress, hints, warnings."""
-    typer.echo(message, err=True)
+    """A line beside the results: progress, hints, warnings; broken as `say` breaks."""
+    typer.echo(_fitted(message, sys.stderr), err=True)
+
+
+def verbatim(text: str) -> None:
+    """Results that somebody may copy, as they are: no line is broken."""
+    typer.echo(text)
 
 
 def number(value: float, digits: int = 2) -> str:
@@ -69,6 +101,24 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def _fitted(message: str, stream: TextIO) -> str:
+    width = terminal_width(stream)
+    if width is None or all(len(line) <= width for line in message.split("\n")):
+        return message
+    from dissensus.cli.layout import sentence_lines
+
+    return "\n".join(sentence_lines(message, width))
+
+
+def can_print(text: str, stream: TextIO) -> bool:
+    """Whether a stream's encoding has these characters."""
+    try:
+        text.encode(stream.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
 
 
 def _plain(value: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from dissensus.cli.output import emit_json, say, table
+from dissensus.cli.output import emit_json, table, verbatim
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -51,6 +51,6 @@ def show(
 
     if cells:
         for cell in expand(load_study(study)):
-            say(cell.cell_id)
+            verbatim(cell.cell_id)
     else:
-        say((load_study(study).to_yaml() if resolved else builtin_text(study)).rstrip("\n"))
+        verbatim((load_study(study).to_yaml() if resolved else builtin_text(study)).rstrip("\n"))

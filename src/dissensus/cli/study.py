@@ -1,14 +1,15 @@
-"""Commands on one study: quickstart, run, status, analyze, report."""
+"""Commands on one study: quickstart, run, analyze, report."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dissensus.cli.notes import print_cell_notes
-from dissensus.cli.output import duration, emit_json, note, number, say, table
+from dissensus.cli.output import emit_json, note, number, say, table
 from dissensus.errors import DissensusError, SpecError
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ Fuse = Annotated[
     typer.Option(
         "--fuse",
         min=1,
-        help="Most LoRA cells of a process, trained in one pass over one frozen model; default: 16 on a GPU, else 1.",
+        help="Most LoRA cells of a process, trained in one pass over one frozen model; default: 1.",
     ),
 ]
 Threads = Annotated[
@@ -120,7 +121,7 @@ QuotesOption = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the root."""
-    for command in (quickstart, run, status, analyze, report):
+    for command in (quickstart, run, analyze, report):
         app.command()(command)
 
 
@@ -143,7 +144,7 @@ def run(
     study: Annotated[
         str,
         typer.Argument(
-            metavar="STUDY", help="A built-in name, a YAML file, or the folder of a study to go on with."
+            metavar="STUDY", help="A built-in name, a YAML file, or the folder of a study to resume."
         ),
     ],
     out: Annotated[
@@ -183,7 +184,7 @@ def run(
     assume: Assume = None,
     as_json: Json = False,
 ) -> None:
-    """Run a study, or go on with it.
+    """Run a study, or resume it.
 
     Cells that are done are skipped, the others start or resume. Then come the tables and the report.
     """
@@ -227,38 +228,6 @@ def run(
             retries=retries,
             **options,
         )
-
-
-def status(folder: Folder, as_json: Json = False) -> None:
-    """Show how far each cell of a study is."""
-    from dissensus.storage import is_url, study_folder
-    from dissensus.study.status import study_status
-
-    with study_folder(folder, curves=False) as here:
-        cells = study_status(here, elsewhere=is_url(folder))
-    if as_json:
-        emit_json([cell.to_json() for cell in cells])
-        return
-    table(
-        ("cell", "state", "steps", "points", "loss", "time", "note"),
-        (
-            (
-                cell.cell,
-                cell.state,
-                f"{cell.step}/{cell.total_steps}" if cell.total_steps else "-",
-                f"{cell.tracking_points_done}/{cell.tracking_points}" if cell.tracking_points else "-",
-                number(cell.loss),
-                duration(cell.seconds) if cell.seconds else "-",
-                next(iter(cell.error.splitlines()), "") if cell.in_study else "not in study.yaml any more",
-            )
-            for cell in cells
-        ),
-        numeric=("steps", "points", "loss", "time"),
-    )
-    states = [cell.state for cell in cells if cell.in_study]
-    known = ("done", "running", "interrupted", "failed", "pending")
-    counted = ", ".join(f"{states.count(state)} {state}" for state in known if state in states)
-    say(f"{len(states)} cells: {counted}")
 
 
 def analyze(folder: Folder, as_json: Json = False) -> None:
@@ -309,33 +278,24 @@ def _say_page(page: Path, quotes: Quotes) -> None:
 
 def summary(rows: list[dict[str, Any]]) -> None:
     """Print the rows of `summary_table`, one a condition."""
+    learned = any("learned" in row for row in rows)
+    columns: dict[str, Callable[[dict[str, Any]], Any]] = {
+        "condition": lambda row: row["condition"],
+        "seeds": lambda row: row["seeds"],
+        "n": lambda row: row["n"],
+        **({"learned": lambda row: row.get("learned", "-")} if learned else {}),
+        "rho(entropy, AULC)": lambda row: _with_interval(row, "rho"),
+        "partial rho": lambda row: _with_interval(row, "partial"),
+        "contested loss": lambda row: _from_to(row, "contested"),
+        "settled loss": lambda row: _from_to(row, "settled"),
+        "un-learned: contested": lambda row: _share(row["unlearned_contested"]),
+        "un-learned: settled": lambda row: _share(row["unlearned_settled"]),
+    }
     table(
-        (
-            "condition",
-            "seeds",
-            "n",
-            "rho(entropy, AULC)",
-            "partial rho",
-            "contested loss",
-            "settled loss",
-            "un-learned: contested",
-            "settled",
-        ),
-        (
-            (
-                row["condition"],
-                row["seeds"],
-                row["n"],
-                _with_interval(row, "rho"),
-                _with_interval(row, "partial"),
-                f"{number(row['loss_contested_start'])} -> {number(row['loss_contested_end'])}",
-                f"{number(row['loss_settled_start'])} -> {number(row['loss_settled_end'])}",
-                _share(row["unlearned_contested"]),
-                _share(row["unlearned_settled"]),
-            )
-            for row in rows
-        ),
-        numeric=("seeds", "n", "un-learned: contested", "settled"),
+        tuple(columns),
+        (tuple(value(row) for value in columns.values()) for row in rows),
+        numeric=tuple(name for name in columns if name not in ("condition", "learned")),
+        names="condition",
     )
     for row in rows:
         if row["rho_why"]:
@@ -381,8 +341,16 @@ def _run_and_report(
     for warning in step_warnings(steps_before_a_run(left, options.get("data_dir"))):
         note(f"warning: {warning.line}")
     try:
-        with run_progress(len(chosen)) as on_change:
-            result = run_study(spec, out, on_change=on_change, remote=remote, **options)
+        with run_progress(chosen) as progress:
+            result = run_study(
+                spec,
+                out,
+                on_change=progress.change,
+                on_stage=progress.stage,
+                on_note=note,
+                remote=remote,
+                **options,
+            )
     finally:  # a run that was stopped, or writes no page, keeps the choice for the page that comes later
         if quotes is not None and (out / "study.yaml").is_file():
             keep_quotes(out, quotes)
@@ -396,8 +364,10 @@ def _run_and_report(
         from dissensus.study.analysis import summary_table
 
         try:
+            note("analysing the curves ...")
             tables = make_tables(out)
             rows = summary_table(tables)
+            note("writing the report ...")
             page = write_report(out)
         except DissensusError as error:
             note(f"error: the runs ended, but could not be analysed: {error}")
@@ -442,6 +412,10 @@ def _name_failures(result: StudyResult) -> None:
             note(f"  {name}")
         note("    " + error.replace("\n", "\n    "))
     note(f"Tracebacks are in {result.out}/cells/CELL/status.json, what was printed in log.txt beside it.")
+
+
+def _from_to(row: dict[str, Any], group: str) -> str:
+    return f"{number(row[f'loss_{group}_start'])} -> {number(row[f'loss_{group}_end'])}"
 
 
 def _with_interval(row: dict[str, Any], key: str) -> str:

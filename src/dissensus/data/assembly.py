@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from dissensus.config import DatasetSpec, Regime
+from dissensus.config.sources import SourceSpec
 from dissensus.data.annotations import AnnotatedDataset, Example
 from dissensus.data.notes import facts
 from dissensus.data.sources import load_source
@@ -35,18 +37,31 @@ class CellData:
 
 
 def assemble(
-    spec: DatasetSpec, regime: Regime, *, sample_seed: int, data_dir: Path | None = None
+    spec: DatasetSpec,
+    regime: Regime,
+    *,
+    sample_seed: int,
+    data_dir: Path | None = None,
+    load: Callable[[SourceSpec], AnnotatedDataset] | None = None,
 ) -> CellData:
     """Load, sub-sample and check the data of a cell.
 
     The tracked set depends on the specification alone, so that all seeds track the same examples; the draw
     from the training pool depends on `sample_seed`.
 
+    Args:
+        spec: the data set.
+        regime: of the cell.
+        sample_seed: of the draw from the pool.
+        data_dir: where data files are looked up first.
+        load: loads a source; default: `load_source` with `data_dir`.
+
     Raises:
         DataError: labels differ, too few examples, a tracked example without a gold label, or a held-out
             example whose text is in the training set.
     """
-    tracked = load_source(spec.tracked, data_dir=data_dir)
+    load = load or (lambda source: load_source(source, data_dir=data_dir))
+    tracked = load(spec.tracked)
     whole = len(tracked)
     if spec.tracked_size is not None:
         tracked = stratified_sample(tracked, spec.tracked_size)
@@ -61,7 +76,7 @@ def assemble(
     notes += [f"tracked set: {note}" for note in facts(tracked)]
     if spec.train is None:
         return CellData(tracked, tracked, 0, 0, tuple(notes))
-    pool = load_source(spec.train, data_dir=data_dir)
+    pool = load(spec.train)
     if pool.labels != tracked.labels:
         raise DataError(
             f"data set {spec.name!r}: the training pool's labels {list(pool.labels)} are not the tracked set's "

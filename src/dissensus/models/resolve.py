@@ -107,6 +107,33 @@ def resolve_model(name: str, revision: str | None = None) -> ResolvedModel:
     return pull_carrier(card)
 
 
+def check_model(name: str, revision: str | None = None) -> None:
+    """Raise `ModelError` where a model is not to be had; nothing is loaded, and the hub is asked for a name alone.
+
+    Args:
+        name: see `resolve_model`.
+        revision: likewise.
+    """
+    found = resolve_model(name, revision)
+    if found.origin != "hub" or name in BUILTIN:
+        return
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise ModelError(
+            f"there is no model folder {name}; expected a folder that save_pretrained wrote, with config.json in it"
+        )
+    from huggingface_hub import try_to_load_from_cache
+
+    if isinstance(try_to_load_from_cache(name, "config.json", revision=revision), str):
+        return
+    trouble = _hub_trouble(name, revision)
+    if trouble is not None:
+        raise ModelError(
+            f"model {name!r} could not be reached: it is no folder here, it is not in the hub's cache, and the hub "
+            f"answered: {trouble}. Give the path of a local copy, or fetch it where there is a network (`dissensus "
+            f"models pull {name}`)"
+        )
+
+
 def pull_model(name: str) -> ResolvedModel:
     """Bring a built-in model's files onto this machine (for `dissensus models pull`).
 

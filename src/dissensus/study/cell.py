@@ -6,7 +6,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,6 +41,8 @@ class CellProgress:
         tracking_points_done: stored so far.
         tracking_points: in all.
         loss: training loss of the last step, nats; NaN before the first.
+        phase: what it does now: loading data, loading model, encoding texts, waiting (for the cells that it trains
+            with), measuring, training or saving. In the first ones the numbers are not known yet, and are 0.
     """
 
     step: int
@@ -48,6 +50,7 @@ class CellProgress:
     tracking_points_done: int
     tracking_points: int
     loss: float
+    phase: str = "training"
 
 
 def run_cell(
@@ -71,7 +74,7 @@ def run_cell(
         data_dir: where data files are looked up first.
         threads: torch threads; default: torch's own choice.
         device: 'cpu', 'cuda', ...; default: a GPU where there is one.
-        on_progress: called after every step; of several processes, in the first.
+        on_progress: called after every step and when another phase begins; of several processes, in the first.
         execution: how many processes, what each holds of the weights, what is computed again to save memory. The curves
             come out the same, to rounding.
 
@@ -117,11 +120,13 @@ class OpenCell:
         run: what is to be trained.
         recorder: what measures it.
         checkpoint: what it resumes from.
+        tell: called with the phase that begins.
     """
 
     run: TrainingRun
     recorder: CurveRecorder
     checkpoint: Checkpoint
+    tell: Callable[[str], None]
 
     def train(self) -> None:
         """Train it by itself."""
@@ -132,6 +137,7 @@ class OpenCell:
     def close(self) -> None:
         """Mark the curves of the trained cell complete; nothing is left to resume."""
         here = self.run.team.ranks
+        self.tell("saving")
         with here.unison(self.run.device):
             self.recorder.finish()
             if here.first:
@@ -188,9 +194,12 @@ def open_cell(
                 resolve_model(spec.model.name, spec.model.revision)
     if here.agreed([finished], where)[0]:
         return None
+    teller = _Teller(on_progress if here.first else None)
     with here.unison(where):
+        teller.tell("loading data")
         data = ready or _assembled(spec, data_dir)
         labels = _training_labels(spec, data, folder if here.first else None)
+        teller.tell("loading model")
         model = load_scoring_model(
             spec.model,
             data.tracked.labels,
@@ -209,6 +218,7 @@ def open_cell(
             recompute_activations(model)
         if how.sharding == "none":  # sharded weights are moved block by block
             model.module.to(where)
+        teller.tell("encoding texts")
         training = TrainingSet(model.encode(data.train), labels)
         tracked = model.encode(data.tracked)
     team = team_for(model, how.sharding, device=where, cpu_offload=how.cpu_offload)
@@ -252,12 +262,8 @@ def open_cell(
             if recorder.writer.provenance["versions"] != versions:  # allowed, but no longer bit-identical
                 recorder.writer.note(resumed_under=versions)
 
-    def report(step: int, loss: float) -> None:
-        if on_progress is not None and here.first:
-            done = len(recorder.steps)
-            on_progress(CellProgress(step, steps, done, len(recorder.points), loss))
-
-    report(max(recorder.steps, default=0), float("nan"))
+    teller.knows(recorder, steps)
+    teller.step(max(recorder.steps, default=0), float("nan"))
     checkpoint = Checkpoint(folder / "checkpoint")
     run = TrainingRun(
         model,
@@ -267,11 +273,45 @@ def open_cell(
         seed=spec.seed,
         recorder=recorder,
         checkpoint=checkpoint,
-        on_step=report,
+        on_step=teller.step,
+        on_phase=teller.tell,
         team=team,
         checkpoint_seconds=how.checkpoint_seconds,
     )
-    return OpenCell(run, recorder, checkpoint)
+    return OpenCell(run, recorder, checkpoint, teller.tell)
+
+
+class _Teller:
+    """Says how far a cell is, as its parts go by; says nothing where nobody listens."""
+
+    def __init__(self, hear: Callable[[CellProgress], None] | None) -> None:
+        self._hear = hear
+        self._now = CellProgress(0, 0, 0, 0, float("nan"))
+        self._recorder: CurveRecorder | None = None
+
+    def knows(self, recorder: CurveRecorder, total_steps: int) -> None:
+        """From here on there are numbers."""
+        self._recorder = recorder
+        self._now = replace(self._now, total_steps=total_steps)
+
+    def tell(self, phase: str, step: int | None = None) -> None:
+        """Another phase begins, after so many steps."""
+        self._send(phase, **({} if step is None else {"step": step}))
+
+    def step(self, step: int, loss: float) -> None:
+        """A step was taken; its training loss in nats."""
+        self._send("training", step=step, loss=loss)
+
+    def _send(self, phase: str, **news: float) -> None:
+        if self._hear is None:
+            return
+        if self._recorder is not None:
+            news |= {
+                "tracking_points_done": len(self._recorder.steps),
+                "tracking_points": len(self._recorder.points),
+            }
+        self._now = replace(self._now, phase=phase, **news)  # type: ignore[arg-type]
+        self._hear(self._now)
 
 
 def _assembled(spec: RunSpec, data_dir: Path | None) -> CellData:

@@ -36,7 +36,7 @@ def run_cells(
         threads: torch threads; default: torch's own choice.
         device: 'cpu', 'cuda', ...; default: a GPU where there is one.
         execution: how they are carried out, in one process; the first one's stands for all.
-        on_progress: (which cell, how far it is), after every step.
+        on_progress: (which cell, how far it is), after every step and when another phase begins.
         on_end: (which cell, what went wrong with it, or None), once for each cell that has ended.
 
     Raises:
@@ -68,6 +68,7 @@ def run_cells(
             on_end(place, None)
         else:
             opened[place] = cell
+            cell.tell("waiting")
     if opened:
         _train_together(opened, on_end)
 

@@ -10,11 +10,24 @@ from pathlib import Path
 from typing import Any
 
 from dissensus.config import Execution
+from dissensus.study.cell_log import begin_try, trained_together
 from dissensus.study.engines.base import Event, Hear, Worker
 from dissensus.study.jobs import Job
-from dissensus.study.status import CellStatus, cell_folder, write_status
+from dissensus.study.status import (
+    CellStatus,
+    State,
+    Try,
+    cell_folder,
+    ended,
+    with_earlier_try,
+    write_status,
+)
 
 _STATUS_EVERY = 1.0  # seconds between two writes of an unfinished cell's status
+AGAIN = "its machine let go of it, and the queue started it again"
+"""Why a try ended when the same job begins once more."""
+_TOLD = ("phase", "step", "total_steps", "tracking_points_done", "tracking_points", "loss")
+"""What an event may say of how far a cell is; anything else in it is of another version, and left aside."""
 
 
 @dataclass
@@ -60,9 +73,12 @@ class LiveJob:
         folders = [cell_folder(out, cell) for cell in job]
         for folder in folders:
             folder.mkdir(parents=True, exist_ok=True)
-        for folder in folders[1:]:
-            note = f"Trained together with {folders[0].name}; what was printed is in its log.txt.\n"
-            (folder / "log.txt").write_text(note, encoding="utf-8")
+        waiting = [
+            replace(with_earlier_try(before[c.cell_id]), state="pending", error="", traceback="") for c in job
+        ]
+        for folder, status in zip(folders, waiting, strict=True):
+            begin_try(folder, _now(), number=len(status.tries) + 1)
+        trained_together(folders)
         cells = [
             {
                 "spec": cell.model_dump(mode="json"),
@@ -77,7 +93,6 @@ class LiveJob:
         self._last_try = last_try
         self._clock: float | None = None  # since the worker took the job up
         self._folders = folders
-        waiting = [replace(before[c.cell_id], state="pending", error="", traceback="") for c in job]
         self._cells = [_Cell(status, status.seconds) for status in waiting]
         worker.give({**order, "cells": cells}, log=(folders[0] / "log.txt").resolve(), hear=hear)
 
@@ -99,14 +114,17 @@ class LiveJob:
         if kind == "ended":
             self.over, self.worker = True, None
             return self._cut_off(event)
-        place = int(event["cell"])
+        place = int(event.get("cell", -1))
+        if not 0 <= place < len(self._cells):
+            return ()
         if kind == "done":
             self._end(place, state="done")
         elif kind == "failed":
             self._end(place, state="failed", error=str(event["error"]), traceback=str(event["traceback"]))
+        elif kind == "progress":
+            self._progress(place, {key: event[key] for key in _TOLD if key in event})
         else:
-            told = {key: value for key, value in event.items() if key not in ("event", "cell")}
-            self._progress(place, told)
+            return ()
         return (self._cells[place].status,)
 
     def stop(self) -> tuple[CellStatus, ...]:
@@ -124,16 +142,21 @@ class LiveJob:
         self._clock = time.monotonic()
         for place in self.left:
             cell = self._cells[place]
+            if cell.status.state == "running":  # a queue started the job once more, and nobody saw its end
+                cell.status = ended(cell.status, "interrupted", at="", error=AGAIN)
             cell.seconds_before = cell.status.seconds
+            taken = Try(started=_now(), host=str(event["host"]), pid=int(event["pid"]), step=cell.status.step)
             cell.status = replace(
                 cell.status,
                 state="running",
-                started=_now(),
+                phase="starting",
+                started=taken.started,
                 ended="",
-                pid=int(event["pid"]),
-                host=str(event["host"]),
+                pid=taken.pid,
+                host=taken.host,
                 error="",
                 traceback="",
+                tries=(*cell.status.tries, taken),
             )
             self._keep(place)
         return tuple(self._cells[place].status for place in self.left)
@@ -155,15 +178,16 @@ class LiveJob:
 
     def _progress(self, place: int, told: Mapping[str, Any]) -> None:
         cell = self._cells[place]
-        points = cell.status.tracking_points_done
-        cell.status = replace(cell.status, **told)
+        before = cell.status
+        cell.status = replace(before, **told)
         due = time.monotonic() - cell.written > _STATUS_EVERY
-        if due or cell.status.tracking_points_done != points:
+        changed = (before.phase, before.tracking_points_done)
+        if due or (cell.status.phase, cell.status.tracking_points_done) != changed:
             self._keep(place)
 
-    def _end(self, place: int, **news: Any) -> None:
+    def _end(self, place: int, state: State, *, error: str = "", traceback: str = "") -> None:
         cell = self._cells[place]
-        cell.status = replace(cell.status, ended=_now(), **news)
+        cell.status = ended(cell.status, state, at=_now(), error=error, traceback=traceback)
         self._keep(place)
 
     def _keep(self, place: int) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 from dissensus import threads
 from dissensus.study.engines.base import GIB_A_PROCESS
 
-CELLS_A_PASS = 16
-"""Cells that train together on a GPU: their rows together are enough work for it."""
+DEFAULT_FUSE = 1
+"""Most LoRA cells that train in one pass when nobody says: a CPU gains nothing from more, and no GPU was measured."""
 
 _DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 """One of them is there wherever Linux has a driver that torch computes on: NVIDIA's, WSL's, AMD's."""
@@ -27,11 +27,6 @@ def on_gpu(device: str | None) -> bool:
     except ImportError:
         return False
     return torch.cuda.is_available()
-
-
-def default_fuse(*, gpus: bool) -> int:
-    """Most cells that train in one pass; a CPU gains nothing from it."""
-    return CELLS_A_PASS if gpus else 1
 
 
 def default_workers(jobs: int, device: str | None) -> int:

@@ -29,16 +29,18 @@ from dissensus.study.home import Home
 from dissensus.study.jobs import Job, jobs
 from dissensus.study.live import LiveJob
 from dissensus.study.lock import StudyLock
-from dissensus.study.resources import default_fuse, default_threads
-from dissensus.study.status import CellStatus, cell_folder, read_status, write_status
+from dissensus.study.resources import DEFAULT_FUSE, default_threads
+from dissensus.study.status import CellStatus, cell_folder, cut_off, read_status, write_status
 
-RUN_CELL = "dissensus.study.cell:run_cell"
+OWN_CELL = "dissensus.study.cell:run_cell"
+RUN_CELL = OWN_CELL
 """What runs a cell, as module:function; imported by the worker alone."""
 
 RUN_CELLS = "dissensus.study.fused_cells:run_cells"
 """The same for a job of several cells."""
 
 OnChange = Callable[[CellStatus], None]
+OnStage = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,8 @@ def run_study(
     retries: int | None = None,
     remote: str | None = None,
     on_change: OnChange | None = None,
+    on_stage: OnStage | None = None,
+    on_note: OnStage | None = None,
     run_cell: str | None = None,
     run_cells: str | None = None,
 ) -> StudyResult:
@@ -91,8 +95,7 @@ def run_study(
         threads: threads of each worker; default: OMP_NUM_THREADS, or else the cores divided by the workers; on a
             cluster, the processors that the cell reserves.
         fuse: most cells a job: LoRA cells that differ in seed, rank, alpha and learning rate alone train in one
-            pass over one frozen model, with the results that they have alone, up to rounding; default: 16 on a GPU,
-            else 1.
+            pass over one frozen model, with the results that they have alone, up to rounding; default: 1.
         device: torch device of every worker; default: a GPU where there is one.
         data_dir: where data files are looked up first.
         only: run only the cells that this matches.
@@ -100,12 +103,17 @@ def run_study(
         retries: how often a job is tried again whose worker was lost; default: as the engine says.
         remote: URL of the study, of which `out` is this machine's image: cells are brought from there, and published.
         on_change: called when a cell starts, advances or ends, from this thread.
+        on_stage: called with what the run as a whole does beside its cells, e.g. 'checking the data'; "" when that
+            is over.
+        on_note: called with what whoever started the run should know.
         run_cell: another module:function with the signature of `study.cell.run_cell`.
         run_cells: another one with that of `study.fused_cells.run_cells`.
 
     Raises:
         SpecError: the study is not valid, `only` matches nothing, the folder holds another study, or the engine
             cannot be reached or has no room for a cell.
+        DataError, ModelError: data or a model of a cell that is not done is missing or malformed; no worker was
+            started.
         StoreError: another run is under way in the folder.
         KeyboardInterrupt: on Ctrl-C or SIGTERM, after the workers were stopped; running again resumes.
     """
@@ -143,6 +151,7 @@ def run_study(
             },
             tries=1 + (engine.retries if retries is None else retries),
             on_change=on_change or (lambda _status: None),
+            on_stage=on_stage or (lambda _words: None),
             statuses=statuses,
         )
         for name in statuses:
@@ -150,6 +159,16 @@ def run_study(
                 session.on_change(statuses[name])
         left = [cell for cell in cells if cell.cell_id not in skipped]
         if left:
+            if session.order["run_cell"] == OWN_CELL:  # what another one needs, nobody here can tell
+                from dissensus.study.checking import check_inputs
+
+                check_inputs(
+                    left,
+                    data_dir=data_dir,
+                    elsewhere=engine.elsewhere,
+                    on_stage=session.on_stage,
+                    on_note=on_note or (lambda _words: None),
+                )
             session.run(left, fuse=fuse, workers=workers, threads=threads)
             home.fetch_curves(statuses)
         return StudyResult(out, tuple(statuses.values()), skipped, diff)
@@ -175,6 +194,7 @@ class _Session:
     order: Mapping[str, Any]
     tries: int
     on_change: OnChange
+    on_stage: OnStage
     statuses: dict[str, CellStatus]
 
     def run(
@@ -209,6 +229,9 @@ class _Session:
                             tasks.append(again)
             finally:
                 # Empty unless something (Ctrl-C, an error in `on_change`) cut the loop short.
+                if live:
+                    with suppress(Exception):  # whoever shows this may be what went wrong
+                        self.on_stage("stopping the workers")
                 for cut in live.values():
                     if cut.worker is not None:
                         cut.worker.ask_to_stop()
@@ -224,7 +247,7 @@ class _Session:
     ) -> tuple[list[_Task], int]:
         """The jobs, and how many to run at a time."""
         gpus = self.engine.has_gpus()
-        waiting = jobs(cells, fuse or default_fuse(gpus=gpus), self.executions)
+        waiting = jobs(cells, fuse or DEFAULT_FUSE, self.executions)
         slots = workers or self.engine.slots(len(waiting))
         if not self.engine.elsewhere:
             threads = threads or default_threads(slots)
@@ -297,7 +320,7 @@ def _mark_interrupted(out: Path) -> None:
     for folder in sorted(root.iterdir()) if root.is_dir() else ():
         status = read_status(folder)
         if status.state == "running":
-            write_status(folder, replace(status, state="interrupted"))
+            write_status(folder, cut_off(status))
 
 
 @contextmanager

@@ -128,19 +128,23 @@ def _load(path: str) -> Callable[..., None]:
 
 
 def _throttled(send: Callable[..., None], every: float) -> Callable[[CellProgress], None]:
-    last = (0.0, -1)
+    sent, last = 0.0, ("", -1)
 
     def report(progress: CellProgress) -> None:
-        nonlocal last
-        now, points = time.monotonic(), progress.tracking_points_done
-        if now - last[0] < every and points == last[1] and progress.step < progress.total_steps:
+        nonlocal sent, last
+        now, news = time.monotonic(), (progress.phase, progress.tracking_points_done)
+        if now - sent < every and news == last and progress.step < progress.total_steps:
             return
-        last = (now, points)
+        sent, last = now, news
+        if progress.total_steps == 0:  # what an earlier try came to stands until more is known
+            send(event="progress", phase=progress.phase)
+            return
         send(
             event="progress",
+            phase=progress.phase,
             step=progress.step,
             total_steps=progress.total_steps,
-            tracking_points_done=points,
+            tracking_points_done=progress.tracking_points_done,
             tracking_points=progress.tracking_points,
             loss=progress.loss,
         )

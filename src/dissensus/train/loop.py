@@ -32,6 +32,9 @@ CHECKPOINT_SECONDS = 60.0
 OnStep = Callable[[int, float], None]
 """(steps taken, training loss of the last one in nats)."""
 
+OnPhase = Callable[[str, int], None]
+"""(what begins now: 'measuring', 'training' or 'saving'; steps taken)."""
+
 
 @dataclass(frozen=True)
 class TrainingSet:
@@ -123,6 +126,7 @@ class TrainingRun:
         on_step: OnStep | None = None,
         team: Team | None = None,
         checkpoint_seconds: float | None = None,
+        on_phase: OnPhase | None = None,
     ) -> None:
         self.model = model
         self.data = data
@@ -137,6 +141,7 @@ class TrainingRun:
         self._checkpoint = checkpoint
         self._checkpoint_seconds = checkpoint_seconds
         self._on_step = on_step
+        self._on_phase: OnPhase = on_phase or (lambda _phase, _step: None)
         self._parameters = trainable_parameters(model.module)
         self._optimizer = torch.optim.AdamW(
             parameter_groups(self._parameters, spec.weight_decay), lr=learning_rate, fused=True
@@ -156,7 +161,8 @@ class TrainingRun:
         self.taken = start or 0
         if self._recorder is not None:
             self._recorder.rewind(-1 if start is None else start)
-            self._recorder.step(self._measured_model, self.taken)
+            self._measure(self._recorder, self.taken)
+            self._on_phase("training", self.taken)
         self.model.module.train()
         self._saved = time.monotonic()
 
@@ -197,15 +203,23 @@ class TrainingRun:
         self._optimizer.zero_grad(set_to_none=True)
         self.taken = step
         recorder = self._recorder
-        measured = recorder.step(self._measured_model, step) if recorder is not None else False
+        measured = self._measure(recorder, step) if recorder is not None else False
         if self._on_step is not None:
             self._on_step(step, loss)
         if measured and self._checkpoint and not self.done and self._checkpoint_is_due():
+            self._on_phase("saving", self.taken)
             if recorder is not None:
                 with self.team.ranks.unison(self.device):
                     recorder.flush()  # a checkpoint must not be ahead of the curves on the disk
             self._checkpoint.save(step, self._parameters, self._optimizer, first=self.team.ranks.first)
             self._saved = time.monotonic()
+            self._on_phase("training", self.taken)
+
+    def _measure(self, recorder: CurveRecorder, step: int) -> bool:
+        """Measure if this is a tracking point that is not stored yet; whether it was."""
+        if step in recorder.points and step not in recorder.steps:
+            self._on_phase("measuring", step)
+        return recorder.step(self._measured_model, step)
 
     def _checkpoint_is_due(self) -> bool:
         """Whether enough time has passed on the first process' clock: whatever is written, all give their parts."""
@@ -216,6 +230,7 @@ class TrainingRun:
     def end(self) -> None:
         """Wait until what was measured is on the disk."""
         if self._recorder is not None:
+            self._on_phase("saving", self.taken)
             with self.team.ranks.unison(self.device):
                 self._recorder.flush()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dissensus import cache
 from dissensus.data.registry import SOURCES
-from dissensus.errors import DataError
+from dissensus.errors import MissingFileError
 
 
 def cache_dir() -> Path:
@@ -28,7 +28,7 @@ def data_dirs(data_dir: Path | None = None) -> tuple[Path, ...]:
     found: list[Path] = []
     if data_dir is not None:
         if not data_dir.expanduser().is_dir():
-            raise DataError(
+            raise MissingFileError(
                 f"the data folder {data_dir} does not exist; name an existing folder with --data-dir"
             )
         found.append(data_dir.expanduser())
@@ -58,7 +58,7 @@ def find_file(
             if (folder / candidate).is_file():
                 return folder / candidate
     places = ", ".join(str(folder) for folder in folders)
-    raise DataError(
+    raise MissingFileError(
         f"{what} was not found. Looked for {candidates[0]} (and in the usual places beside it) in: {places}. "
         f"{_how_to_get(pull)}Or set DISSENSUS_DATA (or --data-dir) to the folder that holds it."
     )
@@ -74,7 +74,7 @@ def resolve_path(path: str, data_dir: Path | None = None) -> Path:
     if given.is_absolute():
         if given.is_file():
             return given
-        raise DataError(
+        raise MissingFileError(
             f"the data file {given} does not exist{' (it is a folder)' if given.is_dir() else ''}"
         )
     folders = (*data_dirs(data_dir), Path.cwd())
@@ -82,7 +82,7 @@ def resolve_path(path: str, data_dir: Path | None = None) -> Path:
         if (folder / given).is_file():
             return folder / given
     places = ", ".join(str(folder) for folder in folders)
-    raise DataError(
+    raise MissingFileError(
         f"the data file {path} was not found in: {places}. Give an absolute path, or set DISSENSUS_DATA "
         "(or --data-dir) to the folder that it is relative to."
     )

@@ -4,12 +4,15 @@ An engine hands out workers. A worker takes one job at a time (a mapping, see `s
 of it in events, mappings with a key `event`:
 
     started   the job has begun: host, pid
-    progress  cell, step, total_steps, tracking_points_done, tracking_points, loss
+    progress  cell, phase (see `cell.CellProgress`), and, once they are known, step, total_steps, tracking_points_done,
+              tracking_points, loss
     done      cell
     failed    cell, error, traceback
     over      the job's last word; failed: whether a cell failed
     ended     the worker is gone without a last word: error (why), words (the end of what it printed), lost (whether the
               machine may be to blame rather than the cell, so that another try makes sense)
+
+Whoever hears them leaves events and fields aside that it does not know.
 """
 
 from __future__ import annotations

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import tempfile
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from dissensus.errors import DissensusError
 from dissensus.storage import Claim, Mirror, Publisher, Remote
+from dissensus.study.cell_log import LOG, begin_try, trained_together
 from dissensus.study.engines.base import Event
 
 
@@ -86,10 +89,13 @@ def hosted_cells(job: Mapping[str, Any], log: str) -> Iterator[HostedCells]:
             claim = Claim(remote, job["attempt"])
             claim.take()
             mirror = Mirror(folder, remote)
-            mirror.fetch(checkpoint=True)
+            if not mirror.fetch(checkpoint=True):
+                remote.get(LOG, folder / LOG)  # an earlier try may have left no more than that
+            begin_try(folder, datetime.now(UTC).isoformat(timespec="seconds"), where=socket.gethostname())
             publishers.append(Publisher(mirror, claim=claim))
             claims.append(claim)
             cells.append({**cell, "folder": str(folder)})
+        trained_together([Path(cell["folder"]) for cell in cells])
         here = HostedCells({**job, "cells": cells}, Path(cells[0]["folder"]) / "log.txt", claims, publishers)
         for publisher in publishers:
             publisher.__enter__()

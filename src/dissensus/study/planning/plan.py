@@ -35,7 +35,7 @@ from dissensus.study.planning.packing import check, pack
 from dissensus.study.planning.reckoning import Reckoned
 from dissensus.study.planning.stated import Assumption
 from dissensus.study.planning.work import NOTHING, CellPlan, PlanRow, Resources, Work, row_of
-from dissensus.study.resources import default_fuse, default_threads, default_workers
+from dissensus.study.resources import DEFAULT_FUSE, default_threads, default_workers
 from dissensus.study.status import CellStatus, cell_folder, read_status
 from dissensus.study.training_checks import StepWarning, step_warnings, train_size_of
 from dissensus.train.schedule import total_steps, tracking_steps
@@ -146,7 +146,7 @@ def plan_study(
     with ground_of(
         out, engine=engine, cluster=cluster, calibration=calibration, assumption=assumption, device=device
     ) as ground:
-        waiting = jobs(left, fuse or default_fuse(gpus=ground.gpus))
+        waiting = jobs(left, fuse or DEFAULT_FUSE)
         crew = len(waiting)
         if ground.machines:
             threads_of = threads
