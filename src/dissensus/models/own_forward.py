@@ -76,7 +76,9 @@ def logits_of(output: Any) -> Tensor | None:
     """The logits in what a forward pass without labels gives: an output with `logits`, a tuple, or a bare tensor."""
     if isinstance(output, Tensor):
         return output
-    found = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", None)
+    # The attribute first: where it was set to None, a transformers output keeps the old entry under its key.
+    plain = isinstance(output, Mapping) and not hasattr(output, "logits")
+    found = output.get("logits") if plain else getattr(output, "logits", None)
     if found is None and isinstance(output, tuple) and not hasattr(output, "_fields"):
         found = next((part for part in output if isinstance(part, Tensor) and part.ndim >= 2), None)
     return found if isinstance(found, Tensor) else None

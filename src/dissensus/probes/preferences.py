@@ -327,7 +327,8 @@ class PreferenceProbe:
         if self._how != "reward":
             margin = margin * self._beta
         # log sigmoid(m) = -log(1 + e^-m), without overflow.
-        log_probs = np.stack([-np.logaddexp(0, -margin), -np.logaddexp(0, margin)], axis=1)
+        with np.errstate(invalid="ignore"):  # of a pair without a margin
+            log_probs = np.stack([-np.logaddexp(0, -margin), -np.logaddexp(0, margin)], axis=1)
         values = {f"{side}_{self._what}": of_sides[:, at].copy() for at, side in enumerate(SIDES)}
         return Measured(log_probs.astype(np.float32), {"margin": margin.astype(np.float32), **values})
 
