@@ -85,10 +85,11 @@ def test_a_prompt_that_both_answers_begin_with() -> None:
         shared_prompt("warm", "cold", "p")
     with pytest.raises(DataError, match="its answers are str and list"):
         shared_prompt("warm", TALK, "p")
-    data = PreferenceProbe.pairs(
-        [{"id": "a", "chosen": [*TALK, {"role": "user", "content": "x"}], "rejected": [*TALK, {"role": "user", "content": "y"}]}],
-        votes=None,
-    )  # fmt: skip
+    sides = {
+        side: [*TALK, {"role": "user", "content": word}]
+        for side, word in (("chosen", "x"), ("rejected", "y"))
+    }
+    data = PreferenceProbe.pairs([{"id": "a", **sides}], votes=None)
     assert list(data.examples[0].messages["prompt"]) == TALK
-    with pytest.raises(ModelError, match="names {other}"):
+    with pytest.raises(ModelError, match=r"names \{other\}"):
         text_of(data.examples[0], "{other}")

@@ -157,7 +157,7 @@ def test_a_model_that_reads_ahead_is_refused(tokenizer: Any, tiny_encoder_dir: P
 
 def test_a_classifier_writes_no_completions(tokenizer: Any, tiny_decoder_dir: Path, tmp_path: Path) -> None:
     model = AutoModelForSequenceClassification.from_pretrained(tiny_decoder_dir, num_labels=2)
-    with pytest.raises(ModelError, match="is a classifier, which writes no completions. Track its labels"):
+    with pytest.raises(ModelError, match=r"is a classifier, which writes no completions\. Track its labels"):
         CurveRecorder(tmp_path, probe_of(tokenizer), total_steps=1).step(model, 0)
 
     class Other(nn.Module):

@@ -300,7 +300,7 @@ def test_modules_that_take_other_inputs(folders: dict[str, Path], tmp_path: Path
 def test_a_language_model_has_no_labels(folders: dict[str, Path], tmp_path: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(folders["llama"])
     recorder = CurveRecorder(tmp_path, data(), tokenizer=tokenizer, total_steps=1)
-    with pytest.raises(ModelError, match="it is a language model.*CompletionProbe.*`score=`"):
+    with pytest.raises(ModelError, match=r"it is a language model.*CompletionProbe.*`score=`"):
         recorder.step(AutoModelForCausalLM.from_pretrained(folders["llama"]), 0)
 
 

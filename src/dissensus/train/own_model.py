@@ -208,7 +208,8 @@ def refuse_other_heads(model: nn.Module) -> None:
         raise ModelError(
             f"the model's config.problem_type is {kind!r}: its outputs are {what}, and a softmax over them is no "
             "probability of a label. With integer labels and problem_type='single_label_classification' they would "
-            "be. Otherwise give the recorder `score=`, a function that makes logits over the data set's labels of them"
+            "be. Otherwise record by tracking passes, with `score=`, a function that makes logits over the data set's "
+            "labels of them"
         )
 
 
