@@ -224,8 +224,9 @@ def test_both_modes_on_one_trainer(make: Make, tiny_dataset: AnnotatedDataset, t
     alone = make(out="alone")
     record(alone, tmp_path / "full-alone", tiny_dataset, points=11, regime="trained_on")
     alone.train()
-    np.testing.assert_array_equal(
-        load_curves(tmp_path / "full").log_probs, load_curves(tmp_path / "full-alone").log_probs
+    # Up to rounding: the spy is a hook, with which the model is not read in packed rows.
+    np.testing.assert_allclose(
+        load_curves(tmp_path / "full").log_probs, load_curves(tmp_path / "full-alone").log_probs, atol=2e-6
     )
 
 
