@@ -106,10 +106,10 @@ def test_body_and_head_apart_give_what_the_whole_gives(
     tracked = probe.tracked(300)
     assert isinstance(tracked, ScoredTokens)
     lean = tracking_pass(model, tracked, probe.rows)
-    assert tracked._apart
+    assert tracked.way == "body and head apart"
     monkeypatch.setattr("dissensus.probes.scored_tokens.LOGITS", 1000)  # a few positions at a time
     np.testing.assert_allclose(tracking_pass(model, tracked, probe.rows), lean, rtol=1e-6)
-    tracked._apart = False
+    tracked._plain = True
     np.testing.assert_allclose(tracking_pass(model, tracked, probe.rows), lean, rtol=1e-5)
 
 
@@ -127,7 +127,7 @@ def test_scaled_logits_are_noticed(causal: tuple[Any, Any], tiny_dataset: Annota
     probe = probe_of(tiny_dataset, tokenizer)
     tracked = probe.tracked(300)
     found = tracking_pass(model, tracked, probe.rows)
-    assert not tracked._apart
+    assert tracked.way == "whole: Scaled is no class of transformers' own"
     prompt, completion = texts(tiny_dataset)[3]
     assert -found[3, 0] == pytest.approx(one_by_one(model, tokenizer, prompt, completion).sum(), rel=1e-5)
 

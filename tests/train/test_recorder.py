@@ -155,7 +155,7 @@ def test_a_known_model_is_read_without_padding_and_another_as_it_wants(
 
     got, rows = measured(model)
     np.testing.assert_allclose(got, one_by_one(model, tokenizer, tiny_dataset), atol=2e-5)
-    assert rows == 4 + 2 * 24  # four examples both ways, then two passes
+    assert rows == 2 * (4 + 24)  # two passes, and four examples both ways before each
 
     class Doubled(type(model)):  # a class of the user's own
         def forward(self, **batch: Any) -> Any:
@@ -169,7 +169,7 @@ def test_a_known_model_is_read_without_padding_and_another_as_it_wants(
     Doubled.__module__ = "transformers.models.bert.modeling_bert"
     Doubled.__name__ = "BertForSequenceClassification"
     pretending, rows = measured(model)
-    assert rows == 4  # it is asked, and does not answer as its name says
+    assert rows == 0  # its forward pass is not where its class says
     for other in (doubled, pretending):
         np.testing.assert_allclose(other, one_by_one(model, tokenizer, tiny_dataset), atol=2e-5)
         assert np.abs(other - got).max() > 1e-4

@@ -12,10 +12,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dissensus.data.conversations import Messages, chat_of, messages_of, read_aloud
 from dissensus.errors import DataError
 
 NO_GOLD = -1
@@ -34,6 +36,8 @@ class Example:
             necessarily whole numbers: a published distribution times its n may be fractional.
         annotations: (annotator id, label index) pairs where annotators are known by name.
         extra: further facts of the corpus (a split, a latent truth), kept as they are.
+        messages: field name -> its messages, of a field that holds a conversation; its text says the same to a reader.
+        chat: what the row says to the tokenizer's chat template (`tools`, and its own keyword arguments).
     """
 
     id: str
@@ -42,6 +46,8 @@ class Example:
     counts: tuple[float, ...]
     annotations: tuple[tuple[str, int], ...] = ()
     extra: Mapping[str, str | float | bool] = field(default_factory=dict)
+    messages: Mapping[str, Messages] = field(default_factory=dict)
+    chat: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def joined_text(self) -> str:
@@ -131,8 +137,10 @@ class AnnotatedDataset:
         """SHA-256 over labels, ids, texts, gold labels and counts, in order."""
         digest = hashlib.sha256(json.dumps(self.labels).encode())
         for e in self.examples:
-            row = [e.id, list(e.text.items()), e.gold, list(e.counts)]
-            digest.update(json.dumps(row, ensure_ascii=False).encode())
+            row: list[Any] = [e.id, list(e.text.items()), e.gold, list(e.counts)]
+            if e.messages or e.chat:
+                row += [dict(e.messages), dict(e.chat)]
+            digest.update(json.dumps(row, ensure_ascii=False, default=str).encode())
         return digest.hexdigest()
 
     def subset(self, ids: Iterable[str], name: str | None = None) -> AnnotatedDataset:
@@ -154,15 +162,20 @@ class AnnotatedDataset:
         """Build from dictionaries already in memory.
 
         Args:
-            records: one mapping an example.
+            records: one mapping an example. Of a conversation, `tools` and `chat_template_kwargs` are kept for the
+                tokenizer's chat template.
             labels: label names; fixes the order of counts.
-            text: keys of the text fields, in reading order.
+            text: keys of the text fields, in reading order: each a string, or the messages of a conversation (a list of
+                mappings with `role` and `content`).
             name: of the data set.
             id: key of the id.
             gold: key of the gold label (a label name); None takes the majority of the counts.
             counts: key of the counts: a mapping from label name, or a sequence in label order.
+
+        Raises:
+            DataError: a key is missing, or its value is no text, id, label or count.
         """
-        names = tuple(str(label) for label in labels)
+        names = tuple(_said(label, f"{name!r} is given the label") for label in labels)
         position = {label: i for i, label in enumerate(names)}
         examples = []
         for number, record in enumerate(records, 1):
@@ -171,15 +184,17 @@ class AnnotatedDataset:
                 raise DataError(
                     f"record {number} of {name!r} lacks {missing[0]!r}; it has: {', '.join(map(str, record))}"
                 )
+            where = f"record {number} of {name!r}"
             given = record[counts]
             try:
                 if isinstance(given, Mapping):
-                    unknown = [str(k) for k in given if str(k) not in position]
+                    given = {_said(k, f"{where} counts the label"): v for k, v in given.items()}
+                    unknown = [k for k in given if k not in position]
                     if unknown:
                         raise DataError(
                             f"record {number} of {name!r} counts the label {unknown[0]!r}; labels: {', '.join(names)}"
                         )
-                    row = {str(k): float(v) for k, v in given.items()}
+                    row = {k: float(v) for k, v in given.items()}
                     values = tuple(row.get(label, 0.0) for label in names)
                 else:
                     values = tuple(float(v) for v in given)  # type: ignore[attr-defined]
@@ -188,17 +203,23 @@ class AnnotatedDataset:
                     f"record {number} of {name!r} has counts {given!r}; expected a mapping from label to number, "
                     "or one number a label"
                 ) from None
-            label = None if gold is None else str(record[gold])
+            label = None if gold is None else _said(record[gold], f"{where} has the gold label")
             if label is not None and label not in position:
                 raise DataError(
                     f"record {number} of {name!r} has the gold label {label!r}; labels: {', '.join(names)}"
                 )
+            messages = {key: found for key in text if (found := messages_of(record[key])) is not None}
             examples.append(
                 Example(
-                    id=str(record[id]),
-                    text={key: str(record[key]) for key in text},
+                    id=_said(record[id], f"{where} has the {id!r}"),
+                    text={
+                        key: read_aloud(messages[key]) if key in messages else _text(record[key], key, where)
+                        for key in text
+                    },
                     gold=majority(values) if label is None else position[label],
                     counts=values,
+                    messages=messages,
+                    chat=chat_of(record, where) if messages else {},
                 )
             )
         from dissensus.data.notes import tie_notes
@@ -212,6 +233,27 @@ def majority(counts: Sequence[float]) -> int | None:
     if not counts or sum(counts) <= 0:
         return None
     return int(np.argmax(np.asarray(counts, dtype=np.float64)))
+
+
+def _text(value: object, key: str, where: str) -> str:
+    if isinstance(value, str):
+        return str(value)
+    what = "nothing" if _is_nothing(value) else repr(value)[:60]
+    raise DataError(
+        f"{where} has {what} ({type(value).__name__}) in the text field {key!r}; expected a text, or the messages of a "
+        "conversation (a list of mappings with 'role' and 'content'). Leave the record out, or give it a text"
+    )
+
+
+def _said(value: object, where: str) -> str:
+    """A name (an id, a label) as text; numbers are names as well, nothing is none."""
+    if _is_nothing(value):
+        raise DataError(f"{where} {value!r} ({type(value).__name__}); expected a text or a number")
+    return str(value)
+
+
+def _is_nothing(value: object) -> bool:
+    return value is None or (isinstance(value, float | np.floating) and value != value)
 
 
 def _check(example: Example, name: str, labels: tuple[str, ...], fields: tuple[str, ...]) -> None:

@@ -24,6 +24,7 @@ from dissensus.errors import DataError, ModelError, SpecError
 from dissensus.integrations.outputs import refuse_packed, said
 from dissensus.integrations.rows import ROW, IdCollator
 from dissensus.train.free import FreeRecorder, Places
+from dissensus.train.own_model import same_order
 
 
 def record_free(
@@ -89,6 +90,7 @@ class FreeCallback(TrainerCallback):  # type: ignore[misc]
         self._id, self._others, self._options = id, others, options
         self._steps_per_epoch = steps_per_epoch
         self.recorder: FreeRecorder | None = None
+        self._named = False
         self._theirs = {name: getattr(trainer, name) for name in ("get_train_dataloader", "training_step")}
         self._ours = {"get_train_dataloader": self._dataloader, "training_step": self._training_step}
         self._before = {name: trainer.__dict__[name] for name in self._ours if name in trainer.__dict__}
@@ -192,6 +194,9 @@ class FreeCallback(TrainerCallback):  # type: ignore[misc]
         bare = bare.get_base_model() if hasattr(bare, "get_base_model") else bare
         found, scored = said(bare, outputs, labels, len(rows))
         if scored is None:
+            if not self._named:
+                same_order(self._dataset.labels, getattr(getattr(bare, "config", None), "id2label", None))
+                self._named = True
             recorder.observe(step, Places(rows), found)
         else:  # a loss over no tokens would be 0, the best there is
             recorder.observe_losses(step, Places(torch.where(scored.to(rows.device) > 0, rows, -1)), found)

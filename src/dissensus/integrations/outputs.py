@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from dissensus.errors import ModelError
 from dissensus.probes.sequences import IGNORED
+from dissensus.train.own_model import refuse_other_heads
 
 PACKED = ("cu_seq_lens_q", "cu_seq_lens_k", "seq_idx")
 NOT_NEXT = ("ForTokenClassification", "ForMaskedLM", "ForPreTraining")
@@ -60,6 +61,7 @@ def said(module: nn.Module, outputs: Any, labels: Tensor | None, rows: int) -> t
         )
     _one_each(len(logits), rows)
     if logits.ndim == 2:
+        refuse_other_heads(module)
         return logits, None
     kind = type(module).__name__
     if logits.ndim != 3 or kind.endswith(NOT_NEXT):

@@ -20,8 +20,10 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.integrations.head import warn_of_an_untrained_head
+from dissensus.integrations.preferences import follow_trainer
 from dissensus.live import LiveCurves
 from dissensus.probes.base import Probe
+from dissensus.probes.preferences import PreferenceProbe
 from dissensus.train.recorder import CurveRecorder
 from dissensus.train.wrappers import bare_module
 
@@ -37,6 +39,7 @@ def record(
     The callback is put before the trackers' own, so that its aggregates are among the figures that they are given.
     """
     callback = CurveCallback(path, tracked, **options)
+    callback.trainer = trainer
     trainer.callback_handler.callbacks.insert(0, callback)
     return callback
 
@@ -58,6 +61,8 @@ class CurveCallback(TrainerCallback):  # type: ignore[misc]
 
     Attributes:
         recorder: the recorder, once training has begun.
+        trainer: the trainer, where `record` added the callback; of TRL's preference trainers the reference model is
+            read there.
 
     Raises, when training begins, what `CurveRecorder` raises: `StoreError` where `path` holds another run already.
     """
@@ -74,6 +79,7 @@ class CurveCallback(TrainerCallback):  # type: ignore[misc]
         self._live = LiveCurves() if live is True else live or None
         self._logged: dict[str, float] = {}
         self.recorder: CurveRecorder | None = None
+        self.trainer: Trainer | None = None
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -84,6 +90,8 @@ class CurveCallback(TrainerCallback):  # type: ignore[misc]
         tracked = self._given
         if not isinstance(tracked, AnnotatedDataset) and callable(tracked):
             tracked = tracked(tokenizer)
+        if isinstance(tracked, PreferenceProbe):
+            follow_trainer(tracked, self.trainer, args, model)
         options: dict[str, Any] = dict(self._options)
         if isinstance(tracked, AnnotatedDataset) and not options.keys() & {"encoded", "tokenizer"}:
             options["tokenizer"] = tokenizer

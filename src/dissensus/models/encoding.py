@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dissensus.data.annotations import AnnotatedDataset
-from dissensus.errors import ModelError
+from dissensus.errors import DataError, ModelError
 
 if TYPE_CHECKING:
     import torch
@@ -119,7 +119,15 @@ def encode(
 
     Raises:
         ModelError: the template names a field that the data lack, or leaves no room for the text.
+        DataError: a field holds a conversation.
     """
+    talks = next(((e.id, name) for e in dataset for name in e.messages), None)
+    if talks is not None:
+        raise DataError(
+            f"the field {talks[1]!r} of example {talks[0]!r} holds messages of a conversation, and labels are asked of "
+            "texts. Give the recorder `encoded=`, token ids made with the tokenizer's chat template, or records whose "
+            "fields are texts"
+        )
     if template is not None:
         return _encode_template(dataset, tokenizer, max_length, template)
     fields = dataset.fields

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,8 @@ from dissensus.curves import FloatArray
 from dissensus.data.annotations import AnnotatedDataset
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from dissensus.train.tracking import TrackedSet
 
 Floats = NDArray[np.float32]
@@ -66,3 +68,11 @@ class Probe(Protocol):
 
     def resume(self, stored: Callable[[str], Floats] | None) -> None:
         """Begin, or go on with a run whose first point is stored: `stored` reads one of its values by name."""
+
+
+@runtime_checkable
+class Compares(Protocol):
+    """A probe whose points are compared with what another model says of the same rows."""
+
+    def compare(self, model: nn.Module, measure: Callable[[nn.Module, TrackedSet], Floats]) -> None:
+        """Called before a point is made. `measure` passes over a model, which may be another one than `model`."""

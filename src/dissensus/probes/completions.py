@@ -12,8 +12,19 @@ from dissensus.curves import FloatArray
 from dissensus.data.annotations import NO_GOLD, AnnotatedDataset, Example
 from dissensus.errors import DataError
 from dissensus.probes.base import Floats, Measured
+from dissensus.probes.joining import joined
 from dissensus.probes.scored_tokens import ScoredTokens
-from dissensus.probes.sequences import Sequences, Text, Truncation, from_texts, from_tokens, text_of
+from dissensus.probes.sequences import (
+    Asked,
+    Sequences,
+    Text,
+    Truncation,
+    chat_arguments,
+    from_texts,
+    from_tokens,
+    is_blank,
+    text_of,
+)
 from dissensus.train.tracking import TrackedSet
 
 if TYPE_CHECKING:
@@ -27,7 +38,8 @@ class CompletionProbe:
 
     Stored as the log-probability of the gold label; labels whose completion was not scored have NaN. The covariate
     `completion_tokens` turns the loss into one a token. Log-probabilities are of whole completions and not normalised
-    over the labels: where several are scored, they need not sum to 1.
+    over the labels: where several are scored, they need not sum to 1. A completion without any words has NaN, whatever
+    a model gives the end-of-sequence token.
 
     See `base.Probe` for the rest. Made by `from_texts`, `from_tokens` or `over_labels`.
 
@@ -38,6 +50,7 @@ class CompletionProbe:
         label: of each row, the label that its completion stands for, shape (rows,).
         pad_id: padding token id.
         token_losses: keep the losses of the gold completion's single tokens as well.
+        blank: of each row, whether its completion has no words, shape (rows,).
     """
 
     values: tuple[str, ...] = ()
@@ -51,8 +64,12 @@ class CompletionProbe:
         label: Places,
         pad_id: int = 0,
         token_losses: bool = False,
+        blank: NDArray[np.bool_] | None = None,
     ) -> None:
-        nothing = np.flatnonzero(sequences.scored == 0)
+        blank = np.zeros(len(sequences), dtype=bool) if blank is None else blank
+        if blank.all():
+            raise DataError(f"no completion of {dataset.name!r} has any words; there is nothing to score")
+        nothing = np.flatnonzero((sequences.scored == 0) & ~blank)
         if len(nothing):
             ids = [dataset.ids[example[row]] for row in nothing]
             raise DataError(
@@ -63,6 +80,7 @@ class CompletionProbe:
         self.rows = len(sequences)
         self.token_losses = token_losses
         self._sequences, self._example, self._label, self._pad_id = sequences, example, label, pad_id
+        self._blank = blank
         self._gold_rows = np.flatnonzero(label == dataset.gold[example])
         self._gold_rows = self._gold_rows[np.argsort(example[self._gold_rows], kind="stable")]
 
@@ -79,6 +97,8 @@ class CompletionProbe:
         add_eos: bool = True,
         encoder_decoder: bool = False,
         token_losses: bool = False,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
+        tools: list[Any] | None = None,
     ) -> CompletionProbe:
         """From texts, tokenised as TRL's trainers do; see `sequences.from_texts`.
 
@@ -93,21 +113,32 @@ class CompletionProbe:
             add_eos: end a completion that is a text with the end-of-sequence token.
             encoder_decoder: the prompt is the source and the completion the target.
             token_losses: keep the losses of single tokens as well.
+            chat_template_kwargs: of conversations: arguments of the chat template, for rows that bring none.
+            tools: the same, of the tools that it names.
 
         Raises:
             DataError: an example has no gold label, or no token is left to score.
         """
         gold = _gold(dataset)  # before any text is made of it
+        asked = [Asked(text_of(e, prompt), (text_of(e, completion),), e.chat) for e in dataset]
         sequences = from_texts(
-            ((text_of(e, prompt), text_of(e, completion)) for e in dataset),
+            asked,
             tokenizer,
             max_length=max_length,
             truncation=truncation,
             add_eos=add_eos,
             encoder_decoder=encoder_decoder,
+            chat=chat_arguments(chat_template_kwargs, tools),
         )
-        own, pad_id = np.arange(len(dataset)), _pad_id(tokenizer)
-        return cls(dataset, sequences, example=own, label=gold, pad_id=pad_id, token_losses=token_losses)
+        return cls(
+            dataset,
+            sequences,
+            example=np.arange(len(dataset)),
+            label=gold,
+            pad_id=_pad_id(tokenizer),
+            token_losses=token_losses,
+            blank=np.array([is_blank(one.completions[0]) for one in asked]),
+        )
 
     @classmethod
     def from_tokens(
@@ -134,27 +165,9 @@ class CompletionProbe:
         Raises:
             DataError: a row has no id, an id comes twice, or a tracked example is not among the rows.
         """
-        found: dict[str, Mapping[str, Any]] = {}
-        for number, row in enumerate(rows):
-            if row.get(id) is None:
-                raise DataError(
-                    f"row {number} has no {id!r}; it has: {', '.join(map(str, row))}. Rows are joined by id, never by "
-                    "position: a trainer may drop, shuffle or pack them. Keep the id's column"
-                )
-            key = str(row[id])
-            if key in dataset:
-                if key in found:
-                    raise DataError(f"the id {key!r} comes twice among the rows; ids must be unique")
-                found[key] = row
-        missing = [i for i in dataset.ids if i not in found]
-        if missing:
-            raise DataError(
-                f"{len(missing)} tracked example(s) are not among the rows, e.g. {missing[0]!r}: were they dropped by "
-                "truncation? Track the others with dataset.subset(ids), or tokenise them with from_texts"
-            )
         return cls(
             dataset,
-            from_tokens([found[i] for i in dataset.ids], encoder_decoder=encoder_decoder),
+            from_tokens(joined(dataset, rows, id), encoder_decoder=encoder_decoder),
             example=np.arange(len(dataset)),
             label=_gold(dataset),
             pad_id=pad_id,
@@ -195,10 +208,15 @@ class CompletionProbe:
             raise DataError(
                 f"words are given for {sorted(words)}; expected one for each of {list(dataset.labels)}"
             )
+        silent = [label for label, completion in words.items() if is_blank(completion)]
+        if silent:
+            raise DataError(
+                f"the completion of the label {silent[0]!r} is {words[silent[0]]!r}; expected words"
+            )
         n, k = len(dataset), len(dataset.labels)
-        pairs = ((text_of(e, prompt), words[label]) for e in dataset for label in dataset.labels)
+        asked = (Asked(text_of(e, prompt), (words[label],)) for e in dataset for label in dataset.labels)
         sequences = from_texts(
-            pairs,
+            asked,
             tokenizer,
             max_length=max_length,
             truncation=truncation,
@@ -226,7 +244,8 @@ class CompletionProbe:
     @property
     def facts(self) -> Mapping[str, Any]:
         """See `base.Probe`."""
-        return {"probe": "completions", "truncated_examples": self._sequences.truncated}
+        facts = {"probe": "completions", "truncated_examples": self._sequences.truncated}
+        return {**facts, "empty_examples": int(self._blank.sum())} if self._blank.any() else facts
 
     def tracked(self, token_budget: int) -> TrackedSet:
         """See `base.Probe`."""
@@ -237,12 +256,12 @@ class CompletionProbe:
     def measured(self, found: Floats) -> Measured:
         """See `base.Probe`."""
         log_probs = np.full((len(self.dataset), len(self.dataset.labels)), np.nan, dtype=np.float32)
-        log_probs[self._example, self._label] = found[:, 0]
+        log_probs[self._example, self._label] = np.where(self._blank, np.float32(np.nan), found[:, 0])
         if not self.token_losses:
             return Measured(log_probs)
         none = np.empty(0, dtype=np.float32)
         tokens = [none] * len(self.dataset)
-        for row in self._gold_rows:
+        for row in self._gold_rows[~self._blank[self._gold_rows]]:
             tokens[self._example[row]] = -found[row, 1 : 1 + self._sequences.scored[row]]
         return Measured(log_probs, token_losses=tokens)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dissensus.curves import FloatArray
 from dissensus.data.annotations import AnnotatedDataset
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 class LabelProbe:
     """See `base.Probe`.
+
+    An example without any text has NaN: what a model gives for nothing is no loss of that example.
 
     Args:
         dataset: the tracked examples.
@@ -56,6 +60,7 @@ class LabelProbe:
         states: SharedStates | None = None,
         max_length: int = 128,
     ) -> None:
+        made_here = encoded is None
         if encoded is None:
             if tokenizer is None and scoring is None:
                 raise SpecError("CurveRecorder needs a tokenizer (or token ids already made, as encoded=...)")
@@ -68,8 +73,16 @@ class LabelProbe:
             )
         self.dataset = dataset
         self.rows = len(dataset)
-        self._encoded = encoded
         self._pad_id = (getattr(tokenizer, "pad_token_id", None) or 0) if pad_id is None else pad_id
+        # Of a study's own models nothing is changed: their curves stay as they are.
+        self._empty = np.zeros(len(dataset), dtype=bool)
+        if scoring is None:
+            self._empty = (encoded.lengths == 0) | (_blank(dataset) if made_here else False)
+        if self._empty.all():
+            raise DataError(
+                f"no tracked example of {dataset.name!r} has any text; there is nothing to ask about"
+            )
+        self._encoded = _filled(encoded, self._pad_id) if self._empty.any() else encoded
         self._score, self._scoring, self._states = score, scoring, states
 
     @property
@@ -82,7 +95,8 @@ class LabelProbe:
     @property
     def facts(self) -> Mapping[str, Any]:
         """See `base.Probe`."""
-        return {"truncated_examples": self._encoded.truncated}
+        facts = {"truncated_examples": self._encoded.truncated}
+        return {**facts, "empty_examples": int(self._empty.sum())} if self._empty.any() else facts
 
     def tracked(self, token_budget: int) -> TrackedSet:
         """See `base.Probe`."""
@@ -101,7 +115,24 @@ class LabelProbe:
             raise DataError(
                 f"the model scores {found.shape[1]} labels; the data set has {k}: {', '.join(self.dataset.labels)}"
             )
+        if self._empty.any():
+            found = np.where(self._empty[:, None], np.float32(np.nan), found)
         return Measured(found)
 
     def resume(self, stored: Callable[[str], Floats] | None) -> None:
         """See `base.Probe`."""
+
+
+def _blank(dataset: AnnotatedDataset) -> NDArray[np.bool_]:
+    """Which examples have no text in any field, shape (n,)."""
+    return np.array([not any(text.strip() for text in e.text.values()) for e in dataset], dtype=bool)
+
+
+def _filled(encoded: Encoded, pad_id: int) -> Encoded:
+    """The same with one token where there was none, since a model cannot read nothing; what it gives is dropped."""
+    types = encoded.token_type_ids
+    return replace(
+        encoded,
+        input_ids=tuple(row or (pad_id,) for row in encoded.input_ids),
+        token_type_ids=None if types is None else tuple(row or (0,) for row in types),
+    )

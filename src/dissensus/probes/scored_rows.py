@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dissensus.errors import ModelError
+from dissensus.models.own_forward import logits_of, own_output, pads_by_id
 from dissensus.probes.sequences import Sequences
+from dissensus.train.own_model import batches_for
 from dissensus.train.ranks import Ranks
-from dissensus.train.tracking import length_sorted_batches
+
+INSTEAD = "Give a sequence classifier of transformers' own with one output (num_labels=1)"
 
 
 class ScoredRows:
@@ -27,7 +30,7 @@ class ScoredRows:
     def __init__(self, sequences: Sequences, *, pad_id: int, token_budget: int) -> None:
         self._sequences = sequences
         self._pad_id = pad_id
-        self._batches = length_sorted_batches(sequences.lengths, token_budget)
+        self._token_budget = token_budget
 
     def scores(
         self,
@@ -38,10 +41,9 @@ class ScoredRows:
     ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
         """See `tracking.TrackedSet`."""
         device = next(model.parameters()).device
-        config = getattr(model, "config", None)
-        pad_id = getattr(config, "pad_token_id", None)
-        pad_id = self._pad_id if pad_id is None else pad_id
-        for rows in ranks.share(self._batches):
+        _, own_pad = pads_by_id(model)
+        pad_id = self._pad_id if own_pad is None else own_pad
+        for rows in ranks.share(batches_for(model, self._sequences.lengths, self._token_budget)):
             width = max(len(self._sequences.input_ids[r]) for r in rows)
             ids = torch.full((len(rows), width), pad_id, dtype=torch.long)
             mask = torch.zeros((len(rows), width), dtype=torch.long)
@@ -49,10 +51,12 @@ class ScoredRows:
                 row = self._sequences.input_ids[r]
                 ids[i, : len(row)] = torch.tensor(row)
                 mask[i, : len(row)] = 1
-            logits: Tensor = model(input_ids=ids.to(device), attention_mask=mask.to(device)).logits
-            if logits.ndim != 2 or logits.shape[1] != 1:
+            batch = {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
+            logits = logits_of(own_output(model, batch, instead=INSTEAD))
+            if logits is None or logits.ndim != 2 or logits.shape[1] != 1:
+                shape = "no logits" if logits is None else f"an output of shape {tuple(logits.shape)}"
                 raise ModelError(
-                    f"a reward model gives one number a row; this one's output has shape {tuple(logits.shape)} for "
-                    f"{len(rows)} rows. Load it with num_labels=1"
+                    f"a reward model gives one number a row; this one gives {shape} for {len(rows)} rows. Load it "
+                    "with num_labels=1 (AutoModelForSequenceClassification)"
                 )
             yield np.array(rows, dtype=np.int64), logits.float()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dissensus.data.annotations import Example
+from dissensus.data.conversations import messages_of
 from dissensus.errors import DataError, SpecError
 from dissensus.models.encoding import fill_template
 
@@ -55,6 +56,17 @@ class Sequences:
     def __len__(self) -> int:
         return len(self.input_ids)
 
+    def cut(self, max_length: int, truncation: Truncation) -> Sequences:
+        """The rows shortened to `max_length` tokens; of an encoder-decoder model source and target, each."""
+        keep = _kept(truncation, max_length)
+        longer = [max(len(r), len(t)) > max_length for r, t in zip(self.input_ids, self.labels, strict=True)]
+        return Sequences(
+            tuple(row[keep] for row in self.input_ids),
+            tuple(row[keep] for row in self.labels),
+            self.truncated + sum(longer),
+            self.encoder_decoder,
+        )
+
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
         """Tokens that the model reads, a row, shape (n,); of an encoder-decoder model source and target."""
@@ -69,54 +81,84 @@ class Sequences:
         return np.array([sum(t != IGNORED for t in row[begin:]) for row in self.labels], dtype=np.int64)
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A prompt with one text that may follow it, or several that are compared.
+
+    Attributes:
+        prompt: a text, or messages of a conversation.
+        completions: of the same kind.
+        chat: what the row says to the chat template (`tools` and the like).
+    """
+
+    prompt: Text
+    completions: tuple[Text, ...]
+    chat: Mapping[str, Any] = field(default_factory=dict)
+
+
 def from_texts(
-    pairs: Iterable[tuple[Text, Text]],
+    asked: Iterable[Asked],
     tokenizer: PreTrainedTokenizerBase,
     *,
-    max_length: int,
+    max_length: int | None,
     truncation: Truncation = "keep_start",
     add_eos: bool = True,
     encoder_decoder: bool = False,
+    chat: Mapping[str, Any] | None = None,
 ) -> Sequences:
-    """Prompts and completions, tokenised as TRL's trainers do.
+    """Prompts and completions, tokenised as TRL's trainers do; a row a completion.
 
     The completion is what follows the longest common beginning of the prompt's tokens and the whole's, so a token
-    that grows over the boundary is scored. Texts end with the end-of-sequence token; conversations go through the
-    tokenizer's chat template.
+    that grows over the boundary is scored. Completions that are compared begin at the same token: the earliest of
+    theirs. Texts end with the end-of-sequence token; conversations go through the tokenizer's chat template.
 
     Args:
-        pairs: (prompt, completion): texts, or messages of a conversation.
+        asked: prompts and completions: texts, or messages of a conversation.
         tokenizer: a Hugging Face tokenizer.
-        max_length: tokens a row; of an encoder-decoder model of the source and of the target, each.
+        max_length: tokens a row; of an encoder-decoder model of the source and of the target, each. None cuts nothing.
         truncation: which end of a longer row is kept.
         add_eos: end a completion that is a text with the end-of-sequence token.
         encoder_decoder: the prompt is the source and the completion the target.
+        chat: arguments of the chat template for all rows; a row's own come before them.
+
+    Raises:
+        DataError: a prompt or completion is neither a text nor messages, or they are not of one kind.
     """
-    keep = _kept(truncation, max_length)
     eos = tokenizer.eos_token or ""
     rows: list[tuple[int, ...]] = []
     labels: list[tuple[int, ...]] = []
-    truncated = 0
-    for prompt, completion in pairs:
+    for one in asked:
         if encoder_decoder:
-            source, target = _plain(tokenizer, prompt), _target(tokenizer, completion)
-            truncated += len(source) > max_length or len(target) > max_length
-            rows.append(tuple(source[keep]))
-            labels.append(tuple(target[keep]))
+            for completion in one.completions:
+                rows.append(tuple(_plain(tokenizer, one.prompt)))
+                labels.append(tuple(_target(tokenizer, completion)))
             continue
-        if isinstance(prompt, str) and isinstance(completion, str):
-            end = eos if add_eos and not completion.endswith(eos) else ""
-            before, whole = _plain(tokenizer, prompt), _plain(tokenizer, prompt + completion + end)
-        elif not isinstance(prompt, str) and not isinstance(completion, str):
-            before = _chat(tokenizer, list(prompt), add_generation_prompt=True)
-            whole = _chat(tokenizer, [*prompt, *completion], add_generation_prompt=False)
+        prompt, *texts = (one.prompt, *one.completions)
+        if isinstance(prompt, str) and all(isinstance(text, str) for text in texts):
+            before = _plain(tokenizer, prompt)
+            answers = [str(text) for text in texts]
+            if add_eos:
+                answers = [text if text.endswith(eos) else text + eos for text in answers]
+            wholes = [_plain(tokenizer, prompt + text) for text in answers]
         else:
-            raise DataError("a prompt and its completion are both texts or both lists of messages")
-        same = common_beginning(before, whole)
-        truncated += len(whole) > max_length
-        rows.append(tuple(whole[keep]))
-        labels.append(tuple([IGNORED] * same + whole[same:])[keep])
-    return Sequences(tuple(rows), tuple(labels), truncated, encoder_decoder)
+            talks = [_conversation(text) for text in (prompt, *texts)]
+            given = {**(chat or {}), **one.chat}
+            before = _chat(tokenizer, talks[0], given, add_generation_prompt=True)
+            wholes = [
+                _chat(tokenizer, [*talks[0], *answer], given, add_generation_prompt=False)
+                for answer in talks[1:]
+            ]
+        same = min(common_beginning(before, whole) for whole in wholes)
+        for whole in wholes:
+            rows.append(tuple(whole))
+            labels.append(tuple([IGNORED] * same + whole[same:]))
+    whole_rows = Sequences(tuple(rows), tuple(labels), 0, encoder_decoder)
+    return whole_rows if max_length is None else whole_rows.cut(max_length, truncation)
+
+
+def chat_arguments(given: Mapping[str, Any] | None, tools: list[Any] | None) -> dict[str, Any]:
+    """Arguments of the chat template for all rows."""
+    return {**({} if tools is None else {"tools": tools}), **(given or {})}
 
 
 def from_tokens(rows: Iterable[Mapping[str, Any]], *, encoder_decoder: bool = False) -> Sequences:
@@ -151,8 +193,29 @@ def common_beginning(a: Sequence[int], b: Sequence[int]) -> int:
 
 
 def text_of(example: Example, how: str | Callable[[Example], Text]) -> Text:
-    """A prompt or completion of an example: a template with its fields in braces, or what a function makes of it."""
-    return fill_template(how, example.text) if isinstance(how, str) else how(example)
+    """A prompt or completion of an example: a template with its fields in braces, or what a function makes of it.
+
+    A template that is one field and nothing else gives the messages of a field that holds a conversation.
+
+    Raises:
+        DataError: a template puts words around a conversation.
+    """
+    if not isinstance(how, str):
+        return how(example)
+    for name, messages in example.messages.items():
+        if how == f"{{{name}}}":
+            return messages
+        if f"{{{name}}}" in how:
+            raise DataError(
+                f"the template {how!r} puts words around {{{name}}}, which holds messages of a conversation in example "
+                f"{example.id!r}. Give {{{name}}} alone, or a function of the example that makes the messages"
+            )
+    return fill_template(how, example.text)
+
+
+def is_blank(text: Text) -> bool:
+    """Whether there is nothing to score in a completion: no words and no message."""
+    return not text.strip() if isinstance(text, str) else not text
 
 
 def _plain(tokenizer: Any, text: Text) -> list[int]:
@@ -173,11 +236,28 @@ def _target(tokenizer: Any, text: Text) -> list[int]:
     return ids
 
 
-def _chat(tokenizer: Any, messages: list[Mapping[str, Any]], *, add_generation_prompt: bool) -> list[int]:
-    if not getattr(tokenizer, "chat_template", None):
+def _conversation(text: Text) -> list[Mapping[str, Any]]:
+    messages = messages_of(text)
+    if messages is None:
+        raise DataError(
+            f"a prompt and its completion are both texts or both lists of messages with a 'role'; here are messages "
+            f"and {str(text)[:60]!r} ({type(text).__name__})"
+        )
+    return list(messages)
+
+
+def _chat(
+    tokenizer: Any,
+    messages: list[Mapping[str, Any]],
+    given: Mapping[str, Any],
+    *,
+    add_generation_prompt: bool,
+) -> list[int]:
+    if not (getattr(tokenizer, "chat_template", None) or given.get("chat_template")):
         raise DataError("the tokenizer has no chat template; give prompts and completions as texts")
     found = tokenizer.apply_chat_template(
-        messages, add_generation_prompt=add_generation_prompt, tokenize=True, return_dict=True
+        messages,
+        **{"add_generation_prompt": add_generation_prompt, **given, "tokenize": True, "return_dict": True},
     )
     ids: list[int] = found["input_ids"]
     return ids

@@ -18,6 +18,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from dissensus.models.patched import OwnForward, patched_inside
+
 Precision = Literal["fp32", "bf16"]
 Forward = Callable[[Tensor], Tensor]
 
@@ -28,7 +30,8 @@ def folded_adapters(
 ) -> Iterator[None]:
     """While this lasts, LoRA and IA3 layers compute with their folded weight.
 
-    Layers that are more than W + s B A (DoRA, a bias of the adapter, several active adapters) are left to PEFT.
+    Layers that are more than W + s B A (DoRA, a bias of the adapter, several active adapters) are left to PEFT, and
+    so are those that somebody patched or hooked inside: what is there would be left out.
 
     Args:
         module: the model; in `eval()` mode, since folded layers have no dropout.
@@ -46,12 +49,16 @@ def folded_adapters(
         inside: set[int] = set()
         blocks = _inside_blocks(module) if precision == "bf16" else set()
         for layer in module.modules():
-            if id(layer) in inside:
+            if (
+                id(layer) in inside
+                or not (_is_adapted(layer) or id(layer) in blocks)
+                or patched_inside(layer)
+            ):
                 continue
             if at_each_call:
                 if _is_adapted(layer) or (id(layer) in blocks and _weight(layer) is not None):
                     own = layer.__dict__.get("forward", partial(type(layer).forward, layer))
-                    replace(layer, partial(_folded_now, layer, own, id(layer) in blocks))
+                    replace(layer, OwnForward(_folded_now, layer, own, id(layer) in blocks))
                 continue
             found = _folded(layer)
             if found is not None:
@@ -74,9 +81,9 @@ def _linear(found: tuple[Tensor, Tensor | None], *, in_bf16: bool) -> Forward:
     """The product with a weight (out, in) and bias."""
     weight, bias = found
     if not in_bf16:
-        return partial(nn.functional.linear, weight=weight, bias=bias)
+        return OwnForward(nn.functional.linear, weight=weight, bias=bias)
     weight = weight.to(torch.bfloat16)
-    return partial(_bf16_linear, weight=weight, bias=None if bias is None else bias.to(torch.bfloat16))
+    return OwnForward(_bf16_linear, weight=weight, bias=None if bias is None else bias.to(torch.bfloat16))
 
 
 def _folded_now(
@@ -107,7 +114,7 @@ def lean_lora(module: nn.Module) -> int:
         parts = lora_parts(layer)
         if parts is None or parts.dropout > 0 or parts.weight.dtype not in (torch.float32, torch.float64):
             continue
-        layer.__dict__["forward"] = partial(_lean_forward, layer)
+        layer.__dict__["forward"] = OwnForward(_lean_forward, layer)
         lean += 1
     return lean
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from dissensus.data.annotations import NO_GOLD, AnnotatedDataset
 from dissensus.errors import MissingDependencyError, SpecError, StoreError
 from dissensus.models.encoding import Encoded
-from dissensus.probes.base import Measured, Probe
+from dissensus.probes.base import Compares, Measured, Probe
 from dissensus.probes.labels import LabelProbe
 from dissensus.store import CurvesWriter, PartWriter
 from dissensus.train.budget import Budget, Timing
@@ -161,6 +161,7 @@ class CurveRecorder:
         self._agreed = self._ranks.world == 1
         self._from: int | None = None
         self._finished = False
+        self._ways: dict[str, str] = {}
         cut = self._probe.facts.get("truncated_examples", 0)
         if cut and scoring is None and self._ranks.first:
             log.warning(
@@ -169,6 +170,13 @@ class CurveRecorder:
                 len(self._probe.dataset),
             )
         self._undefined = 0
+        empty = self._probe.facts.get("empty_examples", 0)
+        if empty and self._ranks.first:
+            log.warning(
+                "%d of %d tracked examples have no text to score: their loss is NaN",
+                empty,
+                len(self._probe.dataset),
+            )
         if self._ranks.first:
             self._writer = open_store(
                 path,
@@ -339,6 +347,8 @@ class CurveRecorder:
             )
         timing = self.timing
         if self._writer is not None:
+            if self._ways:  # from which step on the model was read how
+                self._writer.note(read=self._ways)
             seconds = {"tracking_seconds": timing.tracking, "training_seconds": timing.training}
             self._writer.finish({name: round(value, 3) for name, value in seconds.items()})
         if self._ranks.first and timing.training > 0:
@@ -392,6 +402,9 @@ class CurveRecorder:
         self.flush()  # at most one point is under way, so memory does not grow with their number
         if self._writer is not None or self._part is not None:
             self._writing = self._background.submit(self._write, step, point)
+        way = getattr(self._tracked, "way", "")
+        if way and way != next(reversed(self._ways.values()), ""):
+            self._ways[str(step)] = way
         if self._writer is not None:
             for watcher in self._watchers:
                 watcher.observe(step, gold_losses(point.log_probs, self._probe.dataset))
@@ -400,6 +413,9 @@ class CurveRecorder:
         self.seconds += self._last_pass
 
     def _point(self, model: nn.Module, *, untrained: bool) -> Measured:
+        if isinstance(self._probe, Compares):
+            rows, precision = self._probe.rows, self._precision
+            self._probe.compare(model, lambda other, of: tracking_pass(other, of, rows, precision=precision))
         found = tracking_pass(
             model, self._tracked, self._probe.rows, precision=self._precision, untrained=untrained
         )

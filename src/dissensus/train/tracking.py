@@ -50,13 +50,22 @@ class PaddedSet:
         score: (model, padded batch) -> logits.
         pad_id: padding token id.
         token_budget: padded tokens a batch, at most (a longer example goes alone).
+        batches: rows of each batch; default: of similar length.
     """
 
-    def __init__(self, encoded: Encoded, score: Score, *, pad_id: int, token_budget: int) -> None:
+    def __init__(
+        self,
+        encoded: Encoded,
+        score: Score,
+        *,
+        pad_id: int,
+        token_budget: int,
+        batches: Sequence[list[int]] | None = None,
+    ) -> None:
         self._encoded = encoded
         self._score = score
         self._pad_id = pad_id
-        self._batches = length_sorted_batches(encoded.lengths, token_budget)
+        self._batches = length_sorted_batches(encoded.lengths, token_budget) if batches is None else batches
 
     def scores(
         self,
@@ -246,6 +255,19 @@ def length_sorted_batches(lengths: NDArray[np.int64], token_budget: int) -> list
         current.append(row)
     if current:
         batches.append(current)
+    return batches
+
+
+def equal_length_batches(lengths: NDArray[np.int64], token_budget: int) -> list[list[int]]:
+    """Rows of one length each, longest first, within the budget: batches without padding."""
+    batches: list[list[int]] = []
+    for row in np.argsort(-lengths, kind="stable").tolist():
+        last = batches[-1] if batches else None
+        length = int(lengths[row])
+        if last and lengths[last[0]] == length and (len(last) + 1) * length <= token_budget:
+            last.append(row)
+        else:
+            batches.append([row])
     return batches
 
 

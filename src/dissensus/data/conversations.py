@@ -1,0 +1,56 @@
+"""Conversations in the rows of a data set: messages with a role and content, as chat templates read them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from dissensus.errors import DataError
+
+Messages = tuple[Mapping[str, Any], ...]
+"""A conversation: messages with a role and content."""
+
+
+def messages_of(value: object) -> Messages | None:
+    """The messages of a conversation, or None where a value is none."""
+    if isinstance(value, np.ndarray):  # as a table's cells come
+        value = value.tolist()
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Sequence) or not len(value):
+        return None
+    return tuple(value) if all(isinstance(m, Mapping) and "role" in m for m in value) else None
+
+
+def read_aloud(messages: Messages) -> str:
+    """A conversation as a text for people: a line a message, its role first."""
+    return "\n".join(f"{message['role']}: {_content(message)}" for message in messages)
+
+
+def _content(message: Mapping[str, Any]) -> str:
+    content = message.get("content")
+    if isinstance(content, str):
+        return content
+    if content is None:  # a call of a tool, which has no words
+        rest = {
+            key: value
+            for key, value in message.items()
+            if key not in ("role", "content") and value is not None
+        }
+        return json.dumps(rest, ensure_ascii=False, default=str) if rest else ""
+    return json.dumps(content, ensure_ascii=False, default=str)
+
+
+def chat_of(record: Mapping[str, object], where: str) -> dict[str, Any]:
+    """What a row says to the chat template, as TRL's trainers read it: tools (JSON or a list), and its arguments."""
+    tools, given = record.get("tools"), record.get("chat_template_kwargs") or {}
+    try:
+        tools = json.loads(tools) if isinstance(tools, str) else tools
+    except ValueError as error:
+        raise DataError(f"{where} has 'tools' that are no JSON: {error}") from None
+    if not isinstance(given, Mapping):
+        raise DataError(
+            f"{where} has 'chat_template_kwargs' of type {type(given).__name__}; expected a mapping of names to values"
+        )
+    return {**({} if tools is None else {"tools": tools}), **given}
