@@ -199,14 +199,17 @@ def test_a_frozen_head_is_pointed_out(make: Make, tiny_dataset: AnnotatedDataset
         trainer.train()
 
 
-def test_a_budget_spaces_the_points(make: Make, tiny_dataset: AnnotatedDataset, tmp_path: Path) -> None:
+def test_a_budget_spaces_the_points(
+    make: Make, tiny_dataset: AnnotatedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     trainer = make(max_steps=60)
     callback = record(trainer, tmp_path / "run", tiny_dataset, points=40, max_overhead=1e-4)
     trainer.train()
     assert load_curves(tmp_path / "run").steps.tolist() == [0, 60]  # none but the two that are kept
     assert callback.recorder is not None
+    monkeypatch.setattr("dissensus.train.budget.SPENT", 1e3)  # all points fit
     trainer = make(max_steps=60)
-    record(trainer, tmp_path / "more", tiny_dataset, points=13, max_overhead=100.0)
+    record(trainer, tmp_path / "more", tiny_dataset, points=13, max_overhead=1.0)
     trainer.train()
     steps = load_curves(tmp_path / "more").steps.tolist()
     assert len(steps) == 13

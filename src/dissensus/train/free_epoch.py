@@ -141,12 +141,12 @@ class Epoch:
         own = self._own
         if self._processes.world == 1:
             return own
-        device = _device()
-        mine = _mine(own.any, self._processes, device)
+        where = device()
+        mine = _mine(own.any, self._processes, where)
         columns = np.column_stack([own.log_probs, own.step, np.ones_like(own.step)])
         columns[~mine] = 0  # a number and zeros: their sum over the processes is exact
-        found = self._processes.together(columns, device)
-        looks = self._processes.together(own.looks.copy(), device)
+        found = self._processes.together(columns, where)
+        looks = self._processes.together(own.looks.copy(), where)
         found[found[:, -1] == 0] = np.nan
         return Seen(np.ascontiguousarray(found[:, :-2]), found[:, -2].copy(), looks)
 
@@ -177,7 +177,7 @@ def on_host(values: Any) -> NDArray[Any]:
     return np.asarray(values.detach().cpu().numpy() if hasattr(values, "detach") else values)
 
 
-def _device() -> torch.device:
+def device() -> torch.device:
     """Where this process' tensors are, for a backend that exchanges nothing else."""
     import torch
 
