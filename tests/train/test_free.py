@@ -124,7 +124,7 @@ def test_what_is_no_examples_loss_is_refused(tiny_dataset: AnnotatedDataset, tmp
     recorder.observe(1, Places(np.array([0, 99])), LOGITS)
     with pytest.raises(DataError, match=r"row numbers \[0, 99\]"):
         recorder.end_of_step(2)
-    with pytest.raises(SpecError, match="expected at least 1 of each"):
+    with pytest.raises(SpecError, match="steps_per_epoch is 0; expected a whole number of at least 1"):
         FreeRecorder(tmp_path / "other", tiny_dataset, total_steps=4, steps_per_epoch=0)
 
 
@@ -211,8 +211,6 @@ def test_stores_that_do_not_fit(tiny_dataset: AnnotatedDataset, tmp_path: Path) 
         FreeRecorder(tmp_path / "run", tiny_dataset, total_steps=10, steps_per_epoch=2, resume_at=6)
     with pytest.raises(StoreError, match="holds no point of the epoch that ended at step 5"):
         FreeRecorder(tmp_path / "new", tiny_dataset, total_steps=10, steps_per_epoch=5, resume_at=6)
-    with pytest.raises(StoreError, match="the run ended before step 10"):
-        first.finish()
     first.flush()
     (tmp_path / "run" / "unfinished-epoch.npz").write_bytes(b"rubbish")
     with pytest.raises(StoreError, match="is damaged"):

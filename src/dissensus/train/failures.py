@@ -143,8 +143,8 @@ def kept_in(folder: Path) -> str:
     return (
         f"Kept in {folder}: {len(steps)} tracking {'point' if len(steps) == 1 else 'points'} up to step {max(steps)}, "
         f"which load_curves({str(folder)!r}, partial=True) opens. To record the rest, resume the training from a "
-        f"checkpoint of step {max(steps)} or before: in a loop of your own with resume=True and watch(..., start=...), under a "
-        "trainer with its own resuming (resume_from_checkpoint=True, ckpt_path=)."
+        f"checkpoint of step {max(steps)} or before: in a loop of your own with resume=True and watch(..., start=...), "
+        "under a trainer with its own resuming (resume_from_checkpoint=True, ckpt_path=)."
     )
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,23 +20,10 @@ from dissensus.errors import DataError, SpecError, StoreError
 from dissensus.store import CurvesWriter
 from dissensus.train.failures import Failures, OnError
 from dissensus.train.free_epoch import Epoch, Rows, Seen, copied, device, log_softmax, processes
+from dissensus.train.free_epoch import Places as Places
 from dissensus.train.free_resume import SEEN, UNFINISHED, point_of, take_up
 from dissensus.train.notices import Notices
 from dissensus.train.schedule import whole_number
-
-
-@dataclass(frozen=True)
-class Places:
-    """Places of examples in the data set, where that is what a loop has instead of ids.
-
-    Attributes:
-        rows: whole numbers, shape (b,), torch or NumPy; -1 for an example that is not recorded.
-    """
-
-    rows: Any
-
-    def __len__(self) -> int:
-        return len(self.rows)
 
 
 class FreeRecorder:
@@ -71,9 +57,9 @@ class FreeRecorder:
     `finish` are called by all. An example that a sampler's padding gave to two processes counts once, as the lowest
     rank saw it. The first process writes. Memory: n x (K + 2) numbers, however many epochs.
 
-    The recorder does not end your training: once its first optimiser step was recorded, a failure of the recorder (a full
-    disk, say) ends the recording with a warning, as in `CurveRecorder`, and a run that ends before or after `total_steps`
-    is closed where it ended, with a warning.
+    The recorder does not end your training: after the first optimiser step a failure of the recorder (a full disk, say)
+    ends the recording with a warning, as in `CurveRecorder`, and a run that ends before or after `total_steps` is
+    closed where it ended, with a warning.
 
     Args:
         path: folder of the curves store.
@@ -232,6 +218,8 @@ class FreeRecorder:
         """Put what the epoch under way has seen on the disk, for `resume_at`; call it with every checkpoint."""
         if self._ended or self._failures.stopped:
             return
+        with self.contained():
+            self._epoch.drain()
         with self._failures.contained():
             seen = self._epoch.together()
             with self._together():
@@ -267,8 +255,8 @@ class FreeRecorder:
             if self._taken == 0:
                 self._failures.dismiss()
                 self._notices.warn(
-                    "finish() was called before any optimiser step, so there are no curves: call end_of_step(step) after "
-                    "every optimiser step"
+                    "finish() was called before any optimiser step, so there are no curves: call end_of_step(step) "
+                    "after every optimiser step"
                 )
                 return
             if self._taken < self._asked:
@@ -305,8 +293,8 @@ class FreeRecorder:
             self._writer.finish()
             (self._writer.path / UNFINISHED).unlink(missing_ok=True)
             self._notices.say(
-                f"recorded {len(self._writer.steps)} epochs of {len(self.dataset)} examples in {self._writer.path} (free "
-                "mode). Read them in Python: from dissensus import load_curves; "
+                f"recorded {len(self._writer.steps)} epochs of {len(self.dataset)} examples in {self._writer.path} "
+                "(free mode). Read them in Python: from dissensus import load_curves; "
                 f"curves = load_curves({str(self._writer.path)!r})"
             )
 
@@ -351,8 +339,8 @@ class FreeRecorder:
         if self._failures.strict:
             return
         self._notices.warn(
-            f"the run was to have {self._asked} steps (total_steps) and goes on: the recording is extended to where the "
-            "run ends"
+            f"the run was to have {self._asked} steps (total_steps) and goes on: the recording is extended to where "
+            "the run ends"
         )
         self.total_steps = (step // self.steps_per_epoch + 1) * self.steps_per_epoch
         self._ended = self._finished = False

@@ -68,6 +68,20 @@ class Seen:
             ) from None
 
 
+@dataclass(frozen=True)
+class Places:
+    """Places of examples in the data set, where that is what a loop has instead of ids.
+
+    Attributes:
+        rows: whole numbers, shape (b,), torch or NumPy; -1 for an example that is not recorded.
+    """
+
+    rows: Any
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
 class Epoch:
     """Collects what one process sees in one epoch. The first look at an example is kept.
 
