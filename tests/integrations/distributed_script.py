@@ -234,7 +234,13 @@ def failing(args: argparse.Namespace) -> None:
             return model(**batch).logits
 
         recorder = CurveRecorder(
-            loop.path, tracked(), tokenizer=tokenizer, total_steps=STEPS, points=STEPS + 1, score=score
+            loop.path,
+            tracked(),
+            tokenizer=tokenizer,
+            total_steps=STEPS,
+            points=STEPS + 1,
+            score=score,
+            token_budget=64,
         )
         if (name, rank) == ("disk", 0):
             write = recorder.writer.write

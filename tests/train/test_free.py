@@ -385,7 +385,7 @@ def test_ends_that_come_early_or_late(
     train(whole, 0, 13)
     whole.finish()
     np.testing.assert_array_equal(curves.log_probs, load_curves(tmp_path / "whole").log_probs)
-    with pytest.raises(StoreError, match="the run ended before step 10"):
+    with pytest.raises(StoreError, match="the run ended before step 5"):
         FreeRecorder(
             tmp_path / "strict", tiny_dataset, total_steps=10, steps_per_epoch=5, on_error="raise"
         ).finish()
