@@ -36,8 +36,12 @@ class ScheduleFreeSGD(torch.optim.Optimizer):
             group["train_mode"] = True
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> Any:
         assert self.param_groups[0]["train_mode"], "not in train mode"
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
         for group in self.param_groups:
             group["k"] += 1
             for p in group["params"]:
@@ -48,3 +52,4 @@ class ScheduleFreeSGD(torch.optim.Optimizer):
                 z.sub_(p.grad, alpha=group["lr"])
                 p.lerp_(z, 1 / group["k"])
                 p.lerp_(z, 1 - group["beta"])  # y
+        return loss
