@@ -1,4 +1,4 @@
-"""Curves from a training loop of one's own, recorded in two lines.
+"""Curves from a training loop of one's own, recorded in three lines.
 
     python examples/plain_loop.py --out runs/plain
 
@@ -35,7 +35,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default=MODEL)
     parser.add_argument("--out", default="runs/plain")
-    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--steps", type=int, default=100, help="of an epoch")
+    parser.add_argument("--epochs", type=int, default=1)
     args = parser.parse_args(arguments)
 
     torch.manual_seed(0)
@@ -46,12 +47,15 @@ def main(arguments: list[str] | None = None) -> None:
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5)
 
-    recorder = CurveRecorder(args.out, tracked, tokenizer=tokenizer, total_steps=args.steps, points=6)
-    for batch in recorder.watch(model, batches(training, tokenizer, 16)):
-        loss = model(**batch).loss
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
+    total = args.epochs * args.steps
+    recorder = CurveRecorder(args.out, tracked, tokenizer=tokenizer, total_steps=total, points=6)
+    for _ in range(args.epochs):
+        for batch in recorder.watch(model, batches(training, tokenizer, 16)):
+            loss = model(**batch).loss
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    recorder.finish()
 
     curves = load_curves(args.out)
     print("steps", curves.steps.tolist())

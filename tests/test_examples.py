@@ -37,6 +37,14 @@ def test_an_example_records_whole_curves(script: str, tiny_encoder_dir: Path, tm
     assert "steps [0, 1, 3, 4, 6, 7]" in said
 
 
+def test_the_plain_loop_takes_several_epochs(tiny_encoder_dir: Path, tmp_path: Path) -> None:
+    run(
+        "plain_loop.py", "--model", str(tiny_encoder_dir), "--out", "run", "--steps", "5", "--epochs", "2",
+        folder=tmp_path,
+    )  # fmt: skip
+    assert load_curves(tmp_path / "run").steps.tolist() == [0, 2, 4, 6, 8, 10]
+
+
 def test_accelerate_logs_aggregates_to_its_tracker(tiny_encoder_dir: Path, tmp_path: Path) -> None:
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     run(

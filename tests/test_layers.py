@@ -60,6 +60,7 @@ RULES = (
     Rule("train.loop", never=(".metrics", ".stats", ".study")),
     Rule("train.fused", never=(".metrics", ".stats", ".study")),
     Rule("train.fused_layers", never=(".metrics", ".stats", ".study")),
+    Rule("live_rise", only=()),
     Rule("live", never=(*MODELLING, *PLOTTING, *FILES, ".train", ".study", ".integrations")),
     Rule(
         "live_trackers",

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from dissensus import load_curves
 from dissensus.cli.app import app
 from dissensus.config import StudySpec
 from dissensus.data.annotations import AnnotatedDataset
@@ -44,7 +45,7 @@ def test_the_study_of_ones_own_data_trains_long_enough(
     assert len(step_warnings(steps_before_a_run(expand(StudySpec.parse(short, "short")), None))) == 2
 
 
-def test_the_two_lines_and_the_reading_work(
+def test_the_three_lines_and_the_reading_work(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     tiny_dataset: AnnotatedDataset,
@@ -64,9 +65,11 @@ def test_the_two_lines_and_the_reading_work(
         "model": transformers.AutoModelForSequenceClassification.from_pretrained(
             tiny_encoder_dir, num_labels=3
         ),
-        "batches": [1, 2, 3],
+        "loader": [1, 2, 3],
+        "epochs": 2,
     }
     exec(recording, names)
+    assert load_curves("runs/mine").steps.tolist() == list(range(7))  # two epochs of three steps
     names["trainer"] = transformers.Trainer(
         names["model"],
         transformers.TrainingArguments(tmp_path / "trainer", max_steps=2, report_to="none", use_cpu=True),

@@ -6,7 +6,6 @@ The figures are those of `metrics` and `stats` for the points so far, from runni
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable
 
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import DataError, SpecError
+from dissensus.live_rise import LEAST_RISE, GroupRise
 from dissensus.measures import annotation_entropy
 from dissensus.metrics.unlearning import Trend, Unlearning, judge
 from dissensus.stats.correlation import spearman
@@ -22,9 +22,6 @@ from dissensus.stats.groups import CONTESTED, SETTLED, entropy_groups
 FloatArray = NDArray[np.float64]
 Log = Callable[[dict[str, float], int], None]
 """Takes aggregates by name and the optimiser step; `live_trackers` makes one of each tracker."""
-
-ROUNDING = 1e-6
-"""Nats: a group's mean that rises by less has not risen, for log-probabilities are float32."""
 
 _logger = logging.getLogger("dissensus")
 
@@ -49,20 +46,24 @@ class LiveCurves:
     Groups are those of `stats.entropy_groups`; without annotations (or when all have one entropy) there are none, and
     `points` alone is left. Losses that are not finite are gaps, left out as `metrics` leaves them out.
 
-    Warning: through Python's logger "dissensus", when the contested group's mean loss has risen at each of the last
-    `warn_after` points, and over them the settled group's has not risen more. Once, until it falls again.
+    Warning: through Python's logger "dissensus", when the contested group's mean loss has stood clearly above its
+    lowest at each of the last `warn_after` points. Clearly (`live_rise.py` has the formulas): by `least_rise`, by more
+    than the examples' spread and the curve's own jitter make by chance, by more than the settled group's loss has risen
+    since then; and something was learned before: the settled group's loss has fallen. Once, until that is over.
 
-    Memory: seven numbers an example and its group, up to six more once a loss is not finite, for any number of points.
+    Memory: eight numbers an example and its group, up to six more once a loss is not finite, for any number of points.
 
     Args:
         log: called with the aggregates and the step; None only returns them.
-        warn_after: rises in a row that make a warning, at least 1.
-        noise_floor: the smallest rise that counts as un-learning, nats.
+        warn_after: points in a row that make a warning, at least 1.
+        noise_floor: the smallest rise that counts as un-learning of one example, nats.
+        least_rise: the smallest rise of the contested group's mean that is warned of, nats.
         share: share of each group, in (0, 1/2].
         prefix: put before each name.
 
     Attributes:
-        rising: how many points in a row, up to the last, the contested group's mean loss has risen at.
+        rising: at how many points in a row, up to the last, the contested group's mean loss stood clearly above its
+            lowest.
         prefix: put before each name.
 
     Raises:
@@ -75,6 +76,7 @@ class LiveCurves:
         *,
         warn_after: int = 3,
         noise_floor: float = 0.1,
+        least_rise: float = LEAST_RISE,
         share: float = 1 / 3,
         prefix: str = "dissensus/",
     ) -> None:
@@ -82,11 +84,13 @@ class LiveCurves:
             raise SpecError(f"warn_after is {warn_after!r}; expected a number of points of at least 1")
         if not noise_floor >= 0:
             raise SpecError(f"noise_floor is {noise_floor!r}; expected a number of at least 0, in nats")
+        if not least_rise >= 0:
+            raise SpecError(f"least_rise is {least_rise!r}; expected a number of at least 0, in nats")
         if not 0 < share <= 0.5:
             raise SpecError(f"share is {share!r}; expected a number above 0, at most 0.5")
         self.rising = 0
         self._log = log
-        self._warn_after = warn_after
+        self._warn_after, self._least_rise = warn_after, least_rise
         self._noise_floor, self._share, self.prefix = noise_floor, share, prefix
         self._curves: _Running | None = None
 
@@ -95,7 +99,7 @@ class LiveCurves:
 
         Args:
             dataset: the tracked set.
-            total_steps: optimiser steps of the whole run.
+            total_steps: optimiser steps of the whole run; one that goes on beyond them is followed on.
 
         Raises:
             SpecError: `total_steps` is below 1.
@@ -108,8 +112,7 @@ class LiveCurves:
         self._curves = _Running(len(dataset))
         self._total_steps, self._step = total_steps, -1
         self.rising, self._warned = 0, False
-        # Step, contested mean, settled mean; one point more than the rises that are looked back on.
-        self._recent: deque[tuple[int, float, float]] = deque(maxlen=self._warn_after + 1)
+        self._rise = GroupRise(self._least_rise)
 
     def observe(self, step: int, losses: ArrayLike, *, replay: bool = False) -> dict[str, float]:
         """Take in a tracking point, log its aggregates and warn if there is cause. Returns what it logged.
@@ -121,13 +124,13 @@ class LiveCurves:
 
         Raises:
             SpecError: `begin` was not called.
-            DataError: the step does not rise or lies beyond the run's, or the losses do not fit the data set.
+            DataError: the step does not rise, or the losses do not fit the data set.
         """
         curves = self._running()
-        if not self._step < step <= self._total_steps:
+        if not self._step < step:
             raise DataError(
-                f"step {step} came after step {self._step} (-1: none yet); expected a later one, at most total_steps, "
-                f"{self._total_steps}. To go on with an interrupted run, call begin() and observe its points in order"
+                f"step {step} came after step {self._step} (-1: none yet); expected a later one. To resume an "
+                "interrupted run, call begin() and observe its points in order"
             )
         values, n = np.array(losses, dtype=np.float64), len(self._entropy)
         if values.shape != (n,):
@@ -137,7 +140,7 @@ class LiveCurves:
         aggregates = {self.prefix + k: v for k, v in self._aggregates(curves).items() if np.isfinite(v)}
         if self._log is not None and not replay:
             self._log(dict(aggregates), step)
-        self._watch(step, *(_mean(values[rows]) for rows in self._groups.values()), silent=replay)
+        self._watch(step, *(values[rows] for rows in self._groups.values()), silent=replay)
         return aggregates
 
     @property
@@ -166,23 +169,20 @@ class LiveCurves:
             values["rho_aulc"] = spearman(self._entropy, curves.aulc()).rho
         return values
 
-    def _watch(self, step: int, contested: float, settled: float, *, silent: bool) -> None:
-        """Count the rises of the contested group, and warn once a streak."""
-        rose = bool(self._recent) and contested - self._recent[-1][1] > ROUNDING
-        self.rising = self.rising + 1 if rose else 0
-        self._warned = self._warned and rose
-        self._recent.append((step, contested, settled))
-        since, *before = self._recent[0]
-        contested_rise, settled_rise = contested - before[0], settled - before[1]
-        if self.rising < self._warn_after or self._warned or settled_rise > contested_rise:
+    def _watch(self, step: int, contested: FloatArray, settled: FloatArray, *, silent: bool) -> None:
+        """Count the points at which the contested group stood above its lowest, and warn once a streak."""
+        rise = self._rise.add(step, contested, settled)
+        self.rising = 0 if rise is None else self.rising + 1
+        self._warned = self._warned and rise is not None
+        if rise is None or self.rising < self._warn_after or self._warned:
             return
         self._warned = True
         _logger.log(
             logging.DEBUG if silent else logging.WARNING,
-            f"step {step}: the mean gold loss of the contested group ({len(self._groups[CONTESTED])} examples) has "
-            f"risen at each of the last {self._warn_after} tracking points, by {contested_rise:.3f} nats since step "
-            f"{since}, to {contested:.3f}; the settled group's changed by {settled_rise:+.3f}. The model un-learns "
-            "labels on which people disagree. You may stop here, lower the learning rate, or train on soft labels.",
+            f"step {step}: the mean gold loss of the contested group ({len(contested)} examples) has stood above its "
+            f"lowest for {self.rising} tracking points: {rise.mean:.3f} nats more than at step {rise.since}, now "
+            f"{rise.now:.3f}; the settled group's changed by {rise.settled:+.3f}. The model un-learns labels on which "
+            "people disagree. You may stop here, lower the learning rate, or train on soft labels.",
         )
 
 

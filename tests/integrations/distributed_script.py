@@ -221,6 +221,48 @@ def sharded(args: argparse.Namespace) -> None:
     loop.run(recorder, None)
 
 
+def failing(args: argparse.Namespace) -> None:
+    """One process cannot measure, or cannot write: all stop recording at one point, and none waits for the others."""
+    for name in ("pass", "disk"):
+        model, tokenizer = classifier(args.encoder)
+        loop = Loop(args.out, f"failing-{name}", model)
+        rank, now = dist.get_rank(), [0]
+
+        def score(model: Any, batch: Any, now: list[int] = now, rank: int = rank, name: str = name) -> Any:
+            if (name, rank, now[0]) == ("pass", 1, 3):
+                raise RuntimeError("out of memory")
+            return model(**batch).logits
+
+        recorder = CurveRecorder(
+            loop.path,
+            tracked(),
+            tokenizer=tokenizer,
+            total_steps=STEPS,
+            points=STEPS + 1,
+            score=score,
+            token_budget=64,
+        )
+        if (name, rank) == ("disk", 0):
+            write = recorder.writer.write
+
+            def full(step: int, *rest: Any, write: Any = write, **more: Any) -> None:
+                if step == 3:
+                    raise OSError(28, "No space left on device")
+                write(step, *rest, **more)
+
+            recorder.writer.write = full  # type: ignore[method-assign]
+        recorder.step(loop.model, 0)
+        for step in range(1, STEPS + 1):
+            loop.step(step)
+            now[0] = step
+            recorder.step(loop.model, step)
+            recorder.flush()
+        recorder.finish()
+        stopped = recorder.stopped or ""
+        (args.out / f"failing-{name}-{rank}.txt").write_text(stopped)
+        dist.barrier()
+
+
 class Spy(TrainerCallback):
     """The first process' one-by-one losses at every step, and all processes' random state at the end."""
 
@@ -330,6 +372,7 @@ def main() -> None:
     dist.init_process_group("gloo")
     loops(args)
     if args.part == "begin":
+        failing(args)
         sharded(args)
         for recorded in (False, True):
             trainer(args, recorded=recorded)

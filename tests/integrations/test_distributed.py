@@ -165,3 +165,12 @@ def test_a_trainer_of_two_processes_trains_the_same(ran: Path) -> None:
     assert plain.keys() == recorded.keys()
     for name, value in plain.items():
         assert torch.equal(value, recorded[name]), name
+
+
+@pytest.mark.parametrize(("name", "reason"), [("pass", "out of memory"), ("disk", "No space left")])
+def test_one_process_that_fails_stops_the_recording_of_all(ran: Path, name: str, reason: str) -> None:
+    """Both processes trained to the end (or torchrun had failed) and stopped recording for one reason."""
+    for rank in (0, 1):
+        assert reason in (ran / f"failing-{name}-{rank}.txt").read_text()
+    curves = load_curves(ran / f"failing-{name}" / "curves", partial=True)
+    assert curves.steps.tolist() == [0, 1, 2]

@@ -109,12 +109,13 @@ def lm_loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> torch.
 
 
 @pytest.mark.filterwarnings("default")
-@pytest.mark.parametrize("how", ["fused", "compute_loss_func", "label_smoothing", CHECKPOINTING])
+@pytest.mark.parametrize("how", ["fused", "chunked", "compute_loss_func", "label_smoothing", CHECKPOINTING])
 def test_sft(
     tiny_decoder_dir: Path, rows: list[dict[str, Any]], tiny_dataset: AnnotatedDataset, tmp_path: Path, how: str
 ) -> None:  # fmt: skip
     options: dict[str, Any] = {
-        "fused": {}, "compute_loss_func": {"more": {"compute_loss_func": lm_loss}},
+        "fused": {}, "chunked": {"loss_type": "chunked_nll", "gradient_accumulation_steps": 2},
+        "compute_loss_func": {"more": {"compute_loss_func": lm_loss}},
         "label_smoothing": {"label_smoothing_factor": 0.1}, CHECKPOINTING: {CHECKPOINTING: True},
     }[how]  # fmt: skip
     options.setdefault(CHECKPOINTING, False)

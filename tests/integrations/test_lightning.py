@@ -15,6 +15,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from dissensus import AnnotatedDataset, load_curves
 from dissensus.errors import MissingDependencyError, ModelError, SpecError, StoreError
+from schedule_free_sgd import ScheduleFreeSGD
 
 pytest.importorskip("lightning", reason="the trainers extra is not installed")
 
@@ -308,3 +309,29 @@ def test_without_lightning_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -
 def test_a_trial_of_the_code_leaves_the_folder_to_the_run(pl: Any, fit: Fit, tmp_path: Path) -> None:
     fit.fit(pl, [CurveCallback(tmp_path / "run", fit.dataset, model="model")], fast_dev_run=True)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_schedule_free_optimiser_is_measured_at_its_evaluation_weights(
+    pl: Any, fit: Fit, tmp_path: Path
+) -> None:
+    """Found by the callback; the module switches the optimiser to its training mode, as its documentation says."""
+
+    def fitted(callbacks: list[Any]) -> Any:
+        module = fit.module(pl)
+        optimizer = ScheduleFreeSGD(module.parameters(), lr=0.3)
+        module.configure_optimizers = lambda: optimizer
+        module.on_train_start = optimizer.train
+        trainer = fit.trainer(pl, callbacks, max_epochs=1)
+        torch.manual_seed(1)
+        trainer.fit(module, fit.loader())
+        return module, optimizer
+
+    plain, _ = fitted([])
+    module, optimizer = fitted([CurveCallback(tmp_path / "run", fit.dataset, model="model", points=3)])
+    for expected, found in zip(plain.parameters(), module.parameters(), strict=True):
+        assert torch.equal(expected, found)
+    trained = one_by_one(module, fit.dataset)
+    optimizer.eval()
+    curves = load_curves(tmp_path / "run")
+    np.testing.assert_allclose(curves.losses[:, -1], one_by_one(module, fit.dataset), atol=1e-5)
+    assert np.abs(curves.losses[:, -1] - trained).max() > 1e-3

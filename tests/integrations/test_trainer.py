@@ -15,6 +15,8 @@ from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, Traini
 from dissensus import AnnotatedDataset, load_curves
 from dissensus.errors import StoreError
 from dissensus.integrations.transformers import CurveCallback, record
+from dissensus.store import writing
+from schedule_free_sgd import ScheduleFreeSGD
 
 Make = Callable[..., Trainer]
 
@@ -199,16 +201,93 @@ def test_a_frozen_head_is_pointed_out(make: Make, tiny_dataset: AnnotatedDataset
         trainer.train()
 
 
-def test_a_budget_spaces_the_points(make: Make, tiny_dataset: AnnotatedDataset, tmp_path: Path) -> None:
+def test_a_budget_spaces_the_points(
+    make: Make, tiny_dataset: AnnotatedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     trainer = make(max_steps=60)
     callback = record(trainer, tmp_path / "run", tiny_dataset, points=40, max_overhead=1e-4)
     trainer.train()
     assert load_curves(tmp_path / "run").steps.tolist() == [0, 60]  # none but the two that are kept
     assert callback.recorder is not None
+    monkeypatch.setattr("dissensus.train.budget.SPENT", 1e3)  # all points fit
     trainer = make(max_steps=60)
-    record(trainer, tmp_path / "more", tiny_dataset, points=13, max_overhead=100.0)
+    record(trainer, tmp_path / "more", tiny_dataset, points=13, max_overhead=1.0)
     trainer.train()
     steps = load_curves(tmp_path / "more").steps.tolist()
     assert len(steps) == 13
     assert steps[0] == 0
     assert steps[-1] == 60
+
+
+def test_a_schedule_free_optimiser_is_measured_at_its_evaluation_weights(
+    make: Make, tiny_dataset: AnnotatedDataset, tmp_path: Path
+) -> None:
+    """The trainer's own `evaluate` switches to them; nothing is said to the recorder of the optimiser."""
+    found: list[tuple[int, float]] = []
+
+    class Keep(TrainerCallback):
+        def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any, **kwargs: Any) -> None:
+            found.append((state.global_step, metrics["eval_loss"]))
+
+    def trainer(out: str) -> Trainer:
+        made = make(out=out, callbacks=[Keep()], eval_strategy="steps", eval_steps=3)
+        made.optimizer = ScheduleFreeSGD(made.model.parameters(), lr=0.3)
+        made.lr_scheduler = torch.optim.lr_scheduler.ConstantLR(made.optimizer, 1.0)
+        return made
+
+    plain = trainer("a")
+    plain.train()
+    recorded = trainer("b")
+    record(recorded, tmp_path / "run", tiny_dataset, points=8)
+    recorded.train()
+    for (name, expected), value in zip(weights(plain).items(), weights(recorded).values(), strict=True):
+        assert torch.equal(expected, value), name
+    assert found[: len(found) // 2] == found[len(found) // 2 :]
+    curves = load_curves(tmp_path / "run")
+    for step, loss in found:
+        assert curves.losses[:, step].mean() == pytest.approx(loss, abs=1e-5)
+
+
+def test_a_full_disk_does_not_end_the_training(
+    make: Make, tiny_dataset: AnnotatedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    plain = make(out="a")
+    plain.train()
+    recorded = make(out="b", save_strategy="steps", save_steps=3)
+    callback = record(recorded, tmp_path / "run", tiny_dataset, points=8)
+    own = writing.write_point
+
+    def write(path: Path, *rest: Any) -> Any:
+        if "00000004" in path.name:
+            raise OSError(28, "No space left on device")
+        return own(path, *rest)
+
+    monkeypatch.setattr(writing, "write_point", write)
+    recorded.train()
+    assert recorded.state.global_step == 7
+    for (name, expected), value in zip(weights(plain).items(), weights(recorded).values(), strict=True):
+        assert torch.equal(expected, value), name
+    assert "recording has STOPPED" in caplog.text
+    assert callback.recorder is not None
+    assert "No space left" in (callback.recorder.stopped or "")
+    assert load_curves(tmp_path / "run", partial=True).steps.tolist() == [0, 1, 2, 3]
+
+
+def test_a_run_is_extended_by_more_epochs(
+    make: Make, tiny_dataset: AnnotatedDataset, tmp_path: Path, caplog: Any
+) -> None:
+    """One epoch of five steps, then resumed for three: points 0, 2, 5 stay; of 0, 5, 10, 15 the last two are new."""
+    spy = Spy(tiny_dataset)
+    first = make(max_steps=-1, num_train_epochs=1, save_strategy="epoch", callbacks=[spy])
+    record(first, tmp_path / "run", tiny_dataset, points=3)
+    first.train()
+    assert load_curves(tmp_path / "run").steps.tolist() == [0, 2, 5]
+    again = make(max_steps=-1, num_train_epochs=3, save_strategy="epoch", callbacks=[spy])
+    record(again, tmp_path / "run", tiny_dataset, points=4)
+    again.train(resume_from_checkpoint=True)
+    curves = load_curves(tmp_path / "run")
+    assert curves.steps.tolist() == [0, 2, 5, 10, 15]
+    assert curves.total_steps == 15
+    for t, step in enumerate(curves.steps.tolist()):
+        np.testing.assert_allclose(curves.losses[:, t], spy.losses[step], atol=1e-5)
+    assert "was to have 5 steps and now has 15: its 3 tracking points stay" in caplog.text

@@ -148,14 +148,15 @@ def test_a_score_of_another_shape(make: Make, tiny_dataset: AnnotatedDataset, tm
 
 
 def test_a_budget_goes_on_after_an_interruption(
-    make: Make, tiny_dataset: AnnotatedDataset, tmp_path: Path
+    make: Make, tiny_dataset: AnnotatedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("dissensus.train.budget.SPENT", 1e3)  # all points fit
     options: dict[str, Any] = {"max_steps": 40, "save_strategy": "steps", "save_steps": 10}
     first = make(callbacks=[Stop(20)], **options)
-    record(first, tmp_path / "run", tiny_dataset, points=21, max_overhead=100.0)
+    record(first, tmp_path / "run", tiny_dataset, points=21, max_overhead=1.0)
     first.train()
     again = make(**options)
-    record(again, tmp_path / "run", tiny_dataset, points=21, max_overhead=100.0)
+    record(again, tmp_path / "run", tiny_dataset, points=21, max_overhead=1.0)
     again.train(resume_from_checkpoint=True)
     steps = load_curves(tmp_path / "run").steps
     assert steps[-1] == 40

@@ -79,16 +79,26 @@ def alone(model: Any, ids: tuple[int, ...], labels: tuple[int, ...]) -> float:
     return -sum(float(log_probs[at - 1, t]) for at, t in enumerate(labels) if at and t != IGNORED)
 
 
-@pytest.mark.parametrize("packing", [False, True])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"packing": True},
+        # The newest loss never makes the logits of a whole sequence; its name in older configurations.
+        {"gradient_accumulation_steps": 2, "loss_type": "chunked_nll"},
+        {"gradient_accumulation_steps": 2, "packing": True},
+    ],
+    ids=["plain", "packed", "chunked-accumulated", "packed-accumulated"],
+)
 def test_sft(
     tiny_decoder_dir: Path,
     rows: list[dict[str, Any]],
     prompts: AnnotatedDataset,
     tmp_path: Path,
-    packing: bool,
+    more: dict[str, Any],
 ) -> None:
     """Packed in training or not: the tracked rows are measured one text at a time."""
-    trainer = sft(tiny_decoder_dir, rows, tmp_path, packing=packing, padding_free=False)
+    trainer = sft(tiny_decoder_dir, rows, tmp_path, padding_free=False, **more)
     made: list[CompletionProbe] = []
 
     def probe(tokenizer: Any) -> CompletionProbe:
@@ -107,8 +117,8 @@ def test_sft(
     for row in range(len(prompts)):
         expected = alone(trainer.model, sequences.input_ids[row], sequences.labels[row])
         assert curves.losses[row, -1] == pytest.approx(expected, rel=1e-5)
-    if (
-        not packing
+    if not more.get(
+        "packing"
     ):  # then the trainer's own rows are there to compare with; it drops the prompt's column, not the id's
         own = {r["id"]: r for r in trainer.train_dataset}
         for at, example_id in enumerate(prompts.ids):

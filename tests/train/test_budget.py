@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dissensus.errors import SpecError
-from dissensus.train.budget import Budget, Timing
+from dissensus.train.budget import Budget, Timing, cost
 
 
 def test_points_by_hand() -> None:
@@ -27,7 +27,7 @@ def test_points_by_hand() -> None:
 
 
 def test_no_more_points_than_asked_for() -> None:
-    budget = Budget(10.0, 100, most=5)
+    budget = Budget(1.0, 100, most=5)
     assert budget.rest(4, [0], Timing(0.1, 4.0), 0.1) == (28, 52, 76, 100)
 
 
@@ -41,7 +41,7 @@ def test_the_last_point_is_kept_when_nothing_is_left() -> None:
 
 
 @given(
-    share=st.floats(0.001, 10),
+    share=st.floats(0.001, 1),
     total=st.integers(1, 500),
     most=st.integers(2, 30),
     pass_seconds=st.floats(0.001, 100),
@@ -67,7 +67,27 @@ def test_a_steady_run_stays_within_its_budget(
     assert len(taken) == 2 or len(taken) * pass_seconds <= share * total * step_seconds * (1 + 1e-9)
 
 
+def test_what_recording_will_cost_by_hand() -> None:
+    """2 steps took 1 s: 100 take 50 s. 20 passes of 1 s are 40 % of that; of 5 s, twice that; of 0.2 s, 8 %."""
+    said = [cost(Timing(p, 1.0), 2, p, points=20, total_steps=100, examples=300) for p in (1.0, 5.0, 0.2)]
+    assert said[0] == (
+        "recording 300 examples at 20 tracking points will take about 40% of the training time (1.00 s a pass, 0.500 s "
+        "a training step); max_overhead=0.10 would keep it to a tenth, with fewer points"
+    )
+    assert "about 2.0 times the training time" in said[1]
+    assert "about 8% of the training time" in said[2]
+    assert "max_overhead" not in said[2]
+
+
+@pytest.mark.parametrize(("share", "meant"), [(10, "0.10"), (25.0, "0.25"), (1.5, "0.01"), (500, None)])
+def test_percents_are_no_share(share: float, meant: str | None) -> None:
+    """10 was taken for 1000 %."""
+    with pytest.raises(SpecError, match=r"at most 1, such as 0\.10") as told:
+        Budget(share, 10, 5)
+    assert (f"did you mean {meant}?" in str(told.value)) == (meant is not None)
+
+
 @pytest.mark.parametrize("share", [0.0, -1.0, math.nan, math.inf])
 def test_a_share_that_is_none(share: float) -> None:
-    with pytest.raises(SpecError, match=r"max_overhead is .*; expected a number above 0"):
+    with pytest.raises(SpecError, match=r"max_overhead is .*; expected a share of the training time above 0"):
         Budget(share, 10, 5)

@@ -124,7 +124,7 @@ def test_what_is_no_examples_loss_is_refused(tiny_dataset: AnnotatedDataset, tmp
     recorder.observe(1, Places(np.array([0, 99])), LOGITS)
     with pytest.raises(DataError, match=r"row numbers \[0, 99\]"):
         recorder.end_of_step(2)
-    with pytest.raises(SpecError, match="expected at least 1 of each"):
+    with pytest.raises(SpecError, match="steps_per_epoch is 0; expected a whole number of at least 1"):
         FreeRecorder(tmp_path / "other", tiny_dataset, total_steps=4, steps_per_epoch=0)
 
 
@@ -211,8 +211,6 @@ def test_stores_that_do_not_fit(tiny_dataset: AnnotatedDataset, tmp_path: Path) 
         FreeRecorder(tmp_path / "run", tiny_dataset, total_steps=10, steps_per_epoch=2, resume_at=6)
     with pytest.raises(StoreError, match="holds no point of the epoch that ended at step 5"):
         FreeRecorder(tmp_path / "new", tiny_dataset, total_steps=10, steps_per_epoch=5, resume_at=6)
-    with pytest.raises(StoreError, match="the run ended before step 10"):
-        first.finish()
     first.flush()
     (tmp_path / "run" / "unfinished-epoch.npz").write_bytes(b"rubbish")
     with pytest.raises(StoreError, match="is damaged"):
@@ -328,3 +326,85 @@ def test_whole_numbers_are_ids_and_not_places(tmp_path: Path) -> None:
     assert losses["1"] == pytest.approx(0.1)
     assert losses["10"] == pytest.approx(0.2)
     assert np.isnan(losses["9"])
+
+
+def test_a_full_disk_stops_the_recording_and_not_the_training(
+    tiny_dataset: AnnotatedDataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    recorder = FreeRecorder(tmp_path / "run", tiny_dataset, total_steps=15, steps_per_epoch=5)
+    train(recorder, 0, 5)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(recorder.writer, "write", full)
+    train(recorder, 5, 15, flush=12)
+    recorder.finish()
+    assert "recording has STOPPED at step 10" in caplog.text
+    assert "No space left" in (recorder.stopped or "")
+    assert load_curves(tmp_path / "run", partial=True).steps.tolist() == [5]
+    strict = FreeRecorder(
+        tmp_path / "strict", tiny_dataset, total_steps=10, steps_per_epoch=5, on_error="raise"
+    )
+    monkeypatch.setattr(strict.writer, "write", full)
+    with pytest.raises(OSError, match="No space left"):
+        train(strict, 0, 5)
+
+
+def test_a_batch_that_is_wrong_in_mid_training_stops_the_recording(
+    tiny_dataset: AnnotatedDataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder = FreeRecorder(tmp_path / "run", tiny_dataset, total_steps=10, steps_per_epoch=5)
+    train(recorder, 0, 7)
+    recorder.observe(7, ["nobody"], LOGITS[:1])
+    recorder.end_of_step(8)
+    recorder.finish()
+    assert "'nobody' is not among the 24 examples" in caplog.text
+    assert load_curves(tmp_path / "run", partial=True).steps.tolist() == [5]
+
+
+def test_ends_that_come_early_or_late(
+    tiny_dataset: AnnotatedDataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    early = FreeRecorder(tmp_path / "early", tiny_dataset, total_steps=20, steps_per_epoch=5)
+    train(early, 0, 8)
+    early.finish()
+    assert load_curves(tmp_path / "early").steps.tolist() == [5, 8]
+    assert "ended at step 8 of 20" in caplog.text
+    late = FreeRecorder(tmp_path / "late", tiny_dataset, total_steps=5, steps_per_epoch=5)
+    train(late, 0, 13)
+    late.finish()
+    curves = load_curves(tmp_path / "late")
+    assert (curves.steps.tolist(), curves.total_steps) == ([5, 10, 13], 13)
+    assert curves.provenance["planned_steps"] == 5
+    assert "was to have 5 steps (total_steps) and goes on" in caplog.text
+    whole = FreeRecorder(tmp_path / "whole", tiny_dataset, total_steps=13, steps_per_epoch=5)
+    train(whole, 0, 13)
+    whole.finish()
+    np.testing.assert_array_equal(curves.log_probs, load_curves(tmp_path / "whole").log_probs)
+    with pytest.raises(StoreError, match="the run ended before step 5"):
+        FreeRecorder(
+            tmp_path / "strict", tiny_dataset, total_steps=10, steps_per_epoch=5, on_error="raise"
+        ).finish()
+
+
+def test_a_run_is_extended(
+    tiny_dataset: AnnotatedDataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Ended at step 13, in the third epoch; resumed there for 20 steps, what that epoch had seen is kept."""
+    first = FreeRecorder(tmp_path / "run", tiny_dataset, total_steps=13, steps_per_epoch=5)
+    train(first, 0, 13)
+    first.finish()
+    again = FreeRecorder(tmp_path / "run", tiny_dataset, total_steps=20, steps_per_epoch=5, resume_at=13)
+    train(again, 13, 20)
+    again.finish()
+    whole = FreeRecorder(tmp_path / "whole", tiny_dataset, total_steps=20, steps_per_epoch=5)
+    train(whole, 0, 20)
+    whole.finish()
+    found, expected = load_curves(tmp_path / "run"), load_curves(tmp_path / "whole")
+    assert found.steps.tolist() == [5, 10, 15, 20]
+    np.testing.assert_array_equal(found.log_probs, expected.log_probs)
+    assert "was to have 13 steps and now has 20" in caplog.text

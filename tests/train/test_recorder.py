@@ -179,7 +179,9 @@ def test_a_missed_tracking_point_is_an_error(
     plain: tuple[Any, Any], tiny_dataset: AnnotatedDataset, tmp_path: Path
 ) -> None:
     model, tokenizer = plain
-    recorder = CurveRecorder(tmp_path, tiny_dataset, tokenizer=tokenizer, total_steps=4, steps=(2,))
+    recorder = CurveRecorder(
+        tmp_path, tiny_dataset, tokenizer=tokenizer, total_steps=4, steps=(2,), on_error="raise"
+    )
     with pytest.raises(StoreError, match="point 0 was never measured"):
         recorder.step(model, 2)
     recorder.step(model, 0)
@@ -187,17 +189,6 @@ def test_a_missed_tracking_point_is_an_error(
     assert not recorder.step(model, 1)  # no tracking point
     with pytest.raises(StoreError, match=r"\[2, 4\] unmeasured"):
         recorder.finish()
-
-
-def test_fewer_batches_than_promised_is_an_error(
-    plain: tuple[Any, Any], tiny_dataset: AnnotatedDataset, tmp_path: Path
-) -> None:
-    model, tokenizer = plain
-    recorder = CurveRecorder(tmp_path, tiny_dataset, tokenizer=tokenizer, total_steps=9)
-    with pytest.raises(StoreError, match="total_steps was given as 9"):
-        list(recorder.watch(model, range(3)))
-    with pytest.raises(StoreError, match="not ended"):
-        load_curves(tmp_path)
 
 
 def test_accumulated_batches_make_one_step(
@@ -265,7 +256,7 @@ def test_a_budget_keeps_the_last_point_of_a_short_run(
     model = transformers.AutoModelForSequenceClassification.from_pretrained(tiny_encoder_dir, num_labels=3)
     tokenizer = transformers.AutoTokenizer.from_pretrained(tiny_encoder_dir)
     recorder = CurveRecorder(
-        tmp_path, tiny_dataset, tokenizer=tokenizer, total_steps=total, points=3, max_overhead=1e3
+        tmp_path, tiny_dataset, tokenizer=tokenizer, total_steps=total, points=3, max_overhead=1.0
     )
     list(recorder.watch(model, range(total)))
     steps = load_curves(tmp_path).steps

@@ -30,7 +30,7 @@ def test_known_schedules() -> None:
 @pytest.mark.parametrize(
     ("total", "options", "message"),
     [
-        (0, {}, "at least one"),
+        (0, {}, "at least 1"),
         (10, {"points": 1}, "at least 2"),
         (10, {"steps": (11,)}, "0 to 10"),
         (10, {"schedule": "cubic"}, "'linear' or 'log'"),

@@ -16,7 +16,7 @@ from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import SpecError
 from dissensus.models.scoring import ScoringModel
 from dissensus.store import load_curves
-from dissensus.train import recorder as recorder_module
+from dissensus.train import measurer
 from dissensus.train.loop import train
 from dissensus.train.recorder import CurveRecorder
 from dissensus.train.schedule import total_steps
@@ -134,7 +134,7 @@ def test_an_error_of_the_writer_reaches_the_loop(
     build: Any, tiny_dataset: AnnotatedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, _ = build("lora")
-    recorder = CurveRecorder(tmp_path, tiny_dataset, total_steps=2, scoring=model)
+    recorder = CurveRecorder(tmp_path, tiny_dataset, total_steps=2, scoring=model, on_error="raise")
 
     def full(*_: Any, **_values: object) -> None:
         raise OSError("no space left on the device")
@@ -159,7 +159,7 @@ def test_memory_does_not_grow_with_the_number_of_tracking_points(
     model, _ = build("lora")
     recorder = CurveRecorder(tmp_path, tiny_dataset, total_steps=300, scoring=model, points=301)
     wide = np.zeros((200_000, 3), dtype=np.float32)
-    monkeypatch.setattr(recorder_module, "tracking_pass", lambda *_a, **_k: wide.copy() + 1)
+    monkeypatch.setattr(measurer, "tracking_pass", lambda *_a, **_k: wide.copy() + 1)
     monkeypatch.setattr(recorder.writer, "write", lambda *_, **_values: None)
 
     def resident() -> int:

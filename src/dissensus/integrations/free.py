@@ -50,7 +50,7 @@ def record_free(
         id: the column of the training rows that holds their ids.
         others: leave training rows aside that are not in `dataset`; without it they are an error.
         steps_per_epoch: optimiser steps an epoch, for a training set that does not know its length.
-        **options: of `FreeRecorder`: `regime`, `provenance`.
+        **options: of `FreeRecorder`: `regime`, `provenance`, `on_error`, `quiet`.
 
     Raises:
         ModelError: the trainer packs its rows or splits them over devices; later, in the first training step, the
@@ -158,13 +158,16 @@ class FreeCallback(TrainerCallback):  # type: ignore[misc]
     def _training_step(self, model: nn.Module, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """The trainer's own training step, whose first forward pass with gradients is listened to."""
         recorder = self.recorder
-        if not hasattr(inputs, "keys") or ROW not in inputs or recorder is None:
-            raise DataError(
-                f"a training batch has no {ROW!r}: the trainer's get_train_dataloader does not use its data_collator. "
-                "Build the loader with self.data_collator, and call record_free before train()"
-            )
-        rows = inputs.pop(ROW)
-        refuse_packed(inputs, len(rows))
+        rows = inputs.pop(ROW, None) if hasattr(inputs, "keys") else None
+        if recorder is None or recorder.stopped:
+            return self._theirs["training_step"](model, inputs, *args, **kwargs)
+        with recorder.contained():
+            if rows is None:
+                raise DataError(
+                    f"a training batch has no {ROW!r}: the trainer's get_train_dataloader does not use its "
+                    "data_collator. Build the loader with self.data_collator, and call record_free before train()"
+                )
+            refuse_packed(inputs, len(rows))
         labels, heard = inputs.get("labels"), list[bool]()
 
         def listen(module: nn.Module, _: Any, outputs: Any) -> None:
@@ -172,7 +175,9 @@ class FreeCallback(TrainerCallback):  # type: ignore[misc]
             if heard or not (module.training and torch.is_grad_enabled()):
                 return
             heard.append(True)
-            self._observe(recorder, module, outputs, rows, labels)
+            if rows is not None and not recorder.stopped:
+                with recorder.contained():
+                    self._observe(recorder, module, outputs, rows, labels)
 
         hook = model.register_forward_hook(listen)
         try:
@@ -180,10 +185,11 @@ class FreeCallback(TrainerCallback):  # type: ignore[misc]
         finally:
             hook.remove()
         if not heard:
-            raise ModelError(
-                f"{type(self._trainer).__name__}.training_step did not call the model that it was given with "
-                "gradients, so there is nothing to record. Record with dissensus.integrations.transformers.record"
-            )
+            with recorder.contained():
+                raise ModelError(
+                    f"{type(self._trainer).__name__}.training_step did not call the model that it was given with "
+                    "gradients, so there is nothing to record. Record with dissensus.integrations.transformers.record"
+                )
         return found
 
     def _observe(

@@ -97,6 +97,7 @@ class CurveCallback(_Callback):
             "scoring",
         }:
             options["tokenizer"] = getattr(pl_module, "tokenizer", None)
+        options.setdefault("optimizer", trainer.optimizers)  # a schedule-free one evaluates at other weights
         if self._live:
             options["watchers"] = [*options.get("watchers", ()), LiveCurves(partial(_log, trainer))]
         warn_of_an_untrained_head(bare_module(model))

@@ -95,6 +95,8 @@ class CurveCallback(TrainerCallback):  # type: ignore[misc]
         options: dict[str, Any] = dict(self._options)
         if isinstance(tracked, AnnotatedDataset) and not options.keys() & {"encoded", "tokenizer"}:
             options["tokenizer"] = tokenizer
+        if hasattr(kwargs.get("optimizer"), "param_groups"):  # a schedule-free one evaluates at other weights
+            options.setdefault("optimizer", kwargs["optimizer"])
         if self._live is not None:
             options["watchers"] = [*options.get("watchers", ()), _Tap(self._live, self._logged)]
         warn_of_an_untrained_head(bare_module(model))

@@ -178,11 +178,20 @@ def open_curves(path: str | os.PathLike[str], *, partial: bool = False, verify: 
     if not manifest["complete"] and not partial:
         raise StoreError(
             f"{folder} holds a run that has not ended ({len(manifest['shards'])} tracking points so far); "
-            "finish it with `dissensus run`, or open it with load_curves(path, partial=True)"
+            f"{_how_to_finish(folder)}, or open it as it is with load_curves(path, partial=True)"
         )
     if not manifest["shards"]:
         raise StoreError(f"{folder} holds no tracking point yet")
     return StoredCurves(folder, manifest, verify=verify)
+
+
+def _how_to_finish(folder: Path) -> str:
+    if (folder / "spec.json").exists():  # a cell of a study
+        return "finish it with `dissensus run`"
+    return (
+        "resume your script's training with resume=True (under a trainer: resume_from_checkpoint=True, ckpt_path=), or "
+        "call recorder.finish() at the end of your script if its training was over"
+    )
 
 
 def _open_examples(folder: Path, manifest: Mapping[str, Any], *, verify: bool) -> RowFile:

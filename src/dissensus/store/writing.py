@@ -42,6 +42,10 @@ class CurvesWriter:
         provenance: JSON values that go into the manifest.
         values: names of what each point holds beside the log-probabilities.
         token_losses: whether each point holds the losses of single tokens.
+        resize: whether an unfinished or finished run there may go on with another number of steps.
+
+    Attributes:
+        steps_before: the number of steps that the store was left with, where this run has another; else None.
 
     Raises `StoreError` when the folder holds other examples, labels, values or another number of steps.
     """
@@ -57,8 +61,10 @@ class CurvesWriter:
         provenance: Mapping[str, Any] | None = None,
         values: Sequence[str] = (),
         token_losses: bool = False,
+        resize: bool = False,
     ) -> None:
         self.path = Path(path)
+        self.steps_before: int | None = None
         taken = sorted(name for name in values if RESERVED.fullmatch(name))
         if taken:
             raise StoreError(f"a value is named {taken[0]!r}, a column that every tracking point has")
@@ -78,8 +84,12 @@ class CurvesWriter:
         regimes = [regime] * len(dataset) if isinstance(regime, str) else list(regime)
         if (self.path / "manifest.json").exists():
             self._manifest = read_manifest(self.path)
+            before = self._manifest["total_steps"]
             if self._manifest["provenance"].get("planned_steps") == self._total_steps:
-                self._go_on()  # it stopped early, and now goes on as planned
+                self.resize(self._total_steps)  # it stopped early, and now goes on as planned
+            elif resize and before != self._total_steps:
+                self.resize(self._total_steps)
+                self.steps_before = before
             for key, value in identity.items():
                 if self._manifest.get(key) != value:
                     raise StoreError(
@@ -107,9 +117,17 @@ class CurvesWriter:
             )
             self._write_manifest()
 
-    def _go_on(self) -> None:
-        """Take back `end_at`; on the disk with the next point."""
-        self._manifest["total_steps"] = self._total_steps
+    def resize(self, total_steps: int) -> None:
+        """Let the run have another number of steps, such as one that continues; on the disk with the next point.
+
+        Raises `StoreError` when a point beyond them is stored.
+        """
+        if max(self.steps, default=0) > total_steps:
+            raise StoreError(
+                f"{self.path} holds tracking points up to step {max(self.steps)}, and this run has {total_steps} "
+                "steps. Give the steps of the whole run, all epochs, or choose another folder"
+            )
+        self._total_steps = self._manifest["total_steps"] = total_steps
         self._manifest["complete"] = False
         self._manifest["provenance"] = {
             name: fact for name, fact in self._manifest["provenance"].items() if name != "planned_steps"
@@ -216,8 +234,13 @@ class CurvesWriter:
         parts = [{"file": name, "begin": begin, "end": end, "sha256": sha256}]
         parts += gather(self.path, step, self._rows, self._session)
         shard = {"step": step, "rows": rows, "parts": parts}
-        self._manifest["shards"] = sorted([*self._manifest["shards"], shard], key=lambda s: s["step"])
-        self._write_manifest()
+        before = self._manifest["shards"]
+        self._manifest["shards"] = sorted([*before, shard], key=lambda s: s["step"])
+        try:
+            self._write_manifest()
+        except BaseException:  # what is not listed on the disk does not exist
+            self._manifest["shards"] = before
+            raise
 
     def read(self, step: int, name: str) -> NDArray[np.float32]:
         """One of the further values of a stored tracking point, shape (n,), in the order of `ids`.
@@ -242,18 +265,23 @@ class CurvesWriter:
             raise StoreError(f"{self.path} holds no tracking point {step}")
         return Point(self.path, self._manifest, found[0], verify=True)
 
-    def end_at(self, step: int) -> None:
-        """Say that the run ended at `step`, before the number of steps that it was opened with."""
+    def end_at(self, step: int, *, planned: int | None = None) -> None:
+        """Say that the run ended at `step`, before the number of steps that it was opened with.
+
+        Args:
+            step: optimiser steps taken.
+            planned: the number of steps that the run was said to have, for the provenance; default: that one.
+        """
         beyond = [stored for stored in self.steps if stored > step]
         if beyond or not 0 < step <= self._total_steps:
             raise StoreError(
                 f"the run cannot have ended at step {step}: it was to have {self._total_steps} steps, and its "
                 f"tracking points are {list(self.steps)}"
             )
-        if step < self._total_steps:
-            self.note(planned_steps=self._total_steps)
+        planned = self._total_steps if planned is None else planned
+        if step < self._total_steps or step != planned:
             self._total_steps = self._manifest["total_steps"] = step
-            self._write_manifest()
+            self.note(planned_steps=planned)
 
     def drop_after(self, step: int) -> None:
         """Forget tracking points later than `step` (a resumed run measures them again); -1 forgets all."""

@@ -239,6 +239,8 @@ def open_cell(
             regime=spec.regime,
             token_budget=spec.tracking.token_budget,
             resume=True,
+            on_error="raise",
+            quiet=True,
             provenance={
                 "train_fingerprint": data.train.fingerprint,
                 "train_examples": len(data.train),

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dissensus.errors import SpecError
-
-log = logging.getLogger("dissensus")
+from dissensus.train.notices import Notices
 
 SPENT = 0.9
 """Share of the budget that is planned with: the next passes may take longer than the last ones."""
 
 STEPS_TO_TIME = 4
 """Training steps that are timed before the first decision (fewer in a run of fewer than 40)."""
+
+
+TWO_POINTS = (
+    "With two points AULC is the mean of the first and the last loss, and says nothing of the way between."
+)
+
+
+def decides_at(total_steps: int) -> int:
+    """Training steps after which a run's cost is told, and its points are chosen."""
+    return max(1, min(STEPS_TO_TIME, total_steps // 10))
 
 
 @dataclass(frozen=True)
@@ -48,14 +56,19 @@ class Budget:
         most: points at most, step 0 and the last included.
 
     Raises:
-        SpecError: the share is not a number above 0.
+        SpecError: the share is not a number above 0 and at most 1.
     """
 
     def __init__(self, share: float, total_steps: int, most: int) -> None:
-        if not (math.isfinite(share) and share > 0):
-            raise SpecError(f"max_overhead is {share!r}; expected a number above 0, such as 0.1 for a tenth")
+        known = isinstance(share, (int, float)) and not isinstance(share, bool) and math.isfinite(share)
+        if not known or not 0 < share <= 1:
+            meant = f"; did you mean {share / 100:.2f}?" if known and 1 < share <= 100 else ""
+            raise SpecError(
+                f"max_overhead is {share!r}; expected a share of the training time above 0 and at most 1, such as 0.10 "
+                f"for a tenth{meant}"
+            )
         self.share, self.total_steps, self.most = share, total_steps, most
-        self.decides_at = max(1, min(STEPS_TO_TIME, total_steps // 10))
+        self.decides_at = decides_at(total_steps)
 
     def rest(
         self, step: int, taken: Sequence[int], timing: Timing, last_pass: float, *, begin: int = 0
@@ -81,18 +94,41 @@ class Budget:
             sorted({self.total_steps, *(step + max(1, round(gap * i)) for i in range(1, between + 1))})
         )
 
-    def announce(self, timing: Timing, step: int, last_pass: float, points: int) -> None:
-        """Log what was chosen, after `step` timed steps; warn where the two points that are kept do not fit."""
-        log.info(
-            "a tracking pass takes %.2f s and a training step %.3f s: %d tracking points keep tracking under %.0f%% of "
-            "the training time", last_pass, timing.training / step, points, 100 * self.share,
-        )  # fmt: skip
+    def announce(self, notices: Notices, timing: Timing, step: int, last_pass: float, points: int) -> None:
+        """Say what was chosen, after `step` timed steps; warn where little more than start and end is left."""
+        notices.say(
+            f"a tracking pass takes {last_pass:.2f} s and a training step {timing.training / step:.3f} s: {points} "
+            f"tracking points keep recording under {100 * self.share:.0f}% of the training time"
+        )
         if not self.within(timing, step, last_pass):
-            log.warning(
-                "the first and the last tracking point alone take more than %.0f%% of the training time; track fewer "
-                "examples, or allow more", 100 * self.share,
-            )  # fmt: skip
+            notices.warn(
+                f"the first and the last tracking point alone take more than {100 * self.share:.0f}% of the training "
+                f"time. {TWO_POINTS} Track fewer examples, or allow more"
+            )
+        elif points == 2:
+            notices.warn(
+                f"{100 * self.share:.0f}% of the training time leaves the first and the last tracking point alone. "
+                f"{TWO_POINTS} Track fewer examples, or allow more"
+            )
 
     def within(self, timing: Timing, step: int, last_pass: float) -> bool:
         """Whether the first and the last point alone are expected to fit."""
         return timing.tracking + last_pass <= self.share * timing.training / step * self.total_steps
+
+
+def cost(timing: Timing, step: int, last_pass: float, *, points: int, total_steps: int, examples: int) -> str:
+    """What recording will cost, in words, after `step` timed steps. See `docs/trainers.md`."""
+    a_step = timing.training / step
+    share = points * last_pass / (a_step * total_steps) if a_step > 0 else math.inf
+    much = (
+        f"{share:.0f} times"
+        if share >= 9.5
+        else f"{share:.1f} times"
+        if share >= 1.5
+        else f"{100 * share:.0f}% of"
+    )
+    hint = "; max_overhead=0.10 would keep it to a tenth, with fewer points" if share > 0.1 else ""
+    return (
+        f"recording {examples} examples at {points} tracking points will take about {much} the training time "
+        f"({last_pass:.2f} s a pass, {a_step:.3f} s a training step){hint}"
+    )

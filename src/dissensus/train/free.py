@@ -8,8 +8,9 @@ One epoch's collecting is `free_epoch.py`, going on after an interruption `free_
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,22 +18,12 @@ import numpy as np
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import DataError, SpecError, StoreError
 from dissensus.store import CurvesWriter
-from dissensus.train.free_epoch import Epoch, Rows, Seen, copied, log_softmax, processes
+from dissensus.train.failures import Failures, OnError
+from dissensus.train.free_epoch import Epoch, Rows, Seen, copied, device, log_softmax, processes
+from dissensus.train.free_epoch import Places as Places
 from dissensus.train.free_resume import SEEN, UNFINISHED, point_of, take_up
-
-
-@dataclass(frozen=True)
-class Places:
-    """Places of examples in the data set, where that is what a loop has instead of ids.
-
-    Attributes:
-        rows: whole numbers, shape (b,), torch or NumPy; -1 for an example that is not recorded.
-    """
-
-    rows: Any
-
-    def __len__(self) -> int:
-        return len(self.rows)
+from dissensus.train.notices import Notices
+from dissensus.train.schedule import whole_number
 
 
 class FreeRecorder:
@@ -66,16 +57,22 @@ class FreeRecorder:
     `finish` are called by all. An example that a sampler's padding gave to two processes counts once, as the lowest
     rank saw it. The first process writes. Memory: n x (K + 2) numbers, however many epochs.
 
+    The recorder does not end your training: after the first optimiser step a failure of the recorder (a full disk, say)
+    ends the recording with a warning, as in `CurveRecorder`, and a run that ends before or after `total_steps` is
+    closed where it ended, with a warning.
+
     Args:
         path: folder of the curves store.
         dataset: the examples to record.
-        total_steps: optimiser steps of the whole run.
+        total_steps: optimiser steps of the whole run, all epochs.
         steps_per_epoch: optimiser steps of one epoch.
         regime: as in `CurveRecorder`; what a training forward sees is trained on.
         provenance: JSON values that go into the manifest.
         resume_at: optimiser steps that a restored training state has taken; the recording goes on from there. What was
             seen earlier in that epoch is kept if `flush` was called (or the epoch had ended); otherwise it is NaN,
-            and the manifest says `lost_before` of that epoch.
+            and the manifest says `lost_before` of that epoch. With more `total_steps` than before the run is extended.
+        on_error: 'stop', or 'raise' to have every failure raised.
+        quiet: do not say on stderr where the curves are.
 
     Raises:
         StoreError: `path` holds tracking points already and `resume_at` is not set; it holds another run; or epochs
@@ -93,17 +90,21 @@ class FreeRecorder:
         regime: str | Sequence[str] = "trained_on",
         provenance: Mapping[str, Any] | None = None,
         resume_at: int | None = None,
+        on_error: OnError = "stop",
+        quiet: bool = False,
     ) -> None:
-        if total_steps < 1 or steps_per_epoch < 1:
-            raise SpecError(
-                f"total_steps is {total_steps} and steps_per_epoch {steps_per_epoch}; expected at least 1 of each"
-            )
+        total_steps = whole_number(total_steps, "total_steps", hint="optimiser steps of the whole run")
+        steps_per_epoch = whole_number(steps_per_epoch, "steps_per_epoch")
         if resume_at is not None and not 0 <= resume_at <= total_steps:
             raise SpecError(f"resume_at is {resume_at}; expected 0 to {total_steps}, the steps of the run")
         self.dataset, self.total_steps, self.steps_per_epoch = dataset, total_steps, steps_per_epoch
         self._row = {example_id: row for row, example_id in enumerate(dataset.ids)}
         self._ever = np.zeros(len(dataset), dtype=np.bool_)
         self._processes = processes()
+        self._asked = total_steps
+        self._finished = False
+        self._notices = Notices(quiet=quiet, first=self._processes.first)
+        self._failures = Failures(on_error, self._notices, Path(path), alone=self._processes.world == 1)
         self._taken = resume_at or 0
         self._ended = self._taken == total_steps
         self._lost_before = 0
@@ -125,7 +126,13 @@ class FreeRecorder:
                 regime=regime,
                 provenance={**(provenance or {}), **facts, "epochs": []},
                 values=(SEEN,),
+                resize=resume_at is not None,
             )
+            if self._writer.steps_before is not None:
+                self._notices.warn(
+                    f"the run in {path} was to have {self._writer.steps_before} steps and now has {total_steps}: its "
+                    "epochs stay, and progress counts over the new number"
+                )
             seen = self._begin(self._writer, facts, resume_at)
         self._open(self._point_of(self._taken), seen)
 
@@ -158,13 +165,14 @@ class FreeRecorder:
             DataError: shapes that do not fit, an unknown id.
             StoreError: the step is of another epoch than the one under way (was `end_of_step` called?).
         """
-        shape = tuple(np.shape(logits))
-        if len(shape) != 2 or shape[1] != len(self.dataset.labels):
-            raise DataError(
-                f"logits have shape {shape}; expected (examples, {len(self.dataset.labels)}), a column for each of "
-                f"{', '.join(self.dataset.labels)}"
-            )
-        self._keep(step, examples, log_softmax(logits), shape[0])
+        with self.contained():
+            shape = tuple(np.shape(logits))
+            if len(shape) != 2 or shape[1] != len(self.dataset.labels):
+                raise DataError(
+                    f"logits have shape {shape}; expected (examples, {len(self.dataset.labels)}), a column for each of "
+                    f"{', '.join(self.dataset.labels)}"
+                )
+            self._keep(step, examples, lambda: log_softmax(logits), shape[0])
 
     def observe_losses(self, step: int, examples: Any, losses: Any) -> None:
         """Take losses from a training forward: -log p(gold) in nats, one an example; the other labels have NaN.
@@ -178,62 +186,127 @@ class FreeRecorder:
             DataError: a single number for a batch, or another shape than (b,); an unknown id; an example without gold.
             StoreError: see `observe`.
         """
-        shape = tuple(np.shape(losses))
-        if len(shape) != 1:
-            raise DataError(
-                f"losses have shape {shape}; expected one an example, (examples,). A single number is the batch's "
-                "mean, which says nothing of its examples: compute the loss with reduction='none', or pass logits to "
-                "observe()"
-            )
-        self._keep(step, examples, -copied(losses), shape[0])
+        with self.contained():
+            shape = tuple(np.shape(losses))
+            if len(shape) != 1:
+                raise DataError(
+                    f"losses have shape {shape}; expected one per example, (examples,). A single number is the batch's "
+                    "mean, which says nothing of its examples: compute the loss with reduction='none', or pass logits "
+                    "to observe()"
+                )
+            self._keep(step, examples, lambda: -copied(losses), shape[0])
 
     def end_of_step(self, step: int) -> bool:
         """Say that `step` optimiser steps have been taken; True if that ended an epoch, which is then stored."""
-        self._taken = max(self._taken, step)
-        self._epoch.drain()
-        if self._ended or step < self._point:
+        if self._failures.stopped:
             return False
-        self._close()
-        self._ended = self._point >= self.total_steps
-        if not self._ended:
-            self._open(self._point_of(self._point))
+        self._taken = self._failures.at = max(self._taken, step)
+        with self.contained():
+            self._epoch.drain()
+        if self._ended or step < self._point:
+            self._failures.start(self)
+            return False
+        with self._failures.contained():
+            self._close()
+            self._ended = self._point >= self.total_steps
+            if not self._ended:
+                self._open(self._point_of(self._point))
+            self._failures.start(self)
         return True
 
     def flush(self) -> None:
         """Put what the epoch under way has seen on the disk, for `resume_at`; call it with every checkpoint."""
-        if self._ended:
+        if self._ended or self._failures.stopped:
             return
-        seen = self._epoch.together()
-        if self._writer is not None:
-            seen.save(self._writer.path / UNFINISHED, point=self._point, taken=self._taken)
+        with self.contained():
+            self._epoch.drain()
+        with self._failures.contained():
+            seen = self._epoch.together()
+            with self._together():
+                if self._writer is not None:
+                    seen.save(self._writer.path / UNFINISHED, point=self._point, taken=self._taken)
 
     def end_early(self, step: int) -> None:
         """Say that the run ends at `step`, before `total_steps`; the epoch under way is stored there."""
-        if not 0 < step <= self.total_steps or (step > self._point and not self._ended):
-            raise StoreError(
-                f"the run cannot end at step {step}: it was to have {self.total_steps}, and the epoch under way ends "
-                f"at step {self._point} (call end_of_step(step) after every optimiser step)"
-            )
+        if self._failures.stopped:
+            return
+        with self._failures.contained():
+            if not 0 < step <= self.total_steps or (step > self._point and not self._ended):
+                raise StoreError(
+                    f"the run cannot end at step {step}: it was to have {self.total_steps}, and the epoch under way "
+                    f"ends at step {self._point} (call end_of_step(step) after every optimiser step)"
+                )
+            self._end_at(step)
+
+    def finish(self) -> None:
+        """Mark the store complete. A run that ended early is closed at the last step, with a warning."""
+        if self._finished or self._failures.stopped:
+            return
+        with self._failures.contained():
+            if self._ended and self.total_steps == self._asked:
+                self._complete()
+                return
+            if self._failures.strict and not self._ended:
+                raise StoreError(
+                    f"the run ended before step {self._point}, the end of the epoch under way: call end_of_step(step) "
+                    f"after every optimiser step up to {self.total_steps}, or end_early(step) where the run stopped "
+                    "before"
+                )
+            if self._taken == 0:
+                self._failures.dismiss()
+                self._notices.warn(
+                    "finish() was called before any optimiser step, so there are no curves: call end_of_step(step) "
+                    "after every optimiser step"
+                )
+                return
+            if self._taken < self._asked:
+                self._notices.warn(
+                    f"the run ended at step {self._taken} of {self._asked} (total_steps): the recording is closed there"
+                )
+            self._end_at(self._taken)
+
+    def contained(self) -> AbstractContextManager[None]:
+        """Let what fails inside end the recording instead of the training, once training is under way."""
+        return self._failures.contained(agreed=False)
+
+    @property
+    def stopped(self) -> str | None:
+        """Why the recording has stopped though training went on; None while it has not."""
+        return self._failures.reason
+
+    def _end_at(self, step: int) -> None:
         self.total_steps = step
         if not self._ended and step > (self._point - 1) // self.steps_per_epoch * self.steps_per_epoch:
             self._point = step
             self._close()
         self._ended = True
         if self._writer is not None:
-            self._writer.end_at(step)
-        self.finish()
+            self._writer.end_at(step, planned=self._asked)
+        self._complete()
 
-    def finish(self) -> None:
-        """Mark the store complete. Raises `StoreError` where the last epoch was not ended."""
-        if not self._ended:
-            raise StoreError(
-                f"the run ended before step {self._point}, the end of the epoch under way: call end_of_step(step) "
-                f"after every optimiser step up to {self.total_steps}, or end_early(step) where the run stopped before"
-            )
+    def _complete(self) -> None:
+        self._finished = True
+        self._failures.dismiss()
+        self._failures.meet()
         if self._writer is not None:
             self._writer.note(never_seen=int((~self._ever).sum()))
             self._writer.finish()
             (self._writer.path / UNFINISHED).unlink(missing_ok=True)
+            self._notices.say(
+                f"recorded {len(self._writer.steps)} epochs of {len(self.dataset)} examples in {self._writer.path} "
+                "(free mode). Read them in Python: from dissensus import load_curves; "
+                f"curves = load_curves({str(self._writer.path)!r})"
+            )
+
+    @contextmanager
+    def _together(self) -> Iterator[None]:
+        """What fails inside, or failed before, in one process is raised in all."""
+        if self._processes.world == 1:
+            yield
+            return
+        with self._processes.unison(device()):
+            self._failures.meet()
+            yield
 
     def _point_of(self, step: int) -> int:
         """Where the epoch ends that the forward after `step` steps belongs to."""
@@ -243,7 +316,11 @@ class FreeRecorder:
         self._point = point
         self._epoch = Epoch(self.dataset, self._processes, seen)
 
-    def _keep(self, step: int, examples: Any, found: Any, count: int) -> None:
+    def _keep(self, step: int, examples: Any, found: Callable[[], Any], count: int) -> None:
+        if self._failures.stopped:
+            return
+        if step >= self.total_steps and self._ended:
+            self._go_beyond(step)
         if self._ended or not 0 <= step < self.total_steps or self._point_of(step) != self._point:
             raise StoreError(
                 f"a forward at step {step} does not belong to the epoch that ends at step {self._point} of "
@@ -252,10 +329,24 @@ class FreeRecorder:
             )
         if len(examples) != count:
             raise DataError(
-                f"{len(examples)} examples for {count} rows of a batch; expected one a row. Rows that are packed, or "
+                f"{len(examples)} examples for {count} rows of a batch; expected one per row. Rows that are packed, or "
                 "the two answers of a pair, are not one example each"
             )
-        self._epoch.keep(step, self._as_rows(examples), found)
+        self._epoch.keep(step, self._as_rows(examples), found())
+
+    def _go_beyond(self, step: int) -> None:
+        """Training goes on after the last planned step: another epoch is recorded."""
+        if self._failures.strict:
+            return
+        self._notices.warn(
+            f"the run was to have {self._asked} steps (total_steps) and goes on: the recording is extended to where "
+            "the run ends"
+        )
+        self.total_steps = (step // self.steps_per_epoch + 1) * self.steps_per_epoch
+        self._ended = self._finished = False
+        if self._writer is not None:
+            self._writer.resize(self.total_steps)
+        self._open(self._point_of(step))
 
     def _as_rows(self, examples: Any) -> Any:
         if isinstance(examples, Places):
@@ -268,17 +359,18 @@ class FreeRecorder:
         """Store the epoch under way."""
         seen = self._epoch.together()
         self._ever |= seen.any
-        if self._writer is not None:
-            writer = self._writer
-            writer.write(self._point, writer.ids, seen.log_probs, values={SEEN: seen.step})
-            facts = {
-                "step": self._point,
-                "seen": int(seen.any.sum()),
-                "seen_more_than_once": int((seen.looks > 1).sum()),
-            }
-            if self._lost_before:
-                facts["lost_before"] = self._lost_before
-            writer.note(epochs=[*writer.provenance["epochs"], facts])
+        facts = {
+            "step": self._point,
+            "seen": int(seen.any.sum()),
+            "seen_more_than_once": int((seen.looks > 1).sum()),
+        }
+        if self._lost_before:
+            facts["lost_before"] = self._lost_before
+        with self._together():
+            if self._writer is not None:
+                writer = self._writer
+                writer.write(self._point, writer.ids, seen.log_probs, values={SEEN: seen.step})
+                writer.note(epochs=[*writer.provenance["epochs"], facts])
         self._lost_before = 0
 
     def _begin(self, writer: CurvesWriter, facts: Mapping[str, Any], resume_at: int | None) -> Seen | None:

@@ -68,6 +68,20 @@ class Seen:
             ) from None
 
 
+@dataclass(frozen=True)
+class Places:
+    """Places of examples in the data set, where that is what a loop has instead of ids.
+
+    Attributes:
+        rows: whole numbers, shape (b,), torch or NumPy; -1 for an example that is not recorded.
+    """
+
+    rows: Any
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
 class Epoch:
     """Collects what one process sees in one epoch. The first look at an example is kept.
 
@@ -141,12 +155,12 @@ class Epoch:
         own = self._own
         if self._processes.world == 1:
             return own
-        device = _device()
-        mine = _mine(own.any, self._processes, device)
+        where = device()
+        mine = _mine(own.any, self._processes, where)
         columns = np.column_stack([own.log_probs, own.step, np.ones_like(own.step)])
         columns[~mine] = 0  # a number and zeros: their sum over the processes is exact
-        found = self._processes.together(columns, device)
-        looks = self._processes.together(own.looks.copy(), device)
+        found = self._processes.together(columns, where)
+        looks = self._processes.together(own.looks.copy(), where)
         found[found[:, -1] == 0] = np.nan
         return Seen(np.ascontiguousarray(found[:, :-2]), found[:, -2].copy(), looks)
 
@@ -177,7 +191,7 @@ def on_host(values: Any) -> NDArray[Any]:
     return np.asarray(values.detach().cpu().numpy() if hasattr(values, "detach") else values)
 
 
-def _device() -> torch.device:
+def device() -> torch.device:
     """Where this process' tensors are, for a backend that exchanges nothing else."""
     import torch
 

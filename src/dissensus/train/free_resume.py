@@ -56,21 +56,23 @@ def take_up(writer: CurvesWriter, step: int, *, steps_per_epoch: int, total_step
         ever |= np.isfinite(writer.read(point, SEEN))
     seen, lost = None, False
     if step > whole:
-        seen, lost = _cut(writer, step, point_of(step, steps_per_epoch, total_steps))
+        seen, lost = _cut(writer, step, whole, point_of(step, steps_per_epoch, total_steps))
     writer.drop_after(whole)
     writer.note(epochs=[facts for facts in writer.provenance["epochs"] if facts["step"] <= whole])
     return TakenUp(ever, seen, lost)
 
 
-def _cut(writer: CurvesWriter, step: int, point: int) -> tuple[Seen | None, bool]:
-    """What the epoch that ends at `point` had seen by `step`, and whether some of that is lost.
+def _cut(writer: CurvesWriter, step: int, whole: int, point: int) -> tuple[Seen | None, bool]:
+    """What the epoch from `whole` to `point` had seen by `step`, and whether some of that is lost.
 
     If the epoch went on to its end before the interruption the store has it; else the last flush does.
     """
     path = writer.path / UNFINISHED
-    if point in writer.steps:
-        at = writer.read(point, SEEN).copy()
-        seen, taken = Seen(writer.log_probs(point).copy(), at, np.isfinite(at).astype(np.float32)), step
+    # Of an epoch in which the run was to end, and which now goes on, the point stands before the epoch's end.
+    cut = [p for p in writer.steps if whole < p <= point]
+    if cut:
+        at = writer.read(cut[-1], SEEN).copy()
+        seen, taken = Seen(writer.log_probs(cut[-1]).copy(), at, np.isfinite(at).astype(np.float32)), step
     else:
         flushed = Seen.load(path)
         if flushed is None or flushed[1] != point:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Literal
+import operator
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
 
 import numpy as np
 
@@ -30,16 +31,18 @@ def tracking_steps(
     that fall together are measured once, so a short run may have fewer points than asked for.
 
     Raises:
-        SpecError: `total_steps` is not positive, or an explicit step lies outside the run.
+        SpecError: `total_steps` is no whole number above 0, or an explicit step lies outside the run.
     """
-    if total_steps < 1:
-        raise SpecError(f"total_steps is {total_steps}; a run needs at least one optimiser step")
+    total_steps = whole_number(
+        total_steps, "total_steps", hint="optimiser steps of the whole run, all epochs"
+    )
     if steps is not None:
+        steps = [whole_number(s, "a tracking step", least=0) for s in steps]
         outside = [s for s in steps if not 0 <= s <= total_steps]
         if outside:
             raise SpecError(f"tracking step {outside[0]} lies outside the run; expected 0 to {total_steps}")
         return tuple(sorted({0, total_steps, *steps}))
-    if points < 2:
+    if whole_number(points, "points", hint="tracking points") < 2:
         raise SpecError(f"points is {points}; at least 2 are needed (step 0 and the last)")
     if schedule == "log":
         positions = np.expm1(np.linspace(0.0, math.log1p(total_steps), points))
@@ -48,6 +51,62 @@ def tracking_steps(
     else:
         raise SpecError(f"schedule is {schedule!r}; expected 'linear' or 'log'")
     return tuple(sorted({0, total_steps, *(round(p) for p in positions.tolist())}))
+
+
+def whole_number(value: Any, name: str, *, least: int = 1, hint: str = "") -> int:
+    """A number of steps as an int: Python's, NumPy's, or a float without a fraction is refused in words.
+
+    Raises:
+        SpecError: it is no whole number of at least `least`.
+    """
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        found = operator.index(value)
+    except TypeError:
+        found = None
+    if found is None or found < least:
+        what = f" ({hint})" if hint else ""
+        raise SpecError(f"{name} is {value!r}; expected a whole number of at least {least}{what}")
+    return found
+
+
+class TrackingPoints:
+    """The tracking points of a run that may end before or after the step it was planned with.
+
+    Args:
+        total_steps: optimiser steps that the run was said to have.
+        steps: rising; from `tracking_steps`.
+
+    Attributes:
+        asked: see `total_steps`.
+        total: where the run ends, as far as is known.
+        steps: the points, those that were measured included.
+    """
+
+    def __init__(self, total_steps: int, steps: Sequence[int]) -> None:
+        self.asked = self.total = total_steps
+        self.steps = self._planned = tuple(steps)
+
+    def cut(self, step: int, measured: Iterable[int]) -> None:
+        """The run ends here: let `step` be the last point."""
+        self.total = step
+        self.steps = tuple(sorted({*(p for p in measured if p <= step), step}))
+
+    def reach(self, step: int, measured: Iterable[int]) -> None:
+        """Let the run go on to `step`, beyond the end that was known.
+
+        Up to the steps that were asked for the points are those that were planned. Beyond, they keep the distance that
+        they had, and twice as far out twice the distance, so that a run of unknown length has few more.
+        """
+        if step <= self.asked:
+            self.total = self.asked
+            coming = [p for p in self._planned if p >= step]
+        else:
+            most = max(1, len(self._planned) - 1)
+            self.total = max(step, self.total + max(1, self.asked // most, step // most))
+            coming = [self.total]
+        self.steps = tuple(sorted({*measured, *coming}))
 
 
 def learning_rate_factor(

@@ -206,7 +206,9 @@ def tracking_pass(
     values: list[Tensor] = []
     folded = folded_adapters(model, precision, at_each_call=bool(sharded))
     asked = Whole(model) if sharded else model
-    with _undisturbed(model, device), plain_forward(model), folded, lower:
+    # What goes wrong in one process is raised in all, unless the passes themselves exchange weights.
+    together = contextlib.nullcontext() if sharded else here.unison(device)
+    with together, _undisturbed(model, device), plain_forward(model), folded, lower:
         for rows, batch in tracked.scores(asked, untrained=untrained, ranks=even or here):
             if even is not None and len(order) == even.own:
                 continue  # read once more for the other processes' sake
