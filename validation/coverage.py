@@ -328,7 +328,8 @@ coverage of 95.0 % is so known to within 1.4 points either way; over all values 
 - **Mean change** is that of the contested third, **difference** that minus the settled third's. Losses and changes are
   skewed (an exponential part), scores of the ranking lie near an AUROC of .93.
 - **-**: withheld, because there are fewer than {MIN_CLUSTERS} clusters behind the number (n = 50 in threes are 17
-  clusters, and a third of 50 examples is 17). A value in brackets: of the share of samples in which it was printed.
+  clusters, and a third of 50 examples is 17). In brackets: in what share of the samples it was
+  printed; of few samples a coverage is known less well.
 
 `make validate` does it again (`python validation/coverage.py`; it resumes). {{minutes}}
 

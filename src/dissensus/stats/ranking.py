@@ -24,7 +24,6 @@ from dissensus.stats.bootstrap import (
 from dissensus.stats.columns import numeric_columns
 from dissensus.stats.intervals import LOGIT, Interval, few_units, resampled_interval
 
-
 MIN_FLAGGED = 30
 """Flagged examples, or clusters that have one, below which average precision has no interval."""
 
