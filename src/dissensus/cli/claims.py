@@ -28,7 +28,7 @@ def claims(
             "--simulate",
             metavar="N",
             min=1,
-            help="Instead of a study's: how often the verdicts are false on N simulated studies of each kind.",
+            help="Instead of a study's: how often the verdicts are false, on N simulated studies of each world.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
@@ -73,11 +73,13 @@ def show_claims(found: Sequence[ClaimVerdict], *, parts: bool = False) -> None:
                 if question.note:
                     say(f"    {question.note}")
                 if question.undefined:
-                    say(f"    undefined for {'; '.join(question.undefined)}")
+                    say(f"    not judged: {'; '.join(question.undefined)}")
+                for note_of in (part for part in question.parts if part.note):
+                    say(f"    {note_of.name}: {note_of.note}")
                 table(
-                    ("part", "value", "interval", "p (Holm)", "p (BH)", "seeds", "cells"),
+                    ("part", "value", "interval", "p (Holm)", "p (BH)", "seeds", "clusters", "cells"),
                     (_row(part) for part in question.parts),
-                    numeric=("value", "p (Holm)", "p (BH)", "seeds", "cells"),
+                    numeric=("value", "p (Holm)", "p (BH)", "seeds", "clusters", "cells"),
                 )
         say()
 
@@ -90,6 +92,7 @@ def _row(part: Part) -> tuple[str, ...]:
         f"{part.p_holm:.2g}",
         f"{part.p_bh:.2g}",
         str(part.seeds),
+        str(part.clusters),
         str(len(part.cells)),
     )
 
@@ -97,7 +100,8 @@ def _row(part: Part) -> tuple[str, ...]:
 def _simulated(studies: int, as_json: bool) -> None:
     from dataclasses import asdict
 
-    from dissensus.study.claims.trial import try_verdicts
+    from dissensus.study.claims.trial import LEVEL, try_verdicts
+    from dissensus.study.claims.worlds import WORLDS
 
     def tell(world: str, done: int) -> None:
         if done % 20 == 0 or done == studies:
@@ -108,17 +112,27 @@ def _simulated(studies: int, as_json: bool) -> None:
         emit_json([asdict(rate) for rate in rates])
         return
     table(
-        ("simulated studies", "claim", "true there", "right", "false", "neither"),
+        ("world", "claim", "true", "right", "false", "undecided", "not testable"),
         (
             (
-                f"{rate.world} ({rate.studies})",
+                rate.world,
                 rate.claim,
                 "yes" if rate.true else "no",
                 f"{rate.right:.1%}",
                 f"{rate.false:.1%}",
-                f"{max(0.0, 1 - rate.right - rate.false):.1%}",
+                f"{max(0.0, 1 - rate.right - rate.false - rate.untested):.1%}",
+                f"{rate.untested:.1%}",
             )
             for rate in rates
         ),
-        numeric=("right", "false", "neither"),
+        numeric=("right", "false", "undecided", "not testable"),
+    )
+    for name in dict.fromkeys(rate.world for rate in rates):
+        say(f"{name}: {WORLDS[name].says}")
+    worst = max(rates, key=lambda rate: rate.false)
+    beyond = [f"{rate.claim} in {rate.world}" for rate in rates if not rate.within]
+    say(
+        f"{studies} studies a world; the largest share of false verdicts is {worst.false:.1%} ({worst.claim} in "
+        f"{worst.world}); the rule promises {LEVEL:.1%} at most"
+        + (f"; more than chance allows: {'; '.join(beyond)}" if beyond else "")
     )

@@ -10,7 +10,7 @@ from scipy import stats
 
 from dissensus.stats.draws import Draws
 from dissensus.stats.partial import RankDesign
-from dissensus.study.claims.sampled import Resampler, Sampled
+from dissensus.study.claims.sampled import Resampler
 
 NAMES = np.array([f"p{i}" for i in range(60)])
 
@@ -66,39 +66,11 @@ def test_chunks_join_without_a_seam() -> None:
     np.testing.assert_array_equal(whole[:256], fewer[:256])
 
 
-def test_seeds_spread_as_new_seeds_would() -> None:
-    still = np.zeros(20_000)
-    values = [0.1, 0.2, 0.4]
-    found = Resampler({}, 20_000, 0).over_seeds(values, [still, still, still])
-    assert found.value == pytest.approx(np.mean(values))
-    # The variance of a mean of three is s^2 / 3 with s^2 over S - 1.
-    assert found.both.std() == pytest.approx(np.std(values, ddof=1) / np.sqrt(3), rel=0.02)
-    assert (found.examples == 0).all()
-
-
-def test_conditions_with_the_same_seeds_move_together() -> None:
-    maker = Resampler({}, 500, 0)
-    still = np.zeros(500)
-    a, b = (maker.over_seeds([x, x + 0.1, x + 0.3], [still] * 3) for x in (0.0, 0.5))
-    np.testing.assert_allclose(a.both, b.both, atol=1e-12)
-    assert a.both.std() > 0.01
-    assert a.value - b.value == pytest.approx(-0.5)
-
-
-def test_one_seed_has_no_spread_of_seeds() -> None:
-    values = np.random.default_rng(0).normal(size=500)
-    found = Resampler({}, 500, 0).over_seeds([0.3], [values])
-    np.testing.assert_array_equal(found.both, values)
-    assert found.seeds == 1
-
-
-def test_a_mean_of_statistics_counts_the_fewest_seeds() -> None:
-    a = Sampled(1.0, np.ones(3), np.ones(3), 3)
-    b = Sampled(3.0, np.zeros(3), np.zeros(3), 1)
-    mean = Sampled.mean([a, b])
-    assert (mean.value, mean.seeds) == (2.0, 1)
-    np.testing.assert_array_equal(mean.both, [0.5] * 3)
-    assert np.isnan(Sampled.mean([]).value)
+def test_a_cluster_is_in_the_same_half_in_every_cell() -> None:
+    maker = Resampler({"a": NAMES.tolist()}, 10, 0)
+    first = maker.first_half("a", NAMES)
+    assert first.sum() == 30
+    np.testing.assert_array_equal(maker.first_half("a", NAMES[10:20]), first[10:20])
 
 
 def test_draws_are_of_the_cells_own_units() -> None:

@@ -7,12 +7,19 @@ import pytest
 from scipy import stats
 
 from dissensus.study.claims.parts import Part, adjusted, estimated, part
-from dissensus.study.claims.sampled import Sampled
+from dissensus.study.claims.sampled import ConditionValue
+from dissensus.study.claims.scales import ABOVE_CHANCE, FISHER
+from dissensus.study.claims.sum_error import SumError
 from dissensus.study.claims.verdict import claim_verdict, judge, question
 
 
 def made(value: float, se: float, *, smallest: float = 0.05, name: str = "a") -> Part:
-    return estimated(name, value, se, float("inf"), smallest=smallest, confidence=0.95, seeds=1, cells=("c",))
+    error = SumError.of([(se**2, float("inf"))])
+    return estimated(name, value, error, smallest=smallest, confidence=0.95, seeds=1, cells=("c",))
+
+
+def resampled(value: float, values: np.ndarray, clusters: int = 100) -> ConditionValue:
+    return ConditionValue("a", {0: value}, values, clusters, ("c",))
 
 
 def test_an_estimate_is_tested_against_zero_and_against_the_smallest_value_that_counts() -> None:
@@ -24,7 +31,7 @@ def test_an_estimate_is_tested_against_zero_and_against_the_smallest_value_that_
 
 
 def test_few_seeds_widen_the_interval_by_students_t() -> None:
-    few = estimated("a", 1.0, 0.5, 2.0, smallest=0, confidence=0.95, seeds=3, cells=())
+    few = estimated("a", 1.0, SumError.of([(0.25, 2.0)]), smallest=0, confidence=0.95, seeds=3, cells=())
     assert few.high == pytest.approx(1 + stats.t.ppf(0.975, 2) * 0.5)
     assert few.p == pytest.approx(2 * stats.t.sf(2, 2))
 
@@ -66,35 +73,94 @@ def test_contradiction_is_adjusted_too() -> None:
     assert told.startswith("bad (−1.000, interval −1.196 to −0.804) would have to be at least 0.05")
 
 
-def test_undefined_parts_are_left_out_and_named() -> None:
+def test_a_claim_is_not_supported_while_a_number_is_missing() -> None:
     undefined = made(float("nan"), 0.1, name="gone")
     asked = question("q", "asks", "statistic", [undefined, made(0.3, 0.01, name="here")], level=0.05)
     assert [p.name for p in asked.parts] == ["here"]
-    assert asked.undefined == ("gone",)
-    limits = claim_verdict("C", "", [asked], finding="", level=0.05).limits
-    assert "q: undefined for gone" in limits
+    assert asked.undefined == ("gone (not defined)",)
+    found = claim_verdict("C", "", [asked], finding="", level=0.05)
+    # Before, the missing number was passed over and the claim called supported.
+    assert asked.verdict == found.verdict == "inconclusive"
+    assert any("gone (not defined)" in limit for limit in found.limits)
+    assert "gone (not defined)" in found.would_change
     assert question("q", "a", "s", [undefined], level=0.05).verdict == "not testable here"
+    low = question("q", "a", "s", [undefined, made(-0.3, 0.01)], level=0.05)
+    assert claim_verdict("C", "", [low], finding="", level=0.05).verdict == "contradicted"
 
 
-def test_the_error_is_the_spread_over_examples_and_seeds() -> None:
-    rng = np.random.default_rng(0)
-    examples = rng.normal(0, 0.03, 100_000)
-    seeds = rng.normal(0, 0.04, 100_000)
-    one = part(
-        "a", Sampled(0.2, 0.2 + examples, 0.2 + examples + seeds, 3), smallest=0, confidence=0.95, cells=()
+def test_a_needed_question_that_is_not_testable_bars_support() -> None:
+    good = question("good", "", "", [made(0.3, 0.01)], level=0.05)
+    lacking = question("match", "", "", [], level=0.05, needed=True, note="3 tracking points")
+    found = claim_verdict("C", "", [good, lacking], finding="", level=0.05)
+    assert found.verdict == "inconclusive"
+    assert "match (3 tracking points)" in found.would_change
+
+
+def test_a_spared_number_does_not_count_against_the_claim() -> None:
+    from dataclasses import replace
+
+    low = made(-0.3, 0.01)
+    assert judge([low], 0.05) == "contradicted"
+    assert judge([replace(low, spared="it rises from its lowest point")], 0.05) == "inconclusive"
+
+
+@pytest.mark.parametrize("clusters", [1, 12, 19])
+def test_few_clusters_give_an_estimate_and_no_interval(clusters: int) -> None:
+    values = np.random.default_rng(0).normal(-0.14, 1e-9, 200)
+    one = part("a", [resampled(-0.14, values, clusters)], smallest=0.05, confidence=0.95, scale=FISHER)
+    assert (one.value, one.clusters, one.defined) == (-0.14, clusters, False)
+    assert str(clusters) in one.withheld
+    assert "20" in one.withheld
+    asked = question("q", "", "", [one], level=0.05)
+    assert asked.verdict == "not testable here"
+    assert "−0.140" in asked.undefined[0]
+
+
+def test_a_perfect_area_is_a_strong_result_with_a_finite_interval() -> None:
+    from dissensus.study.claims.noise import _least_error
+
+    perfect = ConditionValue(
+        "a", {0: 0.5}, np.full(200, 0.5), 40, ("c",), least_se=_least_error(1.0, 40, 160)
     )
-    # sqrt(0.03^2 + 0.04^2) = 0.05; Satterthwaite: 0.05^4 / (0.04^4 / 2) = 4.88 degrees of freedom.
-    assert one.se == pytest.approx(0.05, rel=0.01)
-    assert one.df == pytest.approx(0.05**4 / (0.04**4 / 2), rel=0.03)
-    alone = part("a", Sampled(0.2, examples, examples, 1), smallest=0, confidence=0.95, cells=())
-    assert np.isinf(alone.df)
+    one = part("a", [perfect], smallest=0.05, confidence=0.95, scale=ABOVE_CHANCE)
+    assert one.value == one.high == 0.5
+    assert 0.35 < one.low < 0.5
+    assert one.p < 1e-3
+    # Hanley and McNeil at 1 - 0.5 / 41, of the logit: by their formula, written out.
+    a = 1 - 0.5 / 41
+    q1, q2 = a / (2 - a), 2 * a**2 / (1 + a)
+    variance = (a * (1 - a) + 39 * (q1 - a**2) + 159 * (q2 - a**2)) / (40 * 160)
+    assert _least_error(1.0, 40, 160) == pytest.approx(np.sqrt(variance) / (a * (1 - a)))
+
+
+def test_a_perfect_correlation_has_fishers_error() -> None:
+    one = part("a", [resampled(1.0, np.ones(200), 53)], smallest=0.05, confidence=0.95, scale=FISHER)
+    # z at 1 - 1/54, standard error 1 / sqrt(50), 52 degrees of freedom.
+    z = np.arctanh(1 - 1 / 54) - stats.t.ppf(0.975, 52) / np.sqrt(50)
+    assert one.low == pytest.approx(np.tanh(z))
+    assert one.high == 1.0
+
+
+def test_correlations_are_judged_on_fishers_scale() -> None:
+    values = np.tanh(np.random.default_rng(0).normal(np.arctanh(0.8), 0.1, 100_000))
+    one = part("a", [resampled(0.8, values, 100)], smallest=0.05, confidence=0.95, scale=FISHER)
+    reach = stats.t.ppf(0.975, 99) * 0.1 * np.sqrt(100 / 99)
+    assert (one.low, one.high) == pytest.approx(
+        (np.tanh(np.arctanh(0.8) - reach), np.tanh(np.arctanh(0.8) + reach)), abs=2e-3
+    )
+
+
+def test_the_same_change_in_every_resample_is_not_judged() -> None:
+    one = part("a", [resampled(0.0, np.zeros(200))], smallest=0.05, confidence=0.95)
+    assert not one.defined
+    assert "nothing says how sure" in one.withheld
 
 
 def test_a_statistic_that_most_resamples_leave_undefined_has_no_error() -> None:
     values = np.array([0.1, 0.2, np.nan, np.nan, np.nan])
-    one = part("a", Sampled(0.1, values, values, 1), smallest=0, confidence=0.95, cells=())
+    one = part("a", [resampled(0.1, values)], smallest=0, confidence=0.95)
     assert not one.defined
-    assert np.isnan(one.se)
+    assert "half of the resamples" in one.withheld
 
 
 def test_a_claim_rests_on_its_deciding_questions_alone() -> None:

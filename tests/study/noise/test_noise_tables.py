@@ -17,7 +17,7 @@ from dissensus.errors import DataError
 from dissensus.metrics import example_metrics
 from dissensus.study.evidence import Cell, Evidence, load_evidence
 from dissensus.study.grid import plan
-from dissensus.study.noise.groups import likeness, noisy_cell, noisy_cells
+from dissensus.study.noise.groups import distances, noisy_cell, noisy_cells
 from dissensus.study.noise.tables import (
     CURVES_SCHEMA,
     LIKENESS_SCHEMA,
@@ -173,7 +173,9 @@ def test_a_score_is_high_where_a_label_is_suspect() -> None:
     for row in table.to_pylist():
         if row["score"] not in ("entropy", "variability"):
             assert row["auroc"] == 1.0, row["score"]
-            assert (row["auroc_low"], row["ap_low"], row["undefined_resamples"]) == (1.0, 1.0, 0)
+            # Perfect, of 18 flipped labels: no reason for a lower end of 1.
+            assert 0.7 < row["auroc_low"] < 1.0
+            assert row["undefined_resamples"] == 0
     assert rows(table, score="entropy")[0]["auroc"] == pytest.approx(0.5, abs=0.1)
 
 
@@ -188,7 +190,7 @@ def test_confident_learning_stands_beside_the_curves(six: Evidence) -> None:
     # The probability of the given label at the end ranks as minus its logarithm does.
     (loss,) = rows(table, score="final_loss")
     for key in ("auroc", "ap", "auroc_low", "ap_high"):
-        assert own["self_confidence"][key] == pytest.approx(loss[key])
+        assert own["self_confidence"][key] == pytest.approx(loss[key], nan_ok=True)
 
 
 def test_without_cleanlab_its_rows_are_missing_and_the_table_says_so(
@@ -214,6 +216,10 @@ def by_definition(losses: np.ndarray, groups: np.ndarray) -> float:
     return rms(means["flipped"] - means["plain"]) - rms(means["flipped"] - means["contested"])
 
 
+def likeness(losses: np.ndarray, groups: Any, weights: np.ndarray) -> np.ndarray:
+    return distances(losses, groups, weights).likeness
+
+
 def test_likeness_by_hand() -> None:
     # Changes from the start: flipped (0, 0.6), contested (0.3, 0.2), plain (-0.4, -0.2).
     losses = np.array([[1.0, 1.0, 1.6], [2.0, 2.3, 2.2], [0.5, 0.1, 0.3], [9.0, 1.0, 5.0]])
@@ -221,6 +227,9 @@ def test_likeness_by_hand() -> None:
     # sqrt((0.16 + 0.64) / 2) - sqrt((0.09 + 0.16) / 2)
     expected = np.sqrt(0.4) - np.sqrt(0.125)
     assert likeness(losses, groups, np.ones((1, 4))) == pytest.approx([expected])
+    # Contested from plain: (0.7, 0.4), so sqrt((0.49 + 0.16) / 2) - sqrt(0.125).
+    found = distances(losses, groups, np.ones((1, 4)))
+    assert found.equivalence == pytest.approx([np.sqrt(0.325) - np.sqrt(0.125)])
     turned = np.array(["flipped", "plain", "contested", ""])
     assert likeness(losses, turned, np.ones((1, 4))) == pytest.approx([-expected])
     # The third resample draws no plain example.
@@ -290,6 +299,30 @@ def test_the_sign_of_likeness_says_what_flipped_examples_move_like(like: str, si
     assert np.sign(whole["likeness"]) != sign
 
 
+def test_flipped_examples_far_beyond_the_contested_ones_are_not_like_them() -> None:
+    # Changes: flipped 2.0, contested 0.77, plain 0.60. Nearer to contested (1.23) than to plain ones (1.40), and seven
+    # times as far from them as they are from plain ones (0.17).
+    losses = np.array([[1.0, 3.0], [1.0, 1.77], [1.0, 1.6]])
+    found = distances(losses, ["flipped", "contested", "plain"], np.ones((1, 3)))
+    assert found.likeness == pytest.approx([1.40 - 1.23])
+    assert found.equivalence == pytest.approx([0.17 - 1.23])
+
+
+def test_plain_examples_are_settled_on_their_true_label(six: Evidence) -> None:
+    _, noisy = six.cells
+    counts = noisy.curves.counts.copy()
+    counts[0] = [0, 10, 0]  # settled, and nobody chose the true label
+    noisy = replace(noisy, curves=replace(noisy.curves, counts=counts))
+    assert noisy_cell(noisy, six.study.analysis).groups.tolist() == [
+        "",
+        "flipped",
+        "",
+        "",
+        "contested",
+        "flipped",
+    ]
+
+
 def test_likeness_needs_the_start_of_training() -> None:
     evidence = moving(60, "plain")
     clean, noisy = evidence.cells
@@ -326,8 +359,10 @@ def test_tables_of_a_study_on_disk(tmp_path: Path) -> None:
     ranking = noise_ranking(evidence)
     assert set(ranking["cell"].to_pylist()) == {names[1]}
     assert set(ranking["positives"].to_pylist()) == {12}
-    assert ranking.to_pylist() == noise_ranking(load_evidence(tmp_path)).to_pylist()
-    # Four pairs to a premise: intervals are of 15 clusters.
+    again = noise_ranking(load_evidence(tmp_path))
+    assert repr(ranking.to_pylist()) == repr(again.to_pylist())  # NaN is not equal to itself
+    # Four pairs to a premise: 15 clusters, too few for an interval.
     assert len(set(next(noisy_cells(evidence)).clusters)) == 15
+    assert np.isnan(ranking["auroc_low"].to_numpy()).all()
     assert noise_likeness(evidence).num_rows == 4
     assert isinstance(evidence.cells[1].spec, RunSpec)

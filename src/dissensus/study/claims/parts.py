@@ -9,7 +9,7 @@ import numpy as np
 
 from dissensus.curves import FloatArray
 from dissensus.stats import benjamini_hochberg, holm
-from dissensus.stats.intervals import few_units
+from dissensus.stats.intervals import few_units, resampled_error
 from dissensus.study.claims.sampled import ConditionValue
 from dissensus.study.claims.scales import FISHER, PLAIN, Scale, slope
 from dissensus.study.claims.seeds import SeedSpread
@@ -135,7 +135,7 @@ def part(
         return withheld(value, "undefined in more than half of the resamples")
     margin = _margin(scale, clusters)
     centre = float(np.clip(value, scale.ends[0] + margin, scale.ends[1] - margin))
-    examples = float(scale.of(finite, margin).var(ddof=1)) * clusters / (clusters - 1)
+    examples = resampled_error(scale.of(finite, margin), clusters) ** 2
     examples = max(examples, max(one.least_se for one in known) ** 2)
     if examples == 0 and scale is FISHER:
         examples = 1 / (

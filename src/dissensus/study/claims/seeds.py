@@ -82,6 +82,6 @@ class SeedSpread:
         b = sum(weight**2 for _, weight in weights)
         terms = [(a * self.common, float(self.seeds - 1))]
         rest = max(0.0, b - a / self.conditions)
-        if self.conditions > 1 and rest > 0:
+        if self.conditions > 1 and rest > 1e-12 * b:
             terms.append((rest * self.own, float((self.conditions - 1) * (self.seeds - 1))))
         return tuple(terms)

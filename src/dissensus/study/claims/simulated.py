@@ -26,6 +26,8 @@ SHARES = (0.5, 0.2, 0.3)
 START, HEAD_TIME, PEAK = 1.05, 0.08, 0.35
 CONTESTED = 1.09
 """Mean score of the upper third of a normal distribution."""
+SHARE_FALL = 0.8
+"""Nats by which an example with a gold share of 1 falls where nothing but that share counts."""
 _RATES = {"lora": 1e-3, "full": 1e-4, "ia3": 5e-3}
 
 
@@ -148,7 +150,8 @@ def _mean_losses(effect: Effect, score: FloatArray, share: FloatArray, u: FloatA
     """What a world says of examples with these scores, shape (n, T)."""
     z, v = score[:, None], effect.speed * u
     if effect.share:
-        return np.asarray(START + u * (-np.log(0.05 + 0.9 * share[:, None]) - START))
+        # Flat below 0.7: there a line through the ranks leaves entropy a correlation that is none.
+        return np.asarray(START - SHARE_FALL * u * np.maximum(share[:, None] - 0.7, 0) / 0.3)
     head = (effect.head + effect.head_tilt * z) * np.exp(-u / HEAD_TIME)
     above = effect.late * v**4 + effect.early * (v / PEAK) * np.exp(1 - v / PEAK)
     return np.asarray(

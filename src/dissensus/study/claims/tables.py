@@ -1,7 +1,8 @@
 """Verdicts as a table, a row a part of a question of a claim, and as plain data, sentences included.
 
 Columns of the table: claim, verdict, question, decides, question_verdict, part, value, low, high, se, df, p, p_holm,
-p_bh, p_below, smallest, seeds, cells (ids, separated by blanks), note.
+p_bh, p_below, smallest, seeds, clusters, cells (ids, separated by blanks), note. A part without an interval has a row
+with its reason as the note (column `judged` false) and no numbers.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ SCHEMA = pa.schema(
     [(c, pa.string()) for c in ("claim", "verdict", "question")]
     + [("decides", pa.bool_()), ("question_verdict", pa.string()), ("part", pa.string())]
     + [(c, pa.float64()) for c in _NUMBERS]
-    + [("seeds", pa.int64()), ("cells", pa.string()), ("note", pa.string())]
+    + [("seeds", pa.int64()), ("clusters", pa.int64()), ("cells", pa.string()), ("note", pa.string())]
+    + [("judged", pa.bool_())]
 )
 
 
@@ -34,17 +36,31 @@ def claims_table(claims: Sequence[ClaimVerdict]) -> pa.Table:
             "question": question.name,
             "decides": question.decides,
             "question_verdict": question.verdict,
-            "part": part.name,
-            **{name: getattr(part, name) for name in _NUMBERS},
-            "seeds": part.seeds,
-            "cells": " ".join(part.cells),
-            "note": part.note,
+            **own,
         }
         for claim in claims
         for question in claim.questions
-        for part in question.parts
+        for own in (*map(_part, question.parts), *map(_unjudged, question.undefined))
     ]
     return pa.Table.from_pylist(rows, schema=SCHEMA)
+
+
+def _part(part: Part) -> dict[str, Any]:
+    return {
+        "part": part.name,
+        **{name: getattr(part, name) for name in _NUMBERS},
+        "seeds": part.seeds,
+        "clusters": part.clusters,
+        "cells": " ".join(part.cells),
+        "note": part.note,
+        "judged": True,
+    }
+
+
+def _unjudged(words: str) -> dict[str, Any]:
+    """A row of a part without an interval; `Part.unjudged` wrote its words: name (value, reason)."""
+    name, _, why = words.partition(" (")
+    return {"part": name, "note": why.removesuffix(")"), "judged": False}
 
 
 def claims_json(claims: Sequence[ClaimVerdict]) -> list[dict[str, Any]]:

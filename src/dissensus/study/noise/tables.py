@@ -21,8 +21,9 @@ import numpy as np
 import pyarrow as pa
 
 from dissensus.stats import group_curves
-from dissensus.stats.bootstrap import percentile_interval, resample_counts
+from dissensus.stats.bootstrap import resample_counts
 from dissensus.stats.groups import CONTESTED
+from dissensus.stats.intervals import resampled_interval
 from dissensus.stats.ranking import auroc, average_precision
 from dissensus.study.evidence import Evidence
 from dissensus.study.named_generators import named_generator
@@ -186,22 +187,27 @@ def noise_likeness(evidence: Evidence) -> pa.Table:
                 chunks = resample_counts(n, settings.resamples, rng, clusters=noisy.clusters)
                 found = [distances(losses, groups, counts) for counts in chunks]
                 drawn = np.concatenate([one.likeness for one in found])
-                low, high = percentile_interval(drawn, settings.confidence)
+                options: dict[str, Any] = {
+                    "units": len(np.unique(noisy.clusters)),
+                    "clustered": True,
+                    "confidence": settings.confidence,
+                }
+                near = resampled_interval(float(own.likeness[0]), drawn, **options)
                 apart = np.concatenate([one.equivalence for one in found])
-                apart_low, apart_high = percentile_interval(apart, settings.confidence)
+                alike = resampled_interval(float(own.equivalence[0]), apart, **options)
                 rows.append(
                     {
                         **noisy.identity,
                         "label": label,
                         "flipped_group": name,
                         "likeness": float(own.likeness[0]),
-                        "low": float(low),
-                        "high": float(high),
+                        "low": near.low,
+                        "high": near.high,
                         "from_plain": float(own.from_plain[0]),
                         "from_contested": float(own.from_contested[0]),
                         "equivalence": float(own.equivalence[0]),
-                        "equivalence_low": float(apart_low),
-                        "equivalence_high": float(apart_high),
+                        "equivalence_low": alike.low,
+                        "equivalence_high": alike.high,
                         "contested_from_plain": float(own.contested_from_plain[0]),
                         "n_flipped": int((groups == FLIPPED).sum()),
                         "n_contested": int((groups == CONTESTED).sum()),
