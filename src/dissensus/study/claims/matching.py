@@ -5,8 +5,8 @@ also read where their settled loss is the same: at the lowest value that both cu
 tracking points on either side. Between tracking points a curve is the cubic through the two points on either side.
 
 A match is not testable where a method learned less than `LEARNED` nats of the settled examples (a start above ln K
-counts as ln K), where there are fewer points on a side, or where the straight line and the cubic differ by more than half of
-the smallest change that counts: then the points are too far apart to say.
+counts as ln K), where there are fewer points on a side, or where the straight line and the cubic differ by more than
+half of the smallest change that counts: then the points are too far apart to say.
 """
 
 from __future__ import annotations

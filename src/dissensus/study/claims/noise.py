@@ -108,8 +108,8 @@ def _least_error(area: float, flipped: int, others: int) -> float:
     """Standard error of the logit of an AUROC if examples were independent, near its end; the bootstrap's is no less.
 
     Hanley and McNeil, "The meaning and use of the area under a receiver operating characteristic (ROC) curve",
-    Radiology 143, 1982, at the area moved off its end by half of a flipped example: a perfect ranking has no spread in any
-    resample, which does not make it certain.
+    Radiology 143, 1982, at the area moved off its end by half of a flipped example: a perfect ranking has no spread
+    in any resample, which does not make it certain.
     """
     if not np.isfinite(area) or min(flipped, others) < 1:
         return 0.0
