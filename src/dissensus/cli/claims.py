@@ -74,8 +74,11 @@ def show_claims(found: Sequence[ClaimVerdict], *, parts: bool = False) -> None:
                     say(f"    {question.note}")
                 if question.undefined:
                     say(f"    not judged: {'; '.join(question.undefined)}")
-                for note_of in (part for part in question.parts if part.note):
-                    say(f"    {note_of.name}: {note_of.note}")
+                for part in question.parts:
+                    if part.note:
+                        say(f"    {part.name}: {part.note}")
+                if not question.parts:
+                    continue
                 table(
                     ("part", "value", "interval", "p (Holm)", "p (BH)", "seeds", "clusters", "cells"),
                     (_row(part) for part in question.parts),

@@ -1,4 +1,4 @@
-"""C3's comparisons of LoRA with the other methods: at the same steps, at the same settled loss, each at its best rate."""
+"""C3's comparisons of LoRA with the other methods: at the same steps, at equal settled loss, each at its best rate."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dissensus.study.evidence import Cell
 from dissensus.wording import number
 
 SAME_START = 0.02
-"""Nats: contested losses this close at step 0 are one start, and cancel in a difference even where they are no start."""
+"""Nats: contested losses this close at step 0 are one start, and cancel in a difference even if they are no start."""
 Others = Mapping[str, Sequence[Cell]]
 Pair = tuple[Cell, Cell]
 
@@ -128,8 +128,9 @@ def _where(matches: Sequence[Match], conditions: Sequence[ConditionValue]) -> st
     said = f"{pairs} of {counted(len(conditions), 'pair')} of conditions could be matched"
     if known:
         said += (
-            f"; at a settled loss of {spread(m.level for m in known)} nats; LoRA at u {spread(m.progress[0] for m in known)} "
-            f"of {_points(known, 0)} points, the other at u {spread(m.progress[1] for m in known)} of {_points(known, 1)}"
+            f"; at a settled loss of {spread(m.level for m in known)} nats; LoRA at u "
+            f"{spread(m.progress[0] for m in known)} of {_points(known, 0)} points, the other at u "
+            f"{spread(m.progress[1] for m in known)} of {_points(known, 1)}"
         )
     reasons = dict.fromkeys(one.why for one in conditions if not one.defined and one.why)
     return "; ".join([said, *list(reasons)[:2]])

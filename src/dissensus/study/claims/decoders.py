@@ -69,7 +69,7 @@ def decoders_above_encoders(measured: Measured) -> ClaimVerdict:
         f"partial rho given {words}, decoder-only minus encoder" if pairs else "partial rho",
         [
             measured.difference_part(
-                "mean over the pairs, partial", partial, spared="a control: it must be shown, and is no claim of its own"
+                "mean over the pairs, partial", partial, spared="a control: it must be shown, and is no claim"
             )
         ] if pairs else [],
         level=level,
@@ -159,8 +159,8 @@ def _limits(pairs: dict[str, list[Pair]], reasons: list[str], every: int) -> lis
         both = [pair for own in pairs.values() for pair in own]
         models = [len({pair[i].spec.model.name for pair in both}) for i in (0, 1)]
         found.append(
-            f"{counted(models[0], 'decoder-only model')} and {counted(models[1], 'encoder')} are compared: the interval is "
-            "about other examples and seeds, not about other models"
+            f"{counted(models[0], 'decoder-only model')} and {counted(models[1], 'encoder')} are compared: the "
+            "interval is about other examples and seeds, not about other models"
         )
         common = [len(frozenset(d.curves.ids) & frozenset(e.curves.ids)) for d, e in both]
         if any(n < max(len(d.curves), len(e.curves)) for n, (d, e) in zip(common, both, strict=True)):

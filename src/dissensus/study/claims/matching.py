@@ -4,9 +4,9 @@ A method that learns less per step has moved every group less at the end of trai
 also read where their settled loss is the same: at the lowest value that both curves have come down to with `POINTS`
 tracking points on either side. Between tracking points a curve is the cubic through the two points on either side.
 
-A match is not testable where a method learned less than `LEARNED` nats of the settled examples (a start above ln K counts
-as ln K), where there are fewer points on a side, or where the straight line and the cubic differ by more than half of
-the smallest change that counts: then the points are too far apart to say.
+A match is not testable where a method learned less than `LEARNED` nats of the settled examples (a start above ln K
+counts as ln K), where there are fewer points on a side, or where the straight line and the cubic differ by more than
+half of the smallest change that counts: then the points are too far apart to say.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ def difference_at_matched_loss(measured: Measured, first: GroupMeans, second: Gr
     before = [int(read.after[0]) for read in reads]
     if not all(np.isfinite(read.change[0]) for read in reads) or min(before) < POINTS:
         return none(
-            f"equal settled loss ({number(float(level[0]))}) comes after {max(min(before), 0)} tracking points of a method; "
-            f"a match needs {POINTS} on either side"
+            f"equal settled loss ({number(float(level[0]))}) comes after {max(min(before), 0)} tracking points of a "
+            f"method; a match needs {POINTS} on either side"
         )
     value = float(reads[0].change[0] - reads[1].change[0])
     coarse = abs(value - float(reads[0].straight[0] - reads[1].straight[0]))

@@ -25,7 +25,7 @@ from dissensus.study.claims.texts import names_of
 from dissensus.study.evidence import Cell, Evidence, by_condition
 
 ALL, BACKED, REJECTED = "all", "backed", "rejected"
-"""Sides of an entropy group: everything in it, what most annotators back, the rest that has a gold label and annotators."""
+"""Sides of an entropy group: everything in it, what most annotators back, and what they reject."""
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def noise_is_consistent(measured: Measured) -> ClaimVerdict:
     """AULC on the given labels ranks flipped examples high, and flipped examples move as contested ones do.
 
     One part a condition with noise for the ranking, two for the likeness, each the mean over its seeds. Likeness is an
-    equivalence: that flipped examples lie on the far side of contested ones, seen from plain ones, is none, however far.
+    equivalence: that flipped examples lie on the far side of contested ones, seen from plain ones, is none.
     So flipped must be nearer to contested examples than either is to plain ones.
     """
     noisy = [cell for cell in measured.evidence.cells if cell.given is not None and cell.given.flipped.any()]
@@ -107,9 +107,9 @@ def _above_chance(measured: Measured, cell: Cell) -> CellValue:
 def _least_error(area: float, flipped: int, others: int) -> float:
     """Standard error of the logit of an AUROC if examples were independent, near its end; the bootstrap's is no less.
 
-    Hanley and McNeil, "The meaning and use of the area under a receiver operating characteristic (ROC) curve", Radiology
-    143, 1982, at the area moved off its end by half of a flipped example: a perfect ranking has no spread in any
-    resample, which does not make it certain.
+    Hanley and McNeil, "The meaning and use of the area under a receiver operating characteristic (ROC) curve",
+    Radiology 143, 1982, at the area moved off its end by half of a flipped example: a perfect ranking has no spread
+    in any resample, which does not make it certain.
     """
     if not np.isfinite(area) or min(flipped, others) < 1:
         return 0.0

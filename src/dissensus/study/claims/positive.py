@@ -25,8 +25,8 @@ def positive_everywhere(measured: Measured) -> ClaimVerdict:
     above = sum(p.value > 0 for p in every.parts)
     total = counted(len(every.parts), "condition")
     said = (
-        f"rho is {spread(p.value for p in every.parts)} over {total}: above 0 in {above}, shown to be so in {holm} after "
-        f"Holm's adjustment and in {bh} after Benjamini and Hochberg's"
+        f"rho is {spread(p.value for p in every.parts)} over {total}: above 0 in {above}, shown to be so in {holm} "
+        f"after Holm's adjustment and in {bh} after Benjamini and Hochberg's"
     )
     if below:
         said += f"; shown to be below 0 in {', '.join(below)}"

@@ -1,12 +1,13 @@
 """Three readings of "the contested loss rises": last minus first, lowest to end, and the slope of the late half.
 
-- *Last minus first* (the paper's) takes the untrained model's loss as the start. A freshly drawn head may begin far above
-  an even guess; falling to it is not learning, and hides a later rise. A start above ln K by more than `NO_START` nats is
-  therefore no start.
-- *Lowest to end* needs no start. Its lowest point, taken from the curve itself, would make it at least 0 on any noise. So
-  the point is found on other items (the other half of the clusters) and on the other seeds, among the points before the
-  last, and read here: on a flat noisy curve it is 0 on average, on a falling one below 0. With one seed the point is
-  found on other items of the same run, whose ups and downs are shared: such a reading decides nothing.
+- *Last minus first* (the paper's) takes the untrained model's loss as the start. A freshly drawn head may begin far
+  above an even guess; falling to it is not learning, and hides a later rise. A start above ln K by more than
+  `NO_START` nats is therefore no start.
+- *Lowest to end* needs no start. Its lowest point, taken from the curve itself, would make it at least 0 on any
+  noise. So the point is found on other items (the other half of the clusters) and on the other seeds, among the
+  points before the last, and read here: on a flat noisy curve it is 0 on average, on a falling one below 0. With one
+  seed the point is found on other items of the same run, whose ups and downs are shared: such a reading decides
+  nothing.
 - *Late slope*: least-squares slope of the loss on progress u over the points with u of at least one half, nats per run.
 """
 
@@ -42,7 +43,8 @@ def why_no_start(means: GroupMeans) -> str:
     if not high:
         return ""
     name = max(high, key=lambda one: high[one])
-    return f"{name} starts at {number(high[name])}, above an even guess's {number(means.chance)}: an untrained head's noise"
+    chance = number(means.chance)
+    return f"{name} starts at {number(high[name])}, above an even guess's {chance}: an untrained head's noise"
 
 
 def change(measured: Measured, cell: Cell, side: str = ALL) -> CellValue:

@@ -1,7 +1,7 @@
 """C5: the correlation replicates across seeds and data sets: inside a model, in at least two of each.
 
-Means over one model's data sets, or seeds, are over the same conditions in each, so that nothing but the data set, or the
-seed, differs. In how many of them an effect is shown is a partial conjunction (`conjunction.py`).
+Means over one model's data sets, or seeds, are over the same conditions in each, so that nothing but the data set, or
+the seed, differs. In how many of them an effect is shown is a partial conjunction (`conjunction.py`).
 """
 
 from __future__ import annotations
@@ -212,6 +212,6 @@ def _within(measured: Measured) -> str:
     if not spreads:
         return "no condition has two seeds"
     return (
-        f"between seeds of one condition rho has a standard deviation of {number(float(np.median(spreads)), 3)} (median; "
-        f"largest {number(max(spreads), 3)})"
+        f"between seeds of one condition rho has a standard deviation of {number(float(np.median(spreads)), 3)} "
+        f"(median; largest {number(max(spreads), 3)})"
     )

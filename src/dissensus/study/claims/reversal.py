@@ -200,7 +200,8 @@ def _finding(questions: Sequence[Question], cells: int) -> str:
     reasons = [
         reason for q in questions if q.decides for reason in (*q.undefined, *([q.note] if q.note else []))
     ]
-    return f"{counted(cells, 'cell')} of this regime, and nothing that can be judged: {'; '.join(dict.fromkeys(reasons))}"
+    why = "; ".join(dict.fromkeys(reasons))
+    return f"{counted(cells, 'cell')} of this regime, and nothing that can be judged: {why}"
 
 
 def _with_interval(part: Part) -> str:

@@ -4,14 +4,15 @@ An estimate is a weighted sum of values v(c, s) of conditions c and seeds s. The
 
     v(c, s) = m(c) + a(s) + e(c, s)
 
-with a(s) what a seed does to every condition (the order of the data, the head), e(c, s) what it does to one. Conditions
-with several seeds tell how large both are; a condition with one seed tells nothing of it and is taken to vary as much as
-they do. With weights w, W(s) their sum over the conditions that have the seed, and M conditions with the same S seeds:
+with a(s) what a seed does to every condition (the order of the data, the head), e(c, s) what it does to one.
+Conditions with several seeds tell how large both are; a condition with one seed tells nothing of it and is taken to
+vary as much as they do. With weights w, W(s) their sum over the conditions that have the seed, and M conditions with
+the same S seeds:
 
     variance = A q + max(0, B - A / M) r,    A = sum W(s)^2,  B = sum w^2
 
-where q is the variance, over the seeds, of the mean over the M conditions (S - 1 degrees of freedom; it estimates
-var a + var e / M) and r what is left of the deviations after these means ((M - 1)(S - 1); var e). In a complete grid the
+where q is the variance, over the seeds, of the mean over the M conditions (S - 1 degrees of freedom; it estimates var
+a + var e / M) and r what is left of the deviations after these means ((M - 1)(S - 1); var e). In a complete grid the
 second term is 0 and the first is the variance of the seeds' means over S, as in any textbook.
 """
 

@@ -1,8 +1,8 @@
 """Simulated studies: curves of a world whose truth is known, to see how often the verdicts are false.
 
 Not training: each example's loss follows a formula (`worlds.py`), so that a study takes a second. What makes real
-verdicts err is in it: the same items in every condition, items of one premise that are alike, seeds that differ as wholes,
-tied entropies from a hundred annotators, noise of single tracking points.
+verdicts err is in it: the same items in every condition, items of one premise that are alike, seeds that differ as
+wholes, tied entropies from a hundred annotators, noise of single tracking points.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Worlds whose truth is known: what each method does to examples in it, and which claims hold there.
 
-Each was chosen because an earlier form of the verdicts failed in it, or because it is the hardest case for a claim. With
-z an example's (normal) score of disagreement and v = speed * u the method's own time, its loss is
+Each was chosen because an earlier form of the verdicts failed in it, or because it is the hardest case for a claim.
+With z an example's (normal) score of disagreement and v = speed * u the method's own time, its loss is
 
     start + (head + head_tilt z) exp(-u / .08) + fall (1 - exp(-3 v)) + tilt z v + (late v^4 + early w(v)) max(0, z)
 

@@ -7,10 +7,10 @@ Three tables, each with rows for every cell that trained on flipped labels:
     noise_likeness    a row a (label, flipped group): do flipped examples move like contested or like plain ones?
 
 They are about the tracked examples that were trained on, in these groups: `flipped`, whatever the annotators say;
-`flipped_settled`, flipped examples of the settled entropy group whose true label most annotators chose; `contested`, the
-unflipped examples of the contested group; `plain`, the unflipped ones of the settled group whose true label most
-annotators chose. Losses are on the label `given` in
-training or on the `true` one: the gold label that the study's analysis reads. Imports no torch.
+`flipped_settled`, flipped examples of the settled entropy group whose true label most annotators chose; `contested`,
+the unflipped examples of the contested group; `plain`, the unflipped ones of the settled group whose true label most
+annotators chose. Losses are on the label `given` in training or on the `true` one: the gold label that the study's
+analysis reads. Imports no torch.
 """
 
 from __future__ import annotations
@@ -167,11 +167,11 @@ def noise_ranking(evidence: Evidence) -> pa.Table:
 def noise_likeness(evidence: Evidence) -> pa.Table:
     """Whether flipped examples move like contested ones; see `Distances` for the statistics.
 
-    `likeness`: nearer to contested than to plain ones; `equivalence`: nearer to contested ones than those are to plain
-    ones, which flipped examples far beyond the contested ones are not. On both labels, with all flipped examples (`flipped_group` 'flipped') or with those of the settled entropy group
-    alone ('flipped_settled'). The distances are in nats. The intervals are a
-    percentile bootstrap over the premise clusters of all trained-on examples, on the same draws for every row of a
-    cell. NaN where the start of training was not measured.
+    `likeness`: nearer to contested than to plain ones; `equivalence`: nearer to contested ones than those are to
+    plain ones, which flipped examples far beyond the contested ones are not. On both labels, with all flipped
+    examples (`flipped_group` 'flipped') or with those of the settled entropy group alone ('flipped_settled'). The
+    distances are in nats. The intervals are bootstrap t intervals over the clusters of all trained-on
+    examples, on the same draws for every row of a cell. NaN where the start of training was not measured.
     """
     settings = evidence.study.analysis
     rows = []
