@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-PATIENCE = 300.0
+PATIENCE = 900.0
 """Seconds until a wait is given up."""
 _SETTLE = 60.0
 """Seconds that a process which is about to end may take; it has nothing left to do."""

@@ -18,10 +18,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from foreground import in_foreground
-
-PATIENCE = 120.0
-"""Seconds that a test waits for what must come; never what it checks."""
+from processes import PATIENCE
 
 _SEQUENCE = re.compile(r"\x1b\[(\??)([\d;]*)([A-Za-z])")
 
@@ -208,9 +205,8 @@ class Terminal:
 
 
 def _interactive() -> None:
-    """In the child: the terminal is its own, and Ctrl-C means what it does for somebody who sits before it."""
+    """In the child: the terminal is its own."""
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-    in_foreground()
 
 
 def dissensus(*args: str) -> list[str]:

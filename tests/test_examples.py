@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from dissensus import load_curves
+from processes import PATIENCE
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 CLASSIFIERS = {  # script -> (further arguments, the package that it is about)
@@ -63,7 +64,7 @@ def run(script: str, *arguments: str, folder: Path) -> str:
     env = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, str(EXAMPLES / script), *arguments],
-        cwd=folder, env=env, capture_output=True, text=True, timeout=300, check=False,
+        cwd=folder, env=env, capture_output=True, text=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-4000:]
     return done.stdout

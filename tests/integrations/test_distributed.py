@@ -14,6 +14,7 @@ import torch
 
 from dissensus import CurveRecorder, load_curves
 from integrations.distributed_script import STEPS, adapted, classifier, completions, preferences, tracked
+from processes import PATIENCE
 from tiny import make_tiny
 
 SCRIPT = Path(__file__).with_name("distributed_script.py")
@@ -51,7 +52,12 @@ def torchrun(part: str, folder: Path) -> None:
     loopback = "lo0" if sys.platform == "darwin" else "lo"
     env = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": loopback, "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(
-        [*command, "--out", str(folder)], env=env, capture_output=True, text=True, timeout=300, check=False
+        [*command, "--out", str(folder)],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-6000:]
 

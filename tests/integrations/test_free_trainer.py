@@ -33,6 +33,7 @@ from dissensus.errors import DataError, ModelError, SpecError, StoreError
 from dissensus.integrations.free import record_free
 from dissensus.integrations.outputs import said
 from dissensus.integrations.transformers import record
+from processes import PATIENCE
 
 Make = Callable[..., Trainer]
 FIELDS = TrainingArguments.__dataclass_fields__
@@ -424,7 +425,7 @@ def test_two_processes(tiny_encoder_dir: Path, tmp_path: Path) -> None:
     run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     run += [str(tmp_path / "script.py"), str(tiny_encoder_dir), str(tmp_path)]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(run, env=env, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(run, env=env, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     expected = np.full((23, 2), np.nan)
     looks = 0

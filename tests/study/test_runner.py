@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -266,11 +266,6 @@ def test_ctrl_c_and_sigterm_stop_the_workers_and_leave_the_cells_interrupted(
 def test_a_run_that_was_started_with_ctrl_c_ignored_keeps_ignoring_it(tmp_path: Path) -> None:
     """As `nohup` and a shell's background jobs start it: Ctrl-C is meant for somebody else. SIGTERM ends it."""
     (tmp_path / "in.yaml").write_text(fake_study("slow").to_yaml())
-    process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(tmp_path), str(HERE)],
-        stderr=subprocess.PIPE,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
-    )
 
     def at(step: int, state: str) -> Callable[[], bool]:
         return lambda: (
@@ -278,10 +273,18 @@ def test_a_run_that_was_started_with_ctrl_c_ignored_keeps_ignoring_it(tmp_path: 
             and [(c.state, c.step) for c in study_status(tmp_path)] == [(state, step)]
         )
 
-    wait_for(at(2, "running"), "the cell to be half-way")
-    process.send_signal(signal.SIGINT)
-    (tmp_path / "go").touch()
-    process.communicate(timeout=60)
+    with subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(tmp_path), str(HERE)],
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+    ) as process:
+        try:
+            wait_for(at(2, "running"), "the cell to be half-way")
+            process.send_signal(signal.SIGINT)
+            (tmp_path / "go").touch()
+            process.communicate(timeout=PATIENCE)
+        finally:
+            process.kill()
     assert process.returncode == 0
     assert at(4, "done")()
 

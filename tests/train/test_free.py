@@ -15,6 +15,7 @@ from dissensus import AnnotatedDataset, load_curves
 from dissensus.errors import DataError, SpecError, StoreError
 from dissensus.metrics.aulc import aulc
 from dissensus.train.free import FreeRecorder, Places
+from processes import PATIENCE
 
 LOGITS = np.array([[2.0, 0.0, -1.0], [0.0, 0.0, 0.0]])
 
@@ -293,7 +294,9 @@ def test_two_processes_and_a_padded_sampler(tmp_path: Path) -> None:
     script.write_text(DISTRIBUTED)
     run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*run, str(tmp_path / "run")], env=env, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [*run, str(tmp_path / "run")], env=env, capture_output=True, text=True, timeout=PATIENCE
+    )
     assert done.returncode == 0, done.stderr
     curves = load_curves(tmp_path / "run")
     assert curves.steps.tolist() == [3, 6, 9]
