@@ -3,8 +3,8 @@
 A vocabulary of 150,000 words makes the logits the largest thing in a pass, by far. Only scored positions meet the
 head, some at a time, where a model of transformers' own can be taken apart into body and head; whether that gives what
 the model itself gives is asked of it at every point, about a few rows, at first also with states and a head that are
-stirred: a head of zeros, or a cap that bites later, would agree as they are. If not (scaled or capped logits, a class or
-a hook of somebody's own, learned prompts), the model's own logits are taken.
+stirred: a head of zeros, or a cap that bites later, would agree as they are. If not (scaled or capped logits, a class
+or hook of somebody's own, learned prompts), the model's own logits are taken.
 """
 
 from __future__ import annotations
