@@ -2,9 +2,9 @@
 
 A vocabulary of 150,000 words makes the logits the largest thing in a pass, by far. Only scored positions meet the
 head, some at a time, where a model of transformers' own can be taken apart into body and head; whether that gives what
-the model itself gives is asked of it at every point, about a few rows, also with states and a head that are stirred: a
-head of zeros, or a cap that bites later, would agree as they are. If not (scaled or capped logits, a class or a hook of
-somebody's own, learned prompts), the model's own logits are taken.
+the model itself gives is asked of it at every point, about a few rows, at first also with states and a head that are
+stirred: a head of zeros, or a cap that bites later, would agree as they are. If not (scaled or capped logits, a class
+or hook of somebody's own, learned prompts), the model's own logits are taken.
 """
 
 from __future__ import annotations
@@ -36,7 +36,10 @@ AGREES = 1e-4
 precision a hundred times that."""
 
 ASKED = 3
-"""Rows that are asked about both ways at a point, at most; fewer where their logits would not fit `LOGITS`."""
+"""Rows that are asked about both ways at the first point, at most; fewer where their logits would not fit `LOGITS`."""
+
+LATER = 2
+"""The same at later points, in turn."""
 
 STIRRED = 4.0
 """How much larger than they are the states are made when body and head are asked about other activations."""
@@ -175,12 +178,14 @@ class ScoredTokens:
         self.way = f"whole: {reason}" if self._plain else "body and head apart"
 
     def _agrees(self, model: Any) -> bool:
-        """Whether body and head apart give what the model itself gives, about a few rows, stirred as well."""
-        batch = self._padded(self._rows_to_ask(ASKED), _device(model))
+        """Whether body and head apart give what the model itself gives, about a few rows; stirred, the first time."""
+        first = not self._asked
+        batch = self._padded(self._rows_to_ask(ASKED if first else LATER), _device(model))
         self._asked += 1
         try:
-            for asked in (contextlib.nullcontext(), _stirred(model, self._asked)):
-                with asked:
+            # What comes after body and head does not change from point to point, so it is looked for once.
+            for stir in (False, True) if first else (False,):
+                with _stirred(model) if stir else contextlib.nullcontext():
                     own, found = self._whole(model, batch), self._apart(model, batch)
                 if not _close(own, found, next(model.parameters()).dtype):
                     return False
@@ -189,12 +194,12 @@ class ScoredTokens:
         return True
 
     def _rows_to_ask(self, most: int) -> list[int]:
-        """The shortest row, and others in turn from one point to the next, as far as their logits are few."""
+        """Rows in turn from one point to the next, the shortest first, as far as their logits are few."""
         order = np.argsort(self._sequences.lengths, kind="stable")
-        picked = [int(order[0])]
+        picked = [int(order[self._asked % len(order)])]
         width = int(self._sequences.lengths[picked[0]])
-        for turn in range(most - 1):
-            row = int(order[(1 + turn + self._asked * (ASKED - 1)) % len(order)])
+        for turn in range(1, most):
+            row = int(order[(turn * (len(order) // most) + self._asked) % len(order)])
             wider = max(width, int(self._sequences.lengths[row]))
             if row not in picked and (len(picked) + 1) * wider <= LOGITS // max(1, self._vocabulary()):
                 picked.append(row)
@@ -268,10 +273,10 @@ def parts_of(model: Any) -> tuple[Any, Any]:
 
 
 @contextlib.contextmanager
-def _stirred(model: Any, seed: int) -> Iterator[None]:
+def _stirred(model: Any) -> Iterator[None]:
     """While this lasts, the body gives other, larger states, and the head adds something of them to its logits."""
     body, head = parts_of(model)
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
 
     made: dict[tuple[int, ...], Tensor] = {}
 

@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("dissensus")
 
 PROBES = 4
-"""Examples that are asked about both ways at a point: the shortest, the longest, and others in turn."""
+"""Examples that are asked about both ways at the first point: the shortest, the longest, and some in between."""
+
+LATER = 2
+"""The same at later points, in turn: enough for the points of a run to get round, and little beside a pass."""
 
 AGREES = 1e-4
 """Largest difference of logits, as a share of the largest logit, that counts as the same answer in fp32."""
@@ -151,8 +154,7 @@ class OwnModelSet:
         order = np.argsort(self._encoded.lengths, kind="stable")
         if not self._asked:
             return order[np.unique(np.linspace(0, len(order) - 1, PROBES).round().astype(np.int64))]
-        others = order[(np.arange(PROBES - 2) + (PROBES - 2) * self._asked) % len(order)]
-        return np.unique(np.array([order[0], order[-1], *others]))
+        return np.unique(order[(np.arange(LATER) * (len(order) // LATER) + self._asked) % len(order)])
 
 
 def batches_for(model: nn.Module, lengths: NDArray[np.int64], token_budget: int) -> list[list[int]]:
