@@ -153,7 +153,8 @@ def test_perfect_separation_has_a_finite_interval():
     turned = auroc(-scores, scores >= 48, resamples=100, rng=0)
     assert (turned.value, turned.low, turned.high) == pytest.approx((0.0, 0.0, 1 - found.low))
     # The flagged of four clusters are four facts.
-    few = auroc(scores, scores >= 48, resamples=100, rng=0, clusters=np.arange(60) // 3)
+    more = np.arange(120.0)
+    few = auroc(more, more >= 108, resamples=100, rng=0, clusters=np.arange(120) // 3)
     assert few.low == pytest.approx(0.025**0.25)
     alike = average_precision(scores, scores >= 0, resamples=100, rng=0)
     assert (alike.value, alike.withheld) == (1.0, "every example is flagged")
@@ -161,9 +162,10 @@ def test_perfect_separation_has_a_finite_interval():
 
 def test_few_clusters_and_few_flagged_have_no_interval():
     scores, flags = sample()
-    found = auroc(scores, flags, resamples=50, rng=0, clusters=np.arange(300) % 19)
+    found = auroc(scores, flags, resamples=50, rng=0, clusters=np.arange(300) % 39)
     assert np.isnan([found.low, found.high]).all()
-    assert found.withheld == "19 clusters; an interval needs 20 at least"
+    assert found.withheld == "39 clusters; an interval needs 40 at least"
+    assert auroc(scores, flags, resamples=50, rng=0, clusters=np.arange(300) % 40).withheld == ""
     few = average_precision(scores, np.arange(300) < 29, resamples=50, rng=0)
     assert np.isnan([few.low, few.high]).all()
     assert few.withheld == "29 flagged examples; an interval needs 30 at least"

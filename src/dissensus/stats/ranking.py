@@ -84,7 +84,7 @@ def auroc(
     flagged examples that all come first leave open, at that level, a chance of this much (Clopper and Pearson, 1934).
 
     Degenerate cases: NaN scores are dropped and counted; infinite ones rank like any number. NaN without a flagged
-    example or without one that is not. Below 20 clusters (or examples) no interval (`Ranking.withheld`).
+    example or without one that is not. Below 40 clusters, or 20 examples, no interval (`Ranking.withheld`).
 
     Args:
         scores: one an example, shape (n,); high means suspect.
@@ -268,7 +268,7 @@ def _interval(
         return Interval(withheld=f"{sides[0]} {word}; an interval needs {MIN_FLAGGED} at least")
     known = drawn[np.isfinite(drawn)]
     if value in (0.0, 1.0) and known.size and (known == value).all():
-        few = few_units(units, clustered=clustered)
+        few = few_units(units, clustered=clustered, scale=LOGIT)
         if few:
             return Interval(withheld=few)
         if flagged.all():

@@ -98,7 +98,7 @@ def part(
 
     The variance is that over resampled clusters of examples (times G / (G - 1) for G clusters, with G - 1 degrees of
     freedom, on the given scale) plus that over seeds (`SeedSpread`); critical values of the sum are those of
-    `SumError`. Below `stats.MIN_CLUSTERS` clusters, and where more than half of the resamples leave the statistic
+    `SumError`. Below the scale's fewest clusters, and where more than half of the resamples leave the statistic
     undefined, there is an estimate and no interval; `withheld` says why.
 
     Args:
@@ -126,7 +126,7 @@ def part(
         reasons = dict.fromkeys(one.why for one in conditions if one.why)
         return withheld(float("nan"), "; ".join(reasons) or "not defined")
     value = float(np.mean([one.value for one in known]))
-    few = few_units(clusters, clustered=True)
+    few = few_units(clusters, clustered=True, scale=scale)
     if few:
         return withheld(value, few)
     resampled = np.mean([one.resampled for one in known], axis=0)

@@ -18,7 +18,7 @@ def _back(value: FloatArray) -> FloatArray:
     return LOGIT.back(value) - 0.5
 
 
-ABOVE_CHANCE = Scale(_to, _back, ends=(-0.5, 0.5))
+ABOVE_CHANCE = Scale(_to, _back, ends=(-0.5, 0.5), least_clusters=LOGIT.least_clusters)
 """The logit, of an AUROC minus 0.5."""
 _STEP = 1e-6
 
