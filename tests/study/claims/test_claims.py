@@ -76,7 +76,7 @@ def test_nothing_is_supported_where_there_is_nothing() -> None:
 
 
 def test_one_reversed_condition_is_named() -> None:
-    first = positive_everywhere(Measured(study("one reversed condition")))
+    first = positive_everywhere(Measured(study("one reversed condition", items=480)))
     assert first.verdict == "contradicted"
     assert "first.encoder.lora-r8.held_out" in first.would_change
     assert "shown to be below 0 in first.encoder.lora-r8.held_out" in first.finding
