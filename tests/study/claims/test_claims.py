@@ -13,6 +13,8 @@ from dissensus.measures import annotation_entropy
 from dissensus.metrics import aulc
 from dissensus.stats import entropy_groups, partial_spearman, spearman
 from dissensus.study.claims import ClaimVerdict, Question, judge_claims
+from dissensus.study.claims.measured import Measured
+from dissensus.study.claims.positive import positive_everywhere
 from dissensus.study.claims.rates import differs_in_rate_alone
 from dissensus.study.claims.simulated import simulated_study
 from dissensus.study.claims.tables import claims_from_json, claims_json, claims_table
@@ -22,7 +24,9 @@ from dissensus.study.evidence import Cell, Evidence
 
 
 def study(world: str, seed: int = 0, items: int = 240) -> Evidence:
-    return simulated_study(replace(WORLDS[world], items=items), np.random.default_rng([9, seed]))
+    return simulated_study(
+        replace(WORLDS[world], items=items), np.random.default_rng([9, seed]), resamples=100
+    )
 
 
 def judged(evidence: Evidence, *, thorough: bool = False) -> dict[str, ClaimVerdict]:
@@ -66,19 +70,16 @@ def test_every_planted_claim_is_supported(found: dict[str, ClaimVerdict]) -> Non
 
 
 def test_nothing_is_supported_where_there_is_nothing() -> None:
-    verdicts = {name: claim.verdict for name, claim in judged(study("none", items=600)).items()}
+    verdicts = {name: claim.verdict for name, claim in judged(study("none")).items()}
     assert "supported" not in verdicts.values()
     assert verdicts["C3, trained on"] == verdicts["C3, held out"] == "contradicted"
 
 
-def test_one_condition_without_an_effect_is_named() -> None:
-    evidence = study("all but one condition", seed=1, items=480)
-    # So that 480 items tell nothing from the smallest that counts.
-    settings = evidence.study.analysis.model_copy(update={"smallest_rho": 0.25})
-    strict = replace(evidence, study=evidence.study.model_copy(update={"analysis": settings}))
-    first = judged(strict)["C1"]
+def test_one_reversed_condition_is_named() -> None:
+    first = positive_everywhere(Measured(study("one reversed condition", items=480)))
     assert first.verdict == "contradicted"
     assert "first.encoder.lora-r8.held_out" in first.would_change
+    assert "shown to be below 0 in first.encoder.lora-r8.held_out" in first.finding
 
 
 def test_rho_of_a_condition_is_the_mean_over_its_seeds(

@@ -44,7 +44,7 @@ def suspicion_scores(curves: Curves, given: NDArray[np.int64]) -> tuple[Suspicio
     """Scores from the curves of the given label, and from what the annotators chose.
 
     From curves (see `dissensus.metrics` for formulas and units): `aulc`; `final_loss`; `delta`, the loss at the end
-    less that at the start; `slope` of the loss on progress; `margin`, minus the mean margin (area under the margin);
+    minus that at the start; `slope` of the loss on progress; `margin`, minus the mean margin (area under the margin);
     `confidence`, minus the mean probability of the given label; `variability` of that probability; `forgetting`,
     events, with infinity for an example that was never right: it ranks above any number of events, as in Toneva et
     al. (ICLR 2019), where it counts as forgotten most.
