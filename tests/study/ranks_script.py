@@ -18,7 +18,7 @@ import torch.distributed as dist
 
 from dissensus.config import Execution, RunSpec
 from dissensus.errors import ModelError, StoreError
-from dissensus.study.cell import run_cell
+from dissensus.study.cell import CellProgress, run_cell
 from dissensus.train import loop
 
 TRACKED, TRAINED, BATCH = 23, 25, 8  # 4 steps, the last of one example
@@ -122,13 +122,19 @@ def run_until(step: int, cell: RunSpec, folder: Path, how: Execution | None = No
 def run_told(cell: RunSpec, folder: Path, how: Execution | None = None) -> None:
     """Run a cell; each step and its batch's loss, as they were told, go into a file beside it."""
     told: list[str] = []
+
+    def listen(progress: CellProgress) -> None:
+        line = f"{progress.step} {progress.loss}"
+        if progress.phase == "training" and line not in told[-1:]:
+            told.append(line)
+
     run_cell(
         cell,
         folder,
         threads=1,
         device="cpu",
         execution=how,
-        on_progress=lambda progress: told.append(f"{progress.step} {progress.loss}"),
+        on_progress=listen,
     )
     if not dist.is_initialized() or dist.get_rank() == 0:
         folder.with_suffix(".told").write_text("\n".join(told))

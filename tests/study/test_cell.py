@@ -19,6 +19,8 @@ from dissensus.config import RunSpec
 from dissensus.errors import StoreError
 from dissensus.store import load_curves
 from dissensus.study.cell import CellProgress, run_cell
+from dissensus.study.grid import expand
+from study.engines.studies import fake_study
 
 Finished = tuple[RunSpec, Path, list[CellProgress]]
 
@@ -174,3 +176,27 @@ def _threads() -> int:
     import torch
 
     return torch.get_num_threads()
+
+
+def test_a_cell_says_what_it_does_now(tmp_path: Path, tiny_encoder_dir: Path) -> None:
+    """Phases in their order; measuring is said before each point, and numbers come with the first step."""
+    told: list[CellProgress] = []
+    study = fake_study(
+        str(tiny_encoder_dir),
+        datasets=[{"name": "sim", "tracked": {"source": "simulated", "size": 16}}],
+        training={"batch_size": 8},
+        tracking={"points": 3},
+    )
+    run_cell(expand(study)[0], tmp_path / "cell", threads=1, device="cpu", on_progress=told.append)
+    phases = [progress.phase for progress in told]
+    assert [p for n, p in enumerate(phases) if phases[n - 1 : n] != [p]] == [
+        "loading data",
+        "loading model",
+        "encoding texts",
+        *(["training", "measuring"] * 3),
+        "training",
+        "saving",
+    ]
+    measuring = [(p.tracking_points_done, p.step) for p in told if p.phase == "measuring"]
+    assert measuring == [(0, 0), (1, 1), (2, 2)]
+    assert {p.total_steps for p in told[:3]} == {0}

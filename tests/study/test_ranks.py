@@ -96,7 +96,7 @@ def goes_on_in_one_process(models: Path, scenario: Scenario, folder: Path) -> No
     assert load_curves(folder, partial=True).steps.tolist() == [0, 2]
     seen: list[CellProgress] = []
     run_cell(spec(models, scenario), folder, threads=1, device="cpu", on_progress=seen.append)
-    assert [progress.step for progress in seen] == [2, 3, 4]
+    assert list(dict.fromkeys(p.step for p in seen if p.phase == "training")) == [2, 3, 4]
 
 
 def test_several_processes_go_on_from_the_checkpoint_of_one(together: dict[int, Path]) -> None:

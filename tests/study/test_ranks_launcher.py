@@ -82,11 +82,12 @@ sys.exit(ranks.main())
             run_cell(cell, folder, threads=2, device="cpu", on_progress=seen.append, execution=often)
     assert str(caught.value) == "row 17 is not to be had"
     assert "In process 1 of the cell:" in "".join(caught.value.__notes__)
-    assert [progress.step for progress in seen][:3] == [0, 1, 2]  # the third step's may come too late
+    steps = list(dict.fromkeys(p.step for p in seen if p.phase == "training"))
+    assert steps[:3] == [0, 1, 2]  # the third step's may come too late
     again: list[CellProgress] = []
     sharded = Execution(processes=2, sharding="fsdp")
     run_cell(cell, folder, threads=2, device="cpu", on_progress=again.append, execution=sharded)
-    assert [progress.step for progress in again] == [2, 3, 4]
+    assert list(dict.fromkeys(p.step for p in again if p.phase == "training")) == [2, 3, 4]
     assert (again[-1].tracking_points_done, again[-1].tracking_points) == (3, 3)
     assert np.isfinite(again[-1].loss)
     curves = load_curves(folder)
