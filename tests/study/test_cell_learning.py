@@ -94,12 +94,8 @@ def test_groups_are_split_by_whether_most_annotators_back_the_gold_label() -> No
         for end, value in (("start", own[0]), ("lowest", own.min()), ("end", own[-1])):
             assert found.cell[f"loss_{key}_{end}"] == pytest.approx(value)
         assert found.cell[f"delta_{key}"] == pytest.approx(own[-1] - own[0])
-        # One example: every resample is that example.
-        assert (
-            found.cell[f"delta_{key}_low"]
-            == found.cell[f"delta_{key}_high"]
-            == pytest.approx(own[-1] - own[0])
-        )
+        # One example says nothing of how far others would spread.
+        assert np.isnan([found.cell[f"delta_{key}_low"], found.cell[f"delta_{key}_high"]]).all()
         table = found.groups.filter(pc.equal(found.groups["group"], group))
         assert table[f"mean_{side}"].to_pylist() == pytest.approx(own.tolist())
         assert table[f"n_{side}"].to_pylist() == [1, 1, 1]
@@ -130,8 +126,8 @@ def test_a_streamed_cell_is_told_as_one_in_memory(tmp_path: Path, name: str) -> 
         "cell-0", SPEC, Streamed(open_curves(write_store(curves, tmp_path / "store"))), SETTINGS
     ).cell
     for key, value in memory.items():
-        if "_low" in key or "_high" in key:
-            continue  # bands of another kind
+        if "_low" in key or "_high" in key or key == "cluster_reason":
+            continue  # bands of another kind; these curves in memory have no texts at all
         expected = pytest.approx(value, rel=1e-12, nan_ok=True) if isinstance(value, float) else value
         assert streamed[key] == expected, key
 
