@@ -76,7 +76,7 @@ def test_a_fresh_heads_correlation_is_not_the_decoders(world: str) -> None:
 
 
 def test_what_the_gold_share_explains_is_not_entropys() -> None:
-    # Before, with a line through the ranks: 'supported' in 6 of 6.
+    # Before, with a line through the ranks: 'supported' in 4 of 4.
     assert verdicts("confounded gold share")[SHARE]["supported"] <= MOST
 
 

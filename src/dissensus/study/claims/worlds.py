@@ -178,7 +178,7 @@ WORLDS: Mapping[str, World] = {
     "decoder with a telling head": World(
         "the decoder's fresh head goes with disagreement, what it learns does not; the encoder's does a little",
         {
-            "decoder": Effect(fall=-0.5, tilt=0.0, head_tilt=0.8, noise=0.2),
+            "decoder": Effect(fall=-0.5, tilt=0.0, head=0.7, head_tilt=0.6, noise=0.2),
             "lora": Effect(fall=-0.5, tilt=0.05),
         },
         open=frozenset({"C1", "C4", "C5"}),
