@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dissensus.cli.study import summary
+from dissensus.cli.summary import summary
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.study.analysis import analyze, summary_table
 from dissensus.study.cell_correlations import why_undefined
