@@ -297,7 +297,7 @@ def test_data_check_says_what_it_found(tmp_path: Path) -> None:
     (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     out = cli("data", "check", "t.jsonl").stdout
     assert "3 rows; text fields: text" in out
-    assert "annotations an item: 3 to 3, median 3" in out
+    assert "annotations per item: 3 to 3, median 3" in out
     # H(2/3, 1/3) = 0.9183 bits in two of three items: mean 0.612.
     assert "annotation entropy: mean 0.612 bits" in out
     assert "2 items share their text with another (1 texts; 1 of them with different gold labels)" in out

@@ -54,7 +54,7 @@ def test_cells_conditions_and_the_terminal_say_it(tmp_path: Path, capsys: pytest
     assert set(analysis.conditions["rho_why"].to_pylist()) == {why}
     rows = summary_table(analysis)
     summary(rows)
-    assert capsys.readouterr().out.splitlines()[-1] == f"rho is undefined in {rows[-1]['condition']}: {why}"
+    assert f"rho is undefined in {rows[-1]['condition']}: {why}" in capsys.readouterr().out.splitlines()
 
 
 def test_nothing_is_said_where_rho_is_defined(tmp_path: Path) -> None:

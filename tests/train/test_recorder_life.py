@@ -176,7 +176,7 @@ def test_one_step_too_many_in_total_steps(script: Script, caplog: pytest.LogCapt
     for _ in range(3):
         for batch in recorder.watch(script.model, range(4)):
             script.train(batch)
-    # No further epoch of four fits into 13: closed without a word of the script.
+    recorder.finish()
     script.check(0, 3, 6, 10, 12)
     assert load_curves(script.folder).provenance["planned_steps"] == 13
     assert "ended at step 12 of 13" in warnings_in(caplog)
@@ -216,16 +216,32 @@ def test_a_run_of_unknown_length_has_few_points(script: Script) -> None:
 
 
 def test_a_recording_that_was_closed_goes_on(script: Script, caplog: pytest.LogCaptureFixture) -> None:
-    """Epochs of unequal length: after the first of four only two steps are left, which looks like the end."""
     recorder = script.recorder(6, points=4)
     for batch in recorder.watch(script.model, range(4)):
         script.train(batch)
+    recorder.finish()
     script.check(0, 2, 4)
     for batch in recorder.watch(script.model, range(2)):
         script.train(batch)
     script.check(0, 2, 4, 6)
     assert "planned_steps" not in load_curves(script.folder).provenance
     assert "where the recording was closed: it is opened again" in warnings_in(caplog)
+
+
+def test_a_last_epoch_that_is_shorter_is_no_end_of_the_one_before(
+    script: Script, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A loop that stops in the middle of its last epoch, as `max_steps` has it: six of 4 + 4 steps, as planned."""
+    recorder = script.recorder(6, points=4, on_error="raise")
+    for _ in range(2):
+        for batch in recorder.watch(script.model, range(4)):
+            script.train(batch)
+            if script.taken == 6:
+                break
+    recorder.step(script.model, 6)
+    recorder.finish()
+    script.check(0, 2, 4, 6)
+    assert warnings_in(caplog) == ""
 
 
 def test_a_skipped_point_is_measured_late(script: Script, caplog: pytest.LogCaptureFixture) -> None:

@@ -140,7 +140,7 @@ def _print_report(report: DataReport) -> None:
     else:
         low, middle, high = report.annotators
         named = f"; {report.named_annotators} annotators known by name" if report.named_annotators else ""
-        say(f"annotations an item: {low:g} to {high:g}, median {middle:g}{named}")
+        say(f"annotations per item: {low:g} to {high:g}, median {middle:g}{named}")
         say(f"annotation entropy: mean {number(report.entropy_mean, 3)} bits")
         most = max(report.entropy_histogram) or 1
         for k, items in enumerate(report.entropy_histogram):

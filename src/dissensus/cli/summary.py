@@ -32,6 +32,19 @@ def summary(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         if row["rho_why"]:
             say(f"rho is undefined in {row['condition']}: {row['rho_why']}")
+        for name, shown in (("rho", "rho"), ("partial", "partial rho")):
+            if row[name] == row[name] and row[f"{name}_low"] != row[f"{name}_low"]:
+                say(f"{shown} of {row['condition']} has no interval: {row[f'{name}_withheld']}")
+    for line in dict.fromkeys(map(_resampled, rows)):
+        say(line)
+
+
+def _resampled(row: dict[str, Any]) -> str:
+    """What the intervals of a row rest on."""
+    if row["cluster_field"] in ("", "none"):
+        return f"{row['dataset']}: intervals over {row['clusters']:.0f} examples, each drawn by itself"
+    shared = f"examples that share {row['cluster_field']!r}"
+    return f"{row['dataset']}: intervals over {row['clusters']:.0f} clusters, {shared}"
 
 
 def _from_to(row: dict[str, Any], group: str) -> str:
@@ -39,7 +52,8 @@ def _from_to(row: dict[str, Any], group: str) -> str:
 
 
 def _with_interval(row: dict[str, Any], key: str) -> str:
-    return f"{number(row[key])} [{number(row[f'{key}_low'])}, {number(row[f'{key}_high'])}]"
+    low, high = row[f"{key}_low"], row[f"{key}_high"]
+    return number(row[key]) if low != low else f"{number(row[key])} [{number(low)}, {number(high)}]"
 
 
 def _share(value: float) -> str:

@@ -20,7 +20,26 @@ def messages_of(value: object) -> Messages | None:
         value = value.tolist()
     if isinstance(value, str | bytes | Mapping) or not isinstance(value, Sequence) or not len(value):
         return None
-    return tuple(value) if all(isinstance(m, Mapping) and "role" in m for m in value) else None
+    if not all(isinstance(m, Mapping) and "role" in m for m in value):
+        return None
+    return tuple(_of_text(message) for message in value)
+
+
+def _of_text(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A message whose content is text: parts that are all texts are joined, as text models want it."""
+    content = message.get("content")
+    if not isinstance(content, Sequence) or isinstance(content, str | bytes):
+        return message
+    if not all(isinstance(part, Mapping) and part.get("type") == "text" and isinstance(part.get("text"), str)
+               for part in content):  # fmt: skip
+        kinds = sorted(
+            {str(part.get("type")) if isinstance(part, Mapping) else type(part).__name__ for part in content}
+        )
+        raise DataError(
+            f"a message of the role {message['role']!r} has content of the kinds {kinds}; only text is scored. Give "
+            "the text of the message, or leave the example out"
+        )
+    return {**message, "content": "".join(part["text"] for part in content)}
 
 
 def read_aloud(messages: Messages) -> str:

@@ -335,7 +335,8 @@ class PreferenceProbe:
     def resume(self, stored: Callable[[str], Floats] | None) -> None:
         """See `base.Probe`."""
         self._reference = None
-        if stored is not None and self._how == "dpo":
+        # With a model to compare with, every process asks it anew: only the first one has what is stored.
+        if stored is not None and self._how == "dpo" and self._other is None:
             # margin = beta (gap - reference's gap): what the first point was compared with, whatever that was.
             gap = _gap(np.stack([stored(f"{side}_{self._what}") for side in SIDES], axis=1))
             self._reference = gap - stored("margin").astype(np.float64) / self._beta

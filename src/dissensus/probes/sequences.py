@@ -214,8 +214,10 @@ def text_of(example: Example, how: str | Callable[[Example], Text]) -> Text:
 
 
 def is_blank(text: Text) -> bool:
-    """Whether there is nothing to score in a completion: no words and no message."""
-    return not text.strip() if isinstance(text, str) else not text
+    """Whether there is nothing to score in a completion: no words, in no message, and no call of a tool."""
+    if isinstance(text, str):
+        return not text.strip()
+    return not any(str(message.get("content") or "").strip() or message.get("tool_calls") for message in text)
 
 
 def _plain(tokenizer: Any, text: Text) -> list[int]:

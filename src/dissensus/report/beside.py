@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -125,7 +126,7 @@ def _annotators(table: pa.Table) -> Grid | None:
         )
     return grid_of(
         "annotators",
-        "How many labels an item?",
+        "How many labels per item?",
         (
             "Rho of entropy and AULC when only so many of each item's labels are known: the mean over sub-samples, in "
             "brackets corrected for the unreliability of so few labels (attenuation).",
@@ -160,6 +161,8 @@ def _noise(ranking: pa.Table, likeness: pa.Table) -> Grid | None:
 def _ranked(row: Mapping[str, Any] | None) -> str:
     if row is None:
         return ""
+    if math.isnan(row["auroc_low"]):
+        return f"{number(row['auroc'])}, no interval: {row['note']} ({number(row['ap'])})"
     ends = f"{number(row['auroc_low'])} to {number(row['auroc_high'])}"
     return f"{number(row['auroc'])}, {ends} ({number(row['ap'])})"
 

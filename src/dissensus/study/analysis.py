@@ -147,12 +147,12 @@ def load_analysis(study_dir: Path) -> Analysis | None:
 def summary_table(analysis: Analysis) -> list[dict[str, Any]]:
     """A row a condition for a terminal: names, then numbers (NaN where undefined).
 
-    Keys: condition, seeds, n, learned, learned_why (see `learned_over_seeds`), rho, rho_low, rho_high, partial,
-    partial_low, partial_high, rho_why, rho_slope, unlearned_contested, unlearned_settled, and
-    loss_{contested,settled}_{start,end}.
+    Keys: condition, dataset, seeds, n, learned, learned_why (see `learned_over_seeds`), rho, rho_low, rho_high,
+    rho_withheld, the same of partial, rho_why, clusters, cluster_field, rho_slope,
+    unlearned_contested, unlearned_settled, and loss_{contested,settled}_{start,end}.
     """
-    keys = ["condition", "seeds", "n", "learned", "learned_why"]
-    keys += [f"{m}{end}" for m in ("rho", "partial") for end in ("", "_low", "_high")]
+    keys = ["condition", "dataset", "seeds", "n", "learned", "learned_why", "clusters", "cluster_field"]
+    keys += [f"{m}{end}" for m in ("rho", "partial") for end in ("", "_low", "_high", "_withheld")]
     keys += ["rho_why", "rho_slope", "unlearned_contested", "unlearned_settled"]
     keys += [f"loss_{g}_{at}" for g in ("contested", "settled") for at in ("start", "end")]
     rows: list[dict[str, Any]] = analysis.conditions.select(keys).to_pylist()

@@ -84,11 +84,13 @@ class Measurer:
         """Take the store (in the first process), and let the probe and the watchers know what it holds already."""
         self.writer = writer
         self.measured = set(writer.steps)
+        self._ways = dict(writer.provenance.get("read") or {})
         self.begin(total_steps)
 
     def begin(self, total_steps: int) -> None:
         """Let the probe and the watchers know what is stored already."""
         if self.writer is None:
+            self._probe.resume(None)
             return
         writer, stored = self.writer, self.writer.steps
         self._probe.resume((lambda name: writer.read(0, name)) if 0 in stored else None)
@@ -116,8 +118,8 @@ class Measurer:
         """Measure a tracking point and write it in the background. Fails in every process, or in none."""
         begin = time.perf_counter()
         point = self.point(model, untrained=step == 0)
-        self._warn_not_finite(model, step, point)
         with self._ranks.unison(next(model.parameters()).device):
+            self._warn_not_finite(model, step, point)
             self._failures.meet()
             self.flush()  # at most one point is under way, so memory does not grow with their number
         if self.writer is not None or self._part is not None:
@@ -165,6 +167,7 @@ class Measurer:
         """Forget the points later than `step`, on the disk as well; -1 forgets all."""
         self.flush()
         self.measured = {p for p in self.measured if p <= step}
+        self._ways = {key: way for key, way in self._ways.items() if int(key) <= step}
         if self.writer is not None:
             self.writer.drop_after(step)
             self.begin(total_steps)

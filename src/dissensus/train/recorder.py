@@ -145,7 +145,7 @@ class CurveRecorder:
             if steps is not None or schedule != "linear":
                 raise SpecError("max_overhead spaces the points itself; leave out steps and schedule")
             budget = Budget(max_overhead, total_steps, points)
-            planned.steps = (0, total_steps)
+            planned = TrackingPoints(total_steps, (0, total_steps))
         self._probe = probe_of(
             tracked,
             tokenizer=tokenizer,
@@ -291,7 +291,7 @@ class CurveRecorder:
         """Yield the batches, measuring at the tracking points before, between and after them.
 
         Call it once an epoch, with the same recorder: it counts on. It finishes the recording when `total_steps` is
-        reached, or where fewer steps are left than this epoch had, so that no further one was planned.
+        reached; call `finish` after the last epoch, which may end sooner.
 
         Args:
             model: the model that the loop trains.
@@ -303,7 +303,7 @@ class CurveRecorder:
         """
         count = self._count
         count.begin(batches_per_step, remainder, start)
-        before, any_batch = count.steps, False
+        any_batch = False
         self.step(model, count.steps)
         for batch in batches:
             any_batch = True
@@ -317,8 +317,7 @@ class CurveRecorder:
             )
         if count.end_epoch():
             self.step(model, count.steps)
-        left = self._run.points.asked - count.steps
-        if left <= 0 or left < count.steps - before:
+        if count.steps >= self._run.points.asked:
             self.finish()
 
     def look(self, model: nn.Module) -> NDArray[np.float64]:

@@ -74,7 +74,7 @@ def minus_others_at_best_rates(measured: Measured, lora: Sequence[Cell], others:
         if found := _pair_values(swept, rivals, lambda a, b: _changed_more(measured, a, b)):
             parts.append(measured.change_part(f"LoRA minus {OTHERS[method]}", found))
             notes.append(f"LoRA at {_rates(own)}, {OTHERS[method]} at {_rates(other)}")
-            seeds = min([seeds, *(len(best.cells) for best in other)])
+            seeds = min([seeds, *(len(best.cells) for best in other), *(len(one.by_seed) for one in found)])
     decides = seeds > 1
     if parts and not decides:
         notes.append("chosen with one seed, so it decides nothing")

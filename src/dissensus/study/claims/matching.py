@@ -71,6 +71,13 @@ def difference_at_matched_loss(measured: Measured, first: GroupMeans, second: Gr
         return none(f"{min(points)} tracking points; a match needs {POINTS} on either side")
     curves = [(own.settled[BACKED].mean[None], own.contested[ALL].mean[None]) for own in both]
     level = _level([settled for settled, _ in curves])
+    starts = [float(own.settled[BACKED].mean[0]) for own in both] + [own.chance for own in both]
+    start = min(one for one in starts if np.isfinite(one))
+    if start - level[0] < LEARNED:
+        return none(
+            f"at an equal settled loss ({number(float(level[0]))}) a method has learned "
+            f"{number(max(start - float(level[0]), 0.0))} nats of the settled examples; it needs {LEARNED}"
+        )
     reads = [read_at(own.progress, *curve, level) for own, curve in zip(both, curves, strict=True)]
     before = [int(read.after[0]) for read in reads]
     if not all(np.isfinite(read.change[0]) for read in reads) or min(before) < POINTS:

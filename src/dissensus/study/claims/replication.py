@@ -100,9 +100,19 @@ def replicates(measured: Measured) -> ClaimVerdict:
         questions,
         finding=f"mean rho. {'; '.join([*said, _within(measured)])}" if said else
         f"nothing to replicate: {questions[0].note}; {questions[1].note}",
-        limits=measured.left_out(measured.evidence.own),
+        limits=[
+            *measured.left_out(measured.evidence.own),
+            *_alone(models, sets, "does not have the same conditions on two data sets"),
+            *_alone(models, seeds, "has no condition with two seeds"),
+        ],
         level=level,
     )  # fmt: skip
+
+
+def _alone(models: Sequence[str], found: Sequence[_Places], why: str) -> list[str]:
+    """The models that a question could not be asked of, where it was of others."""
+    asked = {one.model for one in found}
+    return [f"{model} {why}" for model in models if model not in asked] if found else []
 
 
 def _question(measured: Measured, name: str, found: Sequence[_Places], none: str) -> Question:

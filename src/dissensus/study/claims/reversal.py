@@ -87,7 +87,10 @@ def _rises(measured: Measured, kind: _Kind, *, decides: bool = True) -> Question
     if begun:
         lowest = _mean(measured, "", _rise(measured, begun))
         spared = ""
-        if lowest.defined and lowest.p_above < measured.level / 2:
+        several_seeds = all(
+            len(cells) > 1 for cells in begun.values()
+        )  # with one the lowest point decides nothing
+        if several_seeds and lowest.defined and lowest.p_above < measured.level / 2:
             spared = f"from its lowest point the loss rises by {number(lowest.value)} nats"
         name = f"{kind.name}: last minus first, mean over {counted(len(begun), 'condition')}"
         parts.append(_mean(measured, name, _change(measured, begun), note=spared, spared=spared))

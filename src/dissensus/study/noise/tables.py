@@ -157,7 +157,7 @@ def noise_ranking(evidence: Evidence) -> pa.Table:
                     "base_rate": area.base_rate,
                     "dropped": area.dropped,
                     "undefined_resamples": area.undefined_resamples,
-                    "note": score.note,
+                    "note": "; ".join(filter(None, (score.note, area.withheld or precision.withheld))),
                 }
             )
     here = "installed" if cleanlab_quality() else "not installed: pip install 'dissensus[cleanlab]'"
@@ -170,8 +170,8 @@ def noise_likeness(evidence: Evidence) -> pa.Table:
     `likeness`: nearer to contested than to plain ones; `equivalence`: nearer to contested ones than those are to
     plain ones, which flipped examples far beyond the contested ones are not. On both labels, with all flipped
     examples (`flipped_group` 'flipped') or with those of the settled entropy group alone ('flipped_settled'). The
-    distances are in nats. The intervals are bootstrap t intervals over the clusters of all trained-on
-    examples, on the same draws for every row of a cell. NaN where the start of training was not measured.
+    distances are in nats. The intervals are bootstrap t intervals over the clusters of all
+    trained-on examples, on the same draws for every row of a cell. NaN where the start of training was not measured.
     """
     settings = evidence.study.analysis
     rows = []
