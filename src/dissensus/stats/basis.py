@@ -3,7 +3,7 @@
 A line in a covariate's rank is not enough. Entropy is an inverted U of the share of annotators who chose the gold
 label: on ChaosNLI's SNLI items a line in that share's rank explains 50 % of entropy's rank, a spline 85 %. What the
 line leaves is a function of gold share still, and so is a loss that depends on nothing else: their partial correlation
-came out between -.42 and +.43 where the truth is 0 (docs/design/statistics.md).
+came out between -.28 and +.13 where the truth is 0 (docs/design/statistics.md).
 """
 
 from __future__ import annotations
