@@ -72,7 +72,13 @@ class Probe(Protocol):
 
 @runtime_checkable
 class Compares(Protocol):
-    """A probe whose points are compared with what another model says of the same rows."""
+    """A probe whose points are compared with what another model says of the same rows.
+
+    Attributes:
+        asks_another: whether there is such a model; else the first point is what later ones are compared with.
+    """
+
+    asks_another: bool
 
     def compare(self, model: nn.Module, measure: Callable[[nn.Module, TrackedSet], Floats]) -> None:
         """Called before a point is made. `measure` passes over a model, which may be another one than `model`."""

@@ -299,6 +299,11 @@ class PreferenceProbe:
             facts["reference"] = self._other.name if self._other else AT_THE_START
         return facts if self._how == "reward" else {**facts, "beta": self._beta}
 
+    @property
+    def asks_another(self) -> bool:
+        """See `base.Compares`."""
+        return self._other is not None
+
     def compare(self, model: nn.Module, measure: Callable[[nn.Module, TrackedSet], Floats]) -> None:
         """See `base.Compares`: the reference is passed over before the first point, or before each if it moves."""
         if self._other is None or (self._reference is not None and not self._other.moves):
@@ -335,8 +340,7 @@ class PreferenceProbe:
     def resume(self, stored: Callable[[str], Floats] | None) -> None:
         """See `base.Probe`."""
         self._reference = None
-        # With a model to compare with, every process asks it anew: only the first one has what is stored.
-        if stored is not None and self._how == "dpo" and self._other is None:
+        if stored is not None and self._how == "dpo":
             # margin = beta (gap - reference's gap): what the first point was compared with, whatever that was.
             gap = _gap(np.stack([stored(f"{side}_{self._what}") for side in SIDES], axis=1))
             self._reference = gap - stored("margin").astype(np.float64) / self._beta

@@ -93,7 +93,9 @@ class Measurer:
             self._probe.resume(None)
             return
         writer, stored = self.writer, self.writer.steps
-        self._probe.resume((lambda name: writer.read(0, name)) if 0 in stored else None)
+        # Only this process has what is stored: where several ask another model, all of them ask it anew.
+        anew = self._ranks.world > 1 and isinstance(self._probe, Compares) and self._probe.asks_another
+        self._probe.resume((lambda name: writer.read(0, name)) if 0 in stored and not anew else None)
         for watcher in self._watchers:
             watcher.begin(self._probe.dataset, total_steps)
             for step in stored:
