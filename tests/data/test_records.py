@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from dissensus import AnnotatedDataset
+from dissensus.data.conversations import messages_of
 from dissensus.errors import DataError, ModelError
 from dissensus.models.encoding import encode
 from dissensus.probes.pairs import shared_prompt
 from dissensus.probes.preferences import PreferenceProbe
-from dissensus.probes.sequences import text_of
+from dissensus.probes.sequences import is_blank, text_of
 
 TALK = [{"role": "user", "content": "is it warm"}, {"role": "assistant", "content": None, "tool_calls": [1]}]
 
@@ -93,3 +94,18 @@ def test_a_prompt_that_both_answers_begin_with() -> None:
     assert list(data.examples[0].messages["prompt"]) == TALK
     with pytest.raises(ModelError, match=r"names \{other\}"):
         text_of(data.examples[0], "{other}")
+
+
+def test_parts_of_a_message_are_its_text_and_other_kinds_are_refused() -> None:
+    parts = [{"type": "text", "text": "two "}, {"type": "text", "text": "birds"}]
+    (message,) = messages_of([{"role": "user", "content": parts}]) or ()
+    assert message == {"role": "user", "content": "two birds"}
+    with pytest.raises(DataError, match=r"content of the kinds \['image', 'text'\]; only text is scored"):
+        messages_of([{"role": "user", "content": [*parts, {"type": "image", "image": "a.png"}]}])
+
+
+def test_a_message_without_words_is_nothing_to_score() -> None:
+    assert is_blank([{"role": "assistant", "content": ""}])
+    assert is_blank([{"role": "assistant", "content": None}])
+    assert not is_blank([{"role": "assistant", "content": "yes"}])
+    assert not is_blank([{"role": "assistant", "content": "", "tool_calls": [{"name": "look"}]}])

@@ -134,3 +134,11 @@ def test_the_first_time_counts_and_a_level_that_is_never_reached_is_undefined() 
     assert 0 < found.progress[0] < 1 / 3
     assert np.isnan(read_at(u, settled, settled, np.array([0.5])).change[0])
     assert read_at(u, settled, settled, np.array([1.0])).change[0] == 0.0
+
+
+def test_a_match_where_little_was_learned_yet_is_none() -> None:
+    """Both learn .06 nats in the end, and less than .05 where there are three points left to match at."""
+    settled = [1.08, 1.07, 1.06, 1.05, 1.045, 1.035, 1.025, 1.02]
+    found = compared(means(settled, np.linspace(1.1, 1.3, 8)), means(settled, np.linspace(1.1, 1.2, 8)))
+    assert not found.value.defined
+    assert "at an equal settled loss (1.0" in found.value.why
