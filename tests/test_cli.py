@@ -92,9 +92,10 @@ def test_a_whole_run_prints_the_table_and_the_report_and_then_skips(tmp_path: Pa
     study = write_study(tmp_path / "s.yaml", models=[{"name": "ok"}])
     result = cli("run", study, "--out", "here")
     assert result.exit_code == 0, result.output
-    header, row, page = result.stdout.splitlines()
+    header, row, *said, page = result.stdout.splitlines()
     assert header.split("  ")[0] == "condition"
     assert row.startswith("sim.ok.full.trained_on")
+    assert said[-1].startswith("sim: intervals over ")
     assert page == "report: here/report.html"
     assert (tmp_path / "here" / "report.html").stat().st_size > 1000
     # Again, by the folder's name: nothing runs, the results are there.
