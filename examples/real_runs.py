@@ -38,7 +38,7 @@ from dissensus.config import ChaosNLISource, LeWiDiSource
 from dissensus.data.sources import load_source
 from dissensus.integrations.transformers import record
 from dissensus.models.resolve import resolve_model
-from dissensus.probes.completions import CompletionProbe
+from dissensus.record.probes.completions import CompletionProbe
 
 PROMPT = "{premise}\nQuestion: {hypothesis} True, false or neither?\nAnswer:"
 WORDS = {"entailment": " true", "neutral": " neither", "contradiction": " false"}

@@ -20,7 +20,7 @@ from dissensus import load_curves
 from dissensus.config import SimulatedSource
 from dissensus.data.sources import load_source
 from dissensus.integrations.transformers import record
-from dissensus.probes.preferences import PreferenceProbe
+from dissensus.record.probes.preferences import PreferenceProbe
 
 
 def pairs(size: int) -> list[dict[str, Any]]:

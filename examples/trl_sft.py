@@ -19,7 +19,7 @@ from dissensus import load_curves
 from dissensus.config import SimulatedSource
 from dissensus.data.sources import load_source
 from dissensus.integrations.transformers import record
-from dissensus.probes.completions import CompletionProbe
+from dissensus.record.probes.completions import CompletionProbe
 
 PROMPT = "{premise}\nQuestion: does this follow? {hypothesis}\nAnswer:"
 

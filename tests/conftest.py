@@ -26,9 +26,9 @@ if threading.current_thread() is threading.main_thread():
 LONGEST = (
     "engines/test_ray.py",
     "bench/test_suites.py",
-    "study/test_ranks.py",
-    "study/test_ranks_launcher.py",
-    "study/test_fused_cells.py",
+    "run/test_processes.py",
+    "run/test_launch.py",
+    "run/test_fused_cells.py",
     "test_real_weights.py",
     "test_examples.py",
     "integrations/test_distributed.py",

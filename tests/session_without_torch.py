@@ -37,10 +37,10 @@ def main(folder: Path) -> dict[str, object]:
         load_curves,
         partial_spearman,
     )
+    from dissensus.analysis.tables import analyze
     from dissensus.config import StudySpec
     from dissensus.errors import MissingDependencyError
     from dissensus.report import write_report
-    from dissensus.study.analysis import analyze
     from dissensus.study.grid import expand
 
     rng = np.random.default_rng(0)

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from dissensus.analysis.evidence import Cell, Evidence
 from dissensus.config import StudySpec
 from dissensus.curves import Curves
 from dissensus.data.noise import NoisyLabels
-from dissensus.study.evidence import Cell, Evidence
 from dissensus.study.grid import plan
 from synthetic_study import dataset, made_losses
 

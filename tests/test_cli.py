@@ -19,10 +19,10 @@ from typer.testing import CliRunner, Result
 from dissensus.cli.app import app
 from dissensus.cli.output import duration, number
 from dissensus.cli.progress import LINE_EVERY, Lines
-from dissensus.study import runner
+from dissensus.run import runner
+from dissensus.run.time_left import TimeLeft
 from dissensus.study.lock import StudyLock
 from dissensus.study.status import CellStatus, study_status
-from dissensus.study.time_left import TimeLeft
 from processes import PATIENCE, wait_for
 
 HERE = Path(__file__).parent
@@ -40,7 +40,7 @@ STUDY: dict[str, Any] = {
 def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty working directory, the stand-in cell, and no data from the machine."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(HERE / "study"))
+    monkeypatch.syspath_prepend(str(HERE / "run"))
     monkeypatch.setattr(runner, "RUN_CELL", "fake_cell:run_cell")
     monkeypatch.setenv("DISSENSUS_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("DISSENSUS_DATA", raising=False)
@@ -245,7 +245,7 @@ def test_ctrl_c_is_exit_code_130_and_says_how_to_go_on(tmp_path: Path) -> None:
         "import sys; from dissensus.cli import main; from dissensus.study import runner;"
         "runner.RUN_CELL = 'fake_cell:run_cell'; sys.argv = ['dissensus', 'run', 's.yaml']; main()"
     )
-    environment = {**os.environ, "PYTHONPATH": str(HERE / "study")}
+    environment = {**os.environ, "PYTHONPATH": str(HERE / "run")}
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     folder = tmp_path / "runs" / "mine"
     with subprocess.Popen([sys.executable, "-c", script], env=environment, **pipes) as process:

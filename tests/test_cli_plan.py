@@ -14,9 +14,9 @@ from typer.testing import CliRunner, Result
 from dissensus.cli.app import app
 from dissensus.cli.plan import about
 from dissensus.config import RunSpec
-from dissensus.study.planning import plan as planning
-from dissensus.study.planning.facts import DataFacts, Timing, TokenFacts, Weights
-from dissensus.study.planning.measuring import Findings, Known, Measured
+from dissensus.run.plan import plan as planning
+from dissensus.run.plan.facts import DataFacts, Timing, TokenFacts, Weights
+from dissensus.run.plan.measuring import Findings, Known, Measured
 
 STUDY: dict[str, Any] = {
     "name": "mine",

@@ -15,7 +15,7 @@ from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import ModelError
 from dissensus.models import resolve_model
 from dissensus.models.loading import load_scoring_model
-from dissensus.study.cell import run_cell
+from dissensus.run.cell import run_cell
 
 pytestmark = pytest.mark.real
 

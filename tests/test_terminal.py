@@ -51,7 +51,7 @@ def with_fake_cells(*args: str) -> list[str]:
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     return {
-        "PYTHONPATH": os.pathsep.join([str(HERE / "study"), *sys.path]),
+        "PYTHONPATH": os.pathsep.join([str(HERE / "run"), *sys.path]),
         "DISSENSUS_CACHE": str(tmp_path / "cache"),
         "DISSENSUS_DATA": "",
         "LANG": "C.UTF-8",
@@ -204,7 +204,7 @@ LISTS: tuple[Sequence[str], ...] = (
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("finished")
     write_study(path)
-    search = os.pathsep.join([str(HERE / "study"), *sys.path])
+    search = os.pathsep.join([str(HERE / "run"), *sys.path])
     done = subprocess.run(
         with_fake_cells("run", "s.yaml", "--out", "out", "--no-report"),
         cwd=path,

@@ -6,7 +6,7 @@
 
 Settings: 50, 200 or 1,000 examples; entropies without ties, of 100 annotators, of 5; each example its own cluster,
 clusters of three, 25 clusters; one seed or three. With one seed the intervals are those of a study's tables
-(`stats`); with three those of its claims (`study.claims.parts`), which cover other seeds too. What is covered: rho of
+(`stats`); with three those of its claims (`analysis.claims.parts`), which cover other seeds too. What is covered: rho of
 entropy and loss, partial rho with gold share held fixed, the contested group's mean change of loss, that less the
 settled group's, and the AUROC and average precision of a score.
 
@@ -30,7 +30,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from dissensus.measures import annotation_entropy
+from dissensus.analysis.claims.parts import part
+from dissensus.analysis.claims.sampled import CellValue, ConditionValue, Resampler
+from dissensus.analysis.claims.scales import ABOVE_CHANCE
+from dissensus.data.agreement import annotation_entropy
 from dissensus.stats import (
     entropy_groups,
     group_curves,
@@ -44,9 +47,6 @@ from dissensus.stats.draws import Draws
 from dissensus.stats.groups import CONTESTED, SETTLED
 from dissensus.stats.intervals import FISHER, MIN_CLUSTERS, PLAIN, Scale
 from dissensus.stats.ranking import auroc, average_precision, weighted_auroc
-from dissensus.study.claims.parts import part
-from dissensus.study.claims.sampled import CellValue, ConditionValue, Resampler
-from dissensus.study.claims.scales import ABOVE_CHANCE
 
 FloatArray = NDArray[np.float64]
 

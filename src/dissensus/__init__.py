@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dissensus.curves import Curves
+    from dissensus.data.agreement import annotation_entropy
     from dissensus.data.annotations import AnnotatedDataset, Example
     from dissensus.errors import DissensusError
-    from dissensus.measures import annotation_entropy
     from dissensus.metrics.aulc import aulc
+    from dissensus.open import load_curves, open_curves
+    from dissensus.record.recorder import CurveRecorder
     from dissensus.stats.correlation import spearman
     from dissensus.stats.partial import partial_spearman
-    from dissensus.store import load_curves, open_curves
-    from dissensus.train.recorder import CurveRecorder
 
 __version__ = "0.1.0"
 
@@ -34,7 +34,7 @@ __all__ = [
     "spearman",
 ]
 
-_HOME = {
+_MODULES = {
     "AnnotatedDataset": "data.annotations",
     "CurveRecorder": "train.recorder",
     "Curves": "curves",
@@ -42,17 +42,17 @@ _HOME = {
     "Example": "data.annotations",
     "annotation_entropy": "measures",
     "aulc": "metrics.aulc",
-    "load_curves": "store",
-    "open_curves": "store",
+    "load_curves": "open",
+    "open_curves": "open",
     "partial_spearman": "stats.partial",
     "spearman": "stats.correlation",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     globals()[name] = value
     return value
 

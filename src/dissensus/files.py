@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and their checksums."""
+"""Files that appear whole or not at all, their checksums, and the folder of downloads."""
 
 from __future__ import annotations
 
@@ -26,3 +26,12 @@ def file_sha256(path: Path) -> str:
     """SHA-256 of a file, as hex."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def cache_dir() -> Path:
+    """Where downloads are kept: `DISSENSUS_CACHE`, else `dissensus` in the user's cache folder. Not created here."""
+    given = os.environ.get("DISSENSUS_CACHE")
+    if given:
+        return Path(given).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base).expanduser() if base else Path.home() / ".cache") / "dissensus"

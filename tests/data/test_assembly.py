@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from dissensus.config import DatasetSpec
+from dissensus.data.agreement import annotation_entropy
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.data.assembly import assemble, stratified_sample
 from dissensus.errors import DataError, SpecError
-from dissensus.measures import annotation_entropy
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> str:

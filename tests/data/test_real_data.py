@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from dissensus.config import ChaosNLISource, LeWiDiSource, NLISource
+from dissensus.data.agreement import annotation_entropy, gold_share
 from dissensus.data.check import check_dataset, sniff
 from dissensus.data.sources import load_source
-from dissensus.measures import annotation_entropy, gold_share
 
 
 def test_entropy_equals_the_published_field_for_every_chaosnli_item(data_dir: Path) -> None:

@@ -11,9 +11,9 @@ from dissensus import AnnotatedDataset
 from dissensus.data.conversations import messages_of
 from dissensus.errors import DataError, ModelError
 from dissensus.models.encoding import encode
-from dissensus.probes.pairs import shared_prompt
-from dissensus.probes.preferences import PreferenceProbe
-from dissensus.probes.sequences import is_blank, text_of
+from dissensus.record.probes.pairs import shared_prompt
+from dissensus.record.probes.preferences import PreferenceProbe
+from dissensus.record.probes.sequences import is_blank, text_of
 
 TALK = [{"role": "user", "content": "is it warm"}, {"role": "assistant", "content": None, "tool_calls": [1]}]
 

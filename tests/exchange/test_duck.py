@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_store_parts import Processes
 
+from dissensus.analysis.tables import analyze
 from dissensus.errors import StoreError
 from dissensus.exchange.duck import connect
 from dissensus.store import files, load_curves, parts
-from dissensus.study.analysis import analyze
 from old_stores import as_schema
 from synthetic_study import study_spec, write_study
-from test_store_parts import Processes
 
 pytest.importorskip("duckdb")
 

@@ -35,8 +35,8 @@ from dissensus.config.sources import SimulatedSource
 from dissensus.data.sources.simulated import load
 from dissensus.errors import StoreError
 from dissensus.integrations.transformers import record
-from dissensus.probes.completions import CompletionProbe
-from dissensus.probes.preferences import PreferenceProbe
+from dissensus.record.probes.completions import CompletionProbe
+from dissensus.record.probes.preferences import PreferenceProbe
 
 STEPS, CUT, CHECKPOINT = 6, 4, 2
 

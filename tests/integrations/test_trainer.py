@@ -209,7 +209,7 @@ def test_a_budget_spaces_the_points(
     trainer.train()
     assert load_curves(tmp_path / "run").steps.tolist() == [0, 60]  # none but the two that are kept
     assert callback.recorder is not None
-    monkeypatch.setattr("dissensus.train.budget.SPENT", 1e3)  # all points fit
+    monkeypatch.setattr("dissensus.record.budget.SPENT", 1e3)  # all points fit
     trainer = make(max_steps=60)
     record(trainer, tmp_path / "more", tiny_dataset, points=13, max_overhead=1.0)
     trainer.train()

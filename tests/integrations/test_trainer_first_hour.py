@@ -23,7 +23,7 @@ from dissensus import AnnotatedDataset, CurveRecorder, load_curves
 from dissensus.errors import DataError, ModelError, StoreError
 from dissensus.integrations.transformers import record
 from dissensus.live import LiveCurves
-from dissensus.probes.completions import CompletionProbe
+from dissensus.record.probes.completions import CompletionProbe
 
 Make = Callable[..., Trainer]
 
@@ -150,7 +150,7 @@ def test_a_score_of_another_shape(make: Make, tiny_dataset: AnnotatedDataset, tm
 def test_a_budget_goes_on_after_an_interruption(
     make: Make, tiny_dataset: AnnotatedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dissensus.train.budget.SPENT", 1e3)  # all points fit
+    monkeypatch.setattr("dissensus.record.budget.SPENT", 1e3)  # all points fit
     options: dict[str, Any] = {"max_steps": 40, "save_strategy": "steps", "save_steps": 10}
     first = make(callbacks=[Stop(20)], **options)
     record(first, tmp_path / "run", tiny_dataset, points=21, max_overhead=1.0)

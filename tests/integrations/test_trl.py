@@ -13,9 +13,9 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 from dissensus import AnnotatedDataset, load_curves
 from dissensus.integrations.transformers import record
-from dissensus.probes.completions import CompletionProbe
-from dissensus.probes.preferences import PreferenceProbe
-from dissensus.probes.sequences import IGNORED
+from dissensus.record.probes.completions import CompletionProbe
+from dissensus.record.probes.preferences import PreferenceProbe
+from dissensus.record.probes.sequences import IGNORED
 
 trl = pytest.importorskip("trl")
 datasets = pytest.importorskip("datasets")

@@ -15,9 +15,9 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from dissensus import CurveRecorder, load_curves
 from dissensus.errors import SpecError
 from dissensus.integrations.transformers import CurveCallback, record
-from dissensus.probes.completions import CompletionProbe
-from dissensus.probes.preferences import PreferenceProbe
-from dissensus.probes.sequences import IGNORED
+from dissensus.record.probes.completions import CompletionProbe
+from dissensus.record.probes.preferences import PreferenceProbe
+from dissensus.record.probes.sequences import IGNORED
 from tiny import make_tiny
 
 trl = pytest.importorskip("trl")

@@ -9,12 +9,12 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from dissensus.analysis.across import TABLES, Across
+from dissensus.analysis.claims import ClaimVerdict, Part, Question
+from dissensus.analysis.tables import analyze
 from dissensus.report.beside import across_view
 from dissensus.report.claims import claim_views
 from dissensus.report.page import build, render
-from dissensus.study.across import TABLES, Across
-from dissensus.study.analysis import analyze
-from dissensus.study.claims import ClaimVerdict, Part, Question
 from synthetic_study import study_spec, write_study
 
 NAN = float("nan")

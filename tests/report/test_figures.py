@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow.compute as pc
 import pytest
 
+from dissensus.analysis.tables import analyze
 from dissensus.report import figures
 from dissensus.report.examples import risers, shorten
 from dissensus.report.figures import Cloud, GroupCurve, Panel
@@ -16,7 +17,6 @@ from dissensus.report.palette import COLOURS, DASHES, LINES
 from dissensus.report.svg import key, sparkline
 from dissensus.report.trend import trend
 from dissensus.store import load_curves
-from dissensus.study.analysis import analyze
 from synthetic_study import study_spec, write_study
 
 FULL = {"methods": [{"name": "full", "learning_rate": 1e-4}]}

@@ -14,12 +14,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from dissensus.analysis.tables import analyze
 from dissensus.data.annotations import AnnotatedDataset, Example
 from dissensus.errors import SpecError
 from dissensus.report.page import build, render, write_report
 from dissensus.report.provenance import scrub
 from dissensus.report.quotes import kept_quotes, read_quotes
-from dissensus.study.analysis import analyze
 from synthetic_study import dataset, made_losses, study_spec, write_study
 
 FULL = {"methods": [{"name": "full", "learning_rate": 1e-4}]}

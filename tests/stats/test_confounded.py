@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from dissensus.measures import annotation_entropy, gold_share
+from dissensus.data.agreement import annotation_entropy, gold_share
 from dissensus.stats import partial_spearman
 from dissensus.stats.basis import columns_of, covariate_basis
 from dissensus.stats.ranks import average_ranks

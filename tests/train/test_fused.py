@@ -17,17 +17,17 @@ from dissensus.config import MethodSpec, ModelSpec, TrainingSpec
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import ModelError
 from dissensus.models import attention
+from dissensus.models.fused_layers import FusedLayers, _Rows, obstacle
 from dissensus.models.loading import load_scoring_model
 from dissensus.models.scoring import ScoringModel
+from dissensus.record.recorder import CurveRecorder
+from dissensus.record.schedule import total_steps
 from dissensus.store import load_curves
 from dissensus.train import loop
 from dissensus.train.checkpoint import Checkpoint
 from dissensus.train.fused import share_frozen_weights, train_fused
-from dissensus.train.fused_layers import FusedLayers, _Rows, obstacle
 from dissensus.train.loop import TrainingRun, TrainingSet, train, train_run
 from dissensus.train.methods import apply_method, trainable_parameters
-from dissensus.train.recorder import CurveRecorder
-from dissensus.train.schedule import total_steps
 from tiny import make_tiny
 
 # Each slot has a sample of a size of its own, so an epoch has 2, 3 or 4 steps and the runs end one by one, the

@@ -14,13 +14,13 @@ from dissensus.config import TrainingSpec
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import ModelError, StoreError
 from dissensus.models.scoring import ScoringModel
+from dissensus.record.recorder import CurveRecorder
+from dissensus.record.schedule import total_steps
 from dissensus.store import load_curves
 from dissensus.train import loop
 from dissensus.train.checkpoint import Checkpoint
 from dissensus.train.loop import TrainingSet, train
 from dissensus.train.methods import trainable_parameters
-from dissensus.train.recorder import CurveRecorder
-from dissensus.train.schedule import total_steps
 
 # 24 examples: 4 steps an epoch, the last of 3 examples.
 SPEC = TrainingSpec(epochs=3, batch_size=7, gradient_accumulation_steps=2)

@@ -18,12 +18,12 @@ from dissensus.models.attention import packed_attention, padded_attention
 from dissensus.models.loading import _fingerprint, load_scoring_model
 from dissensus.models.packing import Layout, Run
 from dissensus.models.scoring import ScoringModel
+from dissensus.record.tracking import tracked_set, tracking_pass
+from dissensus.run.cell import run_cell
 from dissensus.store import load_curves
-from dissensus.study.cell import run_cell
 from dissensus.train.loop import TrainingSet
 from dissensus.train.methods import apply_method
-from dissensus.train.tracking import tracked_set, tracking_pass
-from study.ranks_script import Scenario, spec
+from run.processes_script import Scenario, spec
 from tiny import make_tiny
 
 NF4 = pytest.mark.skipif(find_spec("bitsandbytes") is None, reason="needs bitsandbytes")

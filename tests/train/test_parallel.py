@@ -1,4 +1,4 @@
-"""A batch dealt out, and passes made even; what real processes make of it is in `tests/study/test_ranks.py`."""
+"""A batch dealt out, and passes made even; what real processes make of it is in `tests/run/test_processes.py`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dissensus.errors import DissensusError, ModelError
+from dissensus.record.processes import EvenRanks, Ranks, error_like
 from dissensus.train.parallel import Team, _has_unused, dealt, team_for
-from dissensus.train.ranks import EvenRanks, Ranks, error_like
 
 
 @given(lengths=st.lists(st.integers(1, 128), min_size=1, max_size=40), world=st.integers(2, 7))

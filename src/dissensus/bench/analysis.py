@@ -32,8 +32,8 @@ from dissensus.bench.analysis_peers import (
 from dissensus.bench.result import Measurement, SuiteResult
 from dissensus.bench.timing import Spread, interleave, speedup
 from dissensus.curves import Curves
+from dissensus.data.agreement import annotation_entropy
 from dissensus.errors import DissensusError
-from dissensus.measures import annotation_entropy
 from dissensus.metrics import ExampleMetrics, aulc, example_metrics, unlearning
 from dissensus.stats import partial_spearman, rank_correlations, spearman
 

@@ -15,18 +15,18 @@ from dissensus.bench.result import Measurement, SuiteResult, Value
 from dissensus.bench.timing import interleave, speedup
 from dissensus.bench.work import Work
 from dissensus.config import ChaosNLISource, NLISource, RunSpec, SimulatedSource, StudySpec
+from dissensus.data.agreement import annotation_entropy
 from dissensus.data.assembly import assemble
 from dissensus.data.sources import load_source
 from dissensus.errors import DataError, ModelError
-from dissensus.measures import annotation_entropy
 from dissensus.metrics import aulc
 from dissensus.models.scoring import device_for
+from dissensus.record.schedule import total_steps, tracking_steps
+from dissensus.run.runner import run_study
+from dissensus.seeds import stream_seed
 from dissensus.stats import spearman
 from dissensus.store import CurvesWriter, load_curves
 from dissensus.study.grid import expand
-from dissensus.study.runner import run_study
-from dissensus.train.schedule import total_steps, tracking_steps
-from dissensus.train.seeding import stream_seed
 
 REFERENCE = "(a) Trainer + PEFT, predict"
 FP32, BF16 = "dissensus run", "dissensus run, bf16 tracking"

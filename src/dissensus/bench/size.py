@@ -29,6 +29,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from dissensus import threads
+from dissensus.analysis.cell_source import Streamed
+from dissensus.analysis.cell_tables import analyze_cell
+from dissensus.analysis.example_rows import ExampleRows
 from dissensus.bench.analysis import peak_memory
 from dissensus.bench.result import Measurement, SuiteResult, Value
 from dissensus.bench.timing import Spread
@@ -39,9 +42,6 @@ from dissensus.metrics import example_metrics
 from dissensus.metrics.aulc import aulc
 from dissensus.stats import entropy_groups, partial_spearman, spearman, stored_group_curves
 from dissensus.store import CurvesWriter, ExampleColumns, open_curves
-from dissensus.study.cell_source import Streamed
-from dissensus.study.cell_tables import analyze_cell
-from dissensus.study.example_rows import ExampleRows
 
 GIB = 2**30
 LABELS = ("entailment", "neutral", "contradiction")

@@ -18,8 +18,8 @@ from dissensus.bench.result import Measurement, SuiteResult, Value
 from dissensus.bench.timing import interleave, speedup
 from dissensus.bench.work import LORA, Work
 from dissensus.models.encoding import Encoded
-from dissensus.train.own_model import OwnModelSet
-from dissensus.train.tracking import length_sorted_batches, tracked_set, tracking_pass
+from dissensus.record.own_model import OwnModelSet
+from dissensus.record.tracking import length_sorted_batches, tracked_set, tracking_pass
 
 TOKENS = 4096
 REFERENCE = "(a) Trainer + PEFT, predict"

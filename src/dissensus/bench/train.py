@@ -19,9 +19,9 @@ from dissensus.bench.work import FULL, LORA, Work
 from dissensus.config import MethodSpec, TrainingSpec
 from dissensus.models.encoding import Encoded
 from dissensus.models.scoring import ScoringModel
+from dissensus.record.schedule import learning_rate_factor
 from dissensus.train import loop
 from dissensus.train.methods import trainable_parameters
-from dissensus.train.schedule import learning_rate_factor
 
 STEPS = 8
 SHORT_RUN = 20

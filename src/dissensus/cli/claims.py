@@ -12,7 +12,7 @@ from dissensus.errors import SpecError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dissensus.study.claims import ClaimVerdict, Part
+    from dissensus.analysis.claims import ClaimVerdict, Part
 
 
 def claims(
@@ -45,9 +45,9 @@ def claims(
         _simulated(simulate, as_json)
         return
     assert folder is not None
-    from dissensus.storage import study_folder
-    from dissensus.study.across import look_across
-    from dissensus.study.claims.tables import claims_json
+    from dissensus.analysis.across import look_across
+    from dissensus.analysis.claims.tables import claims_json
+    from dissensus.remote import study_folder
 
     with study_folder(folder) as here:
         found = look_across(here, on_table=lambda name: note(f"{name.replace('_', ' ')} ..."))
@@ -103,8 +103,8 @@ def _row(part: Part) -> tuple[str, ...]:
 def _simulated(studies: int, as_json: bool) -> None:
     from dataclasses import asdict
 
-    from dissensus.study.claims.trial import LEVEL, try_verdicts
-    from dissensus.study.claims.worlds import WORLDS
+    from dissensus.analysis.claims.trial import LEVEL, try_verdicts
+    from dissensus.analysis.claims.worlds import WORLDS
 
     def tell(world: str, done: int) -> None:
         if done % 20 == 0 or done == studies:

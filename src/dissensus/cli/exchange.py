@@ -108,8 +108,8 @@ def _facts(imported: Imported) -> dict[str, Any]:
     """What there is to say of an import in a few numbers; NaN where it is not defined."""
     import numpy as np
 
+    from dissensus.data.agreement import annotation_entropy
     from dissensus.exchange.learned import learning_of
-    from dissensus.measures import annotation_entropy
     from dissensus.metrics import example_metrics
     from dissensus.stats import spearman
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def print_cell_notes(study_dir: Path, cells: Iterable[CellStatus]) -> None:
     """Print what the loaders said, once for each data set and model."""
-    from dissensus.study.cell_notes import remarks
+    from dissensus.study.notes import remarks
 
     for remark in remarks(study_dir, [cell.cell for cell in cells]):
         note(f"{remark.about}:")

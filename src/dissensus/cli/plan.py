@@ -11,8 +11,8 @@ from dissensus.cli.output import emit_json, note, say, table
 
 if TYPE_CHECKING:
     from dissensus.config import StudySpec
-    from dissensus.study.planning.plan import StudyPlan
-    from dissensus.study.planning.work import PlanRow
+    from dissensus.run.plan.plan import StudyPlan
+    from dissensus.run.plan.work import PlanRow
 
 COLUMNS = (
     "model",
@@ -42,8 +42,8 @@ def print_plan(
     **options: Any,
 ) -> None:
     """Measure, or take what is given in place of it, reckon and print; nothing is run."""
-    from dissensus.study.planning.plan import plan_study
-    from dissensus.study.planning.stated import parse_assumption, parse_cluster
+    from dissensus.run.plan.plan import plan_study
+    from dissensus.run.plan.stated import parse_assumption, parse_cluster
 
     options |= {
         "cluster": parse_cluster(cluster),
@@ -95,7 +95,7 @@ def sentence(plan: StudyPlan) -> str:
 def _on(plan: StudyPlan) -> str:
     """On what it takes so long."""
     if plan.machines:
-        from dissensus.study.planning.stated import in_words
+        from dissensus.run.plan.stated import in_words
 
         usable = [m for m in plan.machines if m.cpus > 0]  # a cluster's head may take no jobs
         return f"on {in_words(usable)}, at most {_plural(plan.workers, 'job')} at a time"

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
     from dissensus.config import RunSpec
+    from dissensus.run.time_left import Left, TimeLeft
     from dissensus.study.status import CellStatus
-    from dissensus.study.time_left import Left, TimeLeft
 
 LINE_EVERY = 10.0
 """Seconds between two lines about one cell in a log."""
@@ -38,7 +38,7 @@ class RunProgress(Protocol):
 @contextmanager
 def run_progress(cells: Sequence[RunSpec]) -> Iterator[RunProgress]:
     """Shows a run of these cells: what to hand to `run_study` as `on_stage` and `on_change`."""
-    from dissensus.study.time_left import TimeLeft
+    from dissensus.run.time_left import TimeLeft
 
     left = TimeLeft.of(cells)
     if not moves(sys.stderr):

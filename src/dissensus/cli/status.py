@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def status(folder: Folder, as_json: Json = False) -> None:
     """Show how far each cell of a study is."""
-    from dissensus.storage import is_url, study_folder
+    from dissensus.remote import is_url, study_folder
     from dissensus.study.status import study_status
 
     with study_folder(folder, curves=False) as here:

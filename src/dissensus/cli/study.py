@@ -13,10 +13,10 @@ from dissensus.cli.summary import summary
 from dissensus.errors import DissensusError, SpecError
 
 if TYPE_CHECKING:
+    from dissensus.analysis.tables import Analysis
     from dissensus.config import StudySpec
     from dissensus.report.quotes import Quotes
-    from dissensus.study.analysis import Analysis
-    from dissensus.study.runner import StudyResult
+    from dissensus.run.runner import StudyResult
 
 Folder = Annotated[
     str, typer.Argument(metavar="DIR", help="A study's folder, as `run` writes it, or its URL.")
@@ -188,9 +188,9 @@ def run(
 
     Cells that are done are skipped, the others start or resume. Then come the tables and the report.
     """
+    from dissensus.remote import Remote, fetch_study, is_url, local_folder_for
     from dissensus.report.quotes import read_quotes
-    from dissensus.storage import Remote, fetch_study, is_url, local_folder_for
-    from dissensus.study.engines.named import named_engine
+    from dissensus.run.engines.named import named_engine
     from dissensus.study.grid import parse_only
 
     spec, place = _study_and_place(study, out)
@@ -235,9 +235,9 @@ def analyze(folder: Folder, as_json: Json = False) -> None:
 
     They are made from its stored curves; no torch is needed.
     """
-    from dissensus.storage import study_folder
-    from dissensus.study.analysis import analyze as make_tables
-    from dissensus.study.analysis import summary_table
+    from dissensus.analysis.tables import analyze as make_tables
+    from dissensus.analysis.tables import summary_table
+    from dissensus.remote import study_folder
 
     with study_folder(folder) as here:
         tables = make_tables(here)
@@ -258,9 +258,9 @@ def report(
 
     It is one HTML page that needs nothing else. The study is analysed first if need be; no torch is needed.
     """
+    from dissensus.remote import study_folder
     from dissensus.report.page import write_report
     from dissensus.report.quotes import kept_quotes, read_quotes
-    from dissensus.storage import study_folder
 
     chosen = read_quotes(quotes) if quotes is not None else None
     with study_folder(folder) as here:
@@ -278,7 +278,7 @@ def _say_page(page: Path, quotes: Quotes) -> None:
 
 def _study_and_place(study: str, out: str | None) -> tuple[StudySpec, str]:
     """What to run, and the folder or URL that it lives in."""
-    from dissensus.storage import is_url, study_folder
+    from dissensus.remote import is_url, study_folder
     from dissensus.study.builtin import load_study
     from dissensus.study.status import read_study
 
@@ -302,10 +302,10 @@ def _run_and_report(
 ) -> None:
     from dissensus.cli.progress import run_progress
     from dissensus.report.quotes import keep_quotes, kept_quotes
+    from dissensus.run.runner import run_study
+    from dissensus.run.training_checks import step_warnings, steps_before_a_run
     from dissensus.study.grid import expand, select
-    from dissensus.study.runner import run_study
     from dissensus.study.status import cell_folder, read_status
-    from dissensus.study.training_checks import step_warnings, steps_before_a_run
 
     cells = expand(spec)
     chosen = select(cells, options["only"]) if options.get("only") else cells
@@ -333,9 +333,9 @@ def _run_and_report(
     trouble = bool(result.failures)
     rows: list[dict[str, Any]] = []
     if with_report and any(cell.state == "done" for cell in result.cells):
+        from dissensus.analysis.tables import analyze as make_tables
+        from dissensus.analysis.tables import summary_table
         from dissensus.report.page import write_report
-        from dissensus.study.analysis import analyze as make_tables
-        from dissensus.study.analysis import summary_table
 
         try:
             note("analysing the curves ...")
@@ -352,7 +352,7 @@ def _run_and_report(
                 _say_page(page, kept_quotes(out))
             _say_what_did_not_learn(tables)
         if remote is not None:
-            from dissensus.storage import Remote, publish_results
+            from dissensus.remote import Remote, publish_results
 
             publish_results(out, Remote(remote))
     if as_json:
@@ -365,8 +365,8 @@ def _run_and_report(
 
 def _say_what_did_not_learn(tables: Analysis) -> None:
     """A line for each condition that learned nothing."""
+    from dissensus.run.training_checks import not_learned
     from dissensus.study.grid import expand
-    from dissensus.study.training_checks import not_learned
 
     for line in not_learned(tables.conditions.to_pylist(), expand(tables.study)):
         note(f"warning: {line}")

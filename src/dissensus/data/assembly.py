@@ -10,11 +10,11 @@ import numpy as np
 
 from dissensus.config import DatasetSpec, Regime
 from dissensus.config.sources import SourceSpec
+from dissensus.data.agreement import annotation_entropy
 from dissensus.data.annotations import AnnotatedDataset, Example
 from dissensus.data.notes import facts
 from dissensus.data.sources import load_source
 from dissensus.errors import DataError
-from dissensus.measures import annotation_entropy
 
 
 @dataclass(frozen=True)

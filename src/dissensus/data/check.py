@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from dissensus.data.agreement import annotation_entropy, gold_share
 from dissensus.data.annotations import NO_GOLD, AnnotatedDataset
 from dissensus.data.notes import is_tie
 from dissensus.data.sniff import sniff
-from dissensus.measures import annotation_entropy, gold_share
 
 __all__ = ["DataReport", "LabelReport", "check_dataset", "sniff"]
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from dissensus.curves import Curves
+from dissensus.data.agreement import annotation_entropy
 from dissensus.data.annotations import NO_GOLD
 from dissensus.errors import DataError, MissingDependencyError
 from dissensus.exchange.learned import learning_of
-from dissensus.measures import annotation_entropy
 from dissensus.metrics import example_metrics
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dissensus.curves import Curves
-from dissensus.measures import annotation_entropy, backed
+from dissensus.data.agreement import annotation_entropy, backed
 from dissensus.metrics.learning import Learning, learning
 from dissensus.stats import entropy_groups
 from dissensus.stats.groups import SETTLED

@@ -23,8 +23,8 @@ from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import DataError, ModelError, SpecError
 from dissensus.integrations.outputs import refuse_packed, said
 from dissensus.integrations.rows import ROW, IdCollator
-from dissensus.train.free import FreeRecorder, Places
-from dissensus.train.own_model import same_order
+from dissensus.record.free import FreeRecorder, Places
+from dissensus.record.own_model import same_order
 
 
 def record_free(

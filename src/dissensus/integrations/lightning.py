@@ -22,9 +22,9 @@ from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import MissingDependencyError, SpecError
 from dissensus.integrations.head import warn_of_an_untrained_head
 from dissensus.live import LiveCurves
-from dissensus.probes.base import Probe
-from dissensus.train.recorder import CurveRecorder
-from dissensus.train.wrappers import bare_module
+from dissensus.models.wrappers import bare_module
+from dissensus.record.probes.base import Probe
+from dissensus.record.recorder import CurveRecorder
 
 Find = Callable[[Any], nn.Module]
 
@@ -53,7 +53,7 @@ class CurveCallback(_Callback):
 
     Args:
         path: folder of the curves store.
-        tracked: the tracked set, whose labels a classifier scores; or a probe (`dissensus.probes`).
+        tracked: the tracked set, whose labels a classifier scores; or a probe (`dissensus.record.probes`).
         model: the transformers model inside the `LightningModule`: its attribute's name (dots reach further down), or a
             function that gives it; None: the module itself, which must then answer as one, or be read by `score=`.
         live: log contested and settled loss, the un-learned shares and rho so far to the trainer's loggers at each

@@ -10,9 +10,9 @@ from typing import Any
 from torch import nn
 
 from dissensus.errors import SpecError
-from dissensus.probes.preferences import PreferenceProbe
-from dissensus.probes.reference import Reference, Settings
-from dissensus.train.wrappers import bare_module
+from dissensus.models.wrappers import bare_module
+from dissensus.record.probes.preferences import PreferenceProbe
+from dissensus.record.probes.reference import Reference, Settings
 
 log = logging.getLogger("dissensus")
 

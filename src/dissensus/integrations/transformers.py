@@ -22,10 +22,10 @@ from dissensus.data.annotations import AnnotatedDataset
 from dissensus.integrations.head import warn_of_an_untrained_head
 from dissensus.integrations.preferences import follow_trainer
 from dissensus.live import LiveCurves
-from dissensus.probes.base import Probe
-from dissensus.probes.preferences import PreferenceProbe
-from dissensus.train.recorder import CurveRecorder
-from dissensus.train.wrappers import bare_module
+from dissensus.models.wrappers import bare_module
+from dissensus.record.probes.base import Probe
+from dissensus.record.probes.preferences import PreferenceProbe
+from dissensus.record.recorder import CurveRecorder
 
 
 def record(
@@ -52,7 +52,7 @@ class CurveCallback(TrainerCallback):  # type: ignore[misc]
 
     Args:
         path: folder of the curves store.
-        tracked: the tracked set, whose labels a classifier scores; a probe (`dissensus.probes`); or a function that
+        tracked: the tracked set, whose labels a classifier scores; a probe (`dissensus.record.probes`); or a function that
             makes either from the trainer's tokenizer (its `processing_class`).
         live: let contested and settled loss, the un-learned shares and rho so far go with the trainer's next log to
             whatever tracker it reports to, and warn when the contested group rises. A `LiveCurves` of your own has

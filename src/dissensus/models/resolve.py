@@ -10,9 +10,8 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from dissensus.cache import cache_dir
 from dissensus.errors import ModelError
-from dissensus.files import file_sha256
+from dissensus.files import cache_dir, file_sha256
 from dissensus.models.registry import BUILTIN, Carrier, ModelCard, known_names
 
 

@@ -12,12 +12,12 @@ import numpy as np
 import pyarrow as pa
 from markupsafe import Markup
 
+from dissensus.analysis.across import Across
+from dissensus.analysis.annotators import labels_needed
 from dissensus.report import figures
 from dissensus.report.claims import ClaimView, claim_views
 from dissensus.report.grid import Grid, grid_of
 from dissensus.report.tables import REGIMES, method_words
-from dissensus.study.across import Across
-from dissensus.study.annotators import labels_needed
 from dissensus.wording import number
 
 NOISE = {

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
+from dissensus.analysis.claims import ClaimVerdict, Part, Question
 from dissensus.report.svg import interval
 from dissensus.report.tables import Estimate
-from dissensus.study.claims import ClaimVerdict, Part, Question
 from dissensus.wording import number
 
 SHOWN = 60

@@ -16,6 +16,8 @@ import numpy as np
 import pyarrow.compute as pc
 from markupsafe import Markup, escape
 
+from dissensus.analysis.across import load_across
+from dissensus.analysis.tables import Analysis, analyze, load_analysis
 from dissensus.config import NO_VARIANT
 from dissensus.files import write_atomic
 from dissensus.report import settings, words
@@ -30,8 +32,6 @@ from dissensus.report.svg import interval, key
 from dissensus.report.tables import GROUPS, ConditionRow, condition_row
 from dissensus.report.views import ConditionView, condition_views
 from dissensus.stats import MIN_CLUSTERS
-from dissensus.study.across import load_across
-from dissensus.study.analysis import Analysis, analyze, load_analysis
 from dissensus.study.status import read_study
 from dissensus.wording import number
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import yaml
 
+from dissensus.analysis.tables import Analysis
 from dissensus.config import StudySpec
 from dissensus.report.words import tail
-from dissensus.study.analysis import Analysis
 
 FINGERPRINTS = ("train_fingerprint", "model_fingerprint")
 SIZES = (

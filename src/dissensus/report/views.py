@@ -12,6 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from markupsafe import Markup
 
+from dissensus.analysis.stored import on_gold
+from dissensus.analysis.tables import Analysis
 from dissensus.config import RunSpec
 from dissensus.curves import Curves
 from dissensus.report import figures, settings
@@ -20,8 +22,6 @@ from dissensus.report.labels import label_words
 from dissensus.report.tables import GROUPS, ConditionRow
 from dissensus.report.trend import trend
 from dissensus.store import load_curves
-from dissensus.study.analysis import Analysis
-from dissensus.study.stored import on_gold
 
 
 @dataclass(frozen=True)

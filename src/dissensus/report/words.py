@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from dissensus.analysis.clusters import NO_CLUSTERS
 from dissensus.config import (
     ChaosNLISource,
     LeWiDiSource,
@@ -17,7 +18,6 @@ from dissensus.config import (
 )
 from dissensus.report import settings
 from dissensus.report.tables import GOLD, REGIMES, ConditionRow, percent
-from dissensus.study.clusters import NO_CLUSTERS
 
 NO_CHAOSNLI = "; no ChaosNLI item was among them"
 MINILM_NOTE = (

@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from dissensus.curves import FloatArray
+from dissensus.data.agreement import annotation_entropy
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import StoreError
-from dissensus.measures import annotation_entropy
 from dissensus.store.files import EXAMPLE_COLUMNS, ROW_GROUP, write_parquet
 
 

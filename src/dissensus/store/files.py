@@ -34,16 +34,6 @@ _MANIFEST_KINDS = {
 _LISTS_OF_NAMES = ("labels", "values")
 
 
-def folder_of(path: str | os.PathLike[str]) -> Path:
-    """Where a store lies on this machine; one at a URL is brought here first (`storage.fetch_store`)."""
-    text = os.fspath(path)
-    if "://" not in text:
-        return Path(text)
-    from dissensus.storage import fetch_store
-
-    return fetch_store(text)
-
-
 def read_manifest(folder: Path) -> dict[str, Any]:
     """A store's manifest, checked key by key; one of an older schema in the form of the current one.
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dissensus.curves import Curves
 from dissensus.errors import StoreError
-from dissensus.store.files import check_file, folder_of, read_manifest
+from dissensus.store.files import check_file, read_manifest
 from dissensus.store.points import Point
 from dissensus.store.streaming import open_curves
 from dissensus.store.table import RowFile
@@ -19,7 +20,7 @@ def load_curves(path: str | os.PathLike[str], *, partial: bool = False, verify: 
     """Open a curves store and read all of it. Needs no torch. For what does not fit into memory see `open_curves`.
 
     Args:
-        path: a cell's folder (the one with `manifest.json`), or its URL.
+        path: a cell's folder (the one with `manifest.json`); `dissensus.load_curves` takes a URL too.
         partial: accept a run that has not ended.
         verify: check every file against its SHA-256.
 
@@ -40,7 +41,7 @@ def load_token_losses(
     Raises:
         StoreError: the store holds none, or not that point.
     """
-    folder = folder_of(path)
+    folder = Path(path)
     manifest = read_manifest(folder)
     if not manifest["token_losses"]:
         raise StoreError(f"{folder} holds no losses of single tokens; they are recorded on request")

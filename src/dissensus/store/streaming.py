@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dissensus import threads
 from dissensus.curves import Curves, FloatArray
 from dissensus.errors import StoreError
-from dissensus.store.files import EXAMPLE_COLUMNS, ROW_GROUP, check_file, folder_of, read_manifest
+from dissensus.store.files import EXAMPLE_COLUMNS, ROW_GROUP, check_file, read_manifest
 from dissensus.store.points import Floats, Point
 from dissensus.store.table import RowFile
 
@@ -173,7 +173,7 @@ def open_curves(path: str | os.PathLike[str], *, partial: bool = False, verify: 
     Raises:
         StoreError: nothing is stored there, the run has not ended, or a file is missing or damaged.
     """
-    folder = folder_of(path)
+    folder = Path(path)
     manifest = read_manifest(folder)
     if not manifest["complete"] and not partial:
         raise StoreError(

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from dissensus.errors import StoreError
-from dissensus.train.sharded import part_like, whole
+from dissensus.models.sharded import part_like, whole
 
 
 class Checkpoint:

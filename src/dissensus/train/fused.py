@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dissensus.errors import ModelError
+from dissensus.models.fused_layers import FusedLayers
 from dissensus.models.packing import PackedBatch, concatenated, pack
 from dissensus.models.scoring import ScoringModel
-from dissensus.train.fused_layers import FusedLayers
+from dissensus.seeds import stream_seed
 from dissensus.train.loop import TrainingRun, autocast, micro_batches, summed_loss
-from dissensus.train.seeding import stream_seed
 
 Ended = tuple[int, Exception | None]
 """(which run, what ended it before its time)."""

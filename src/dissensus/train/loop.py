@@ -16,15 +16,15 @@ from torch import Tensor, nn
 from dissensus.config import TrainingSpec
 from dissensus.errors import ModelError
 from dissensus.models.encoding import Encoded
+from dissensus.models.not_finite import why_training_stopped
 from dissensus.models.scoring import ScoringModel
+from dissensus.models.sharded import whole
+from dissensus.record.recorder import CurveRecorder
+from dissensus.record.schedule import learning_rate_factor, total_steps
+from dissensus.seeds import stream_seed
 from dissensus.train.checkpoint import Checkpoint
 from dissensus.train.methods import trainable_parameters
-from dissensus.train.not_finite import why_training_stopped
 from dissensus.train.parallel import Team
-from dissensus.train.recorder import CurveRecorder
-from dissensus.train.schedule import learning_rate_factor, total_steps
-from dissensus.train.seeding import stream_seed
-from dissensus.train.sharded import whole
 
 CHECKPOINT_SECONDS = 60.0
 """A checkpoint is written at the first tracking point this long after the last one, where nobody says otherwise."""

@@ -12,9 +12,9 @@ from torch import nn
 from dissensus.config import MethodSpec
 from dissensus.errors import ModelError
 from dissensus.models.dropout import install_keyed_dropout
+from dissensus.models.merging import lean_lora
 from dissensus.models.registry import ARCHITECTURES, Architecture
 from dissensus.models.scoring import ScoringModel
-from dissensus.train.merging import lean_lora
 
 
 def apply_method(model: ScoringModel, method: MethodSpec, *, adapter_seed: int) -> None:

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from dissensus.errors import MissingDependencyError
-from dissensus.train.ranks import Ranks, ranks
-from dissensus.train.sharded import shard
+from dissensus.models.sharded import shard
+from dissensus.record.processes import Ranks, ranks
 
 if TYPE_CHECKING:
     from dissensus.models.scoring import ScoringModel

@@ -6,13 +6,13 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from dissensus import cache
+from dissensus import files as cache
 from dissensus.data.registry import SOURCES
 from dissensus.errors import MissingFileError
 
 
 def cache_dir() -> Path:
-    """Folder of downloaded data: `data` in the cache of `dissensus.cache`."""
+    """Folder of downloaded data: `data` in the cache of `dissensus.files`."""
     return cache.cache_dir() / "data"
 
 

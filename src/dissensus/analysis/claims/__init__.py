@@ -1,0 +1,11 @@
+"""The claims of arXiv 2604.16332 as tests of stored curves: statistic, interval, multiplicity, verdict.
+
+`verdict.py` has the rule by which every claim is judged; each claim has a file of its own: `positive` (C1), `decoders`
+(C2), `reversal` (C3), `controls` (C4), `replication` (C5), `noise` (C6). `sampled` and `measured` make their numbers.
+"""
+
+from dissensus.analysis.claims.judging import judge_claims
+from dissensus.analysis.claims.parts import Part
+from dissensus.analysis.claims.verdict import ClaimVerdict, Question, Verdict
+
+__all__ = ["ClaimVerdict", "Part", "Question", "Verdict", "judge_claims"]

@@ -1,0 +1,159 @@
+"""C3's comparisons of LoRA with the other methods: at the same steps, at equal settled loss, each at its best rate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from dissensus.analysis.claims.c3_matching import Match, difference_at_matched_loss
+from dissensus.analysis.claims.c3_readings import change, why_no_start
+from dissensus.analysis.claims.measured import ALL, Measured, contrast
+from dissensus.analysis.claims.rates import BestRate, at_best_rate
+from dissensus.analysis.claims.sampled import CellValue, ConditionValue
+from dissensus.analysis.claims.texts import OTHERS, counted, spread
+from dissensus.analysis.claims.verdict import Question, question
+from dissensus.analysis.evidence import Cell
+from dissensus.wording import number
+
+SAME_START = 0.02
+"""Nats: contested losses this close at step 0 are one start, and cancel in a difference even if they are no start."""
+Others = Mapping[str, Sequence[Cell]]
+Pair = tuple[Cell, Cell]
+
+
+def minus_others(measured: Measured, lora: Sequence[Cell], others: Others) -> Question:
+    """At the end of training, after the same steps."""
+    when = "at the end of training"
+    parts = [
+        measured.change_part(
+            f"LoRA minus {OTHERS[method]}",
+            found,
+            note=f"mean over {counted(len(found), 'pair')} of conditions",
+        )
+        for method, cells in others.items()
+        if (found := _pair_values(lora, cells, lambda a, b: _changed_more(measured, a, b)))
+    ]
+    return question(
+        "minus the other methods, at the same steps", _asks(when), _statistic(when), parts, level=measured.level,
+        note=_none(parts),
+    )  # fmt: skip
+
+
+def minus_others_at_equal_loss(measured: Measured, lora: Sequence[Cell], others: Others) -> Question:
+    """At the lowest settled loss that both come down to; without it the claim cannot be supported."""
+    when = "when the settled, backed examples' mean loss has come down to the same value"
+    parts = []
+    for method, cells in others.items():
+        matches: list[Match] = []
+
+        def compared(first: Cell, second: Cell, matches: list[Match] = matches) -> CellValue:
+            found = difference_at_matched_loss(
+                measured, measured.group_means(first), measured.group_means(second)
+            )
+            matches.append(found)
+            return found.value
+
+        if found := _pair_values(lora, cells, compared):
+            parts.append(
+                measured.change_part(f"LoRA minus {OTHERS[method]}", found, note=_where(matches, found))
+            )
+    return question(
+        "minus the other methods, at the same settled loss", _asks(when), _statistic(when), parts,
+        level=measured.level, note=_none(parts), needed=True,
+    )  # fmt: skip
+
+
+def minus_others_at_best_rates(measured: Measured, lora: Sequence[Cell], others: Others) -> Question:
+    """Each method at the learning rate, of those tried, that lowered the settled loss the most."""
+    own = at_best_rate(measured, lora)
+    parts, notes = [], []
+    seeds = min((len(best.cells) for best in own), default=0)
+    for method, cells in others.items():
+        other = at_best_rate(measured, cells)
+        swept = [cell for best in own for cell in best.cells]
+        rivals = [cell for best in other for cell in best.cells]
+        if found := _pair_values(swept, rivals, lambda a, b: _changed_more(measured, a, b)):
+            parts.append(measured.change_part(f"LoRA minus {OTHERS[method]}", found))
+            notes.append(f"LoRA at {_rates(own)}, {OTHERS[method]} at {_rates(other)}")
+            seeds = min([seeds, *(len(best.cells) for best in other), *(len(one.by_seed) for one in found)])
+    decides = seeds > 1
+    if parts and not decides:
+        notes.append("chosen with one seed, so it decides nothing")
+    when = "each at the learning rate with the lowest settled loss at the end"
+    return question(
+        "minus the other methods, each at its best rate", _asks(when), _statistic(when), parts, level=measured.level,
+        decides=decides or not parts, note="; ".join(notes) if parts else "no learning-rate variants of both methods",
+    )  # fmt: skip
+
+
+def _changed_more(measured: Measured, first: Cell, second: Cell) -> CellValue:
+    """Last minus first under the first cell minus that under the second; needs starts, or one start for both."""
+    means = [measured.group_means(cell) for cell in (first, second)]
+    gap = abs(float(means[0].contested[ALL].mean[0] - means[1].contested[ALL].mean[0]))
+    why = next(filter(None, map(why_no_start, means)), "")
+    if why and not gap <= SAME_START:
+        return measured.undefined(f"{why}, and the two starts differ by {number(gap)} nats")
+    return contrast(change(measured, first), change(measured, second))
+
+
+def _pair_values(
+    first: Sequence[Cell],
+    second: Sequence[Cell],
+    compared: Callable[[Cell, Cell], CellValue],
+) -> list[ConditionValue]:
+    """A value a pair of conditions that share data set, model and regime, by the seeds that both have."""
+    pairs: dict[tuple[str, str], list[Pair]] = {}
+    for a in first:
+        for b in second:
+            if _place(a) == _place(b):
+                pairs.setdefault((a.spec.condition, b.spec.condition), []).append((a, b))
+    return [
+        ConditionValue.of(
+            f"{names[0]} minus {names[1]}",
+            {a.spec.seed: compared(a, b) for a, b in own},
+            tuple(cell.name for pair in own for cell in pair),
+        )
+        for names, own in pairs.items()
+    ]
+
+
+def _place(cell: Cell) -> tuple[str, str, str, int]:
+    spec = cell.spec
+    return spec.dataset.name, spec.model.label, spec.regime, spec.seed
+
+
+def _where(matches: Sequence[Match], conditions: Sequence[ConditionValue]) -> str:
+    """Where the matches lie, for the table."""
+    known = [match for match in matches if match.value.defined]
+    pairs = sum(one.defined for one in conditions)
+    said = f"{pairs} of {counted(len(conditions), 'pair')} of conditions could be matched"
+    if known:
+        said += (
+            f"; at a settled loss of {spread(m.level for m in known)} nats; LoRA at u "
+            f"{spread(m.progress[0] for m in known)} of {_points(known, 0)} points, the other at u "
+            f"{spread(m.progress[1] for m in known)} of {_points(known, 1)}"
+        )
+    reasons = dict.fromkeys(one.why for one in conditions if not one.defined and one.why)
+    return "; ".join([said, *list(reasons)[:2]])
+
+
+def _points(matches: Sequence[Match], place: int) -> str:
+    return " or ".join(str(n) for n in sorted({match.points[place] for match in matches}))
+
+
+def _rates(best: Sequence[BestRate]) -> str:
+    return " or ".join(f"{rate:g}" for rate in sorted({one.rate for one in best}))
+
+
+def _asks(when: str) -> str:
+    return f"the contested examples' loss has risen more under LoRA than under the other method, {when}"
+
+
+def _statistic(when: str) -> str:
+    return (
+        f"change of the contested mean loss under LoRA minus that under the other method, {when}, nats; pairs share "
+        "data, model, seed, data order and head"
+    )
+
+
+def _none(parts: Sequence[object]) -> str:
+    return "" if parts else "no encoder learned something both by LoRA and by another method"

@@ -1,0 +1,227 @@
+"""C5: the correlation replicates across seeds and data sets: inside a model, in at least two of each.
+
+Means over one model's data sets, or seeds, are over the same conditions in each, so that nothing but the data set, or
+the seed, differs. In how many of them an effect is shown is a partial conjunction (`conjunction.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from dissensus.analysis.claims.conjunction import at_least, shown_in
+from dissensus.analysis.claims.measured import Measured
+from dissensus.analysis.claims.parts import Part
+from dissensus.analysis.claims.sampled import CellValue, ConditionValue
+from dissensus.analysis.claims.texts import counted
+from dissensus.analysis.claims.verdict import ClaimVerdict, Question, claim_verdict, question
+from dissensus.analysis.evidence import Cell, by_condition
+from dissensus.stats import holm
+from dissensus.wording import number
+
+ENOUGH = 2
+"""Data sets, and seeds, in which an effect must be shown to count as replicated."""
+
+
+@dataclass(frozen=True)
+class _Places:
+    """What one model's data sets, or seeds, say.
+
+    Attributes:
+        model: its name.
+        noun: 'data set' or 'seed'.
+        parts: a mean rho of each.
+        partial: the same of the partial rho.
+    """
+
+    model: str
+    noun: str
+    parts: tuple[Part, ...]
+    partial: tuple[Part, ...]
+
+    def shown(self, level: float) -> int:
+        """In how many an effect is shown."""
+        return shown_in(_above(self.parts), level / 2)
+
+    def together(self) -> Part:
+        """The effect in at least two of them, with the number of the second strongest."""
+        n = len(self.parts)
+        name = f"{self.model}: at least {ENOUGH} of {counted(n, self.noun)}"
+        known = [one for one in self.parts if one.defined]
+        if len(known) < ENOUGH:
+            why = "; ".join(one.unjudged for one in self.parts if not one.defined)
+            return replace(self.parts[0], name=name, value=float("nan"), p=float("nan"), withheld=why)
+        second = sorted(known, key=lambda one: one.p_above)[ENOUGH - 1]
+        below = [one.p_below if one.defined else 1.0 for one in self.parts]
+        return replace(
+            second,
+            name=name,
+            p=min(1.0, 2 * at_least(_above(self.parts), ENOUGH)),
+            p_below=at_least(below, n - ENOUGH + 1),
+            cells=tuple(dict.fromkeys(cell for one in known for cell in one.cells)),
+            seeds=len(known) if self.noun == "seed" else second.seeds,
+            note=f"number and interval of the second strongest, {second.name}",
+        )
+
+    def reversed(self, level: float) -> tuple[Part, ...]:
+        """Those in which the effect is shown to be below 0."""
+        p = holm([one.p for one in self.parts])
+        return tuple(
+            replace(one, name=f"{self.model}: {one.name} (reversed)")
+            for one, q in zip(self.parts, p, strict=True)
+            if one.value < 0 and q < level
+        )
+
+
+def replicates(measured: Measured) -> ClaimVerdict:
+    """In each model the mean rho is above 0 in at least two data sets and with at least two seeds."""
+    own = [cell for cells in measured.conditions().values() for cell in cells]
+    models = list(dict.fromkeys(cell.spec.model.label for cell in own))
+    level = measured.level
+    sets = [found for model in models if (found := _data_sets(measured, model, own))]
+    seeds = [found for model in models if (found := _seeds(measured, model, own))]
+    questions = [
+        _question(measured, "data sets", sets, "no model learned the same conditions on two data sets"),
+        _question(measured, "seeds", seeds, "no model has conditions with two seeds"),
+        *(_beside(measured, name, found) for name, found in (("data set", sets), ("seed", seeds)) if found),
+    ]
+    said = [
+        f"{found.model}: shown in {found.shown(level)} of {counted(len(found.parts), found.noun)} "
+        f"({', '.join(f'{p.name} {number(p.value)}' for p in found.parts)})"
+        for found in (*sets, *seeds)
+    ]
+    for found in (*sets, *seeds):
+        said += [f"reversed: {p.text}" for p in found.reversed(level)]
+    return claim_verdict(
+        "C5",
+        "The correlation replicates across seeds and data sets.",
+        questions,
+        finding=f"mean rho. {'; '.join([*said, _within(measured)])}" if said else
+        f"nothing to replicate: {questions[0].note}; {questions[1].note}",
+        limits=[
+            *measured.left_out(measured.evidence.own),
+            *_alone(models, sets, "does not have the same conditions on two data sets"),
+            *_alone(models, seeds, "has no condition with two seeds"),
+        ],
+        level=level,
+    )  # fmt: skip
+
+
+def _alone(models: Sequence[str], found: Sequence[_Places], why: str) -> list[str]:
+    """The models that a question could not be asked of, where it was of others."""
+    asked = {one.model for one in found}
+    return [f"{model} {why}" for model in models if model not in asked] if found else []
+
+
+def _question(measured: Measured, name: str, found: Sequence[_Places], none: str) -> Question:
+    noun = name[:-1]
+    return question(
+        name,
+        f"in each model the mean rho over the same conditions is above 0 in at least {ENOUGH} {name}",
+        f"Spearman's rho of entropy and AULC, mean over the conditions that every {noun} of the model has; tested as a "
+        "partial conjunction",
+        [part for one in found for part in (one.together(), *one.reversed(measured.level))],
+        level=measured.level,
+        note="" if found else none,
+        needed=True,
+    )
+
+
+def _beside(measured: Measured, noun: str, found: Sequence[_Places]) -> Question:
+    parts = [
+        replace(part, name=f"{one.model}: {part.name}{kind}")
+        for one in found
+        for kind, own in (("", one.parts), (", partial", one.partial))
+        for part in own
+    ]
+    return question(
+        f"each {noun}", f"the mean rho is above 0 in each {noun} of each model", "Spearman's rho, plain and partial",
+        parts, level=measured.level, decides=False,
+    )  # fmt: skip
+
+
+def _data_sets(measured: Measured, model: str, own: Sequence[Cell]) -> _Places | None:
+    cells = [cell for cell in own if cell.spec.model.label == model]
+    sets = list(dict.fromkeys(cell.spec.dataset.name for cell in cells))
+    everywhere = set.intersection(
+        *({_kind(c) for c in cells if c.spec.dataset.name == name} for name in sets)
+    )
+    if len(sets) < ENOUGH or not everywhere:
+        return None
+    found = {
+        held: _conditions(measured, [c for c in cells if _kind(c) in everywhere], partial=held)
+        for held in (False, True)
+    }
+    pools = {held: [one for _, one in values] for held, values in found.items()}
+    plain, partial = (
+        tuple(
+            measured.rho_part(
+                name, [one for cell, one in found[held] if cell.spec.dataset.name == name], pool=pools[held]
+            )
+            for name in sets
+        )
+        for held in (False, True)
+    )
+    return _Places(model, "data set", plain, partial)
+
+
+def _seeds(measured: Measured, model: str, own: Sequence[Cell]) -> _Places | None:
+    conditions = list(by_condition(c for c in own if c.spec.model.label == model).values())
+    held = [frozenset(cell.spec.seed for cell in cells) for cells in conditions]
+    several = [seeds for seeds in held if len(seeds) >= ENOUGH]
+    if not several:
+        return None
+    # The seeds that serve the most cells; a condition counts if it has all of them.
+    chosen = max(
+        sorted(set(several), key=sorted), key=lambda seeds: len(seeds) * sum(seeds <= one for one in held)
+    )
+    kept = [cells for cells, seeds in zip(conditions, held, strict=True) if chosen <= seeds]
+
+    def of(seed: int, *, partial: bool) -> Part:
+        found = _conditions(
+            measured, [c for cells in kept for c in cells if c.spec.seed == seed], partial=partial
+        )
+        return measured.rho_part(f"seed {seed}", [one for _, one in found], fixed_seeds=True)
+
+    return _Places(
+        model,
+        "seed",
+        tuple(of(seed, partial=False) for seed in sorted(chosen)),
+        tuple(of(seed, partial=True) for seed in sorted(chosen)),
+    )
+
+
+def _conditions(
+    measured: Measured, cells: Sequence[Cell], *, partial: bool
+) -> list[tuple[Cell, ConditionValue]]:
+    """A condition's first cell and its rho, plain or partial."""
+
+    def statistic(cell: Cell) -> CellValue:
+        return measured.rho(cell, measured.covariates(cell) if partial else ())
+
+    return [(own[0], measured.condition(name, own, statistic)) for name, own in by_condition(cells).items()]
+
+
+def _kind(cell: Cell) -> tuple[str, str]:
+    """What a condition is besides its data set and model."""
+    return cell.spec.method.label, cell.spec.regime
+
+
+def _above(parts: Sequence[Part]) -> list[float]:
+    return [one.p_above if one.defined else 1.0 for one in parts]
+
+
+def _within(measured: Measured) -> str:
+    spreads = [
+        float(np.std([measured.rho(cell).value for cell in cells], ddof=1))
+        for cells in measured.conditions().values()
+        if len(cells) > 1
+    ]
+    if not spreads:
+        return "no condition has two seeds"
+    return (
+        f"between seeds of one condition rho has a standard deviation of {number(float(np.median(spreads)), 3)} "
+        f"(median; largest {number(max(spreads), 3)})"
+    )

@@ -1,0 +1,86 @@
+"""Cells of one condition (its seeds) to one row: means, spread, and p-values adjusted over the conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from dissensus.analysis.learning import learned_over_seeds
+from dissensus.config import NO_VARIANT
+from dissensus.stats import holm
+
+IDENTITY = (
+    "condition",
+    "dataset",
+    "model",
+    "head",
+    "method",
+    "regime",
+    "variant",
+    "gold_source",
+    "cluster_field",
+    "cluster_reason",
+    "covariates",
+    "covariates_left_out",
+    "partial_form",
+)
+CORRELATIONS = ("rho", "rho_slope", "partial", "partial_gold_share")
+WORDS = ("learned", "learned_why", "judged_on", "top_answer")
+"""Columns of words of a cell that have no mean; `learned_over_seeds` says what becomes of the first two."""
+SHARED = ("cell", "seed", *IDENTITY, *WORDS)
+
+
+def condition_rows(cells: Sequence[Mapping[str, Any]], order: Sequence[str]) -> list[dict[str, Any]]:
+    """One row a condition that has a cell, in the order of `order`, a list of conditions (repeats allowed).
+
+    Every number is the mean over the condition's cells that have it (NaN when none has). For the correlations there
+    are also, with S seeds:
+
+    - `_sd` (divisor S - 1; NaN for one seed), `_min`, `_max` over seeds;
+    - `_low`, `_high`: the mean of the cells' interval ends. The standard error of a mean is at most the mean of the
+      standard errors, whatever the dependence, so this covers the choice of examples for the mean rho at least as
+      well as each cell's interval does for its own. It says nothing about other seeds: `_sd` does;
+    - `_p`: the largest p-value of the seeds (small only if every seed shows it), and `_p_holm`: the same, adjusted
+      by Holm over the study's own conditions. Variants are none of them: theirs stays NaN.
+
+    `_withheld` says why a cell has no interval or value, in words; '' where every cell has. So does `rho_why` of rho.
+
+    `learned` and `learned_why` are those of `learned_over_seeds`. The shares of un-learned examples are means over the
+    seeds that learned; `seeds_not_learned` says how many did not.
+    """
+    present = {row["condition"] for row in cells}
+    names = [name for name in dict.fromkeys(order) if name in present]
+    rows = [_one([row for row in cells if row["condition"] == name]) for name in names]
+    for measure in CORRELATIONS:
+        own = [row[f"{measure}_p"] if row["variant"] == NO_VARIANT else np.nan for row in rows]
+        adjusted = holm(np.array(own, dtype=np.float64))
+        for row, p in zip(rows, adjusted, strict=True):
+            row[f"{measure}_p_holm"] = float(p)
+    return rows
+
+
+def _one(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    first = cells[0]
+    row: dict[str, Any] = {key: first[key] for key in IDENTITY}
+    row["seeds"] = len(cells)
+    row.update(learned_over_seeds(cells))
+    for key in first:
+        if key in SHARED:
+            continue
+        if key.endswith("_withheld") or key == "rho_why":
+            row[key] = "; ".join(dict.fromkeys(cell[key] for cell in cells if cell[key]))
+            continue
+        values = np.array([cell[key] for cell in cells], dtype=np.float64)
+        finite = values[np.isfinite(values)]
+        if key.endswith("_p"):
+            # A seed without a p-value shows nothing; it must not make the others look unanimous.
+            row[key] = float(values.max()) if len(finite) == len(values) else float("nan")
+            continue
+        row[key] = float(finite.mean()) if finite.size else float("nan")
+        if key in CORRELATIONS:
+            row[f"{key}_sd"] = float(finite.std(ddof=1)) if finite.size > 1 else float("nan")
+            row[f"{key}_min"] = float(finite.min()) if finite.size else float("nan")
+            row[f"{key}_max"] = float(finite.max()) if finite.size else float("nan")
+    return row

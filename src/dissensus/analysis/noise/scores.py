@@ -1,0 +1,133 @@
+"""What may tell that a label was flipped: scores of every example, from curves, annotators or confident learning.
+
+All of it is computed on the label that the example was trained on, which is the only one that a user has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dissensus.curves import Curves, FloatArray
+from dissensus.data.agreement import annotation_entropy, gold_share
+from dissensus.data.annotations import NO_GOLD
+from dissensus.metrics import example_metrics
+
+SAME_DATA = (
+    "probabilities at the last tracking point of the model that was trained on these labels; confident learning asks "
+    "for those of a model that has not seen them"
+)
+
+
+@dataclass(frozen=True)
+class Suspicion:
+    """A score of n examples.
+
+    Attributes:
+        name: of the score.
+        source: 'curves', 'annotators' or 'cleanlab'.
+        values: shape (n,); high means that the label is suspect. NaN where it is not defined.
+        note: what to know when reading its result; may be ''.
+    """
+
+    name: str
+    source: str
+    values: FloatArray
+    note: str = ""
+
+
+def suspicion_scores(curves: Curves, given: NDArray[np.int64]) -> tuple[Suspicion, ...]:
+    """Scores from the curves of the given label, and from what the annotators chose.
+
+    From curves (see `dissensus.metrics` for formulas and units): `aulc`; `final_loss`; `delta`, the loss at the end
+    minus that at the start; `slope` of the loss on progress; `margin`, minus the mean margin (area under the margin);
+    `confidence`, minus the mean probability of the given label; `variability` of that probability; `forgetting`,
+    events, with infinity for an example that was never right: it ranks above any number of events, as in Toneva et
+    al. (ICLR 2019), where it counts as forgotten most.
+
+    From annotators: `entropy` in bits, by the plugin estimator, which does not know the given label; `dissent`, the
+    share of annotators who did not choose it.
+
+    Args:
+        curves: n examples.
+        given: the labels trained on, shape (n,); -1 where there is none.
+    """
+    own = replace(curves, gold=given)
+    found = example_metrics(own)
+    events = np.where(found.forgetting.never_learned, np.inf, found.forgetting.events)
+    measured = {
+        "aulc": found.aulc,
+        "final_loss": found.final_loss,
+        "delta": found.unlearning.delta,
+        "slope": found.unlearning.slope,
+        "margin": -found.margin.mean,
+        "confidence": -found.cartography.confidence,
+        "variability": found.cartography.variability,
+        "forgetting": events,
+    }
+    notes = {
+        "variability": "high marks an ambiguous example in a data map; a hard one is low in variability and confidence",
+        "forgetting": "an example that was never right ranks above every number of events",
+    }
+    asked = {
+        "entropy": annotation_entropy(curves.counts),
+        "dissent": 1 - gold_share(curves.counts, given),
+    }
+    return (
+        *(Suspicion(name, "curves", values, notes.get(name, "")) for name, values in measured.items()),
+        *(Suspicion(name, "annotators", values) for name, values in asked.items()),
+    )
+
+
+def confident_learning_scores(curves: Curves, given: NDArray[np.int64]) -> tuple[Suspicion, ...]:
+    """Minus the label quality scores of cleanlab, from the last tracking point's probabilities.
+
+    `self_confidence` is the probability of the given label, so it ranks as the final loss does; `normalized_margin`
+    sets it against the most probable other label. `_adjusted` subtracts each label's average confidence first
+    (`adjust_pred_probs`); it is left out where some label was given to no example. The probabilities are in-sample:
+    see the note of each.
+
+    Source: C. Northcutt, L. Jiang and I. Chuang, "Confident learning: estimating uncertainty in dataset labels",
+    JAIR 70, 2021, as implemented in cleanlab (the extra `cleanlab`).
+
+    Args:
+        curves: n examples.
+        given: the labels trained on, shape (n,); -1 where there is none: such an example has no score.
+
+    Returns:
+        Nothing where cleanlab is not installed, or no example has a label and finite probabilities.
+    """
+    quality = cleanlab_quality()
+    if quality is None or not len(curves.steps):
+        return ()
+    probabilities = np.exp(curves.log_probs[:, -1].astype(np.float64))
+    known = (given != NO_GOLD) & np.isfinite(probabilities).all(axis=1)
+    if not known.any():
+        return ()
+    shares = probabilities[known] / probabilities[known].sum(axis=1, keepdims=True)
+    everywhere = len(np.unique(given[known])) == len(curves.labels)
+    scores = []
+    for method in ("self_confidence", "normalized_margin"):
+        # A label that nobody was given has no threshold: cleanlab puts in a number so large that it swamps the rest.
+        for adjusted in (False, True) if everywhere else (False,):
+            values = np.full(len(curves), np.nan)
+            values[known] = -quality(given[known], shares, method=method, adjust_pred_probs=adjusted)
+            scores.append(
+                Suspicion(method + ("_adjusted" if adjusted else ""), "cleanlab", values, SAME_DATA)
+            )
+    return tuple(scores)
+
+
+def cleanlab_quality() -> Callable[..., NDArray[Any]] | None:
+    """cleanlab's function of label quality scores; None where cleanlab is not installed."""
+    try:
+        # Here, because it brings scikit-learn and pandas, which take seconds to import.
+        from cleanlab.rank import get_label_quality_scores
+    except ImportError:
+        return None
+    quality: Callable[..., NDArray[Any]] = get_label_quality_scores
+    return quality

@@ -1,0 +1,243 @@
+"""Stored curves of a study to tidy tables: per example, per cell, per condition, per entropy group.
+
+    STUDY_DIR/analysis/
+      examples.parquet     a row an example of a cell: gold, entropy, group, metrics, covariates. `entropy` is the
+                           plug-in one, as in every other table; `entropy_estimate` that of the study's estimator,
+                           which groups and correlations rest on
+      cells.parquet        a row a cell (condition and seed): did it learn, correlations, un-learning, group losses
+      conditions.parquet   a row a condition: mean and spread of its cells, Holm-adjusted p
+      groups.parquet       a row a (cell, entropy group, tracking point): mean loss with its band
+      missing.parquet      a row a cell without a result, with its state and the last line of its error
+      cells.csv, conditions.csv    the same tables for people
+      inputs.json          what the tables were made from; `load_analysis` refuses them when it has changed
+
+Reads completed cells, never trains, imports no torch.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from dissensus.analysis.cell_tables import CellTables, analyze_cell
+from dissensus.analysis.condition_tables import condition_rows
+from dissensus.analysis.example_rows import ExampleRows
+from dissensus.analysis.stored import open_cell
+from dissensus.config import StudySpec
+from dissensus.errors import DissensusError, StoreError
+from dissensus.files import file_sha256, write_atomic
+from dissensus.study.grid import Planned, plan
+from dissensus.study.status import CellStatus, read_study, study_status
+
+SCHEMA_VERSION = 2
+TABLES = ("examples", "cells", "conditions", "groups", "missing")
+MISSING_SCHEMA = pa.schema([(c, pa.string()) for c in ("cell", "condition", "state", "error")])
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """The tables of one study.
+
+    Attributes:
+        folder: the study's folder.
+        study: its specification.
+        cells: a row a completed cell, in the study's order of conditions.
+        conditions: a row a condition with at least one completed cell.
+        groups: a row a (cell, group, tracking point).
+        missing: a row a cell that has no result: cell, condition, state, error.
+        in_memory: the examples table, where it has just been made and is small.
+    """
+
+    folder: Path
+    study: StudySpec
+    cells: pa.Table
+    conditions: pa.Table
+    groups: pa.Table
+    missing: pa.Table
+    in_memory: pa.Table | None = None
+
+    @cached_property
+    def examples(self) -> pa.Table:
+        """A row an example of a cell; read when it is first asked for, unless it is in memory already."""
+        if self.in_memory is not None:
+            return self.in_memory
+        return pq.read_table(self.folder / "analysis" / "examples.parquet")
+
+    def cell_folder(self, cell: str) -> Path:
+        """Where a cell's curves are."""
+        return self.folder / "cells" / cell
+
+
+def analyze(study_dir: Path) -> Analysis:
+    """Analyse every completed cell of a study and write the tables to STUDY_DIR/analysis/.
+
+    Cells of more than a GiB of curves are read block by block, and their rows wait on the disk: docs/size.md.
+
+    Cells that failed, are under way or never started are listed in `missing`, not dropped. Each cell's bootstrap
+    is seeded from the study's analysis seed and the cell's id, so that no cell's numbers depend on the others.
+
+    Raises:
+        SpecError: study.yaml is missing or not valid.
+        StoreError: the folder holds no cells, none is complete, or a completed cell is damaged (it is named).
+    """
+    study = read_study(study_dir)
+    found = study_status(study_dir)
+    done = [cell.cell for cell in found if cell.state == "done" and cell.in_study]
+    missing = [_missing(cell) for cell in found if cell.state != "done" or not cell.in_study]
+    if not done:
+        shown = "; ".join(
+            f"{c['cell']}: {c['state']}" + (c["error"] and f" ({c['error']})") for c in missing[:5]
+        )
+        raise StoreError(
+            f"{study_dir} has no completed cell to analyse ({shown}). Run it first: dissensus run {study_dir}"
+        )
+    planned = {item.cell.cell_id: item for item in plan(study)}
+    with ExampleRows(study_dir / "analysis") as rows:
+        tables = []
+        for name in done:
+            own = _analyze_one(study_dir / "cells" / name, planned[name], study)
+            rows.add(own.examples)
+            tables.append((own.cell, own.groups))
+            del own
+        cells = _table([cell for cell, _ in tables])
+        analysis = Analysis(
+            folder=study_dir,
+            study=study,
+            cells=cells,
+            conditions=_table(
+                condition_rows(cells.to_pylist(), [item.cell.condition for item in planned.values()])
+            ),
+            groups=pa.concat_tables([groups for _, groups in tables]),
+            missing=pa.Table.from_pylist(missing, schema=MISSING_SCHEMA),
+            in_memory=rows.table(),
+        )
+        _write(analysis, rows, _inputs(study, found, study_dir))
+    return analysis
+
+
+def load_analysis(study_dir: Path) -> Analysis | None:
+    """The tables that `analyze` wrote, or None when there are none or the study has changed since.
+
+    Changed: a cell was added, finished, run again or removed, the study's analysis settings are others, or
+    another version of dissensus wrote the tables.
+    """
+    study = read_study(study_dir)
+    folder = study_dir / "analysis"
+    try:
+        stored = json.loads((folder / "inputs.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(stored, dict) or stored.pop("tables", None) != _checksums(folder):
+        return None
+    if stored != _inputs(study, study_status(study_dir), study_dir):
+        return None
+    tables = {name: pq.read_table(folder / f"{name}.parquet") for name in TABLES if name != "examples"}
+    return Analysis(folder=study_dir, study=study, **tables)
+
+
+def summary_table(analysis: Analysis) -> list[dict[str, Any]]:
+    """A row a condition for a terminal: names, then numbers (NaN where undefined).
+
+    Keys: condition, dataset, seeds, n, learned, learned_why (see `learned_over_seeds`), rho, rho_low, rho_high,
+    rho_withheld, the same of partial, rho_why, clusters, cluster_field, rho_slope,
+    unlearned_contested, unlearned_settled, and loss_{contested,settled}_{start,end}.
+    """
+    keys = ["condition", "dataset", "seeds", "n", "learned", "learned_why", "clusters", "cluster_field"]
+    keys += [f"{m}{end}" for m in ("rho", "partial") for end in ("", "_low", "_high", "_withheld")]
+    keys += ["rho_why", "rho_slope", "unlearned_contested", "unlearned_settled"]
+    keys += [f"loss_{g}_{at}" for g in ("contested", "settled") for at in ("start", "end")]
+    rows: list[dict[str, Any]] = analysis.conditions.select(keys).to_pylist()
+    return [{**row, "n": round(row["n"])} for row in rows]
+
+
+def _missing(cell: CellStatus) -> dict[str, str]:
+    """The row of a cell without a result."""
+    if not cell.in_study:
+        # Its condition may bear the same name as one of the study's, with other settings: never mixed in.
+        return _missing_row(cell, "not in the study", "its folder is left from another form of study.yaml")
+    return _missing_row(cell, cell.state, cell.error.strip() or last_line(cell.traceback))
+
+
+def _missing_row(cell: CellStatus, state: str, error: str) -> dict[str, str]:
+    return {"cell": cell.cell, "condition": cell.condition, "state": state, "error": error}
+
+
+def _analyze_one(folder: Path, planned: Planned, study: StudySpec) -> CellTables:
+    curves = open_cell(folder, planned.cell, study.analysis)
+    try:
+        return analyze_cell(folder.name, planned.cell, curves, study.analysis)
+    except DissensusError as problem:
+        raise StoreError(f"cell {folder.name}: {problem}") from None
+
+
+def inputs_of(study_dir: Path) -> dict[str, Any]:
+    """What tables of a study are made from, as plain data: another value means that they are old.
+
+    Raises:
+        SpecError: the folder is no study's.
+    """
+    return _inputs(read_study(study_dir), study_status(study_dir), study_dir)
+
+
+def _inputs(study: StudySpec, found: Sequence[CellStatus], study_dir: Path) -> dict[str, Any]:
+    from dissensus import __version__
+
+    return {
+        "schema": SCHEMA_VERSION,
+        "version": __version__,
+        "study": study.digest(),
+        "cells": [
+            {
+                **_missing(cell),
+                "state": cell.state,
+                "manifest": _checksum(study_dir / "cells" / cell.cell / "manifest.json"),
+            }
+            for cell in found
+        ],
+    }
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    return {name: _checksum(folder / f"{name}.parquet") for name in TABLES}
+
+
+def _checksum(path: Path) -> str:
+    """SHA-256 of a file; '' where there is none."""
+    return file_sha256(path) if path.is_file() else ""
+
+
+def _write(analysis: Analysis, rows: ExampleRows, inputs: Mapping[str, Any]) -> None:
+    folder = analysis.folder / "analysis"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in TABLES:
+        if name == "examples" and analysis.in_memory is None:
+            rows.write(folder / "examples.parquet")
+            continue
+        sink = io.BytesIO()
+        pq.write_table(getattr(analysis, name), sink, compression="zstd")
+        write_atomic(folder / f"{name}.parquet", sink.getvalue())
+    for name in ("cells", "conditions"):
+        sink = io.BytesIO()
+        pyarrow.csv.write_csv(getattr(analysis, name), sink)
+        write_atomic(folder / f"{name}.csv", sink.getvalue())
+    record = {**inputs, "tables": _checksums(folder)}
+    write_atomic(folder / "inputs.json", json.dumps(record, indent=1, sort_keys=True) + "\n")
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    return pa.Table.from_pylist([dict(row) for row in rows])
+
+
+def last_line(text: str) -> str:
+    """The last line that is not blank: what a traceback says in the end."""
+    lines: Iterable[str] = (line.strip() for line in text.splitlines())
+    return next((line for line in reversed(list(lines)) if line), "")

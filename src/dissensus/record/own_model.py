@@ -1,0 +1,241 @@
+"""The tracked set of a model from somebody's own script: packed where that gives what the model itself gives.
+
+A sequence classifier straight from transformers, adapted by PEFT or not, can be read in packed rows like the models
+that we load. A class of somebody's own, a wrapper or a prefix in front of the text may do anything in between. So such
+models are read their own way, and at every point the others are asked about a few examples both ways: agreement at one
+point's weights says nothing of the next one's.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dissensus.errors import DataError, ModelError
+from dissensus.models.encoding import Encoded
+from dissensus.record.tracking import (
+    PackedSet,
+    PaddedSet,
+    TrackedSet,
+    equal_length_batches,
+    length_sorted_batches,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from dissensus.record.processes import Ranks
+
+log = logging.getLogger("dissensus")
+
+PROBES = 4
+"""Examples that are asked about both ways at the first point: the shortest, the longest, and some in between."""
+
+LATER = 2
+"""The same at later points, in turn: enough for the points of a run to get round, and little beside a pass."""
+
+AGREES = 1e-4
+"""Largest difference of logits, as a share of the largest logit, that counts as the same answer in fp32."""
+
+
+class OwnModelSet:
+    """See `tracking.TrackedSet`.
+
+    Args:
+        encoded: the examples.
+        pad_id: padding token id.
+        token_budget: tokens a batch, at most (a longer example goes alone).
+        labels: the data set's, to be held against the model's.
+
+    Attributes:
+        way: how the last pass read the model, in words, with the reason where it was not the quick way.
+    """
+
+    def __init__(
+        self, encoded: Encoded, *, pad_id: int, token_budget: int, labels: Sequence[str] = ()
+    ) -> None:
+        self.way = ""
+        self._encoded = encoded
+        self._given_pad = self._pad_id = pad_id
+        self._labels = tuple(labels)
+        self._token_budget = token_budget
+        self._model: nn.Module | None = None
+        self._packed: PackedSet | None = None
+        self._plain: PaddedSet | None = None
+        self._asked = 0
+
+    def scores(
+        self, model: nn.Module, *, untrained: bool, ranks: Ranks
+    ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
+        """See `TrackedSet`."""
+        if self._model is not model:
+            self._model = model
+            self._meet(model, ranks)
+        refuse_other_heads(model)
+        return self._chosen(model, ranks).scores(model, untrained=untrained, ranks=ranks)
+
+    def _meet(self, model: nn.Module, ranks: Ranks) -> None:
+        """A model that was not seen before: what its configuration says of labels and padding."""
+        from dissensus.models.own_forward import pads_by_id, reads_last_token
+        from dissensus.models.scoring import scoring_view
+
+        names = getattr(getattr(model, "config", None), "id2label", None)
+        same_order(self._labels, names, warn=ranks.first)
+        # A decoder's classifier looks for the last token by this id, and would take another padding for text.
+        _, own_pad = pads_by_id(model)
+        self._pad_id = self._given_pad if own_pad is None else own_pad
+        batches = batches_for(model, self._encoded.lengths, self._token_budget)
+        self._plain = PaddedSet(
+            self._encoded, own_logits, pad_id=self._pad_id, token_budget=self._token_budget, batches=batches
+        )
+        self._packed, self.way = None, "padded: not a sequence classifier of transformers' own that packs"
+        view = scoring_view(model, self._pad_id)
+        if view is not None and reads_last_token(model) and self._ends_in(own_pad):
+            self.way = "padded: a text ends in the padding token, and the model reads the token before it"
+        elif view is not None:
+            self._packed = PackedSet(self._encoded, view, token_budget=self._token_budget)
+
+    def _ends_in(self, token: int | None) -> bool:
+        return token is not None and any(row[-1] == token for row in self._encoded.input_ids)
+
+    def _chosen(self, model: nn.Module, ranks: Ranks) -> TrackedSet:
+        from dissensus.models.patched import patched
+
+        assert self._plain is not None
+        if self._packed is None:
+            return self._plain
+        reason = patched(model)
+        plain = bool(reason) or not self._agrees(model, self._packed)
+        if ranks.total(float(plain), next(model.parameters()).device):  # one way in all processes
+            self._packed = None
+            reason = reason or "packed rows and the model's own forward pass disagree"
+            if self._asked > 1 and ranks.first:
+                log.warning(
+                    "%s can no longer be read in packed rows (%s): this tracking point and all later ones are measured "
+                    "by its own forward pass. At earlier points both agreed about the examples that were asked about",
+                    type(model).__name__, reason,
+                )  # fmt: skip
+        self.way = f"padded: {reason}" if reason else "packed"
+        return self._plain if self._packed is None else self._packed
+
+    def _agrees(self, model: nn.Module, packed: PackedSet) -> bool:
+        """Whether the model's own forward pass and the packed one give a few examples the same logits."""
+        rows = self._rows_to_ask()
+        self._asked += 1
+        device = next(model.parameters()).device
+        try:
+            own = self._own(model, rows, device)
+            taken, found = packed.some(rows)
+        except (TypeError, ValueError, AttributeError, RuntimeError):
+            return False  # it is not built as its class says; its own forward pass is what counts
+        if found.shape != own.shape:
+            return False
+        place = {int(row): at for at, row in enumerate(taken)}
+        difference = (found.float()[[place[int(row)] for row in rows]] - own).abs().max()
+        return bool(difference <= AGREES * own.abs().max().clamp(min=1.0))
+
+    def _own(self, model: nn.Module, rows: NDArray[np.int64], device: Any) -> Tensor:
+        import torch
+
+        from dissensus.models.own_forward import pads_by_id, reads_last_token
+
+        together = not (reads_last_token(model) and pads_by_id(model)[1] is None)
+        parts = [rows.tolist()] if together else [[row] for row in rows.tolist()]
+        batches = (self._encoded.batch(part, self._pad_id) for part in parts)
+        return torch.cat(
+            [own_logits(model, {k: v.to(device) for k, v in b.items()}).float() for b in batches]
+        )
+
+    def _rows_to_ask(self) -> NDArray[np.int64]:
+        order = np.argsort(self._encoded.lengths, kind="stable")
+        if not self._asked:
+            return order[np.unique(np.linspace(0, len(order) - 1, PROBES).round().astype(np.int64))]
+        return np.unique(order[(np.arange(LATER) * (len(order) // LATER) + self._asked) % len(order)])
+
+
+def batches_for(model: nn.Module, lengths: NDArray[np.int64], token_budget: int) -> list[list[int]]:
+    """Rows in batches in which the model's own forward pass gives each row what it gives it alone.
+
+    A decoder's classifier looks for the last token by the padding id: without one it refuses several rows, and given
+    embeddings (learned prompts) it takes the last place, padding or not.
+    """
+    from dissensus.models.own_forward import pads_by_id, reads_last_token, takes_mask
+    from dissensus.models.patched import learns_prompts
+
+    if not takes_mask(model):
+        return equal_length_batches(lengths, token_budget)
+    if reads_last_token(model):
+        has_pad, own_pad = pads_by_id(model)
+        if has_pad and own_pad is None:
+            return [[row] for row in np.argsort(-lengths, kind="stable").tolist()]
+        if learns_prompts(model):
+            return equal_length_batches(lengths, token_budget)
+    return length_sorted_batches(lengths, token_budget)
+
+
+def own_logits(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+    """What a sequence classifier gives for a batch: its logits, (b, K).
+
+    Raises:
+        ModelError: it cannot be called so, gives no logits, or is a language model.
+    """
+    from dissensus.models.own_forward import SCORE, logits_of, own_output
+
+    output = own_output(model, batch, instead=SCORE)
+    logits = logits_of(output)
+    if logits is None:
+        raise ModelError(
+            f"the forward pass of {type(model).__name__} gives a {type(output).__name__} without logits. {SCORE}"
+        )
+    rows, width = batch["input_ids"].shape
+    if logits.ndim == 3 and len(logits) == rows and logits.shape[1] >= width:
+        raise ModelError(
+            f"{type(model).__name__} gives logits of shape {tuple(logits.shape)}, some for every token: it is a "
+            "language model, which has no output for each label. Track a CompletionProbe "
+            f"(dissensus.record.probes.completions), or load a sequence classifier. {SCORE}"
+        )
+    return logits
+
+
+def refuse_other_heads(model: nn.Module) -> None:
+    """Raise `ModelError` where a classifier's outputs are not one label out of K (`config.problem_type`)."""
+    config = getattr(model, "config", None)
+    kind = getattr(config, "problem_type", None)
+    if kind in ("multi_label_classification", "regression"):
+        what = "several labels at once" if kind == "multi_label_classification" else "numbers"
+        raise ModelError(
+            f"the model's config.problem_type is {kind!r}: its outputs are {what}, and a softmax over them is no "
+            "probability of a label. With integer labels and problem_type='single_label_classification' they would "
+            "be. Otherwise record by tracking passes, with `score=`, a function that makes logits over the data set's "
+            "labels of them"
+        )
+
+
+def same_order(labels: Sequence[str], id2label: Mapping[int, str] | None, *, warn: bool = True) -> None:
+    """Hold the data set's labels against the names that a classifier gives its outputs (`config.id2label`).
+
+    Where those name other things (LABEL_0, LABEL_1), the order cannot be seen, and a warning says what is assumed.
+
+    Raises:
+        DataError: they are the same names in another order, so that every loss would be of another label's.
+    """
+    names = [str(name).casefold() for _, name in sorted((id2label or {}).items(), key=lambda at: int(at[0]))]
+    own = [label.casefold() for label in labels]
+    if names != own and sorted(names) == sorted(own):
+        raise DataError(
+            f"the data set's labels are {list(labels)}, and the model's outputs are {names} (config.id2label): the "
+            "same in another order. Give the data set's labels in the model's order"
+        )
+    if warn and names != own and len(names) == len(own):
+        log.warning(
+            "the model does not say which output is which label (config.id2label: %s). Assumed is the data set's "
+            "order: %s. If training numbered the labels otherwise, every loss is another label's: load the model with "
+            "id2label={0: %r, ...}, and an order that differs is refused",
+            ", ".join(str((id2label or {})[at]) for at in sorted(id2label or {})),
+            ", ".join(f"output {at} is {label}" for at, label in enumerate(labels)),
+            labels[0],
+        )  # fmt: skip

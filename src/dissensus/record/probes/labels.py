@@ -1,0 +1,138 @@
+"""The labels probe: log-probabilities over the labels of a classifier, whatever reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dissensus.curves import FloatArray
+from dissensus.data.annotations import AnnotatedDataset
+from dissensus.errors import DataError, SpecError
+from dissensus.models.encoding import Encoded, encode, lexical_overlap
+from dissensus.record.own_model import OwnModelSet
+from dissensus.record.probes.base import Floats, Measured
+from dissensus.record.tracking import PaddedSet, Score, TrackedSet, tracked_set
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from dissensus.models.scoring import ScoringModel
+    from dissensus.models.shared_states import SharedStates
+
+
+class LabelProbe:
+    """See `base.Probe`.
+
+    An example without any text has NaN: what a model gives for nothing is no loss of that example.
+
+    Args:
+        dataset: the tracked examples.
+        tokenizer: encodes the text fields (one field, or a pair); not needed with `encoded` or `scoring`.
+        encoded: token ids already made, in the data set's order.
+        pad_id: padding token id; default: the tokenizer's.
+        score: (model, padded batch) -> logits (b, K); default: `model(**batch).logits`, or the same numbers from
+            rows without padding where the model can be read so.
+        scoring: a model that `load_scoring_model` made, instead of `tokenizer`, `pad_id` and `score`.
+        states: with `scoring`: what other cells of a study share at step 0.
+        max_length: tokens an example.
+
+    Raises:
+        SpecError: there is nothing to encode with.
+        DataError: `encoded` does not hold the tracked ids.
+    """
+
+    values: tuple[str, ...] = ()
+    token_losses = False
+
+    def __init__(
+        self,
+        dataset: AnnotatedDataset,
+        *,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        encoded: Encoded | None = None,
+        pad_id: int | None = None,
+        score: Score | None = None,
+        scoring: ScoringModel | None = None,
+        states: SharedStates | None = None,
+        max_length: int = 128,
+    ) -> None:
+        made_here = encoded is None
+        if encoded is None:
+            if tokenizer is None and scoring is None:
+                raise SpecError("CurveRecorder needs a tokenizer (or token ids already made, as encoded=...)")
+            encoded = (
+                scoring.encode(dataset) if scoring else encode(dataset, tokenizer, max_length=max_length)
+            )
+        if encoded.ids != dataset.ids:
+            raise DataError(
+                "the encoded examples are not the tracked ones in the tracked order; encode that data set"
+            )
+        self.dataset = dataset
+        self.rows = len(dataset)
+        self._pad_id = (getattr(tokenizer, "pad_token_id", None) or 0) if pad_id is None else pad_id
+        # Of a study's own models nothing is changed: their curves stay as they are.
+        self._empty = np.zeros(len(dataset), dtype=bool)
+        if scoring is None:
+            self._empty = (encoded.lengths == 0) | (_blank(dataset) if made_here else False)
+        if self._empty.all():
+            raise DataError(
+                f"no tracked example of {dataset.name!r} has any text; there is nothing to ask about"
+            )
+        self._encoded = _filled(encoded, self._pad_id) if self._empty.any() else encoded
+        self._score, self._scoring, self._states = score, scoring, states
+
+    @property
+    def covariates(self) -> Mapping[str, FloatArray]:
+        """See `base.Probe`."""
+        overlap = lexical_overlap(self.dataset)
+        counts = {"token_count": self._encoded.lengths.astype(np.float64)}
+        return counts if overlap is None else {**counts, "lexical_overlap": overlap}
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """See `base.Probe`."""
+        facts = {"truncated_examples": self._encoded.truncated}
+        return {**facts, "empty_examples": int(self._empty.sum())} if self._empty.any() else facts
+
+    def tracked(self, token_budget: int) -> TrackedSet:
+        """See `base.Probe`."""
+        if self._scoring is not None:
+            return tracked_set(self._encoded, self._scoring, token_budget=token_budget, states=self._states)
+        if self._score is not None:
+            return PaddedSet(self._encoded, self._score, pad_id=self._pad_id, token_budget=token_budget)
+        return OwnModelSet(
+            self._encoded, pad_id=self._pad_id, token_budget=token_budget, labels=self.dataset.labels
+        )
+
+    def measured(self, found: Floats) -> Measured:
+        """See `base.Probe`."""
+        k = len(self.dataset.labels)
+        if found.shape[1] != k:
+            raise DataError(
+                f"the model scores {found.shape[1]} labels; the data set has {k}: {', '.join(self.dataset.labels)}"
+            )
+        if self._empty.any():
+            found = np.where(self._empty[:, None], np.float32(np.nan), found)
+        return Measured(found)
+
+    def resume(self, stored: Callable[[str], Floats] | None) -> None:
+        """See `base.Probe`."""
+
+
+def _blank(dataset: AnnotatedDataset) -> NDArray[np.bool_]:
+    """Which examples have no text in any field, shape (n,)."""
+    return np.array([not any(text.strip() for text in e.text.values()) for e in dataset], dtype=bool)
+
+
+def _filled(encoded: Encoded, pad_id: int) -> Encoded:
+    """The same with one token where there was none, since a model cannot read nothing; what it gives is dropped."""
+    types = encoded.token_type_ids
+    return replace(
+        encoded,
+        input_ids=tuple(row or (pad_id,) for row in encoded.input_ids),
+        token_type_ids=None if types is None else tuple(row or (0,) for row in types),
+    )

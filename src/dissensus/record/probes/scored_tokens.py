@@ -1,0 +1,329 @@
+"""Log-probabilities of scored tokens under a language model, row by row, without holding a batch's logits.
+
+A vocabulary of 150,000 words makes the logits the largest thing in a pass, by far. Only scored positions meet the
+head, some at a time, where a model of transformers' own can be taken apart into body and head; whether that gives what
+the model itself gives is asked of it at every point, about a few rows, at first also with states and a head that are
+stirred: a head of zeros, or a cap that bites later, would agree as they are. If not (scaled or capped logits, a class
+or hook of somebody's own, learned prompts), the model's own logits are taken.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from dissensus.errors import ModelError
+from dissensus.models.own_forward import COMPLETIONS, base_of, logits_of, own_output
+from dissensus.models.patched import patched
+from dissensus.record.probes.sequences import IGNORED, Sequences
+from dissensus.record.processes import Ranks
+from dissensus.record.tracking import length_sorted_batches, over_labels
+
+log = logging.getLogger("dissensus")
+
+LOGITS = 2**25
+"""Numbers of logits held at once, in fp32: 128 MiB."""
+
+AGREES = 1e-4
+"""Largest difference of log-probabilities, as a share of the largest, that counts as the same answer in fp32; in half
+precision a hundred times that."""
+
+ASKED = 3
+"""Rows that are asked about both ways at the first point, at most; fewer where their logits would not fit `LOGITS`."""
+
+LATER = 2
+"""The same at later points, in turn."""
+
+STIRRED = 4.0
+"""How much larger than they are the states are made when body and head are asked about other activations."""
+
+Broken = (TypeError, ValueError, AttributeError, RuntimeError, IndexError)
+"""What a model that is not built as its class says may raise."""
+
+
+class Padded(NamedTuple):
+    """A batch of rows: what the model reads, and the scored places with their tokens, row by row."""
+
+    inputs: dict[str, Tensor]
+    row: Tensor
+    place: Tensor
+    token: Tensor
+
+
+class ScoredTokens:
+    """See `tracking.TrackedSet`: of each row the sum over its scored tokens, then on request one column a token.
+
+    Args:
+        sequences: the rows.
+        pad_id: padding token id.
+        token_budget: padded tokens a batch, at most (a longer row goes alone).
+        single: give the single tokens' log-probabilities as well, 0 beyond a row's last.
+
+    Attributes:
+        way: how the last pass read the model, in words, with the reason where it was not the lean way.
+    """
+
+    def __init__(self, sequences: Sequences, *, pad_id: int, token_budget: int, single: bool = False) -> None:
+        self.way = ""
+        self._sequences = sequences
+        self._pad_id = pad_id
+        self._single = single
+        self._batches = length_sorted_batches(sequences.lengths, token_budget)
+        self._model: nn.Module | None = None
+        self._plain = False
+        self._asked = 0
+
+    def scores(
+        self,
+        model: nn.Module,
+        *,
+        untrained: bool,  # noqa: ARG002 - nothing is shared
+        ranks: Ranks,
+    ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
+        """See `tracking.TrackedSet`."""
+        if self._model is not model:
+            self._model, self._plain = model, False
+            self._meet(model)
+        if not self._plain:
+            self._choose(model, ranks)
+        for rows in ranks.share(self._batches):
+            batch = self._padded(rows, next(model.parameters()).device)
+            found = self._whole(model, batch) if self._plain else self._apart(model, batch)
+            yield np.array(rows, dtype=np.int64), self._table(batch, found, len(rows))
+
+    def _whole(self, model: Any, batch: Padded) -> Tensor:
+        """Of each scored token, in the batch's order, by the model's own forward pass."""
+        logits = own_logits(model, batch.inputs)
+        size = max(1, LOGITS // logits.shape[-1])
+        found = []
+        for part in range(0, len(batch.row), size):
+            at = slice(part, part + size)
+            found.append(_of_tokens(logits[batch.row[at], batch.place[at]], batch.token[at]))
+        return torch.cat(found)
+
+    def _apart(self, model: Any, batch: Padded) -> Tensor:
+        """The same by body and head apart."""
+        body, head = parts_of(model)
+        states = _states(body(**batch.inputs, use_cache=False))[batch.row, batch.place]
+        size = max(1, LOGITS // head.weight.shape[0])
+        pieces = zip(torch.split(states, size), torch.split(batch.token, size), strict=True)
+        return torch.cat([_of_tokens(head(piece), token) for piece, token in pieces])
+
+    def _table(self, batch: Padded, values: Tensor, rows: int) -> Tensor:
+        wide = torch.float32 if values.device.type == "mps" else torch.float64  # which MPS has not
+        table = torch.zeros((rows, 1), dtype=wide, device=values.device)
+        table.index_add_(0, batch.row, values.to(wide)[:, None])
+        if not self._single:
+            return table
+        counts = torch.bincount(batch.row, minlength=rows)
+        within = torch.arange(len(values), device=values.device) - (counts.cumsum(0) - counts)[batch.row]
+        single = torch.zeros((rows, int(self._sequences.scored.max())), dtype=wide, device=values.device)
+        single[batch.row, within] = values.to(wide)
+        return torch.cat([table, single], dim=1)
+
+    def _padded(self, rows: list[int], device: torch.device) -> Padded:
+        data = self._sequences
+        ids = _pad([data.input_ids[r] for r in rows], self._pad_id)
+        mask = _pad([(1,) * len(data.input_ids[r]) for r in rows], 0)
+        labels = _pad([data.labels[r] for r in rows], IGNORED)
+        inputs = {"input_ids": ids, "attention_mask": mask}
+        if data.encoder_decoder:
+            inputs["labels"] = labels
+            row, place = (labels != IGNORED).nonzero(as_tuple=True)
+            token = labels[row, place]
+        else:
+            # The state at a token predicts the next one.
+            row, place = (labels[:, 1:] != IGNORED).nonzero(as_tuple=True)
+            token = labels[row, place + 1]
+        inputs = {name: value.to(device) for name, value in inputs.items()}
+        return Padded(inputs, row.to(device), place.to(device), token.to(device))
+
+    def _meet(self, model: Any) -> None:
+        """A model that was not seen before: is it of the kind that the rows were made for?"""
+        config = getattr(model, "config", None)
+        is_encoder_decoder = bool(getattr(config, "is_encoder_decoder", False))
+        if is_encoder_decoder != self._sequences.encoder_decoder:
+            raise ModelError(
+                f"the model is {'an encoder-decoder' if is_encoder_decoder else 'a decoder-only'} one, and the tracked "
+                f"completions were made for the other kind; pass encoder_decoder={is_encoder_decoder} to the probe"
+            )
+        self.way = "whole: an encoder-decoder model"
+        self._plain = is_encoder_decoder
+        if not is_encoder_decoder:
+            refuse_a_model_that_reads_ahead(model, self._padded(self._rows_to_ask(1), _device(model)).inputs)
+
+    def _choose(self, model: Any, ranks: Ranks) -> None:
+        """Take the model apart at this point, or from now on no more."""
+        reason = patched(model)
+        if not reason and not type(base_of(model)).__module__.startswith("transformers."):
+            reason = f"{type(base_of(model)).__name__} is no class of transformers' own"
+        plain = bool(reason) or not self._agrees(model)
+        if ranks.total(float(plain), _device(model)):  # one way in all processes
+            reason = reason or "body and head apart give other numbers than the model's own forward pass"
+            self._plain = True
+            if self._asked > 1 and ranks.first:
+                log.warning(
+                    "%s can no longer be taken apart into body and head (%s): this tracking point and all later ones "
+                    "are measured by its own forward pass. At earlier points both agreed about the rows that were "
+                    "asked about",
+                    type(model).__name__, reason,
+                )  # fmt: skip
+        self.way = f"whole: {reason}" if self._plain else "body and head apart"
+
+    def _agrees(self, model: Any) -> bool:
+        """Whether body and head apart give what the model itself gives, about a few rows; stirred, the first time."""
+        first = not self._asked
+        batch = self._padded(self._rows_to_ask(ASKED if first else LATER), _device(model))
+        self._asked += 1
+        try:
+            # What comes after body and head does not change from point to point, so it is looked for once.
+            for stir in (False, True) if first else (False,):
+                with _stirred(model) if stir else contextlib.nullcontext():
+                    own, found = self._whole(model, batch), self._apart(model, batch)
+                if not _close(own, found, next(model.parameters()).dtype):
+                    return False
+        except Broken:
+            return False  # it is not built as its class says; its own forward pass is what counts
+        return True
+
+    def _rows_to_ask(self, most: int) -> list[int]:
+        """Rows in turn from one point to the next, the shortest first, as far as their logits are few."""
+        order = np.argsort(self._sequences.lengths, kind="stable")
+        picked = [int(order[self._asked % len(order)])]
+        width = int(self._sequences.lengths[picked[0]])
+        for turn in range(1, most):
+            row = int(order[(turn * (len(order) // most) + self._asked) % len(order)])
+            wider = max(width, int(self._sequences.lengths[row]))
+            if row not in picked and (len(picked) + 1) * wider <= LOGITS // max(1, self._vocabulary()):
+                picked.append(row)
+                width = wider
+        return picked
+
+    def _vocabulary(self) -> int:
+        head = getattr(base_of(self._model), "get_output_embeddings", lambda: None)()
+        weight = getattr(head, "weight", None)
+        return 1 if weight is None else int(weight.shape[0])
+
+
+def own_logits(model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
+    """The logits that a language model's forward pass gives, (b, L, V).
+
+    Raises:
+        ModelError: it gives none, or is a classifier.
+    """
+    output = own_output(model, inputs, instead=COMPLETIONS)
+    found = logits_of(output)
+    if found is None and isinstance(output, tuple) and "labels" in inputs:
+        found = next((part for part in output if isinstance(part, Tensor) and part.ndim == 3), None)
+    if found is None:
+        raise ModelError(
+            f"the forward pass of {type(model).__name__} gives no logits: a fused loss kernel (Liger's fused linear "
+            "cross-entropy, for one) may have replaced it. Switch that off (use_liger_kernel=False, or "
+            "liger_kernel_config={'fused_linear_cross_entropy': False})"
+        )
+    if found.ndim != 3:
+        raise ModelError(
+            f"{type(model).__name__} gives logits of shape {tuple(found.shape)}, none for single tokens: it is a "
+            f"classifier, which writes no completions. Track its labels (pass the data set itself). {COMPLETIONS}"
+        )
+    virtual = 0 if "labels" in inputs else found.shape[1] - inputs["input_ids"].shape[1]
+    return found[:, virtual:] if virtual > 0 else found  # prompt tuning puts tokens of its own in front
+
+
+def refuse_a_model_that_reads_ahead(model: nn.Module, inputs: dict[str, Tensor]) -> None:
+    """Raise `ModelError` where a token's logits depend on the tokens after it: a masked language model.
+
+    Asked of one row, whose last token is replaced; by the name as well, for a head of zeros gives no sign.
+    """
+    name = type(base_of(model)).__name__
+    ids = inputs["input_ids"][:1, : int(inputs["attention_mask"][0].sum())]
+    ahead = "ForMaskedLM" in name
+    if not ahead and ids.shape[1] > 1:
+        mask = torch.ones_like(ids)
+        other = ids.clone()
+        first, last = int(ids[0, 0]), int(ids[0, -1])
+        other[0, -1] = first if first != last else (last - 1 if last else 1)
+        own, found = (
+            own_logits(model, {"input_ids": i, "attention_mask": mask})[0, :-1] for i in (ids, other)
+        )
+        difference, size = (own - found).abs().max(), own.abs().max().clamp(min=1.0)
+        # An exact model differs by rounding; one that reads ahead by as much as its logits.
+        ahead = bool(difference > (0.02 if own.dtype in (torch.float32, torch.float64) else 0.2) * size)
+    if ahead:
+        raise ModelError(
+            f"{name} reads a text in both directions: what it gives for a token knows the tokens after it, and no "
+            f"product of that is the probability of a completion. {COMPLETIONS}"
+        )
+
+
+def parts_of(model: Any) -> tuple[Any, Any]:
+    """Body and head of a decoder-only transformers model, PEFT-adapted or not; AttributeError for others."""
+    base = base_of(model)
+    body, head = getattr(base, base.base_model_prefix), base.get_output_embeddings()
+    if body is base or head is None:
+        raise AttributeError("it has no body and head of its own")
+    return body, head
+
+
+@contextlib.contextmanager
+def _stirred(model: Any) -> Iterator[None]:
+    """While this lasts, the body gives other, larger states, and the head adds something of them to its logits."""
+    body, head = parts_of(model)
+    generator = torch.Generator().manual_seed(0)
+
+    made: dict[tuple[int, ...], Tensor] = {}
+
+    def noise(like: Tensor, *shape: int) -> Tensor:
+        if shape not in made:  # the same for both ways
+            made[shape] = torch.randn(shape, generator=generator)
+        return made[shape].to(like)
+
+    def states(_module: nn.Module, _given: Any, output: Any) -> Any:
+        found = _states(output)
+        other = found * STIRRED + noise(found, *found.shape)
+        return type(output)(last_hidden_state=other) if hasattr(output, "keys") else (other, *output[1:])
+
+    def logits(_module: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        read = given[0]
+        share = (read @ noise(read, read.shape[-1])) / read.shape[-1] ** 0.5
+        found: Tensor = output + share[..., None].to(output.dtype) * noise(output, output.shape[-1])
+        return found
+
+    hooks = [body.register_forward_hook(states), head.register_forward_hook(logits)]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _close(own: Tensor, found: Tensor, dtype: torch.dtype) -> bool:
+    close = AGREES if dtype in (torch.float32, torch.float64) else 100 * AGREES
+    return bool((found - own).abs().max() <= close * own.abs().max().clamp(min=1.0))
+
+
+def _states(output: Any) -> Tensor:
+    found: Tensor = output.last_hidden_state if hasattr(output, "last_hidden_state") else output[0]
+    return found
+
+
+def _device(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device
+
+
+def _of_tokens(logits: Tensor, token: Tensor) -> Tensor:
+    return over_labels(logits).gather(1, token[:, None])[:, 0]
+
+
+def _pad(rows: list[tuple[int, ...]], value: int) -> Tensor:
+    out = torch.full((len(rows), max(map(len, rows))), value, dtype=torch.long)
+    for i, row in enumerate(rows):
+        out[i, : len(row)] = torch.tensor(row)
+    return out

@@ -1,0 +1,55 @@
+"""Whether the processes of a run write tracking points together, and with what."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dissensus.data.annotations import AnnotatedDataset
+from dissensus.store import CurvesWriter, PartWriter
+from dissensus.store.parts import end_session_sign, new_session, sees_session, shares
+
+if TYPE_CHECKING:
+    import torch
+
+    from dissensus.record.processes import Ranks
+
+
+def share_points(
+    ranks: Ranks, writer: CurvesWriter | None, data: AnnotatedDataset, folder: Path, device: torch.device
+) -> PartWriter | None:
+    """Let the processes write points together, where that pays and all of them see the first one's folder.
+
+    Every process calls this at the same time. Where each has a disk of its own, or names another folder, the first one
+    writes alone.
+
+    Args:
+        ranks: the processes.
+        writer: the store, in the first process.
+        data: the tracked examples.
+        folder: of the store, as this process was told.
+        device: what numbers are exchanged on.
+
+    Returns:
+        What this process writes its rows with; None in the first one, whose `writer` knows, and where it writes alone.
+    """
+    rows = shares(len(data), len(data.labels), ranks.world)
+    if len(rows) == 1:
+        return None
+    (session,) = ranks.agreed([0 if writer is None else new_session(writer.path)], device)
+    seen = ranks.total(float(sees_session(folder, session)), device)
+    if writer is not None:
+        end_session_sign(writer.path, session)
+        if seen == ranks.world:
+            writer.share_with(ranks.world, session)
+        return None
+    if seen < ranks.world:
+        return None
+    return PartWriter(
+        folder,
+        labels=len(data.labels),
+        fingerprint=data.fingerprint,
+        number=ranks.rank,
+        rows=rows,
+        session=session,
+    )

@@ -1,0 +1,151 @@
+"""One cell's folder, here and at a remote. Work happens here; a mirror brings the folder here and publishes it there.
+
+What holds it together is the manifest, as on a disk: it is put after the files that it lists, and a file that it does
+not list does not exist. So whoever reads the remote finds one state of the run, whole, whenever the writer was cut off.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from dissensus.errors import StoreError
+from dissensus.files import file_sha256, write_atomic
+from dissensus.remote.checkpoints import CURRENT, STATE, Checkpoint
+from dissensus.remote.folder import Remote
+from dissensus.remote.manifests import Manifest
+from dissensus.remote.publishing import MANIFEST, Publication
+
+BEFORE = ("spec.json", "noise.parquet")
+"""Small files that a reader of the curves wants too: they go before the manifest."""
+AFTER = ("status.json", "log.txt")
+"""Small files that speak of the curves: they go after the manifest."""
+TRIES = 8
+PAUSE = 0.2
+"""Seconds before the second try; each further pause is that much longer."""
+
+
+class Mirror:
+    """A cell's folder and its image at a remote.
+
+    One process at a time publishes to a remote folder (`Claim` says whose turn it is); any number may fetch.
+
+    Args:
+        local: the cell's folder here.
+        remote: the cell's folder there.
+    """
+
+    def __init__(self, local: Path, remote: Remote) -> None:
+        self.local = local
+        self.remote = remote
+        self._publication = Publication(local, remote, before=BEFORE, after=AFTER)
+
+    def publish(self) -> bool:
+        """Bring the remote to what the folder holds now; may be called again and again while a run goes on.
+
+        In this order: spec.json and noise.parquet; where points were measured anew, a manifest of what the old one and
+        the new one share; files that the remote lacks; the manifest; the checkpoint; files that no manifest lists any
+        more are deleted; status.json and log.txt. With nothing new, no request is made. After an error the next call
+        looks anew at what is there.
+
+        Returns:
+            Whether anything was sent.
+
+        Raises:
+            StoreError: the remote cannot be read or written, or a file here is not what the manifest says of it.
+        """
+        return self._publication.publish()
+
+    def fetch(self, *, checkpoint: bool = True) -> bool:
+        """Bring the cell here, in place of what the folder holds; every file is verified, the manifest comes last.
+
+        A local state that is ahead of the remote's is given up for the remote's. Where the remote has no store, the
+        folder is left as it is.
+
+        Args:
+            checkpoint: bring what a run goes on from too.
+
+        Returns:
+            Whether there is a store there.
+
+        Raises:
+            StoreError: the remote cannot be read, its manifest is damaged, or one of its files is missing or damaged.
+        """
+        wrong = MANIFEST
+        for attempt in range(TRIES):
+            time.sleep(attempt * PAUSE)
+            # In the writer's order turned round: a manifest that is read after the checkpoint is not behind it.
+            current = self.remote.read(CURRENT) if checkpoint else None
+            content = self.remote.read(MANIFEST)
+            if content is None:
+                return False
+            manifest = Manifest.parse(content, self.remote.shown)
+            found = Checkpoint.parse(current)
+            if found is not None and not found.fits(manifest):
+                if self.remote.read(CURRENT) != current:
+                    continue  # somebody publishes at this moment
+                found = None
+            problem = self._take_files(manifest)
+            if problem is None:
+                self._take_manifest(manifest, found if checkpoint else None, drop=checkpoint)
+                problem = self._take_checkpoint(found)
+            if problem is None:
+                self._take_small(AFTER)
+                return True
+            wrong = problem
+        raise StoreError(
+            f"{self.remote.shown}: {wrong} is missing there or damaged (not the checksum that it is listed "
+            f"with), after {TRIES} tries; run that cell again, or publish it anew from a folder that has it whole"
+        )
+
+    def _take_files(self, manifest: Manifest) -> str | None:
+        """Bring the files that are listed and not here; the name of one that is not there as listed."""
+        self._give_up(manifest)
+        self._take_small(BEFORE)
+        for name, checksum in manifest.files.items():
+            path = self.local / name
+            here = path.is_file() and file_sha256(path) == checksum
+            if not here and not self.remote.get(name, path, sha256=checksum):
+                return name
+        return None
+
+    def _give_up(self, manifest: Manifest) -> None:
+        """The local manifest must not list a file that is about to be replaced: first one of what old and new share."""
+        here = self._local_manifest()
+        if here is None or not here.conflicts(manifest):
+            return
+        (self.local / STATE).unlink(missing_ok=True)
+        shared = here.shared_with(manifest, str(self.local))
+        if shared is None:
+            (self.local / MANIFEST).unlink()
+        else:
+            write_atomic(self.local / MANIFEST, shared.content)
+
+    def _take_manifest(self, manifest: Manifest, found: Checkpoint | None, *, drop: bool) -> None:
+        """Write the manifest; a local checkpoint that is not `found`, or is ahead of it, goes before."""
+        state, here = self.local / STATE, self._local_manifest()
+        if state.is_file():
+            extended = here is not None and here.files.items() <= manifest.files.items()
+            same = found is not None and file_sha256(state) == found.sha256
+            if not (same if drop else extended):
+                state.unlink()
+        if here is None or here.content != manifest.content:
+            write_atomic(self.local / MANIFEST, manifest.content)
+
+    def _take_checkpoint(self, found: Checkpoint | None) -> str | None:
+        """Bring the checkpoint; its name if it is not there any more."""
+        if found is None or (self.local / STATE).is_file():  # `_take_manifest` left it: it is the same
+            return None
+        there = self.remote.get(found.name, self.local / STATE, sha256=found.sha256)
+        return None if there else found.name
+
+    def _take_small(self, names: tuple[str, ...]) -> None:
+        for name in names:
+            self.remote.get(name, self.local / name)
+
+    def _local_manifest(self) -> Manifest | None:
+        """The folder's manifest; None where there is none, or none that can be followed."""
+        try:
+            return Manifest.parse((self.local / MANIFEST).read_bytes(), str(self.local))
+        except (OSError, StoreError):
+            return None

@@ -1,0 +1,357 @@
+"""One cell, from its specification to its curves store: data, model, method, loop, recorder."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dissensus.config import Execution, RunSpec
+from dissensus.data.assembly import CellData, assemble
+from dissensus.errors import MissingDependencyError, SpecError, StoreError
+from dissensus.run.progress import CellProgress, Teller
+from dissensus.seeds import stream_seed
+from dissensus.study.cell_folder import stored_already
+
+__all__ = ["CellProgress", "OpenCell", "open_cell", "run_cell"]
+
+if TYPE_CHECKING:
+    import torch
+
+    from dissensus.models.encoding import Encoded
+    from dissensus.models.scoring import ScoringModel
+    from dissensus.models.shared_states import SharedStates
+    from dissensus.record.processes import Ranks
+    from dissensus.record.recorder import CurveRecorder
+    from dissensus.train.checkpoint import Checkpoint
+    from dissensus.train.loop import TrainingRun
+
+
+def run_cell(
+    spec: RunSpec,
+    folder: Path,
+    *,
+    data_dir: Path | None = None,
+    threads: int | None = None,
+    device: str | None = None,
+    on_progress: Callable[[CellProgress], None] | None = None,
+    execution: Execution | None = None,
+) -> None:
+    """Run one cell to its end in `folder`, resuming what an interrupted run left there.
+
+    With several `processes` in `execution` it starts them and waits for their end; in a process group that is there
+    already (`torchrun`, `accelerate launch`) every process calls this, and together they run the cell.
+
+    Args:
+        spec: what to run.
+        folder: the cell's folder; made if need be. A finished cell is left as it is.
+        data_dir: where data files are looked up first.
+        threads: torch threads; default: torch's own choice.
+        device: 'cpu', 'cuda', ...; default: a GPU where there is one.
+        on_progress: called after every step and when another phase begins; of several processes, in the first.
+        execution: how many processes, what each holds of the weights, what is computed again to save memory. The curves
+            come out the same, to rounding.
+
+    Raises:
+        StoreError: the folder holds another specification (the message shows the difference).
+        DataError, ModelError, SpecError: as the parts say.
+    """
+    how = execution or Execution()
+    if how.processes > 1:
+        from dissensus.run.launch import in_group, run_ranks
+
+        if not in_group():
+            if not stored_already(spec, folder):
+                run_ranks(
+                    spec,
+                    folder,
+                    how,
+                    data_dir=data_dir,
+                    threads=threads,
+                    device=device,
+                    on_progress=on_progress,
+                )
+            return
+    cell = open_cell(
+        spec,
+        folder,
+        data_dir=data_dir,
+        threads=threads,
+        device=device,
+        on_progress=on_progress,
+        execution=how,
+    )
+    if cell is not None:
+        cell.train()
+        cell.close()
+
+
+@dataclass(frozen=True)
+class OpenCell:
+    """A cell that is set up: data, model, method, recorder. What is left is to train it.
+
+    Attributes:
+        run: what is to be trained.
+        recorder: what measures it.
+        checkpoint: what it resumes from.
+        tell: called with the phase that begins.
+    """
+
+    run: TrainingRun
+    recorder: CurveRecorder
+    checkpoint: Checkpoint
+    tell: Callable[[str], None]
+
+    def train(self) -> None:
+        """Train it by itself."""
+        from dissensus.train.loop import train_run
+
+        train_run(self.run)
+
+    def close(self) -> None:
+        """Mark the curves of the trained cell complete; nothing is left to resume."""
+        here = self.run.team.ranks
+        self.tell("saving")
+        with here.unison(self.run.device):
+            self.recorder.finish()
+            if here.first:
+                self.checkpoint.remove()
+
+
+def open_cell(
+    spec: RunSpec,
+    folder: Path,
+    *,
+    data_dir: Path | None = None,
+    threads: int | None = None,
+    device: str | None = None,
+    on_progress: Callable[[CellProgress], None] | None = None,
+    base: ScoringModel | None = None,
+    execution: Execution | None = None,
+) -> OpenCell | None:
+    """Set up a cell in `folder`; None when it is finished already. See `run_cell`.
+
+    In a process group every process calls this. The first one claims the folder, and looks up data and weights before
+    the others do; what goes wrong in one of them is raised in all.
+
+    Args:
+        base: another cell's model, whose frozen weights this one shall share.
+    """
+    if "torch" not in sys.modules and stored_already(spec, folder):
+        return None  # a study whose cells are all done needs no torch
+    try:
+        import torch
+    except ImportError:
+        raise MissingDependencyError("torch", "train", "running a cell") from None
+    # Imported here: a study whose cells are all done needs none of them.
+    from dissensus.models.loading import load_scoring_model
+    from dissensus.models.resolve import resolve_model
+    from dissensus.record.processes import ranks
+    from dissensus.record.recorder import CurveRecorder
+    from dissensus.record.schedule import total_steps
+    from dissensus.train.checkpoint import Checkpoint
+    from dissensus.train.fused import share_frozen_weights
+    from dissensus.train.loop import TrainingRun, TrainingSet
+    from dissensus.train.methods import apply_method, recompute_activations
+    from dissensus.train.parallel import team_for
+
+    how, here = execution or Execution(), ranks()
+    if threads is not None:
+        torch.set_num_threads(threads)
+    where = _device(device, here, how, spec)
+    finished, ready = False, None
+    with here.unison(where):
+        if here.first:
+            finished = stored_already(spec, folder)
+            if here.world > 1 and not finished:  # what has to be fetched is fetched once
+                ready = _assembled(spec, data_dir)
+                resolve_model(spec.model.name, spec.model.revision)
+    if here.agreed([finished], where)[0]:
+        return None
+    teller = Teller(on_progress if here.first else None)
+    with here.unison(where):
+        teller.tell("loading data")
+        data = ready or _assembled(spec, data_dir)
+        labels = _training_labels(spec, data, folder if here.first else None)
+        teller.tell("loading model")
+        model = load_scoring_model(
+            spec.model,
+            data.tracked.labels,
+            data.tracked.fields,
+            head_seed=stream_seed(spec.seed, "head"),
+            device=where,
+        )
+        apply_method(model, spec.method, adapter_seed=stream_seed(spec.seed, "adapter"))
+        if base is not None:
+            share_frozen_weights(model, base)
+        sizes = {
+            "trainable_parameters": sum(p.numel() for p in model.module.parameters() if p.requires_grad),
+            "parameters": sum(p.numel() for p in model.module.parameters()),
+        }
+        if how.gradient_checkpointing:
+            recompute_activations(model)
+        if how.sharding == "none":  # sharded weights are moved block by block
+            model.module.to(where)
+        teller.tell("encoding texts")
+        training = TrainingSet(model.encode(data.train), labels)
+        tracked = model.encode(data.tracked)
+    team = team_for(model, how.sharding, device=where, cpu_offload=how.cpu_offload)
+    steps = total_steps(len(labels), spec.training)
+    versions = _versions(where, here, how)
+    with here.unison(where):
+        recorder = CurveRecorder(
+            folder,
+            data.tracked,
+            total_steps=steps,
+            encoded=tracked,
+            scoring=model,
+            states=_shared_states(spec, folder, model, tracked),
+            precision=spec.tracking.precision,
+            points=spec.tracking.points,
+            schedule=spec.tracking.schedule,
+            steps=spec.tracking.steps,
+            regime=spec.regime,
+            token_budget=spec.tracking.token_budget,
+            resume=True,
+            on_error="raise",
+            quiet=True,
+            provenance={
+                "train_fingerprint": data.train.fingerprint,
+                "train_examples": len(data.train),
+                "dropped_shared": data.dropped_shared,
+                "dropped_unlabelled": data.dropped_unlabelled,
+                "data_notes": list(data.notes),
+                "flipped_labels": int((labels != data.train.gold).sum()),
+                "train_truncated_examples": training.encoded.truncated,
+                "model_fingerprint": model.fingerprint,
+                "model_origin": model.origin,
+                "model_note": model.note,
+                "model_notes": list(model.notes),
+                "model_loading": list(model.loading),
+                "prompt": model.template,
+                **sizes,
+                "versions": versions,
+            },
+        )
+        if here.first:
+            _same_ground(recorder.writer.provenance, data, model.fingerprint, folder)
+            if recorder.writer.provenance["versions"] != versions:  # allowed, but no longer bit-identical
+                recorder.writer.note(resumed_under=versions)
+
+    teller.knows(recorder, steps)
+    teller.step(max(recorder.steps, default=0), float("nan"))
+    checkpoint = Checkpoint(folder / "checkpoint")
+    run = TrainingRun(
+        model,
+        training,
+        spec.training,
+        learning_rate=spec.method.learning_rate,
+        seed=spec.seed,
+        recorder=recorder,
+        checkpoint=checkpoint,
+        on_step=teller.step,
+        on_phase=teller.tell,
+        team=team,
+        checkpoint_seconds=how.checkpoint_seconds,
+    )
+    return OpenCell(run, recorder, checkpoint, teller.tell)
+
+
+def _assembled(spec: RunSpec, data_dir: Path | None) -> CellData:
+    return assemble(
+        spec.dataset, spec.regime, sample_seed=stream_seed(spec.seed, "sample"), data_dir=data_dir
+    )
+
+
+def _device(name: str | None, here: Ranks, how: Execution, spec: RunSpec) -> torch.device:
+    """Where this process computes: of several on one machine's GPUs, each on its own.
+
+    Raises:
+        SpecError: what was asked for does not go together.
+    """
+    from dissensus.models.scoring import device_for
+
+    if how.sharding == "fsdp" and here.world == 1:
+        raise SpecError(
+            "sharding: fsdp leaves a part of the weights on each of several processes, and this is one; set processes, "
+            "or leave sharding out"
+        )
+    if how.sharding == "fsdp" and spec.model.quantization is not None:
+        raise SpecError(
+            f"quantization: {spec.model.quantization} and sharding: fsdp do not go together: 4-bit weights are "
+            "not cut. Use sharding: none; a 4-bit base is small"
+        )
+    found = device_for(name)
+    if here.world > 1 and found.type == "cuda" and found.index is None:
+        import torch
+
+        found = torch.device("cuda", int(os.environ.get("LOCAL_RANK", here.rank)) % torch.cuda.device_count())
+        torch.cuda.set_device(found)
+    return found
+
+
+def _shared_states(spec: RunSpec, folder: Path, model: ScoringModel, tracked: Encoded) -> SharedStates | None:
+    """What the cells of a study share at step 0, in its folder; None for a cell that stands alone."""
+    from dissensus.models.shared_states import SharedStates
+
+    if folder.parent.name != "cells":
+        return None
+    return SharedStates.of(
+        folder.parent.parent / "shared",
+        model,
+        tracked,
+        method=spec.method.name,
+        token_budget=spec.tracking.token_budget,
+        precision=spec.tracking.precision,
+    )
+
+
+def _training_labels(
+    spec: RunSpec, data: CellData, folder: Path | None
+) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Gold labels, or noisy ones; the flip mask is saved in `folder`, beside the curves."""
+    gold = data.train.gold
+    if spec.training.noise is None:
+        return gold
+    from dissensus.data.noise import inject_noise, save_noise
+
+    noise = spec.training.noise
+    rng = np.random.default_rng(stream_seed(spec.seed, "noise"))
+    noisy = inject_noise(gold, data.train.counts, kind=noise.kind, rate=noise.rate, rng=rng)
+    if folder is not None:
+        save_noise(folder / "noise.parquet", data.train.ids, gold, noisy)
+    return noisy.labels
+
+
+def _same_ground(provenance: dict[str, object], data: CellData, model_fingerprint: str, folder: Path) -> None:
+    """A resumed run must stand on the data and the weights that it began with."""
+    now = {"train_fingerprint": data.train.fingerprint, "model_fingerprint": model_fingerprint}
+    for key, value in now.items():
+        if provenance.get(key) != value:
+            raise StoreError(
+                f"{folder} was begun with another {key.replace('_', ' ')} ({provenance.get(key)}; now {value}): the "
+                "files behind the study have changed. Delete that folder to start the cell anew."
+            )
+
+
+def _versions(device: torch.device, here: Ranks, how: Execution) -> dict[str, str]:
+    packages = ("dissensus", "torch", "transformers", "peft", "numpy")
+    import torch
+
+    # What one process computes as ever leaves no trace; several add numbers up in another order.
+    together = {"processes": str(here.world), "sharding": how.sharding} if here.world > 1 else {}
+    return {
+        "python": platform.python_version(),
+        **{name: version(name) for name in packages},
+        "threads": str(torch.get_num_threads()),
+        "platform": f"{sys.platform}-{platform.machine()}",
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
+        **together,
+    }

@@ -1,0 +1,148 @@
+"""What a study's cells need is looked at before any worker starts, once: data sets and models. Imports no torch.
+
+Each distinct source is loaded as a cell loads it, whole: a label that no other row has may stand in the last one. That
+costs the study one load, where each of its cells makes one of its own. Where cells run on other machines, data that is
+not here may well be there: then it is left to them, and that is said.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dissensus.config import RunSpec
+from dissensus.config.sources import SourceSpec
+from dissensus.data.annotations import AnnotatedDataset
+from dissensus.data.assembly import assemble
+from dissensus.data.noise import inject_noise
+from dissensus.data.sources import load_source
+from dissensus.errors import DataError, DissensusError, MissingDependencyError, MissingFileError, ModelError
+from dissensus.seeds import stream_seed
+
+KEPT = 2
+"""Loaded sources that are kept at a time: the tracked and the training one of the data set that is looked at."""
+
+
+def check_inputs(
+    cells: Sequence[RunSpec],
+    *,
+    data_dir: Path | None,
+    elsewhere: bool,
+    on_stage: Callable[[str], None] = lambda _words: None,
+    on_note: Callable[[str], None] = lambda _words: None,
+) -> None:
+    """Raise one error for all that is wrong with the data and the models of these cells.
+
+    Args:
+        cells: those that are to be run.
+        data_dir: where data files are looked up first.
+        elsewhere: whether they run on other machines. Models are looked for there alone, data that is not here too.
+        on_stage: called with what is looked at, and with "" at the end.
+        on_note: called with what is not looked at.
+
+    Raises:
+        DataError: some data set is missing or malformed, or does not go together with its cells' settings.
+        ModelError: some model is not to be had.
+    """
+    wrong = _check_data(cells, data_dir, elsewhere, on_stage, on_note)
+    models = [] if elsewhere else _check_models(cells, on_stage)
+    on_stage("")
+    if wrong or models:
+        kind = DataError if wrong else ModelError
+        raise kind("\n".join([*wrong, *models, "No cell was started."]))
+
+
+def _check_data(
+    cells: Sequence[RunSpec],
+    data_dir: Path | None,
+    elsewhere: bool,
+    on_stage: Callable[[str], None],
+    on_note: Callable[[str], None],
+) -> list[str]:
+    """What is wrong with data sets, in words."""
+    load = _Loader(data_dir)
+    alike: dict[tuple[str, str, str, str], list[RunSpec]] = {}
+    for cell in cells:
+        noise = cell.training.noise.model_dump_json() if cell.training.noise else ""
+        alike.setdefault((_key(cell), cell.dataset.model_dump_json(), cell.regime, noise), []).append(cell)
+    wrong: dict[str, int] = {}
+    seen: set[str] = set()
+    absent: set[str] = set()
+    for _, same in sorted(alike.items()):
+        name = same[0].dataset.name
+        if name not in seen:
+            on_stage(f"checking the data set {name}")
+        seen.add(name)
+        try:
+            _try(same[0], load)
+        except (MissingFileError, MissingDependencyError) as error:
+            if elsewhere:
+                absent.add(name)
+            else:
+                wrong[str(error)] = wrong.get(str(error), 0) + len(same)
+        except DissensusError as error:
+            wrong[str(error)] = wrong.get(str(error), 0) + len(same)
+    for name in sorted(absent):
+        on_note(
+            f"the data set {name} is not on this machine and was not checked: its cells look for it on theirs"
+        )
+    return [f"{error} ({_needed(number, len(cells))})" for error, number in wrong.items()]
+
+
+def _try(cell: RunSpec, load: _Loader) -> None:
+    """Make what a cell trains on and tracks."""
+    seed = cell.seed
+    data = assemble(cell.dataset, cell.regime, sample_seed=stream_seed(seed, "sample"), load=load)
+    noise = cell.training.noise
+    if noise is not None:
+        rng = np.random.default_rng(stream_seed(seed, "noise"))
+        inject_noise(data.train.gold, data.train.counts, kind=noise.kind, rate=noise.rate, rng=rng)
+
+
+def _check_models(cells: Sequence[RunSpec], on_stage: Callable[[str], None]) -> list[str]:
+    """What is wrong with models, in words."""
+    from dissensus.models.resolve import check_model
+
+    users: dict[tuple[str, str | None], int] = {}
+    for cell in cells:
+        which = (cell.model.name, cell.model.revision)
+        users[which] = users.get(which, 0) + 1
+    wrong = []
+    for (name, revision), number in users.items():
+        on_stage(f"looking for the model {name}")
+        try:
+            check_model(name, revision)
+        except DissensusError as error:
+            wrong.append(f"{error} ({_needed(number, len(cells))})")
+    return wrong
+
+
+class _Loader:
+    """`load_source`, which loads a source once for the data sets that share it, as far as they come together."""
+
+    def __init__(self, data_dir: Path | None) -> None:
+        self._data_dir = data_dir
+        self._known: OrderedDict[str, AnnotatedDataset] = OrderedDict()
+
+    def __call__(self, spec: SourceSpec) -> AnnotatedDataset:
+        key = spec.model_dump_json()
+        if key not in self._known:
+            loaded = load_source(spec, data_dir=self._data_dir)
+            while len(self._known) >= KEPT:
+                self._known.popitem(last=False)
+            self._known[key] = loaded
+        self._known.move_to_end(key)
+        return self._known[key]
+
+
+def _key(cell: RunSpec) -> str:
+    """What brings data sets of the same sources together."""
+    sources = (cell.dataset.train, cell.dataset.tracked)
+    return "\n".join("" if source is None else source.model_dump_json() for source in sources)
+
+
+def _needed(number: int, of: int) -> str:
+    return f"needed by {'every cell' if number == of else f'{number} of {of} cells'}"

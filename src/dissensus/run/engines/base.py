@@ -1,0 +1,144 @@
+"""What runs the jobs of a study: the interface that every engine keeps. Nothing in the science knows which one it is.
+
+An engine hands out workers. A worker takes one job at a time (a mapping, see `run/worker.py`) and says what becomes
+of it in events, mappings with a key `event`:
+
+    started   the job has begun: host, pid
+    progress  cell, phase (see `cell.CellProgress`), and, once they are known, step, total_steps, tracking_points_done,
+              tracking_points, loss
+    done      cell
+    failed    cell, error, traceback
+    over      the job's last word; failed: whether a cell failed
+    ended     the worker is gone without a last word: error (why), words (the end of what it printed), lost (whether the
+              machine may be to blame rather than the cell, so that another try makes sense)
+
+Whoever hears them leaves events and fields aside that it does not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from dissensus.config import Execution
+
+Event = Mapping[str, Any]
+"""What a worker says."""
+
+Hear = Callable[[Event], None]
+"""Called with each event, from any thread."""
+
+GIB_A_PROCESS = 3.0
+"""Memory that a process is reckoned with: torch, a base model in fp32 and the activations of a batch."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a job is given.
+
+    Attributes:
+        cpus: processors.
+        gpus: GPUs, fractions too.
+        memory_gib: memory, GiB.
+        threads: of its libraries, all processes together.
+    """
+
+    cpus: float
+    gpus: float
+    memory_gib: float
+    threads: int
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What one machine has room for.
+
+    Attributes:
+        cpus: processors.
+        gpus: GPUs.
+        memory_gib: memory, GiB.
+    """
+
+    cpus: float
+    gpus: float
+    memory_gib: float
+
+    def holds(self, needs: Needs) -> bool:
+        """Whether a job fits, when nothing else is there."""
+        return needs.cpus <= self.cpus and needs.gpus <= self.gpus and needs.memory_gib <= self.memory_gib
+
+    @property
+    def words(self) -> str:
+        """In words, for messages."""
+        return f"{self.cpus:g} processors, {self.gpus:g} GPUs, {self.memory_gib:.1f} GiB"
+
+
+class Worker(Protocol):
+    """What runs a job."""
+
+    def give(self, job: Mapping[str, Any], *, log: Path, hear: Hear) -> None:
+        """Give it a job. `log`: where it prints; `hear`: called with each event, 'over' or 'ended' last."""
+
+    def ask_to_stop(self) -> None:
+        """Ask it to stop, without waiting."""
+
+    def terminate(self) -> None:
+        """Stop it, by force if need be, and wait until it has."""
+
+    def dismiss(self) -> None:
+        """Let it go; it has no job."""
+
+
+class Engine(Protocol):
+    """What hands out workers.
+
+    Attributes:
+        name: as on the command line.
+        elsewhere: whether jobs run on other machines.
+        retries: how often a job whose worker was lost is tried again, when nobody says.
+    """
+
+    name: str
+    elsewhere: bool
+    retries: int
+
+    def open(self) -> None:
+        """Reach the machines. Raises `SpecError` when they cannot be reached."""
+
+    def has_gpus(self) -> bool:
+        """Whether jobs compute on GPUs."""
+
+    def machines(self) -> tuple[Machine, ...]:
+        """What there is, as far as the engine can tell; empty where it cannot."""
+
+    def check(self, needs: Sequence[Needs]) -> None:
+        """Raise `SpecError` for a job that no machine has room for."""
+
+    def slots(self, jobs: int) -> int:
+        """How many of so many jobs to hand over at a time."""
+
+    def hire(self, needs: Needs, log: Path) -> Worker:
+        """A worker for one job; `log`: where it prints before its first job."""
+
+    def release(self, worker: Worker) -> None:
+        """Take back a worker whose job is over."""
+
+    def close(self) -> None:
+        """Let go of everything."""
+
+
+def needs_of(executions: Sequence[Execution], *, gpus: bool, threads: int | None) -> Needs:
+    """What a job of cells that are carried out so is given: the most that any of them asks for.
+
+    Args:
+        executions: of each of its cells.
+        gpus: whether the machines have GPUs, so that a process gets one when nothing is said.
+        threads: of a cell, where somebody said so; default: its processors.
+    """
+    processes = max(e.processes for e in executions)
+    cpus = max((e.cpus for e in executions if e.cpus is not None), default=float(processes * (threads or 1)))
+    wanted = [float(e.processes if gpus else 0) if e.gpus is None else e.gpus for e in executions]
+    memory = [GIB_A_PROCESS * e.processes if e.memory_gib is None else e.memory_gib for e in executions]
+    return Needs(cpus, max(wanted), max(memory), threads or max(1, int(cpus)))

@@ -1,0 +1,69 @@
+"""Engines by name, with their options as the command line has them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from dissensus.config import nearest
+from dissensus.errors import SpecError
+from dissensus.run.engines.base import Engine
+from dissensus.run.engines.local import LocalEngine
+
+NAMES = ("local", "ray", "slurm")
+
+
+def named_engine(
+    name: str,
+    out: Path,
+    *,
+    workers: int | None = None,
+    device: str | None = None,
+    address: str | None = None,
+    options: Sequence[str] = (),
+) -> Engine:
+    """The engine of that name; it is opened by who runs a study on it.
+
+    Args:
+        name: one of `NAMES`.
+        out: the study's folder.
+        workers: local: jobs at a time.
+        device: torch device of every worker.
+        address: ray: of the cluster.
+        options: KEY=VALUE each; the engine says which it knows.
+
+    Raises:
+        SpecError: no such engine, or an option that it does not have.
+    """
+    if name not in NAMES:
+        raise SpecError(f"--engine {name}: no such engine; {nearest(name, NAMES)}")
+    if address is not None and name != "ray":
+        raise SpecError(f"--address is of --engine ray; the engine here is {name}")
+    given = dict(_pair(option) for option in options)
+    if name == "slurm":
+        from dissensus.run.engines.slurm import SlurmEngine
+
+        return SlurmEngine(out / ".slurm", given)
+    if name == "ray":
+        from dissensus.run.engines.ray import RayEngine
+
+        wait = given.pop("wait", "false")
+        if wait not in ("true", "false"):
+            raise SpecError(f"--engine-option wait={wait}: expected true or false")
+        _none_left(given, name, "wait")
+        return RayEngine(address, wait=wait == "true")
+    _none_left(given, name, "none")
+    return LocalEngine(workers=workers, device=device)
+
+
+def _pair(option: str) -> tuple[str, str]:
+    key, equals, value = option.partition("=")
+    if not equals or not key.strip() or not value.strip():
+        raise SpecError(f"--engine-option {option!r} is not KEY=VALUE")
+    return key.strip(), value.strip()
+
+
+def _none_left(options: dict[str, str], name: str, known: str) -> None:
+    if options:
+        key, value = next(iter(options.items()))
+        raise SpecError(f"--engine-option {key}={value}: unknown to the engine {name}; known: {known}")

@@ -1,0 +1,67 @@
+"""What engines with a queue of their own have in common: a job is handed over whole, and waits there for room."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from dissensus.run.engines.base import Hear, Needs
+
+
+class Submission(Protocol):
+    """A job that was handed over."""
+
+    def cancel(self) -> None:
+        """Ask it to stop, without waiting."""
+
+    def stop(self) -> None:
+        """Stop it, by force if need be, and wait until it has ended."""
+
+
+class QueuedEngine:
+    """The part of `base.Engine` that such engines share."""
+
+    elsewhere = True
+    retries = 3
+
+    def submit(self, job: Mapping[str, Any], needs: Needs, log: Path, hear: Hear) -> Submission:
+        """Hand a job over."""
+        raise NotImplementedError
+
+    def slots(self, jobs: int) -> int:
+        """All of them: the queue is there for that, and a cluster that grows by itself sees what is wanted."""
+        return max(1, jobs)
+
+    def hire(self, needs: Needs, log: Path) -> QueuedWorker:  # noqa: ARG002 - each job has its own log
+        """What will be a job of the cluster once it is given one."""
+        return QueuedWorker(self, needs)
+
+    def release(self, worker: object) -> None:
+        """What was handed over ends with its job."""
+
+
+class QueuedWorker:
+    """A worker from the moment when it is given its job, which it is until its end; see `base.Worker`."""
+
+    def __init__(self, engine: QueuedEngine, needs: Needs) -> None:
+        self._engine = engine
+        self._needs = needs
+        self._submission: Submission | None = None
+
+    def give(self, job: Mapping[str, Any], *, log: Path, hear: Hear) -> None:
+        """Hand the job over; it runs when there is room."""
+        self._submission = self._engine.submit(job, self._needs, log, hear)
+
+    def ask_to_stop(self) -> None:
+        """See `base.Worker`."""
+        if self._submission is not None:
+            self._submission.cancel()
+
+    def terminate(self) -> None:
+        """See `base.Worker`."""
+        if self._submission is not None:
+            self._submission.stop()
+
+    def dismiss(self) -> None:
+        """It ends with its job."""

@@ -1,0 +1,340 @@
+"""Runs the cells of a study on an engine's workers, a job at a time each; stored curves are all that it leaves.
+
+A job is one cell, or several that train in one pass (`jobs.py`). Cells that are done are skipped, others start or
+resume; a cell that fails does not stop the others. The runner owns each cell's `status.json`; what happens inside a
+cell is `run/cell.py`'s.
+"""
+
+from __future__ import annotations
+
+import difflib
+import queue
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from dissensus.config import Execution, RunSpec, StudySpec, When
+from dissensus.errors import SpecError, StoreError
+from dissensus.files import write_atomic
+from dissensus.run.allocation import DEFAULT_FUSE, default_threads
+from dissensus.run.destination import Home
+from dissensus.run.engines.base import Engine, Event, Needs, needs_of
+from dissensus.run.engines.local import LocalEngine
+from dissensus.run.engines.node import sealed
+from dissensus.run.execution import executions
+from dissensus.run.job import LiveJob
+from dissensus.run.jobs import Job, jobs
+from dissensus.study.grid import expand, select
+from dissensus.study.lock import StudyLock
+from dissensus.study.status import CellStatus, cell_folder, cut_off, read_status, write_status
+
+OWN_CELL = "dissensus.run.cell:run_cell"
+RUN_CELL = OWN_CELL
+"""What runs a cell, as module:function; imported by the worker alone."""
+
+RUN_CELLS = "dissensus.run.fused_cells:run_cells"
+"""The same for a job of several cells."""
+
+OnChange = Callable[[CellStatus], None]
+OnStage = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """What a run of a study came to.
+
+    Attributes:
+        out: the study's folder.
+        cells: status of each cell that was asked for, in the study's order.
+        skipped: ids of the cells that were done before.
+        study_diff: how study.yaml differs from the one that was there ("" if it does not); cells are known
+            by their own settings, so changing the study never mixes up results.
+    """
+
+    out: Path
+    cells: tuple[CellStatus, ...]
+    skipped: frozenset[str]
+    study_diff: str
+
+    @property
+    def failures(self) -> tuple[CellStatus, ...]:
+        """The cells that failed."""
+        return tuple(cell for cell in self.cells if cell.state == "failed")
+
+
+def run_study(
+    study: StudySpec,
+    out: Path,
+    *,
+    workers: int | None = None,
+    threads: int | None = None,
+    fuse: int | None = None,
+    device: str | None = None,
+    data_dir: Path | None = None,
+    only: When | None = None,
+    engine: Engine | None = None,
+    retries: int | None = None,
+    remote: str | None = None,
+    on_change: OnChange | None = None,
+    on_stage: OnStage | None = None,
+    on_note: OnStage | None = None,
+    run_cell: str | None = None,
+    run_cells: str | None = None,
+) -> StudyResult:
+    """Run every cell of a study that is not done, and say what became of each.
+
+    Args:
+        study: what to run.
+        out: the study's folder; made if need be.
+        workers: jobs that run at a time, each in a process of its own; default: one on a GPU, else one a core,
+            as far as there are cells and memory; on a cluster, as many as it has room for.
+        threads: threads of each worker; default: OMP_NUM_THREADS, or else the cores divided by the workers; on a
+            cluster, the processors that the cell reserves.
+        fuse: most cells a job: LoRA cells that differ in seed, rank, alpha and learning rate alone train in one
+            pass over one frozen model, with the results that they have alone, up to rounding; default: 1.
+        device: torch device of every worker; default: a GPU where there is one.
+        data_dir: where data files are looked up first.
+        only: run only the cells that this matches.
+        engine: what the jobs run on; default: processes on this machine.
+        retries: how often a job is tried again whose worker was lost; default: as the engine says.
+        remote: URL of the study, of which `out` is this machine's image: cells are brought from there, and published.
+        on_change: called when a cell starts, advances or ends, from this thread.
+        on_stage: called with what the run as a whole does beside its cells, e.g. 'checking the data'; "" when that
+            is over.
+        on_note: called with what whoever started the run should know.
+        run_cell: another module:function with the signature of `run.cell.run_cell`.
+        run_cells: another one with that of `run.fused_cells.run_cells`.
+
+    Raises:
+        SpecError: the study is not valid, `only` matches nothing, the folder holds another study, or the engine
+            cannot be reached or has no room for a cell.
+        DataError, ModelError: data or a model of a cell that is not done is missing or malformed; no worker was
+            started.
+        StoreError: another run is under way in the folder.
+        KeyboardInterrupt: on Ctrl-C or SIGTERM, after the workers were stopped; running again resumes.
+    """
+    for option, value in (("workers", workers), ("threads", threads), ("fuse", fuse)):
+        if value is not None and value < 1:
+            raise SpecError(f"{option} is {value}; expected 1 or more")
+    if retries is not None and retries < 0:
+        raise SpecError(f"retries is {retries}; expected 0 or more")
+    cells = select(expand(study), only or When())
+    carried_out = executions(study)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SpecError(f"cannot make the study's folder {out}: {error.strerror}") from None
+    engine = engine or LocalEngine(workers=workers, device=device)
+    with StudyLock(out):
+        home = Home(out, remote, elsewhere=engine.elsewhere)
+        home.fetch()
+        diff = _keep_study(study, out)
+        home.publish_study()
+        _mark_interrupted(out)
+        statuses = {cell.cell_id: read_status(cell_folder(out, cell), cell) for cell in cells}
+        skipped = frozenset(name for name, status in statuses.items() if status.state == "done")
+        session = _Session(
+            out,
+            engine,
+            carried_out,
+            home,
+            order={
+                "run_cell": run_cell or RUN_CELL,
+                "run_cells": run_cells or RUN_CELLS,
+                "data_dir": str(data_dir) if data_dir else None,
+                "device": device,
+                "remote": remote,
+            },
+            tries=1 + (engine.retries if retries is None else retries),
+            on_change=on_change or (lambda _status: None),
+            on_stage=on_stage or (lambda _words: None),
+            statuses=statuses,
+        )
+        for name in statuses:
+            if name in skipped:
+                session.on_change(statuses[name])
+        left = [cell for cell in cells if cell.cell_id not in skipped]
+        if left:
+            if session.order["run_cell"] == OWN_CELL:  # what another one needs, nobody here can tell
+                from dissensus.run.checking import check_inputs
+
+                check_inputs(
+                    left,
+                    data_dir=data_dir,
+                    elsewhere=engine.elsewhere,
+                    on_stage=session.on_stage,
+                    on_note=on_note or (lambda _words: None),
+                )
+            session.run(left, fuse=fuse, workers=workers, threads=threads)
+            home.fetch_curves(statuses)
+        return StudyResult(out, tuple(statuses.values()), skipped, diff)
+
+
+@dataclass
+class _Task:
+    """A job that is to be run: its cells, what it is given, and how often it was tried."""
+
+    job: Job
+    needs: Needs
+    tried: int = 0
+
+
+@dataclass(frozen=True)
+class _Session:
+    """One call of `run_study`; `statuses` holds what has become of each cell, by id."""
+
+    out: Path
+    engine: Engine
+    executions: Mapping[str, Execution]
+    home: Home
+    order: Mapping[str, Any]
+    tries: int
+    on_change: OnChange
+    on_stage: OnStage
+    statuses: dict[str, CellStatus]
+
+    def run(
+        self, cells: Sequence[RunSpec], *, fuse: int | None, workers: int | None, threads: int | None
+    ) -> None:
+        """Run cells, so many jobs at a time, until none is left."""
+        live: dict[int, LiveJob] = {}
+        events: queue.SimpleQueue[tuple[int, Event]] = queue.SimpleQueue()
+        ground: AbstractContextManager[Mapping[str, Any]] = (
+            sealed(self.out) if self.engine.elsewhere else nullcontext({})
+        )
+        with _terminated_is_interrupted(), ground as common:
+            try:
+                self.engine.open()
+                tasks, slots = self._tasks(cells, fuse=fuse, workers=workers, threads=threads)
+                left = list(enumerate(tasks))
+                while left or live:
+                    while left and len(live) < slots:
+                        number, task = left.pop(0)
+                        live[number] = self._start(number, task, common, events)
+                    number, event = events.get()
+                    if number not in live:  # the end of an idle worker, or of one that was given up
+                        continue
+                    self._tell(live[number].heed(event))
+                    if live[number].over:
+                        job, task = live.pop(number), tasks[number]
+                        if job.worker is not None:
+                            self.engine.release(job.worker)
+                        if job.lost:
+                            again = replace(task, job=tuple(task.job[place] for place in job.left))
+                            left.append((len(tasks), again))
+                            tasks.append(again)
+            finally:
+                # Empty unless something (Ctrl-C, an error in `on_change`) cut the loop short.
+                if live:
+                    with suppress(Exception):  # whoever shows this may be what went wrong
+                        self.on_stage("stopping the workers")
+                for cut in live.values():
+                    if cut.worker is not None:
+                        cut.worker.ask_to_stop()
+                for cut in live.values():
+                    for status in cut.stop():
+                        with suppress(StoreError):  # something else ended the run, and is what is said
+                            self.home.heed(self.statuses[status.cell], status)
+                self.engine.close()
+                self.home.close()
+
+    def _tasks(
+        self, cells: Sequence[RunSpec], *, fuse: int | None, workers: int | None, threads: int | None
+    ) -> tuple[list[_Task], int]:
+        """The jobs, and how many to run at a time."""
+        gpus = self.engine.has_gpus()
+        waiting = jobs(cells, fuse or DEFAULT_FUSE, self.executions)
+        slots = workers or self.engine.slots(len(waiting))
+        if not self.engine.elsewhere:
+            threads = threads or default_threads(slots)
+        needs = [
+            needs_of([self.executions[cell.cell_id] for cell in job], gpus=gpus, threads=threads)
+            for job in waiting
+        ]
+        self.engine.check(needs)
+        return [_Task(job, need) for job, need in zip(waiting, needs, strict=True)], slots
+
+    def _start(
+        self,
+        number: int,
+        task: _Task,
+        common: Mapping[str, Any],
+        events: queue.SimpleQueue[tuple[int, Event]],
+    ) -> LiveJob:
+        task.tried += 1
+        folder = cell_folder(self.out, task.job[0])
+        folder.mkdir(parents=True, exist_ok=True)
+        return LiveJob(
+            task.job,
+            self.statuses,
+            self.out,
+            worker=self.engine.hire(task.needs, folder / "log.txt"),
+            order={**common, **self.order, "threads": task.needs.threads, "device": self._device(task.needs)},
+            executions=self.executions,
+            last_try=task.tried >= self.tries,
+            hear=lambda event: events.put((number, event)),
+        )
+
+    def _device(self, needs: Needs) -> str | None:
+        """What the job computes on: no GPU that it did not reserve."""
+        device: str | None = self.order["device"]
+        return "cpu" if device is None and self.engine.elsewhere and needs.gpus == 0 else device
+
+    def _tell(self, changed: Iterable[CellStatus]) -> None:
+        for status in changed:
+            self.home.heed(self.statuses[status.cell], status)
+            self.statuses[status.cell] = status
+            self.on_change(status)
+
+
+def _keep_study(study: StudySpec, out: Path) -> str:
+    """Write study.yaml; how it differs from the one that was there. Another study's folder is refused."""
+    path, text = out / "study.yaml", study.to_yaml()
+    old = path.read_text(encoding="utf-8") if path.exists() else text
+    if old != text:
+        diff = "\n".join(
+            difflib.unified_diff(old.splitlines(), text.splitlines(), "stored", "now", lineterm="", n=1)
+        )
+        try:
+            name = StudySpec.from_text(old, str(path)).name
+        except SpecError:  # written by another version, or by hand: its cells are still checked one by one
+            name = study.name
+        if name != study.name:
+            raise SpecError(
+                f"{out} holds the study {name!r}, not {study.name!r}; choose another folder with --out. "
+                f"The two differ in:\n{diff}"
+            )
+    else:
+        diff = ""
+    write_atomic(path, text)
+    return diff
+
+
+def _mark_interrupted(out: Path) -> None:
+    """Nothing runs here while this process holds the lock: what says 'running' was killed."""
+    root = out / "cells"
+    for folder in sorted(root.iterdir()) if root.is_dir() else ():
+        status = read_status(folder)
+        if status.state == "running":
+            write_status(folder, cut_off(status))
+
+
+@contextmanager
+def _terminated_is_interrupted() -> Iterator[None]:
+    """SIGTERM (a scheduler's, or `kill`) ends a run as cleanly as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(_number: int, _frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,145 @@
+"""Was training long enough? Steps too few for what is asked, told before a run; what to change, told after it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dissensus.config import RunSpec, SimulatedSource, TableSource
+from dissensus.data.assembly import assemble
+from dissensus.data.sources.paths import resolve_path
+from dissensus.errors import DissensusError
+from dissensus.metrics.learning import EXPLAINED
+from dissensus.record.schedule import total_steps
+
+FEWEST_STEPS = 100
+"""Optimiser steps below which small models learned nothing at usual rates (docs/design/training.md has the runs)."""
+LARGEST_TABLE = 50 * 2**20
+"""Bytes of a table of one's own that is read before a run for its number of rows alone."""
+
+
+@dataclass(frozen=True)
+class StepWarning:
+    """Why a condition's training may be too short for what the study asks of it.
+
+    Attributes:
+        condition: its name.
+        steps: optimiser steps of one of its cells.
+        words: what is wrong and what to change.
+    """
+
+    condition: str
+    steps: int
+    words: str
+
+    @property
+    def line(self) -> str:
+        """The warning as one line."""
+        return f"{self.condition}: {self.words}"
+
+
+def step_warnings(cells: Iterable[tuple[RunSpec, int | None]]) -> tuple[StepWarning, ...]:
+    """Warnings of cells with their optimiser steps (None where they are not known), each once per condition.
+
+    - fewer than `FEWEST_STEPS` steps;
+    - the learning rate still rises in more than half of the steps;
+    - fewer steps than intervals between the tracking points that are asked for.
+    """
+    found: dict[tuple[str, str], StepWarning] = {}
+    for cell, steps in cells:
+        if steps is None:
+            continue
+        for kind, words in _trouble(cell, steps):
+            found.setdefault((cell.condition, kind), StepWarning(cell.condition, steps, words))
+    return tuple(found.values())
+
+
+def _trouble(cell: RunSpec, steps: int) -> list[tuple[str, str]]:
+    training, tracking, found = cell.training, cell.tracking, []
+    if steps < FEWEST_STEPS:
+        epochs = math.ceil(training.epochs * FEWEST_STEPS / steps)
+        words = (
+            f"{_steps(steps)} may be too few to learn anything (below {FEWEST_STEPS}, small models learned nothing at "
+            f"usual rates): set epochs to {epochs} or more, or a smaller batch_size (now {training.batch_size})"
+        )
+        found.append(("few", words))
+    warm = round(training.warmup * steps)
+    if warm > steps / 2:
+        words = f"the learning rate still rises in {warm} of {_steps(steps)}: lower warmup (now {training.warmup:g})"
+        found.append(("warmup", words))
+    if tracking.steps is None and tracking.points > steps + 1:
+        words = f"{tracking.points} tracking points are asked for, and {_steps(steps)} allow {steps + 1}"
+        found.append(("points", words))
+    return found
+
+
+def _steps(steps: int) -> str:
+    return f"{steps} optimiser step" + ("" if steps == 1 else "s")
+
+
+def train_size_of(cell: RunSpec) -> int | None:
+    """Training examples as far as the specification alone says."""
+    data = cell.dataset
+    drawn = data.train_size if data.train is not None else 0
+    if cell.regime == "held_out" or drawn is None:
+        return drawn
+    own = data.tracked_size
+    if own is None and isinstance(data.tracked, SimulatedSource):
+        own = data.tracked.size
+    return None if own is None else own + drawn
+
+
+def steps_before_a_run(cells: Sequence[RunSpec], data_dir: Path | None) -> list[tuple[RunSpec, int | None]]:
+    """Each cell with its optimiser steps, from the study and, for a small table of one's own, from its rows."""
+    known: dict[tuple[str, str], int | None] = {}
+    found: list[tuple[RunSpec, int | None]] = []
+    for cell in cells:
+        size = train_size_of(cell)
+        if size is None:
+            key = (cell.dataset.canonical(), cell.regime)
+            if key not in known:
+                known[key] = _rows_of_a_table(cell, data_dir)
+            size = known[key]
+        found.append((cell, None if size is None else total_steps(size, cell.training)))
+    return found
+
+
+def _rows_of_a_table(cell: RunSpec, data_dir: Path | None) -> int | None:
+    tracked = cell.dataset.tracked
+    if not isinstance(tracked, TableSource) or tracked.path is None or cell.dataset.train is not None:
+        return None
+    try:
+        if resolve_path(tracked.path, data_dir).stat().st_size > LARGEST_TABLE:
+            return None
+        return len(assemble(cell.dataset, cell.regime, sample_seed=cell.seed, data_dir=data_dir).train)
+    except (DissensusError, OSError):  # the run itself says what is wrong
+        return None
+
+
+def not_learned(conditions: Iterable[Mapping[str, Any]], cells: Iterable[RunSpec]) -> list[str]:
+    """A line for each row of the conditions table that did not learn: why, and what to change.
+
+    Args:
+        conditions: rows of the conditions table.
+        cells: the study's cells.
+    """
+    spec = {cell.condition: cell for cell in reversed(list(cells))}
+    return [
+        f"{row['condition']} learned nothing that shows on these examples: {row['learned_why']}. Un-learning is not "
+        f"told there. {_advice(row, spec[row['condition']])}"
+        for row in conditions
+        if row["learned"] == "no"
+    ]
+
+
+def _advice(row: Mapping[str, Any], cell: RunSpec) -> str:
+    rate, steps = f"{cell.method.learning_rate:g}", round(row["total_steps"])
+    lost = row["judged_loss_lowest"] <= (1 - EXPLAINED) * row["constant_loss"] < row["judged_loss_end"]
+    if lost or "diverged" in row["learned_why"]:
+        return f"Lower the learning rate (now {rate})."
+    if steps < FEWEST_STEPS:
+        return f"Train longer ({_steps(steps)} now; {FEWEST_STEPS} or more), or raise the learning rate (now {rate})."
+    return f"Train longer ({_steps(steps)} now), or try a higher and a lower learning rate (now {rate})."

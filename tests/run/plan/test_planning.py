@@ -1,0 +1,278 @@
+"""Counting what is left of a study: known values, and a folder in which some of it is done."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dissensus.config import RunSpec, SimulatedSource, StudySpec, When
+from dissensus.data.sources import load_source
+from dissensus.errors import SpecError
+from dissensus.run.plan import plan as planning
+from dissensus.run.plan.calibration import survey
+from dissensus.run.plan.facts import DataFacts, Timing, TokenFacts
+from dissensus.run.plan.measuring import Findings, Known, Measured
+from dissensus.run.plan.plan import (
+    examples_bound,
+    examples_seen,
+    plan_cell,
+    plan_study,
+    shard_bound,
+    train_size_of,
+    wall_seconds,
+)
+from dissensus.run.plan.work import NOTHING, Work
+from dissensus.store import CurvesWriter
+from dissensus.study.grid import expand
+from dissensus.study.lock import StudyLock
+from dissensus.study.status import CellStatus, cell_folder, write_status
+
+DATA = DataFacts(train=100, tracked=10, labels=3, id_bytes=50, text_bytes=400)
+TOKENS = TokenFacts(per_train_example=20.0, tracked=150)
+TIMING = Timing(
+    setup=5.0,
+    gradient=0.001,
+    update=0.5,
+    tracking=0.0002,
+    steps=4,
+    passes=3,
+    low=0.9,
+    high=1.2,
+    shares_start=False,
+    undisturbed=True,
+    share=1.0,
+)
+KNOWN = Known(DATA, TOKENS, TIMING)
+
+
+def cell(**changes: Any) -> RunSpec:
+    base: dict[str, Any] = {
+        "dataset": {
+            "name": "panel",
+            "tracked": {"source": "chaosnli"},
+            "train": {"source": "snli"},
+            "train_size": 100,
+        },
+        "model": {"name": "m"},
+        "method": {"name": "full", "learning_rate": 1e-4},
+        "regime": "held_out",
+        "training": {"batch_size": 32, "epochs": 2},
+        "tracking": {"points": 5},
+    }
+    return RunSpec.parse({**base, **changes}, "test")
+
+
+def status(**known: Any) -> CellStatus:
+    return CellStatus(cell="c", **known)
+
+
+def test_examples_seen_are_those_in_the_batches() -> None:
+    # 70 examples in batches of 32 are batches of 32, 32 and 6, over and over.
+    sizes = [32, 32, 6] * 3
+    assert [examples_seen(70, 32, steps) for steps in range(10)] == [sum(sizes[:s]) for s in range(10)]
+    assert examples_seen(64, 32, 3) == 96
+
+
+@pytest.mark.parametrize(
+    ("dataset", "regime", "size"),
+    [
+        ({"train_size": 100}, "held_out", 100),
+        ({"train_size": 100, "tracked_size": 40}, "trained_on", 140),
+        ({"train_size": 100}, "trained_on", None),  # how large ChaosNLI is, only the file tells
+        ({"tracked_size": 40}, "held_out", None),
+        ({"tracked_size": 40, "train": None, "train_size": None}, "trained_on", 40),
+        ({"train_size": 9, "tracked": {"source": "simulated", "size": 60}}, "trained_on", 69),
+    ],
+)
+def test_the_training_set_s_size_from_the_specification(
+    dataset: dict[str, Any], regime: str, size: int | None
+) -> None:
+    base = {"name": "d", "tracked": {"source": "chaosnli"}, "train": {"source": "snli"}}
+    assert train_size_of(cell(dataset=base | dataset, regime=regime)) == size
+
+
+def test_a_cell_that_has_not_begun() -> None:
+    # 100 examples in batches of 32: 4 steps an epoch, 8 in all; points at 0, 2, 4, 6 and 8.
+    # Each example is seen twice: 200 x 20 tokens. 5 passes of 150 tokens.
+    # 5 s + 8 x 0.5 s + 4000 x 0.001 s + 750 x 0.0002 s = 13.15 s.
+    plan = plan_cell(cell(), status(), KNOWN)
+    room = 5 * shard_bound(DATA) + examples_bound(DATA)
+    assert plan.work == Work(8, 4000, 5, 750, pytest.approx(13.15), room)
+    assert (plan.model, plan.method, plan.reason) == ("m", "full", "")
+
+
+def test_a_cell_that_was_interrupted_counts_what_is_left() -> None:
+    # Of 8 steps 5 are taken: an epoch (100 examples) and a batch of 32. 68 are left, in 3 steps; 2 points of 5.
+    done = status(state="interrupted", step=5, total_steps=8, tracking_points_done=3, tracking_points=5)
+    work = plan_cell(cell(), done, KNOWN).work
+    assert work == Work(3, 1360, 2, 300, pytest.approx(5 + 1.5 + 1.36 + 0.06), 2 * shard_bound(DATA))
+
+
+def test_of_cells_that_begin_alike_all_but_the_first_save_a_pass() -> None:
+    known = Known(DATA, TOKENS, replace(TIMING, shares_start=True))
+    first, second = (plan_cell(cell(), status(), known, start_known=later).work for later in (False, True))
+    assert first.seconds is not None
+    assert second == replace(first, seconds=pytest.approx(first.seconds - 150 * 0.0002))
+    begun = status(state="interrupted", step=2, total_steps=8, tracking_points_done=2)
+    assert plan_cell(cell(), begun, known) == plan_cell(cell(), begun, known, start_known=True)
+
+
+def test_a_cell_that_is_done_costs_nothing() -> None:
+    assert plan_cell(cell(), status(state="done"), Known(reason="not here")).work == NOTHING
+    assert plan_cell(cell(), status(state="done"), Known(reason="not here")).reason == ""
+
+
+def test_without_data_the_specification_gives_the_steps() -> None:
+    plan = plan_cell(cell(), status(), Known(reason="no such file"))
+    assert plan.work == Work(steps=8, tracking_points=5)
+    assert plan.reason == "no such file"
+
+
+def test_what_an_earlier_run_has_found_gives_the_steps_too() -> None:
+    trained = cell(regime="trained_on")
+    assert plan_cell(trained, status(), Known(reason="r")).work == Work()
+    begun = status(state="failed", step=2, total_steps=20, tracking_points_done=1)
+    assert plan_cell(trained, begun, Known(reason="r")).work == Work(steps=18, tracking_points=4)
+
+
+def test_without_the_model_sizes_are_known_and_tokens_are_not() -> None:
+    work = plan_cell(cell(), status(), Known(DATA, reason="no model")).work
+    assert (work.steps, work.tracking_points, work.training_tokens, work.seconds) == (8, 5, None, None)
+    assert work.curve_bytes == 5 * shard_bound(DATA) + examples_bound(DATA)
+
+
+def test_a_tracking_step_outside_the_run_is_told() -> None:
+    plan = plan_cell(cell(tracking={"steps": [99]}), status(), KNOWN)
+    assert plan.work == Work(steps=8)
+    assert plan.reason == "tracking step 99 lies outside the run; expected 0 to 8"
+
+
+def test_the_bound_of_the_curves_holds(tmp_path: Path) -> None:
+    spec = cell(dataset={"name": "d", "tracked": {"source": "simulated", "size": 300}}, regime="trained_on")
+    survey(spec, tmp_path)
+    facts = DataFacts(**json.loads((tmp_path / "found.json").read_text()))
+    tracked = load_source(SimulatedSource(size=300))
+    writer = CurvesWriter(
+        tmp_path / "store",
+        tracked,
+        total_steps=1,
+        covariates={"token_count": np.random.default_rng(0).random(300)},
+    )
+    raw = np.random.default_rng(0).normal(size=(300, 3)).astype(np.float32)
+    writer.write(0, tracked.ids, raw)
+    shard = (tmp_path / "store" / "curves" / "step-00000000.parquet").stat().st_size
+    examples = (tmp_path / "store" / "examples.parquet").stat().st_size
+    assert shard <= shard_bound(facts) < 5 * shard
+    assert examples <= examples_bound(facts) < 8 * examples
+
+
+def test_the_wall_clock_ends_with_the_longest_job() -> None:
+    assert wall_seconds([10.0, 10.0, 10.0, 10.0], 2) == 20.0
+    assert wall_seconds([100.0, 10.0, 10.0], 2) == 100.0
+    assert wall_seconds([], 2) is None
+
+
+STUDY = StudySpec.parse(
+    {
+        "name": "s",
+        "models": [{"name": "a"}, {"name": "b"}],
+        "datasets": [{"name": "sim", "tracked": {"source": "simulated", "size": 10}}],
+        "methods": [{"name": "full", "learning_rate": 1e-4}],
+        "regimes": ["trained_on"],
+        "seeds": [0, 1],
+        "training": {"batch_size": 4, "epochs": 4},
+        "tracking": {"points": 3},
+    },
+    "test",
+)
+
+
+def test_which_cells_begin_alike() -> None:
+    same = cell(seed=1, regime="trained_on", training={"batch_size": 8})
+    assert planning._start(same) == planning._start(cell())
+    for other in (
+        cell(model={"name": "other"}),
+        cell(method={"name": "lora", "rank": 2, "learning_rate": 1e-3}),
+        cell(dataset={**cell().dataset.model_dump(), "tracked_size": 20}),
+        cell(tracking={"precision": "bf16"}),
+    ):
+        assert planning._start(other) != planning._start(cell())
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What would be measured: model a is known, b is not here."""
+    calls: list[dict[str, Any]] = []
+
+    def measured(cells: Sequence[RunSpec], **options: Any) -> Findings:
+        calls.append({"cells": [c.cell_id for c in cells], **options})
+        facts = DataFacts(10, 10, 3, 50, 400)
+        known = {
+            c.cell_id: Known(facts, TOKENS, TIMING) if c.model.name == "a" else Known(facts, reason="no b")
+            for c in cells
+        }
+        return Findings(known, (Measured("a", "full", "fp32", cells[0].cell_id, options["workers"], TIMING),))
+
+    monkeypatch.setattr(planning, "measure_cells", measured)
+    return calls
+
+
+def test_a_study_by_model_and_method(asked: list[dict[str, Any]], tmp_path: Path) -> None:
+    plan = plan_study(STUDY, tmp_path / "out", workers=8, threads=1)
+    # 10 examples in batches of 4: 3 steps an epoch, 12 a cell; 40 examples of 20 tokens; 3 passes.
+    # A cell of model a: 5 + 12 x 0.5 + 800 x 0.001 + 450 x 0.0002 = 11.89 s; four jobs, so four workers of eight.
+    a, b = plan.rows
+    assert (a.model, a.done, a.left, a.work.steps, a.work.training_tokens) == ("a", 0, 2, 24, 1600)
+    assert a.work.seconds == pytest.approx(2 * 11.89)
+    assert (a.unknown, a.reasons) == ({}, ())
+    assert (b.work.steps, b.work.seconds, b.reasons) == (24, None, ("no b",))
+    assert b.unknown == {"training_tokens": 2, "tracked_tokens": 2, "seconds": 2}
+    assert (plan.total.work.steps, plan.total.left) == (48, 4)
+    assert plan.total.unknown["seconds"] == 2
+    assert (plan.workers, plan.jobs, asked[0]["workers"]) == (4, 4, 4)
+    assert plan.wall_seconds == pytest.approx(11.89)  # no less than the longest
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_the_folder_holds_counts_as_done(asked: list[dict[str, Any]], tmp_path: Path) -> None:
+    first, second, third, _ = expand(STUDY)
+    for spec, known in (
+        (first, {"state": "done"}),
+        (second, {"state": "running", "step": 6, "total_steps": 12, "tracking_points_done": 2}),
+        (third, {"state": "failed", "error": "why"}),
+    ):
+        folder = cell_folder(tmp_path, spec)
+        folder.mkdir(parents=True)
+        write_status(folder, CellStatus(cell=spec.cell_id, **known))
+    (cell_folder(tmp_path, first) / "manifest.json").write_text('{"complete": true}')
+    before = sorted(p for p in tmp_path.rglob("*"))
+    plan = plan_study(STUDY, tmp_path)
+    assert first.cell_id not in asked[0]["cells"]
+    assert [c.state for c in plan.cells] == ["done", "interrupted", "failed", "pending"]
+    assert [c.work.steps for c in plan.cells] == [0, 6, 12, 12]
+    assert (plan.total.done, plan.total.left, plan.running) == (1, 3, False)
+    assert sorted(p for p in tmp_path.rglob("*")) == before
+    with StudyLock(tmp_path):
+        now = plan_study(STUDY, tmp_path)
+    assert (now.running, now.cells[1].state) == (True, "running")
+
+
+def test_with_nothing_left_nothing_is_measured(asked: list[dict[str, Any]], tmp_path: Path) -> None:
+    only = When(model="a", seed=0)
+    folder = cell_folder(tmp_path, expand(STUDY)[0])
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text('{"complete": true}')
+    plan = plan_study(STUDY, tmp_path, only=only)
+    assert asked == []
+    assert (plan.total.work, plan.workers, plan.wall_seconds) == (NOTHING, 0, None)
+
+
+def test_senseless_numbers_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="workers is 0; expected 1 or more"):
+        plan_study(STUDY, tmp_path, workers=0)
