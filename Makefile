@@ -19,7 +19,7 @@ ARGS ?=
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test check validate format install clean
+.PHONY: help quickstart test check bench validate format install clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ check: install ## Lint, formatting, types, and the table of who may import what
 
 validate: install ## How often intervals cover the truth: what is missing of docs/validation.md, some 40 minutes on a core
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python validation/coverage.py
+
+bench: install ## Time tracking, training, a grid and the analysis beside their peers (ARGS="--suite tracking")
+	$(BIN)/python -m benchmarks $(ARGS)
 
 format: install ## Let ruff format the code and mend what it safely can
 	$(BIN)/ruff check --fix

@@ -102,6 +102,31 @@ class ImportGraph:
                     found |= dict.fromkeys(self._broken(rule, module))
         return list(found)
 
+    def between_packages(self) -> dict[tuple[str, str], str]:
+        """Who imports whom among what lies directly below the package, and the first line that does, of any kind.
+
+        The package's own `__init__` stands outside: it is what all of it is reached through.
+        """
+        found: dict[tuple[str, str], str] = {}
+        for module, imports in self.imports.items():
+            for imported in imports:
+                ends = [name.split(".")[1:2] for name in (module, imported.name)]
+                if imported.name in self.imports and all(ends) and ends[0] != ends[1]:
+                    line = f"{module}:{imported.line} imports {imported.name}"
+                    found.setdefault((ends[0][0], ends[1][0]), line)
+        return found
+
+    def circles(self) -> list[str]:
+        """Ways from a package back to itself, each once, as lines that say which imports make it."""
+        between = self.between_packages()
+        found = []
+        for first, second in sorted(between):
+            way = _way(second, first, between)
+            if way and first == min(first, *way):  # once, from its first name
+                steps = zip((first, *way), (*way, first), strict=True)
+                found.append("; ".join(between[step] for step in steps if step in between))
+        return found
+
     def _broken(self, rule: Rule, module: str) -> Iterator[str]:
         for imported in self.imports[module]:
             own = _is_below(imported.name, self.package)
@@ -188,6 +213,19 @@ class _Visitor(ast.NodeVisitor):
 def _module_name(path: Path, folder: Path) -> str:
     parts = path.relative_to(folder.parent).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _way(start: str, end: str, steps: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    """The shortest way from `start` to before `end`; empty where there is none."""
+    ways, seen = [(start,)], {start}
+    for way in ways:
+        for a, b in steps:
+            if a == way[-1] and b == end:
+                return way
+            if a == way[-1] and b not in seen:
+                seen.add(b)
+                ways.append((*way, b))
+    return ()
 
 
 def _is_below(name: str, ancestor: str) -> bool:

@@ -125,3 +125,16 @@ def test_a_name_that_only_begins_alike_is_another_module(tmp_path: Path) -> None
 )
 def test_each_kind_of_breach_is_seen(tmp_path: Path, file: str, source: str, complaints: list[str]) -> None:
     assert _tree(tmp_path, {**KEPT, file: source}).violations(RULES) == complaints
+
+
+def test_a_circle_is_found_whatever_the_kind_of_its_imports(tmp_path: Path) -> None:
+    assert _tree(tmp_path, KEPT).circles() == []
+    through_a_third = {
+        "curves.py": "def load(path):\n    from pkg.store import files",
+        "store/files.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from pkg.train import loop",
+    }
+    (line,) = _tree(tmp_path, {**KEPT, **through_a_third}).circles()
+    assert line == (
+        "pkg.curves:2 imports pkg.store.files; pkg.store.files:3 imports pkg.train.loop; "
+        "pkg.train.loop:2 imports pkg.curves"
+    )

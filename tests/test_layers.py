@@ -35,77 +35,64 @@ PLOTTING = ("matplotlib", ".report")
 # What starts slowly enough to be felt before a command prints its first line.
 SLOW = ("scipy", "matplotlib")
 
+READING = (".metrics", ".stats", ".analysis", ".report")
+"""What is made of stored curves. Nothing that trains knows of it."""
+
 # One rule a row of the table, in its order. A dot in front means a module of dissensus.
 RULES = (
     Rule("errors", only=()),
+    Rule("files", only=("errors",)),
+    Rule("seeds", only=()),
+    Rule("threads", only=()),
+    Rule("wording", only=()),
     Rule("config", only=("errors", "config"), never=MODELLING),
-    Rule("data.annotations", never=MODELLING),
-    Rule("data.sources", never=(".train", ".metrics")),
-    Rule("data.noise", never=MODELLING),
-    Rule("measures", never=(*MODELLING, *FILES)),
-    Rule("models", never=(".metrics", ".study")),
-    Rule("probes", never=(".metrics", ".report", ".study")),
-    Rule("train.methods", never=(".metrics", ".curves", ".store")),
-    Rule("train.recorder", never=(".metrics", ".report")),
-    Rule("train.tracking", never=(".metrics", ".report")),
-    Rule("train.merging", never=(".metrics", ".report")),
-    Rule("train.shared_states", never=(".metrics", ".report")),
-    Rule("train.parallel", never=(".metrics", ".report", ".study")),
-    Rule("train.sharded", never=(".metrics", ".report", ".study")),
-    Rule("train.ranks", never=(".metrics", ".report", ".study")),
-    Rule("train.sharing", never=(".metrics", ".report")),
-    Rule("train.free", never=(".metrics", ".report", ".study"), eager=MODELLING),
-    Rule("train.free_epoch", never=(".metrics", ".report", ".study"), eager=MODELLING),
-    Rule("train.free_resume", never=(*MODELLING, ".metrics", ".report", ".study")),
-    Rule("train.loop", never=(".metrics", ".stats", ".study")),
-    Rule("train.fused", never=(".metrics", ".stats", ".study")),
-    Rule("train.fused_layers", never=(".metrics", ".stats", ".study")),
-    Rule("live_rise", only=()),
-    Rule("live", never=(*MODELLING, *PLOTTING, *FILES, ".train", ".study", ".integrations")),
+    Rule("data", never=(*MODELLING, ".train", ".record", ".models", *READING)),
+    Rule("data.agreement", never=FILES),
+    Rule("models", never=(*READING, ".store", ".record", ".train", ".study", ".run")),
+    Rule("models.shapes", never=MODELLING),
+    Rule("models.registry", never=MODELLING),
+    Rule("curves", never=MODELLING),
+    Rule("store", never=(*MODELLING, ".remote")),
+    Rule("open", never=(*MODELLING, ".train", ".run", ".study", *READING)),
+    Rule("remote", only=("errors", "files", "store", "remote"), never=MODELLING, eager=CLIENTS),
+    Rule("record", never=(*READING, ".train", ".study", ".run")),
+    Rule("record.free", eager=MODELLING),
+    Rule("record.free_epoch", eager=MODELLING),
+    Rule("record.free_resume", never=MODELLING),
+    Rule("train", never=(*READING, ".study", ".run")),
+    Rule("metrics", never=(*MODELLING, *PLOTTING, *FILES, ".train", ".record", ".store")),
+    Rule("stats", never=(*MODELLING, *PLOTTING, *FILES, ".train", ".record", ".store")),
+    Rule("study", never=(*MODELLING, ".train", ".record", ".models", ".run", *READING)),
+    Rule("run", never=READING),
+    Rule("run.runner", never=MODELLING),
+    Rule("run.engines", never=(*MODELLING, ".models", ".train", ".record")),
+    Rule("run.launch", eager=MODELLING),
+    Rule("run.destination", never=MODELLING),
+    Rule("run.plan.plan", never=MODELLING),
+    Rule("run.plan.packing", never=MODELLING),
+    Rule("analysis", never=(*MODELLING, ".train", ".record", ".models", ".run", ".report")),
+    Rule("report", never=(*MODELLING, ".train", ".record", ".models", ".run")),
     Rule(
-        "live_trackers",
+        "live", never=(*MODELLING, *PLOTTING, *FILES, ".train", ".record", ".study", ".run", ".integrations")
+    ),
+    Rule("live.rise", only=()),
+    Rule(
+        "live.trackers",
         only=("errors", "live"),
         never=(*MODELLING, "wandb", "tensorboard", "mlflow", "trackio"),
     ),
-    Rule("integrations", never=(".study", ".report")),
-    Rule("curves", never=MODELLING),
-    Rule("store", never=MODELLING),
-    Rule(
-        "storage",
-        only=("errors", "files", "cache", "store", "storage"),
-        never=(*MODELLING, ".train", ".study", ".metrics", ".report"),
-        eager=CLIENTS,
-    ),
-    Rule("metrics", never=(*MODELLING, *PLOTTING, *FILES)),
-    Rule("stats", never=(*MODELLING, *PLOTTING, *FILES, ".train")),
-    Rule("exchange", never=(*MODELLING, ".train", ".study", ".report")),
-    Rule("study.grid", never=MODELLING),
-    Rule("study.runner", never=(".metrics", ".report")),
-    Rule("study.engines", never=(*MODELLING, ".metrics", ".report", ".models", ".train")),
-    Rule("study.ranks", never=(".metrics", ".report"), eager=MODELLING),
-    Rule("study.cell_folder", never=MODELLING),
-    Rule("study.home", never=(*MODELLING, ".metrics", ".report")),
-    Rule("models.shapes", never=MODELLING),
-    Rule("study.planning.plan", never=MODELLING),
-    Rule("study.planning.packing", never=MODELLING),
-    Rule("study.planning.tasks", never=(".metrics", ".report")),
-    Rule("study.planning.approximate", never=(".metrics", ".report")),
-    Rule("study.planning.calibration", never=(".metrics", ".report")),
-    Rule("study.analysis", never=(*MODELLING, ".train")),
-    Rule("study.claims", never=(*MODELLING, ".train")),
-    Rule("study.across", never=(*MODELLING, ".train")),
-    Rule("study.annotators", never=(*MODELLING, ".train")),
-    Rule("study.sensitivity", never=(*MODELLING, ".train")),
-    Rule("study.noise", never=(*MODELLING, ".train")),
-    Rule("report", never=(*MODELLING, ".train", ".study.runner")),
-    Rule("threads", only=(), never=MODELLING),
+    Rule("integrations", never=(".study", ".run", ".analysis", ".report")),
+    Rule("exchange", never=(*MODELLING, ".train", ".record", ".study", ".run", ".analysis", ".report")),
     Rule(
         "cli",
-        eager=(*OPTIONAL, *SLOW, ".train", ".models", ".study", ".report", ".metrics", ".stats", ".exchange"),
+        eager=(
+            *(*OPTIONAL, *SLOW),
+            *(".train", ".record", ".models", ".study", ".run", ".analysis", ".report"),
+            *(".metrics", ".stats", ".exchange"),
+        ),
     ),
     # Beyond the table: what an extra brings may be missing, so nothing outside training loads it on import.
-    # (The benchmark times training, and is imported by its command alone.)
-    Rule("", eager=OPTIONAL, exempt=("models", "probes", "train", "integrations", "bench")),
+    Rule("", eager=OPTIONAL, exempt=("models", "record", "train", "integrations")),
     # Plotting is the report's; it costs most of a second, and a font cache on the first day.
     Rule("", eager=("matplotlib",), exempt=("report",)),
 )
@@ -122,6 +109,17 @@ def graph() -> ImportGraph:
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.module or f"everything-{rule.eager[-1]}")
 def test_the_code_keeps_the_table_of_layers(graph: ImportGraph, rule: Rule) -> None:
     assert graph.violations([rule]) == []
+
+
+def test_no_two_packages_import_each_other(graph: ImportGraph) -> None:
+    assert graph.circles() == []
+
+
+def test_what_runs_a_study_and_what_reads_it_stand_apart(graph: ImportGraph) -> None:
+    between = graph.between_packages()
+    apart = ("run", "analysis", "report")
+    assert not [(a, b) for a, b in between if a in apart and b in apart and (a, b) != ("report", "analysis")]
+    assert not [pair for pair in between if pair[0] == "study" and pair[1] in ("run", "analysis")]
 
 
 def test_errors_needs_nothing(graph: ImportGraph) -> None:

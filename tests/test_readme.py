@@ -32,7 +32,7 @@ def test_the_study_of_ones_own_data_trains_long_enough(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On the 240 rows that it was tried with (docs/design/training.md) there is nothing to warn of."""
-    from dissensus.run.training_checks import step_warnings, steps_before_a_run
+    from dissensus.run.step_warnings import step_warnings, steps_before_a_run
 
     rows = [f"{i},words of number {i},{i % 2},{i % 2},{i % 3 % 2}" for i in range(240)]
     (tmp_path / "labelled.csv").write_text("id,text,ann1,ann2,ann3\n" + "\n".join(rows) + "\n")

@@ -6,8 +6,8 @@
 
 Settings: 50, 200 or 1,000 examples; entropies without ties, of 100 annotators, of 5; each example its own cluster,
 clusters of three, 25 clusters; one seed or three. With one seed the intervals are those of a study's tables
-(`stats`); with three those of its claims (`analysis.claims.parts`), which cover other seeds too. What is covered: rho of
-entropy and loss, partial rho with gold share held fixed, the contested group's mean change of loss, that less the
+(`stats`); with three those of its claims (`analysis.claims.parts`), which cover other seeds too. What is covered: rho
+of entropy and loss, partial rho with gold share held fixed, the contested group's mean change of loss, that less the
 settled group's, and the AUROC and average precision of a score.
 
 Results are kept in validation/coverage.jsonl, a line a setting, so that a run that was cut off is resumed.

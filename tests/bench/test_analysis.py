@@ -5,8 +5,8 @@ import pytest
 
 pytest.importorskip("pandas", reason="the benchmark's own dependency")
 
-from dissensus.bench import analysis
-from dissensus.bench.analysis_peers import by_function, by_group, long_table
+from benchmarks import analysis
+from benchmarks.analysis_peers import by_function, by_group, long_table
 from dissensus.errors import DissensusError
 from dissensus.metrics import example_metrics
 

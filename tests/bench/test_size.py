@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from dissensus.bench import size
+from benchmarks import size
 from dissensus.errors import DissensusError
 from dissensus.store import load_curves
 

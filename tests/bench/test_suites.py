@@ -10,13 +10,13 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from dissensus.bench import grid, tracking, train
-from dissensus.bench.flops import Costs, computed
-from dissensus.bench.result import SuiteResult
-from dissensus.bench.suites import run_suite
-from dissensus.bench.timing import Spread, interleave, speedup
-from dissensus.bench.work import LORA, Work
-from dissensus.cli.app import app
+from benchmarks import grid, tracking, train
+from benchmarks.__main__ import app
+from benchmarks.flops import Costs, computed
+from benchmarks.result import SuiteResult
+from benchmarks.suites import run_suite
+from benchmarks.timing import Spread, interleave, speedup
+from benchmarks.work import LORA, Work
 from dissensus.errors import SpecError
 
 # Trainer and its kin warn of their own retirements; they are contenders here, not the code under test.
@@ -112,7 +112,7 @@ def test_contenders_run_in_turn() -> None:
 def test_the_command_keeps_what_it_prints(
     no_real_data: None, few_steps: None, tiny_encoder_dir: Path, tmp_path: Path
 ) -> None:
-    call = ["bench", "--suite", "train", "--rounds", "1", "--device", "cpu", "--model", str(tiny_encoder_dir)]
+    call = ["--suite", "train", "--rounds", "1", "--device", "cpu", "--model", str(tiny_encoder_dir)]
     done = CliRunner().invoke(app, [*call, "--out", str(tmp_path / "kept")])
     assert done.exit_code == 0, done.output
     assert "PEFT, padded batches" in done.output

@@ -9,7 +9,7 @@ import pytest
 import torch
 import transformers
 
-from dissensus.bench.flops import Costs, computed
+from benchmarks.flops import Costs, computed
 from dissensus.config import MethodSpec
 from dissensus.models.registry import BUILTIN
 from dissensus.models.scoring import ScoringModel

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from dissensus.config import RunSpec
-from dissensus.run.training_checks import FEWEST_STEPS, not_learned, step_warnings, steps_before_a_run
+from dissensus.analysis.advice import not_learned
+from dissensus.config import FEWEST_STEPS, RunSpec
+from dissensus.run.step_warnings import step_warnings, steps_before_a_run
 from dissensus.study.grid import expand
 from synthetic_study import study_spec
 

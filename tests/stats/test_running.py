@@ -125,7 +125,7 @@ class Source:
 
 
 def test_stored_curves_are_walked_once(monkeypatch):
-    from dissensus.bench.analysis import synthetic_curves
+    from benchmarks.analysis import synthetic_curves
 
     curves = synthetic_curves(101, 5, seed=0)
     groups = NAMES[np.arange(101) % 5]

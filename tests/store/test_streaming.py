@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks import size
 from dissensus import threads
-from dissensus.bench import size
 from dissensus.data.annotations import AnnotatedDataset, Example
 from dissensus.errors import StoreError
 from dissensus.metrics import (
@@ -194,7 +194,7 @@ def test_memory_is_that_of_a_block(tmp_path):
     program = """
 import sys
 from dissensus import threads
-from dissensus.bench.analysis import peak_memory
+from benchmarks.analysis import peak_memory
 from dissensus.metrics import aulc, blocks
 from dissensus.store import open_curves
 threads.available = lambda: 2

@@ -303,7 +303,7 @@ def _run_and_report(
     from dissensus.cli.progress import run_progress
     from dissensus.report.quotes import keep_quotes, kept_quotes
     from dissensus.run.runner import run_study
-    from dissensus.run.training_checks import step_warnings, steps_before_a_run
+    from dissensus.run.step_warnings import step_warnings, steps_before_a_run
     from dissensus.study.grid import expand, select
     from dissensus.study.status import cell_folder, read_status
 
@@ -365,7 +365,7 @@ def _run_and_report(
 
 def _say_what_did_not_learn(tables: Analysis) -> None:
     """A line for each condition that learned nothing."""
-    from dissensus.run.training_checks import not_learned
+    from dissensus.analysis.advice import not_learned
     from dissensus.study.grid import expand
 
     for line in not_learned(tables.conditions.to_pylist(), expand(tables.study)):

@@ -4,6 +4,7 @@ from dissensus.config.base import Spec
 from dissensus.config.execution import Execution
 from dissensus.config.explain import nearest
 from dissensus.config.run import (
+    FEWEST_STEPS,
     DatasetSpec,
     MethodSpec,
     ModelSpec,
@@ -32,6 +33,7 @@ from dissensus.config.study import (
 )
 
 __all__ = [
+    "FEWEST_STEPS",
     "NO_VARIANT",
     "AnalysisSpec",
     "ChaosNLISource",

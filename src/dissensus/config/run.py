@@ -11,6 +11,9 @@ from dissensus.config.sources import SourceSpec
 
 Regime = Literal["held_out", "trained_on"]
 
+FEWEST_STEPS = 100
+"""Optimiser steps below which small models learned nothing at usual rates (docs/design/training.md has the runs)."""
+
 
 class ModelSpec(Spec):
     """A model by name, and how it scores labels."""

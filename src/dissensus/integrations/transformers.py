@@ -52,8 +52,8 @@ class CurveCallback(TrainerCallback):  # type: ignore[misc]
 
     Args:
         path: folder of the curves store.
-        tracked: the tracked set, whose labels a classifier scores; a probe (`dissensus.record.probes`); or a function that
-            makes either from the trainer's tokenizer (its `processing_class`).
+        tracked: the tracked set, whose labels a classifier scores; a probe (`dissensus.record.probes`); or a function
+            that makes either from the trainer's tokenizer (its `processing_class`).
         live: let contested and settled loss, the un-learned shares and rho so far go with the trainer's next log to
             whatever tracker it reports to, and warn when the contested group rises. A `LiveCurves` of your own has
             other settings; two recordings of one trainer need different prefixes.

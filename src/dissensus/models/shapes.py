@@ -1,7 +1,7 @@
 """How large a model is, from its published configuration: weights, adapters and operations, without the model.
 
-The counts are those of `bench/flops.py`: the linear layers of the body, and attention's products. What is left out is
-small (normalisation, heads), except DeBERTa's relative positions, which add a tenth or two to its operations.
+The counts are those of `benchmarks/flops.py`: the linear layers of the body, and attention's products. What is left out
+is small (normalisation, heads), except DeBERTa's relative positions, which add a tenth or two to its operations.
 """
 
 from __future__ import annotations

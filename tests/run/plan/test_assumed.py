@@ -61,7 +61,7 @@ def test_a_part_of_a_gpu_has_that_part_of_its_rate(gpus: float, times: int) -> N
 
 
 def test_a_real_model_with_adapters_as_the_benchmark_counts_it(tiny_encoder_dir: Path) -> None:
-    from dissensus.bench.flops import Costs
+    from benchmarks.flops import Costs
     from dissensus.models.loading import load_scoring_model
     from dissensus.train.methods import apply_method
 

@@ -35,7 +35,7 @@ from dissensus.run.plan.packing import check, pack
 from dissensus.run.plan.reckoning import Reckoned
 from dissensus.run.plan.stated import Assumption
 from dissensus.run.plan.work import NOTHING, CellPlan, PlanRow, Resources, Work, row_of
-from dissensus.run.training_checks import StepWarning, step_warnings, train_size_of
+from dissensus.run.step_warnings import StepWarning, step_warnings, train_size_of
 from dissensus.study.grid import expand, select
 from dissensus.study.lock import lock_held
 from dissensus.study.status import CellStatus, cell_folder, read_status

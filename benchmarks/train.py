@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from dissensus.bench import peers
-from dissensus.bench.efficiency import Efficiency
-from dissensus.bench.flops import Costs
-from dissensus.bench.result import Measurement, SuiteResult, Value
-from dissensus.bench.timing import interleave, speedup
-from dissensus.bench.work import FULL, LORA, Work
+from benchmarks import peers
+from benchmarks.efficiency import Efficiency
+from benchmarks.flops import Costs
+from benchmarks.result import Measurement, SuiteResult, Value
+from benchmarks.timing import interleave, speedup
+from benchmarks.work import FULL, LORA, Work
 from dissensus.config import MethodSpec, TrainingSpec
 from dissensus.models.encoding import Encoded
 from dissensus.models.scoring import ScoringModel

@@ -1,8 +1,9 @@
-"""The command that makes the figures of docs/performance.md."""
+"""The command that makes the figures of docs/performance.md: `python -m benchmarks`, from a checkout."""
 
 from __future__ import annotations
 
 import json
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dissensus.cli.output import emit_json, note, say, table
+from dissensus.errors import DissensusError
 
 if TYPE_CHECKING:
-    from dissensus.bench.result import Measurement, SuiteResult
+    from benchmarks.result import Measurement, SuiteResult
 
 
 class Suite(StrEnum):
@@ -52,7 +54,7 @@ def bench(
     All contenders run in turn in one process, so that a machine that slows down slows them all; quoted are
     medians, with the smallest and the largest value. An hour on two cores; one suite alone takes minutes.
     """
-    from dissensus.bench.suites import run_suite
+    from benchmarks.suites import run_suite
     from dissensus.files import write_atomic
 
     results = []
@@ -101,3 +103,15 @@ def _row(m: Measurement) -> tuple[str, ...]:
 
 def _short(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None)
+app.command()(bench)
+
+
+if __name__ == "__main__":
+    try:
+        app(prog_name="python -m benchmarks")
+    except DissensusError as error:
+        note(f"error: {error}")
+        sys.exit(2)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dissensus.bench.timing import Spread
+from benchmarks.timing import Spread
 
 Value = str | int | float | None
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dissensus.bench.flops import computed, kernel_share, peak_rate
-from dissensus.bench.result import Value
-from dissensus.bench.timing import Spread
-from dissensus.bench.work import Work
+from benchmarks.flops import computed, kernel_share, peak_rate
+from benchmarks.result import Value
+from benchmarks.timing import Spread
+from benchmarks.work import Work
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ Every stage runs in a process of its own, so that its peak memory is its own. Th
 examples that are learned sooner or later, three labels, five annotators. Making them is not timed. From what was
 measured, the figures for 5 million examples at 200 points follow in proportion, and are called extrapolated.
 
-    python -m dissensus.bench.size --examples 5000000 --points 200 --resamples 10 --folder /somewhere/with/15/GB
+    python -m benchmarks.size --examples 5000000 --points 200 --resamples 10 --folder /somewhere/with/15/GB
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from benchmarks.analysis import peak_memory
+from benchmarks.result import Measurement, SuiteResult, Value
+from benchmarks.timing import Spread
 from dissensus import threads
 from dissensus.analysis.cell_source import Streamed
 from dissensus.analysis.cell_tables import analyze_cell
 from dissensus.analysis.example_rows import ExampleRows
-from dissensus.bench.analysis import peak_memory
-from dissensus.bench.result import Measurement, SuiteResult, Value
-from dissensus.bench.timing import Spread
 from dissensus.config import AnalysisSpec, RunSpec
 from dissensus.curves import FloatArray
 from dissensus.errors import DissensusError
@@ -342,9 +342,7 @@ def _round(value: float) -> float:
 
 def main(arguments: list[str] | None = None) -> None:
     """The command of this module, for sizes of one's own."""
-    parser = argparse.ArgumentParser(
-        prog="python -m dissensus.bench.size", description="Time curves at size."
-    )
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.size", description="Time curves at size.")
     default = Sizes()
     parser.add_argument("--examples", type=int, default=default.examples)
     parser.add_argument("--points", type=int, default=default.points)

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dissensus.bench import peers
-from dissensus.bench.result import Measurement, SuiteResult, Value
-from dissensus.bench.timing import interleave, speedup
-from dissensus.bench.work import Work
+from benchmarks import peers
+from benchmarks.result import Measurement, SuiteResult, Value
+from benchmarks.timing import interleave, speedup
+from benchmarks.work import Work
 from dissensus.config import ChaosNLISource, NLISource, RunSpec, SimulatedSource, StudySpec
 from dissensus.data.agreement import annotation_entropy
 from dissensus.data.assembly import assemble

@@ -1,22 +1,18 @@
-"""Was training long enough? Steps too few for what is asked, told before a run; what to change, told after it."""
+"""Warnings before a run: optimiser steps too few for what a study asks."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from dissensus.config import RunSpec, SimulatedSource, TableSource
+from dissensus.config import FEWEST_STEPS, RunSpec, SimulatedSource, TableSource
 from dissensus.data.assembly import assemble
 from dissensus.data.sources.paths import resolve_path
 from dissensus.errors import DissensusError
-from dissensus.metrics.learning import EXPLAINED
 from dissensus.record.schedule import total_steps
 
-FEWEST_STEPS = 100
-"""Optimiser steps below which small models learned nothing at usual rates (docs/design/training.md has the runs)."""
 LARGEST_TABLE = 50 * 2**20
 """Bytes of a table of one's own that is read before a run for its number of rows alone."""
 
@@ -117,29 +113,3 @@ def _rows_of_a_table(cell: RunSpec, data_dir: Path | None) -> int | None:
         return len(assemble(cell.dataset, cell.regime, sample_seed=cell.seed, data_dir=data_dir).train)
     except (DissensusError, OSError):  # the run itself says what is wrong
         return None
-
-
-def not_learned(conditions: Iterable[Mapping[str, Any]], cells: Iterable[RunSpec]) -> list[str]:
-    """A line for each row of the conditions table that did not learn: why, and what to change.
-
-    Args:
-        conditions: rows of the conditions table.
-        cells: the study's cells.
-    """
-    spec = {cell.condition: cell for cell in reversed(list(cells))}
-    return [
-        f"{row['condition']} learned nothing that shows on these examples: {row['learned_why']}. Un-learning is not "
-        f"told there. {_advice(row, spec[row['condition']])}"
-        for row in conditions
-        if row["learned"] == "no"
-    ]
-
-
-def _advice(row: Mapping[str, Any], cell: RunSpec) -> str:
-    rate, steps = f"{cell.method.learning_rate:g}", round(row["total_steps"])
-    lost = row["judged_loss_lowest"] <= (1 - EXPLAINED) * row["constant_loss"] < row["judged_loss_end"]
-    if lost or "diverged" in row["learned_why"]:
-        return f"Lower the learning rate (now {rate})."
-    if steps < FEWEST_STEPS:
-        return f"Train longer ({_steps(steps)} now; {FEWEST_STEPS} or more), or raise the learning rate (now {rate})."
-    return f"Train longer ({_steps(steps)} now), or try a higher and a lower learning rate (now {rate})."

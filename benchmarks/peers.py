@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dissensus.bench.work import Work
+from benchmarks.work import Work
 from dissensus.config import MethodSpec, ModelSpec
 from dissensus.models.encoding import Encoded
 from dissensus.models.loading import load_scoring_model

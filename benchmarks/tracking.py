@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from scipy import stats
 
-from dissensus.bench import peers
-from dissensus.bench.efficiency import Efficiency
-from dissensus.bench.flops import Costs
-from dissensus.bench.result import Measurement, SuiteResult, Value
-from dissensus.bench.timing import interleave, speedup
-from dissensus.bench.work import LORA, Work
+from benchmarks import peers
+from benchmarks.efficiency import Efficiency
+from benchmarks.flops import Costs
+from benchmarks.result import Measurement, SuiteResult, Value
+from benchmarks.timing import interleave, speedup
+from benchmarks.work import LORA, Work
 from dissensus.models.encoding import Encoded
 from dissensus.record.own_model import OwnModelSet
 from dissensus.record.tracking import length_sorted_batches, tracked_set, tracking_pass

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dissensus.bench.result import Value
+from benchmarks.result import Value
 from dissensus.config import ChaosNLISource, MethodSpec, ModelSpec, SimulatedSource
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.data.sources import load_source

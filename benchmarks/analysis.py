@@ -19,8 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dissensus import threads
-from dissensus.bench.analysis_peers import (
+from benchmarks.analysis_peers import (
     by_function,
     by_group,
     long_table,
@@ -29,8 +28,9 @@ from dissensus.bench.analysis_peers import (
     scipy_spearman,
     scipy_spearman_vectorized,
 )
-from dissensus.bench.result import Measurement, SuiteResult
-from dissensus.bench.timing import Spread, interleave, speedup
+from benchmarks.result import Measurement, SuiteResult
+from benchmarks.timing import Spread, interleave, speedup
+from dissensus import threads
 from dissensus.curves import Curves
 from dissensus.data.agreement import annotation_entropy
 from dissensus.errors import DissensusError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dissensus.bench.result import SuiteResult
+from benchmarks.result import SuiteResult
 from dissensus.errors import MissingDependencyError, SpecError
 
 
@@ -32,20 +32,20 @@ def run_suite(
         MissingDependencyError: the suite needs an extra that is not installed.
     """
     if name == "analysis":
-        from dissensus.bench import analysis
+        from benchmarks import analysis
 
         return analysis.run(rounds=rounds)
     if name == "size":
-        from dissensus.bench import size
+        from benchmarks import size
 
         return (
             size.run()
-        )  # a minute of it is enough to extrapolate from; `python -m dissensus.bench.size` has options
+        )  # a minute of it is enough to extrapolate from; `python -m benchmarks.size` has options
     try:
         import torch
     except ImportError:
         raise MissingDependencyError("torch", "train", f"the suite {name!r}") from None
-    from dissensus.bench import grid, tracking, train
+    from benchmarks import grid, tracking, train
 
     suites = {"tracking": tracking.run, "train": train.run, "grid": grid.run}
     if name not in suites:
