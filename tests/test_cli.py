@@ -242,7 +242,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 def test_ctrl_c_is_exit_code_130_and_says_how_to_go_on(tmp_path: Path) -> None:
     write_study(tmp_path / "s.yaml", models=[{"name": "slow"}])
     script = (
-        "import sys; from dissensus.cli import main; from dissensus.study import runner;"
+        "import sys; from dissensus.cli import main; from dissensus.run import runner;"
         "runner.RUN_CELL = 'fake_cell:run_cell'; sys.argv = ['dissensus', 'run', 's.yaml']; main()"
     )
     environment = {**os.environ, "PYTHONPATH": str(HERE / "run")}

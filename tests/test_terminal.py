@@ -37,7 +37,7 @@ STUDY: dict[str, Any] = {
 FAKE = """
 import sys
 from dissensus.cli import main
-from dissensus.study import runner
+from dissensus.run import runner
 runner.RUN_CELL = "fake_cell:run_cell"
 main()
 """

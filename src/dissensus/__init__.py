@@ -36,11 +36,11 @@ __all__ = [
 
 _MODULES = {
     "AnnotatedDataset": "data.annotations",
-    "CurveRecorder": "train.recorder",
+    "CurveRecorder": "record.recorder",
     "Curves": "curves",
     "DissensusError": "errors",
     "Example": "data.annotations",
-    "annotation_entropy": "measures",
+    "annotation_entropy": "data.agreement",
     "aulc": "metrics.aulc",
     "load_curves": "open",
     "open_curves": "open",

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_store_parts import Processes
 
 from dissensus.analysis.tables import analyze
 from dissensus.errors import StoreError
 from dissensus.exchange.duck import connect
 from dissensus.store import files, load_curves, parts
 from old_stores import as_schema
+from store.test_parts import Processes
 from synthetic_study import study_spec, write_study
 
 pytest.importorskip("duckdb")

@@ -16,7 +16,6 @@ import pytest
 
 from dissensus.config import Execution
 from dissensus.errors import DataError, ModelError, SpecError, StoreError
-from dissensus.run import launch as ranks
 from dissensus.run.cell import CellProgress, run_cell
 from dissensus.store import load_curves
 from processes import gone, wait_for
@@ -28,7 +27,7 @@ TWO = Execution(processes=2)
 # A process that joins nobody: it says who it is, and waits.
 FAKE = """
 import os, sys, time
-from dissensus.study import ranks
+from dissensus.run import launch
 from dissensus.errors import ModelError
 
 def member(job, send):
@@ -42,7 +41,7 @@ def member(job, send):
         time.sleep(0.01)
     {then}
 
-ranks._join_and_run = member
+launch._join_and_run = member
 sys.exit(ranks.main())
 """
 
@@ -65,7 +64,7 @@ def test_one_fails_and_then_all_go_on_from_the_checkpoint(
 import os, sys
 from dissensus.errors import DataError
 from dissensus.train import loop
-from dissensus.study import ranks
+from dissensus.run import launch
 rows = loop.TrainingRun.batch_rows
 def batch_rows(run):
     if os.environ["RANK"] == "1" and run.taken == 3:
@@ -137,7 +136,7 @@ def test_nobody_outlives_whoever_started_them(tmp_path: Path) -> None:
 from pathlib import Path
 from dissensus.config import Execution, RunSpec
 from dissensus.study import cell, ranks
-ranks.MEMBER = ("-c", {fake_member!r})
+launch.MEMBER = ("-c", {fake_member!r})
 spec = RunSpec.parse({json.loads(cell_of(tmp_path).model_dump_json())!r}, "t")
 cell.run_cell(
     spec, Path({str(tmp_path / "cell")!r}), device="cpu", execution=Execution(processes=2),
