@@ -42,14 +42,14 @@ def member(job, send):
     {then}
 
 launch._join_and_run = member
-sys.exit(ranks.main())
+sys.exit(launch.main())
 """
 
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     def member(then: str) -> None:
-        monkeypatch.setattr(ranks, "MEMBER", ("-c", FAKE.format(then=then)))
+        monkeypatch.setattr(launch, "MEMBER", ("-c", FAKE.format(then=then)))
 
     return member
 
@@ -71,12 +71,12 @@ def batch_rows(run):
         raise DataError("row 17 is not to be had")
     return rows(run)
 loop.TrainingRun.batch_rows = batch_rows
-sys.exit(ranks.main())
+sys.exit(launch.main())
 """
     seen: list[CellProgress] = []
     often = Execution(processes=2, checkpoint_seconds=0)
     with monkeypatch.context() as patch:
-        patch.setattr(ranks, "MEMBER", ("-c", breaks))
+        patch.setattr(launch, "MEMBER", ("-c", breaks))
         with pytest.raises(DataError, match="row 17 is not to be had") as caught:
             run_cell(cell, folder, threads=2, device="cpu", on_progress=seen.append, execution=often)
     assert str(caught.value) == "row 17 is not to be had"
@@ -135,7 +135,7 @@ def test_nobody_outlives_whoever_started_them(tmp_path: Path) -> None:
     script = f"""
 from pathlib import Path
 from dissensus.config import Execution, RunSpec
-from dissensus.study import cell, ranks
+from dissensus.run import cell, launch
 launch.MEMBER = ("-c", {fake_member!r})
 spec = RunSpec.parse({json.loads(cell_of(tmp_path).model_dump_json())!r}, "t")
 cell.run_cell(
