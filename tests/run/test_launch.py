@@ -16,6 +16,7 @@ import pytest
 
 from dissensus.config import Execution
 from dissensus.errors import DataError, ModelError, SpecError, StoreError
+from dissensus.run import launch
 from dissensus.run.cell import CellProgress, run_cell
 from dissensus.store import load_curves
 from processes import gone, wait_for
