@@ -23,6 +23,7 @@ from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import DataError, ModelError, SpecError
 from dissensus.integrations.outputs import refuse_packed, said
 from dissensus.integrations.rows import ROW, IdCollator
+from dissensus.models.insides import INSIDES, present
 from dissensus.record.free import FreeRecorder, Places
 from dissensus.record.own_model import same_order
 
@@ -210,6 +211,8 @@ class FreeCallback(TrainerCallback):  # type: ignore[misc]
 
 def _refuse(trainer: Trainer) -> None:
     args = trainer.args
+    if not present("signature columns"):
+        raise ModelError(INSIDES["signature columns"].gone())
     if getattr(args, "packing", False) or getattr(trainer, "padding_free", False):
         raise ModelError(
             "the trainer packs several examples into a row (packing or padding_free), and the free mode needs a row an "

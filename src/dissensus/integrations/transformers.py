@@ -22,6 +22,7 @@ from dissensus.data.annotations import AnnotatedDataset
 from dissensus.integrations.head import warn_of_an_untrained_head
 from dissensus.integrations.preferences import follow_trainer
 from dissensus.live import LiveCurves
+from dissensus.models.insides import present
 from dissensus.models.wrappers import bare_module
 from dissensus.record.probes.base import Probe
 from dissensus.record.probes.preferences import PreferenceProbe
@@ -40,7 +41,10 @@ def record(
     """
     callback = CurveCallback(path, tracked, **options)
     callback.trainer = trainer
-    trainer.callback_handler.callbacks.insert(0, callback)
+    if present("callback order"):
+        trainer.callback_handler.callbacks.insert(0, callback)
+    else:
+        trainer.add_callback(callback)
     return callback
 
 

@@ -20,13 +20,15 @@ from torch import nn
 
 from dissensus.config import ModelSpec
 from dissensus.errors import MissingDependencyError, ModelError
+from dissensus.models.attention import PLUGS_IN
 from dissensus.models.encoding import answer_template, plain_template
 from dissensus.models.fitting import fit, refuse_not_finite
+from dissensus.models.insides import present
 from dissensus.models.low_precision import DTYPES, keep_in_float32, keep_layout, quantized, stored_numbers
-from dissensus.models.registry import ARCHITECTURES
+from dissensus.models.registry import ARCHITECTURES, ENCODERS
 from dissensus.models.repair import repair
 from dissensus.models.resolve import ResolvedModel, resolve_model
-from dissensus.models.scoring import ScoringModel
+from dissensus.models.scoring import ScoringModel, packed_rows_agree
 from dissensus.models.stored_weights import hub_file
 
 _log = logging.getLogger(__name__)
@@ -118,7 +120,7 @@ def load_scoring_model(
         template = spec.prompt or default
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     module.config.pad_token_id = int(pad or 0)
-    return ScoringModel(
+    model = ScoringModel(
         module=module,
         tokenizer=tokenizer,
         kind=kind,
@@ -133,8 +135,16 @@ def load_scoring_model(
         note=found.note,
         notes=(*stripped, *fitted.notes),
         loading=fitted.loading,
-        packs=config.model_type in ARCHITECTURES and ARCHITECTURES[config.model_type].packs,
+        packs=PLUGS_IN and config.model_type in ARCHITECTURES and ARCHITECTURES[config.model_type].packs,
     )
+    if model.packs and not packed_rows_agree(model):
+        model.packs = False
+        _log.warning(
+            "model %s (%s) does not give packed rows what it gives padded batches with transformers %s: it is read in "
+            "padded batches, with the same numbers and slower",
+            spec.name, config.model_type, transformers.__version__,
+        )  # fmt: skip
+    return model
 
 
 def _refuse_adapter(name: str, found: ResolvedModel) -> None:
@@ -149,12 +159,16 @@ def _refuse_adapter(name: str, found: ResolvedModel) -> None:
 
 
 def _kind(model_type: str) -> str:
-    from transformers.models.auto import modeling_auto
-
     if model_type in ("bert", "roberta", "electra"):  # these also exist as decoders; nobody means that here
         return "encoder"
-    causal = model_type in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-    masked = model_type in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    if present("mapping names"):
+        from transformers.models.auto import modeling_auto
+
+        causal = model_type in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+        masked = model_type in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    else:
+        masked = model_type in ENCODERS
+        causal = model_type in ARCHITECTURES and not masked
     if causal and not masked:
         return "decoder"
     if masked:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from dissensus.config import ModelSpec
 from dissensus.errors import MissingDependencyError, ModelError
+from dissensus.models.insides import present
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -61,6 +62,8 @@ def keep_in_float32(module: Any, fresh: Sequence[str], seed: int) -> None:
             )
         head.float()
         head.register_forward_pre_hook(_in_own_precision)
+    if not present("fresh weights"):
+        return
     # transformers draws what is not marked as drawn, as when it loaded the model; some do so from outside the head.
     anew = {id(part) for head in heads for part in (*head.modules(), *head.parameters())}
     around = {

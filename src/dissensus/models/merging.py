@@ -18,6 +18,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from dissensus.models.insides import present
 from dissensus.models.patched import OwnForward, patched_inside
 
 Precision = Literal["fp32", "bf16"]
@@ -133,7 +134,7 @@ class LoraParts:
 
 def lora_parts(layer: Any) -> LoraParts | None:
     """The parts of a layer that is W + s B A and nothing else, or None."""
-    if "peft" not in sys.modules:  # then no layer is one of its
+    if "peft" not in sys.modules or not present("lora layers"):  # without peft no layer is one of its
         return None
     from peft.tuners import lora
 
@@ -160,7 +161,7 @@ def _folded(layer: Any) -> tuple[Tensor, Tensor | None] | None:
 
 
 def _folded_ia3(layer: Any) -> tuple[Tensor, Tensor | None] | None:
-    if "peft" not in sys.modules:
+    if "peft" not in sys.modules or not present("ia3 layers"):
         return None
     from peft.tuners import ia3
 

@@ -14,6 +14,8 @@ from typing import Any
 from torch import nn
 from torch.nn.modules import module as torch_module
 
+from dissensus.models.insides import present
+
 KNOWN = ("transformers", "peft", "accelerate", "trl", "deepspeed", "torch", "dissensus")
 """Packages whose own forward passes and hooks are let through."""
 
@@ -34,6 +36,8 @@ def patched(model: nn.Module) -> str:
     A class of somebody's own deep inside a model computes as its class says; a transformers class whose `forward` was
     replaced does not, neither in the instance nor in the class.
     """
+    if not present("hooks"):
+        return "hooks cannot be seen with this version of torch"
     found = _global_hook() or _prompts(model)
     if found:
         return found
@@ -48,7 +52,7 @@ def patched(model: nn.Module) -> str:
 
 def patched_inside(layer: nn.Module) -> bool:
     """Whether a layer's own forward pass is patched, or anything inside it is patched or hooked."""
-    return _replaced(layer) or any(
+    return _replaced(layer) or not present("hooks") or any(
         _replaced(part) or _hooked(part) for part in layer.modules() if part is not layer
     )
 
