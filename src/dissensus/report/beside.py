@@ -18,7 +18,7 @@ from dissensus.report.grid import Grid, grid_of
 from dissensus.report.tables import REGIMES, method_words
 from dissensus.study.across import Across
 from dissensus.study.annotators import labels_needed
-from dissensus.wording import number
+from dissensus.wording import interval_end, number
 
 NOISE = {
     "uniform": "any other class",
@@ -173,7 +173,7 @@ def _ranked(row: Mapping[str, Any] | None) -> str:
         return ""
     if math.isnan(row["auroc_low"]):
         return f"{number(row['auroc'])}, no interval: {row['note']} ({number(row['ap'])})"
-    ends = f"{number(row['auroc_low'])} to {number(row['auroc_high'])}"
+    ends = f"{interval_end(row['auroc_low'])} to {interval_end(row['auroc_high'])}"
     return f"{number(row['auroc'])}, {ends} ({number(row['ap'])})"
 
 
@@ -194,7 +194,7 @@ def _ends(row: Mapping[str, Any], prefix: str) -> str:
     why = row.get(f"{prefix}withheld")
     if why:
         return f"no interval: {why}"
-    return f"{number(row[f'{prefix}low'])} to {number(row[f'{prefix}high'])}"
+    return f"{interval_end(row[f'{prefix}low'])} to {interval_end(row[f'{prefix}high'])}"
 
 
 def _panels(table: pa.Table) -> tuple[NoisePanel, ...]:

@@ -14,7 +14,7 @@ from dissensus.study.claims.sampled import ConditionValue
 from dissensus.study.claims.scales import FISHER, PLAIN, Scale, slope
 from dissensus.study.claims.seeds import SeedSpread
 from dissensus.study.claims.sum_error import SumError
-from dissensus.wording import number
+from dissensus.wording import interval_end, number
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Part:
     @property
     def text(self) -> str:
         """Its name, value and interval."""
-        ends = f"interval {number(self.low, 3)} to {number(self.high, 3)}"
+        ends = f"interval {interval_end(self.low, 3)} to {interval_end(self.high, 3)}"
         return f"{self.name} ({number(self.value, 3)}, {ends})"
 
     @property
