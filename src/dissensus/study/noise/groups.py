@@ -16,6 +16,7 @@ from dissensus.measures import annotation_entropy, backed
 from dissensus.stats import entropy_groups
 from dissensus.stats.groups import CONTESTED, SETTLED, UNGROUPED
 from dissensus.study.cell_tables import condition_columns
+from dissensus.study.clusters import fewest_clusters
 from dissensus.study.evidence import Cell, Evidence
 
 FLIPPED, PLAIN = "flipped", "plain"
@@ -140,6 +141,12 @@ class Distances:
         `likeness` is above 0 as well for flipped examples that lie far beyond contested ones; this is not.
         """
         return self.contested_from_plain - self.from_contested
+
+
+def behind_distances(losses: FloatArray, groups: NDArray[np.str_], clusters: NDArray[np.str_]) -> int:
+    """Clusters behind `distances`: of the smallest of the three groups, examples that it leaves out aside."""
+    known = np.isfinite(losses).all(axis=1)
+    return fewest_clusters(clusters, [known & (groups == group) for group in (FLIPPED, CONTESTED, PLAIN)])
 
 
 def distances(losses: ArrayLike, groups: ArrayLike, weights: ArrayLike) -> Distances:
