@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from dissensus import CurveRecorder, load_curves
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import DataError, SpecError, StoreError
-from dissensus.record.own_model import OwnModelSet
 from dissensus.record.tracking import PaddedSet, length_sorted_batches, tracking_pass
+from dissensus.record.user_model import UserModelSet
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ def test_a_known_model_is_read_without_padding_and_another_as_it_wants(
 
     def measured(model: Any) -> tuple[np.ndarray, int]:
         packed.clear()
-        tracked = OwnModelSet(encoded, pad_id=0, token_budget=100)
+        tracked = UserModelSet(encoded, pad_id=0, token_budget=100)
         first = tracking_pass(model, tracked, 24)
         np.testing.assert_array_equal(tracking_pass(model, tracked, 24), first)
         return first, sum(packed)

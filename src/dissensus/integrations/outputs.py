@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dissensus.errors import ModelError
-from dissensus.record.own_model import refuse_other_heads
+from dissensus.models.user_model import refuse_other_heads
 from dissensus.record.probes.sequences import IGNORED
 
 PACKED = ("cu_seq_lens_q", "cu_seq_lens_k", "seq_idx")

@@ -2,8 +2,8 @@
 
 An inside is what a library does not promise: a private attribute, the name of a class, the parts of a layer. Each is
 listed once here, with a check that reads the library itself. Where a check fails, the code that needs the inside takes
-the plain way, and the log says so once; `tests/models/test_insides.py` fails with the same words. docs/design/insides.md
-is the table for readers.
+the plain way, and the log says so once; `tests/models/test_insides.py` fails with the same words.
+docs/design/insides.md is the table for readers.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module, metadata
+from typing import Any
 
 log = logging.getLogger("dissensus")
 
@@ -115,9 +116,8 @@ def _compiled() -> bool:
     import torch
     from torch import nn
 
-    return "_orig_mod" in torch.compile(nn.Linear(1, 1))._modules and hasattr(
-        nn.Linear(1, 1), "_compiled_call_impl"
-    )
+    compiled: Any = torch.compile(nn.Linear(1, 1))
+    return "_orig_mod" in compiled._modules and hasattr(nn.Linear(1, 1), "_compiled_call_impl")
 
 
 def _initialised() -> bool:
@@ -158,7 +158,14 @@ def _callbacks() -> bool:
 def _dpo_settings() -> bool:
     import trl
 
-    wanted = {"beta", "loss_type", "max_length", "truncation_mode", "f_divergence_type", "precompute_ref_log_probs"}
+    wanted = {
+        "beta",
+        "loss_type",
+        "max_length",
+        "truncation_mode",
+        "f_divergence_type",
+        "precompute_ref_log_probs",
+    }
     return wanted <= set(inspect.signature(trl.DPOConfig).parameters)
 
 
@@ -167,8 +174,8 @@ INSIDES = {
         "transformers",
         "AttentionInterface, AttentionMaskInterface, sdpa_mask and config._attn_implementation as they were",
         "models.attention",
-        "attention over packed rows falls back to padded batches and the model's own attention; attention dropout, where "
-        "a model has any, is then drawn from torch's generator",
+        "attention over packed rows falls back to padded batches and the model's own attention; attention "
+        "dropout, where a model has any, is then drawn from torch's generator",
         _attention,
     ),
     "mapping names": Inside(
@@ -186,8 +193,8 @@ INSIDES = {
         "transformers",
         "PreTrainedModel.initialize_weights and the mark _is_hf_initialized",
         "models.low_precision",
-        "a fresh head over a base in bf16 or 4 bits keeps the rounded numbers that it was loaded with, and other precisions "
-        "of the base begin with other ones",
+        "a fresh head over a base in bf16 or 4 bits keeps the rounded numbers that it was loaded with, and other "
+        "precisions of the base begin with other ones",
         _initialised,
     ),
     "signature columns": Inside(

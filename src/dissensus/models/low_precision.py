@@ -104,3 +104,17 @@ def stored_numbers(parameter: nn.Parameter) -> Iterator[Tensor]:
         for _, value in sorted(state.as_dict(packed=True).items()):
             if isinstance(value, Tensor):
                 yield value
+
+
+def answer_in_own_precision(module: nn.Module) -> None:
+    """Let IA3 over 4-bit layers answer in the precision of their input, in place.
+
+    PEFT 0.21's answer in float32, which the rest of a bf16 base cannot read.
+    """
+    for layer in module.modules():
+        if type(layer).__name__ == "Linear4bit" and hasattr(layer, "ia3_l"):
+            layer.register_forward_hook(_in_precision_of_input)
+
+
+def _in_precision_of_input(_module: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> Tensor:
+    return out.to(inputs[0].dtype)

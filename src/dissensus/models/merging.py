@@ -24,6 +24,9 @@ from dissensus.models.patched import OwnForward, patched_inside
 Precision = Literal["fp32", "bf16"]
 Forward = Callable[[Tensor], Tensor]
 
+IA3_SCALES = ".ia3_l."
+"""Part of the names of IA3's scales, which PEFT stores as matrices of one column."""
+
 
 @contextlib.contextmanager
 def folded_adapters(

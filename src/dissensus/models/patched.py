@@ -52,8 +52,10 @@ def patched(model: nn.Module) -> str:
 
 def patched_inside(layer: nn.Module) -> bool:
     """Whether a layer's own forward pass is patched, or anything inside it is patched or hooked."""
-    return _replaced(layer) or not present("hooks") or any(
-        _replaced(part) or _hooked(part) for part in layer.modules() if part is not layer
+    return (
+        _replaced(layer)
+        or not present("hooks")
+        or any(_replaced(part) or _hooked(part) for part in layer.modules() if part is not layer)
     )
 
 

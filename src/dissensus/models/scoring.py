@@ -242,9 +242,7 @@ def packed_rows_agree(model: ScoringModel) -> bool:
             try:
                 rows, found = model.score_rows(asked, [0, 1])
             except (TypeError, ValueError, AttributeError, RuntimeError, IndexError, KeyError):
-                if not packs:  # padded batches fail alike, and say why where they are needed
-                    return True
-                return False
+                return not packs  # where padded batches fail alike, they say why when they are needed
             finally:
                 model.packs = was
             logits.append(found[torch.from_numpy(np.argsort(rows))])

@@ -12,10 +12,10 @@ import numpy as np
 
 from dissensus.data.annotations import NO_GOLD
 from dissensus.errors import SpecError
+from dissensus.models.schedule_free import evaluation_weights, schedule_free
 from dissensus.record.failures import Failures
 from dissensus.record.notices import Notices
 from dissensus.record.probes.base import Compares, Measured, Probe
-from dissensus.record.schedule_free import evaluation_weights, schedule_free
 from dissensus.record.sharing import share_points
 from dissensus.record.tracking import tracking_pass
 from dissensus.record.watching import Watcher, gold_losses

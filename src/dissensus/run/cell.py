@@ -152,6 +152,7 @@ def open_cell(
         raise MissingDependencyError("torch", "train", "running a cell") from None
     # Imported here: a study whose cells are all done needs none of them.
     from dissensus.models.loading import load_scoring_model
+    from dissensus.models.recompute import recompute_activations
     from dissensus.models.resolve import resolve_model
     from dissensus.record.processes import ranks
     from dissensus.record.recorder import CurveRecorder
@@ -159,7 +160,7 @@ def open_cell(
     from dissensus.train.checkpoint import Checkpoint
     from dissensus.train.fused import share_frozen_weights
     from dissensus.train.loop import TrainingRun, TrainingSet
-    from dissensus.train.methods import apply_method, recompute_activations
+    from dissensus.train.methods import apply_method
     from dissensus.train.parallel import team_for
 
     how, here = execution or Execution(), ranks()

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from dissensus.config import TrainingSpec
 from dissensus.errors import ModelError
 from dissensus.models.encoding import Encoded
+from dissensus.models.merging import IA3_SCALES
 from dissensus.models.not_finite import why_training_stopped
 from dissensus.models.scoring import ScoringModel
 from dissensus.models.sharded import whole
@@ -304,7 +305,7 @@ def _batch_rows(step: int, n: int, batch_size: int, seed: int) -> NDArray[np.int
 
 def parameter_groups(parameters: dict[str, nn.Parameter], weight_decay: float) -> list[dict[str, object]]:
     """Decay for matrices; none for biases, normalisation weights and IA3's scales, which are stored as (d, 1)."""
-    decayed = {name for name, p in parameters.items() if p.ndim > 1 and ".ia3_l." not in name}
+    decayed = {name for name, p in parameters.items() if p.ndim > 1 and IA3_SCALES not in name}
     matrices = [p for name, p in parameters.items() if name in decayed]
     vectors = [p for name, p in parameters.items() if name not in decayed]
     groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]

@@ -13,9 +13,9 @@ from dissensus.curves import FloatArray
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import DataError, SpecError
 from dissensus.models.encoding import Encoded, encode, lexical_overlap
-from dissensus.record.own_model import OwnModelSet
 from dissensus.record.probes.base import Floats, Measured
 from dissensus.record.tracking import PaddedSet, Score, TrackedSet, tracked_set
+from dissensus.record.user_model import UserModelSet
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -104,7 +104,7 @@ class LabelProbe:
             return tracked_set(self._encoded, self._scoring, token_budget=token_budget, states=self._states)
         if self._score is not None:
             return PaddedSet(self._encoded, self._score, pad_id=self._pad_id, token_budget=token_budget)
-        return OwnModelSet(
+        return UserModelSet(
             self._encoded, pad_id=self._pad_id, token_budget=token_budget, labels=self.dataset.labels
         )
 

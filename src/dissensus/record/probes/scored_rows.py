@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dissensus.errors import ModelError
-from dissensus.models.own_forward import logits_of, own_output, pads_by_id
-from dissensus.record.own_model import batches_for
+from dissensus.models.user_model import logits_of, own_output, pads_by_id
 from dissensus.record.probes.sequences import Sequences
 from dissensus.record.processes import Ranks
+from dissensus.record.user_model import batches_for
 
 INSTEAD = "Give a sequence classifier of transformers' own with one output (num_labels=1)"
 
