@@ -61,7 +61,7 @@ class CurveCallback(TrainerCallback):  # type: ignore[misc]
         live: let contested and settled loss, the un-learned shares and rho so far go with the trainer's next log to
             whatever tracker it reports to, and warn when the contested group rises. A `LiveCurves` of your own has
             other settings; two recordings of one trainer need different prefixes.
-        **options: of `CurveRecorder`: `points`, `max_overhead`, `regime`, `max_length`, `score` and so on.
+        **options: of `CurveRecorder`: `points`, `max_overhead`, `regime` and so on.
 
     Attributes:
         recorder: the recorder, once training has begun.
@@ -97,8 +97,8 @@ class CurveCallback(TrainerCallback):  # type: ignore[misc]
         if isinstance(tracked, PreferenceProbe):
             follow_trainer(tracked, self.trainer, args, model)
         options: dict[str, Any] = dict(self._options)
-        if isinstance(tracked, AnnotatedDataset) and not options.keys() & {"encoded", "tokenizer"}:
-            options["tokenizer"] = tokenizer
+        if isinstance(tracked, AnnotatedDataset):
+            options.setdefault("tokenizer", tokenizer)
         if hasattr(kwargs.get("optimizer"), "param_groups"):  # a schedule-free one evaluates at other weights
             options.setdefault("optimizer", kwargs["optimizer"])
         if self._live is not None:

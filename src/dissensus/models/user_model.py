@@ -15,13 +15,14 @@ from dissensus.models.patched import learns_prompts
 log = logging.getLogger("dissensus")
 
 SCORE = (
-    "Give the recorder `score=`, a function (model, batch) -> logits (examples, labels) that calls it its way"
+    "Track a LabelProbe (dissensus.record.probes.labels) with `score=`, a function (model, batch) -> logits (examples, "
+    "labels) that calls it its way"
 )
 """The way out for classifiers."""
 
 COMPLETIONS = (
-    "Give a transformers language model (AutoModelForCausalLM, AutoModelForSeq2SeqLM), or track labels "
-    "with `score=`"
+    "Give a transformers language model (AutoModelForCausalLM, AutoModelForSeq2SeqLM), or track labels, "
+    "by a LabelProbe with `score=`"
 )
 """The way out for probes of language models."""
 
@@ -136,8 +137,8 @@ def refuse_other_heads(model: nn.Module) -> None:
         raise ModelError(
             f"the model's config.problem_type is {kind!r}: its outputs are {what}, and a softmax over them is no "
             "probability of a label. With integer labels and problem_type='single_label_classification' they would "
-            "be. Otherwise record by tracking passes, with `score=`, a function that makes logits over the data set's "
-            "labels of them"
+            "be. Otherwise record by tracking passes, with a LabelProbe and its `score=`, a function that makes logits "
+            "over the data set's labels of them"
         )
 
 

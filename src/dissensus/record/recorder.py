@@ -7,36 +7,31 @@ something is measured, so that a notebook without torch can import the names.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import MissingDependencyError, SpecError, StoreError
-from dissensus.models.encoding import Encoded
 from dissensus.record.batch_count import BatchCount, Remainder
 from dissensus.record.budget import Budget, Timing
 from dissensus.record.failures import Failures, OnError
 from dissensus.record.measurer import Measurer
 from dissensus.record.notices import Notices
-from dissensus.record.opening import open_store, probe_of
+from dissensus.record.opening import cautions, open_store, probe_of
 from dissensus.record.probes.base import Probe
 from dissensus.record.recorded_run import RecordedRun
 from dissensus.record.schedule import TrackingPoints, tracking_steps, whole_number
-from dissensus.record.tracking import Score
 from dissensus.record.watching import Watcher, gold_losses
 from dissensus.store import CurvesWriter
 
 if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedTokenizerBase
-
-    from dissensus.models.scoring import ScoringModel
-    from dissensus.models.shared_states import SharedStates
 
 T = TypeVar("T")
 
@@ -71,16 +66,11 @@ class CurveRecorder:
         tracked: the tracked set, whose labels a classifier scores; or a probe, which asks a language model for
             completions or preferences (`dissensus.record.probes`).
         total_steps: optimiser steps of the whole run, all epochs.
-        tokenizer: of a labels probe, as are the next six; see `probes.labels.LabelProbe`.
-        encoded: see there.
-        pad_id: see there.
-        score: see there.
-        scoring: see there.
-        states: see there.
-        max_length: see there.
-        points: tracking points, step 0 and the last included; with `max_overhead`, at most so many.
-        schedule: 'linear' or 'log'.
-        steps: explicit tracking steps instead; 0 and the last are added.
+        tokenizer: of a tracked set's texts, at 128 tokens each. For another length, other inputs or other outputs
+            give a probe instead: `probes.labels.LabelProbe(tracked, tokenizer=tokenizer, max_length=256, score=score)`.
+        points: how many tracking points, evenly spaced, step 0 and the last included; with `max_overhead`, at most so
+            many. Or the steps themselves, such as `tracking_steps(total_steps, points=20, schedule="log")`
+            (`dissensus.record.schedule`); 0 and the last are added.
         max_overhead: space the points so that tracking takes at most this share of the training time (0.10: a tenth);
             first and last are kept. What was chosen is said, and `points` says it.
         regime: 'held_out' or 'trained_on', one for all or one an example.
@@ -90,7 +80,6 @@ class CurveRecorder:
         resume: continue a store that an interrupted run of the same examples left here. With another `total_steps` the
             run is extended (or shortened), and progress counts over the new number.
         watchers: what looks on, in the first process.
-        provenance: JSON values that go into the manifest.
         optimizer: of the training. Needed for schedule-free optimisers alone, which evaluate at other weights than they
             train with; the trainers' callbacks find it themselves.
         on_error: 'stop' or 'raise'; see above.
@@ -98,7 +87,7 @@ class CurveRecorder:
 
     Raises:
         StoreError: `path` holds tracking points already and `resume` is not set, or it holds another run.
-        DataError: `encoded` does not hold the tracked ids, or nothing is tracked.
+        DataError: nothing is tracked.
         SpecError: arguments that do not go together.
     """
 
@@ -109,22 +98,13 @@ class CurveRecorder:
         *,
         total_steps: int,
         tokenizer: PreTrainedTokenizerBase | None = None,
-        encoded: Encoded | None = None,
-        pad_id: int | None = None,
-        score: Score | None = None,
-        scoring: ScoringModel | None = None,
-        states: SharedStates | None = None,
-        max_length: int = 128,
-        points: int = 20,
-        schedule: Literal["linear", "log"] = "linear",
-        steps: Sequence[int] | None = None,
+        points: int | Sequence[int] = 20,
         max_overhead: float | None = None,
         regime: str | Sequence[str] = "held_out",
         token_budget: int = 4096,
         precision: Literal["fp32", "bf16"] = "fp32",
         resume: bool = False,
         watchers: Sequence[Watcher] = (),
-        provenance: Mapping[str, Any] | None = None,
         optimizer: Any = None,
         on_error: OnError = "stop",
         quiet: bool = False,
@@ -137,25 +117,20 @@ class CurveRecorder:
         total_steps = whole_number(
             total_steps, "total_steps", hint="optimiser steps of the whole run, all epochs"
         )
+        named = points if isinstance(points, Iterable) else None
         planned = TrackingPoints(
-            total_steps, tracking_steps(total_steps, points=points, schedule=schedule, steps=steps)
+            total_steps,
+            tracking_steps(total_steps, points=20 if named is not None else cast(int, points), steps=named),
         )
         budget = None
         if max_overhead is not None:
-            if steps is not None or schedule != "linear":
-                raise SpecError("max_overhead spaces the points itself; leave out steps and schedule")
-            budget = Budget(max_overhead, total_steps, points)
+            if named is not None:
+                raise SpecError(
+                    "max_overhead spaces the points itself; give points as a number, or leave it out"
+                )
+            budget = Budget(max_overhead, total_steps, cast(int, points))
             planned = TrackingPoints(total_steps, (0, total_steps))
-        self._probe = probe_of(
-            tracked,
-            tokenizer=tokenizer,
-            encoded=encoded,
-            pad_id=pad_id,
-            score=score,
-            scoring=scoring,
-            states=states,
-            max_length=max_length,
-        )
+        self._probe = probe_of(tracked, tokenizer)
         here, folder = ranks(), Path(path)
         notices = Notices(quiet=quiet, first=here.first)
         self._failures = Failures(on_error, notices, folder, alone=here.world == 1)
@@ -172,23 +147,14 @@ class CurveRecorder:
         )
         self._run = RecordedRun(self._measurer, planned, budget, self._failures, notices, here)
         self._count, self._notices = BatchCount(), notices
-        cut = self._probe.facts.get("truncated_examples", 0)
-        if cut and scoring is None:
-            notices.warn(
-                f"{cut} of {len(self._probe.dataset)} tracked examples are longer than max_length and were cut"
-            )
-        empty = self._probe.facts.get("empty_examples", 0)
-        if empty:
-            notices.warn(
-                f"{empty} of {len(self._probe.dataset)} tracked examples have no text to score: their loss is NaN"
-            )
+        for caution in cautions(self._probe):
+            notices.warn(caution)
         if here.first:
             writer = open_store(
                 path,
                 self._probe,
                 total_steps=total_steps,
                 regime=regime,
-                provenance=provenance or {},
                 resume=resume,
             )
             self._measurer.open(writer, total_steps)

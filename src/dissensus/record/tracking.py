@@ -234,8 +234,8 @@ def _each_once(n: int, order: Sequence[NDArray[np.int64]], here: Ranks, device: 
     if wrong:
         raise ModelError(
             f"{wrong} of {n} rows were measured by no process or by several of the {here.world}: they cut the tracked "
-            "set into other batches, because one could read the model in packed rows and another could not. Give the "
-            "recorder `score=`, with which all of them pad alike"
+            "set into other batches, because one could read the model in packed rows and another could not. Track "
+            "a LabelProbe with `score=`, with which all of them pad alike"
         )
 
 

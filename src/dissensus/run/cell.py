@@ -154,9 +154,10 @@ def open_cell(
     from dissensus.models.loading import load_scoring_model
     from dissensus.models.recompute import recompute_activations
     from dissensus.models.resolve import resolve_model
+    from dissensus.record.probes.labels import LabelProbe
     from dissensus.record.processes import ranks
     from dissensus.record.recorder import CurveRecorder
-    from dissensus.record.schedule import total_steps
+    from dissensus.record.schedule import total_steps, tracking_steps
     from dissensus.train.checkpoint import Checkpoint
     from dissensus.train.fused import share_frozen_weights
     from dissensus.train.loop import TrainingRun, TrainingSet
@@ -207,23 +208,12 @@ def open_cell(
     steps = total_steps(len(labels), spec.training)
     versions = _versions(where, here, how)
     with here.unison(where):
-        recorder = CurveRecorder(
-            folder,
+        probe = LabelProbe.of_cell(
             data.tracked,
-            total_steps=steps,
+            model,
             encoded=tracked,
-            scoring=model,
             states=_shared_states(spec, folder, model, tracked),
-            precision=spec.tracking.precision,
-            points=spec.tracking.points,
-            schedule=spec.tracking.schedule,
-            steps=spec.tracking.steps,
-            regime=spec.regime,
-            token_budget=spec.tracking.token_budget,
-            resume=True,
-            on_error="raise",
-            quiet=True,
-            provenance={
+            facts={
                 "train_fingerprint": data.train.fingerprint,
                 "train_examples": len(data.train),
                 "dropped_shared": data.dropped_shared,
@@ -240,6 +230,19 @@ def open_cell(
                 **sizes,
                 "versions": versions,
             },
+        )
+        when = spec.tracking
+        recorder = CurveRecorder(
+            folder,
+            probe,
+            total_steps=steps,
+            points=tracking_steps(steps, points=when.points, schedule=when.schedule, steps=when.steps),
+            precision=when.precision,
+            regime=spec.regime,
+            token_budget=when.token_budget,
+            resume=True,
+            on_error="raise",
+            quiet=True,
         )
         if here.first:
             _same_ground(recorder.writer.provenance, data, model.fingerprint, folder)
