@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -24,10 +25,13 @@ from dissensus.models.encoding import answer_template, plain_template
 from dissensus.models.fitting import fit, refuse_not_finite
 from dissensus.models.low_precision import DTYPES, keep_in_float32, keep_layout, quantized, stored_numbers
 from dissensus.models.registry import ARCHITECTURES
-from dissensus.models.repair import repair
+from dissensus.models.repair import Repair, repair
 from dissensus.models.resolve import ResolvedModel, resolve_model
 from dissensus.models.scoring import ScoringModel
 from dissensus.models.stored_weights import hub_file
+
+_LEFT_OF_NOTHING = 2
+"""Tokens beside the special ones that a tokenizer of some kinds has without any file (the sign of a space, for one)."""
 
 _log = logging.getLogger(__name__)
 
@@ -54,44 +58,16 @@ def load_scoring_model(
             not fit it.
         MissingDependencyError: the model's format or quantisation needs a package that is not installed.
     """
-    found = resolve_model(spec.name, spec.revision)
-    where: dict[str, Any] = {"revision": found.revision} if found.revision else {}
-    where["trust_remote_code"] = False  # code that comes with weights is never run, nor asked about
-    if found.gguf_file:
-        _need_gguf(found)
-        where["gguf_file"] = found.gguf_file
-    _refuse_adapter(spec.name, found)
     with _quiet_transformers(), _explained(spec.name):
-        config = transformers.AutoConfig.from_pretrained(found.location, **where)
-        kind = _kind(config.model_type)
-        if spec.head == "verbalizer" and kind == "encoder":
-            raise ModelError(
-                f"model {spec.name!r} is an encoder ({config.model_type}); the verbalizer head needs a decoder-only "
-                "model. Use head: classifier."
-            )
-        tokenizer = transformers.AutoTokenizer.from_pretrained(found.location, **where)
-        if spec.head == "verbalizer":
-            factory: Any = transformers.AutoModelForCausalLM
-            changed: dict[str, Any] = {}
-        else:
-            factory, changed = transformers.AutoModelForSequenceClassification, {"num_labels": len(labels)}
-        changed |= _dropout_settings(config, spec)
+        files = _files(spec, len(labels))
+        found, config, kind, tokenizer = files.found, files.config, files.kind, files.tokenizer
         options: dict[str, Any] = {"dtype": DTYPES[spec.dtype], "output_loading_info": True}
         if spec.quantization is not None:
             options |= quantized(spec, device or torch.device("cpu"))
-        own = transformers.AutoConfig.from_pretrained(found.location, **where, **changed)
-        repaired = repair(spec.name, found, factory, own)
+        repaired = repair(spec.name, found, files.factory, files.own)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(head_seed)
-            if repaired is None:
-                safe = None if found.gguf_file else True
-                module, info = factory.from_pretrained(
-                    found.location, use_safetensors=safe, **where, **options, **changed
-                )
-            else:
-                module, info = repaired.made_by.from_pretrained(
-                    None, config=own, state_dict=repaired.tensors, **options
-                )
+            module, info = _made(files, repaired, options)
     stripped = repaired.notes if repaired else ()
     missing = set(info["missing_keys"])
     fitted = fit(
@@ -137,6 +113,89 @@ def load_scoring_model(
     )
 
 
+def check_weights(spec: ModelSpec) -> None:
+    """Raise what `load_scoring_model` would of a model's files, from its configuration and the files' headers alone.
+
+    No weight is read, so whether they are finite is not seen. Quantised files are left to their loader.
+
+    Raises:
+        ModelError: see `load_scoring_model`.
+    """
+    with _quiet_transformers(), _explained(spec.name):
+        files = _files(spec, labels=2)  # a head for another number of labels is no fault
+        _max_length(spec, files.config)
+        if getattr(files.config, "quantization_config", None) is not None:
+            return
+        repaired = repair(spec.name, files.found, files.factory, files.own, empty=True)
+        module, info = _made(files, repaired, {"device_map": "meta", "output_loading_info": True})
+    missing = set(info["missing_keys"])
+    fit(module, missing, info["unexpected_keys"], name=spec.name, head=spec.head)
+
+
+@dataclass(frozen=True)
+class _Files:
+    """A model's files, and what transformers is to make of them.
+
+    Attributes:
+        found: where they are.
+        where: how transformers is told.
+        config: the configuration as stored.
+        own: the same with what the specification changes.
+        changed: what that is.
+        kind: 'encoder' or 'decoder'.
+        tokenizer: the model's.
+        factory: what builds the model.
+    """
+
+    found: ResolvedModel
+    where: dict[str, Any]
+    config: Any
+    own: Any
+    changed: dict[str, Any]
+    kind: str
+    tokenizer: Any
+    factory: Any
+
+
+def _files(spec: ModelSpec, labels: int) -> _Files:
+    found = resolve_model(spec.name, spec.revision)
+    where: dict[str, Any] = {"revision": found.revision} if found.revision else {}
+    where["trust_remote_code"] = False  # code that comes with weights is never run, nor asked about
+    if found.gguf_file:
+        _need_gguf(found)
+        where["gguf_file"] = found.gguf_file
+    _refuse_adapter(spec.name, found)
+    config = transformers.AutoConfig.from_pretrained(found.location, **where)
+    kind = _kind(config.model_type)
+    if spec.head == "verbalizer" and kind == "encoder":
+        raise ModelError(
+            f"model {spec.name!r} is an encoder ({config.model_type}); the verbalizer head needs a decoder-only "
+            "model. Use head: classifier."
+        )
+    tokenizer = transformers.AutoTokenizer.from_pretrained(found.location, **where)
+    _refuse_empty_tokenizer(spec.name, tokenizer)
+    if spec.head == "verbalizer":
+        factory: Any = transformers.AutoModelForCausalLM
+        changed: dict[str, Any] = {}
+    else:
+        factory, changed = transformers.AutoModelForSequenceClassification, {"num_labels": labels}
+    changed |= _dropout_settings(config, spec)
+    own = transformers.AutoConfig.from_pretrained(found.location, **where, **changed)
+    return _Files(found, where, config, own, changed, kind, tokenizer, factory)
+
+
+def _made(files: _Files, repaired: Repair | None, options: dict[str, Any]) -> Any:
+    """The model, and what transformers says of loading it."""
+    if repaired is not None:
+        return repaired.made_by.from_pretrained(
+            None, config=files.own, state_dict=repaired.tensors, **options
+        )
+    safe = None if files.found.gguf_file else True
+    return files.factory.from_pretrained(
+        files.found.location, use_safetensors=safe, **files.where, **options, **files.changed
+    )
+
+
 def _refuse_adapter(name: str, found: ResolvedModel) -> None:
     """A folder that holds an adapter: transformers would load the adapter's base from elsewhere, and it."""
     if found.gguf_file or hub_file(found.location, "adapter_config.json", found.revision) is None:
@@ -146,6 +205,17 @@ def _refuse_adapter(name: str, found: ResolvedModel) -> None:
         "adapter into its base with peft (model.merge_and_unload()), save that with save_pretrained, and give that "
         "folder; or give the base itself."
     )
+
+
+def _refuse_empty_tokenizer(name: str, tokenizer: Any) -> None:
+    """Without a tokenizer's files transformers makes one that knows its special tokens alone: no text is left."""
+    words = set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens)
+    if len(words) <= _LEFT_OF_NOTHING:
+        raise ModelError(
+            f"model {name!r} comes without a tokenizer (no tokenizer.json, and no vocabulary of an older form), so no "
+            "text could be read. Save it beside the weights: tokenizer.save_pretrained(FOLDER), with the tokenizer "
+            "that the model was trained with."
+        )
 
 
 def _kind(model_type: str) -> str:
