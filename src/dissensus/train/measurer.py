@@ -84,7 +84,10 @@ class Measurer:
         """Take the store (in the first process), and let the probe and the watchers know what it holds already."""
         self.writer = writer
         self.measured = set(writer.steps)
-        self._ways = dict(writer.provenance.get("read") or {})
+        noted = writer.provenance.get("read") or {}
+        self._ways = {
+            step: noted[step] for step in sorted(noted, key=int)
+        }  # the file has them as words are sorted
         self.begin(total_steps)
 
     def begin(self, total_steps: int) -> None:
@@ -126,13 +129,11 @@ class Measurer:
             self._warn_not_finite(model, step, point)
             self._failures.meet()
             self.flush()  # at most one point is under way, so memory does not grow with their number
+            self._note_way(step)
         if self.writer is not None or self._part is not None:
             if self._background is None:
                 self._background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="curves")
             self._writing = self._background.submit(self._write, step, point)
-        way = getattr(self._tracked, "way", "")
-        if way and way != next(reversed(self._ways.values()), ""):
-            self._ways[str(step)] = way
         if self.writer is not None:
             self._show(step, point)
         self.measured.add(step)
@@ -174,6 +175,8 @@ class Measurer:
         self._ways = {key: way for key, way in self._ways.items() if int(key) <= step}
         if self.writer is not None:
             self.writer.drop_after(step)
+            if "read" in self.writer.provenance:
+                self.writer.note(read=self._ways)
             self.begin(total_steps)
         self._agreed = self._ranks.world == 1
 
@@ -183,10 +186,13 @@ class Measurer:
             self._background.shutdown()
             self._background = None
 
-    def note_ways(self) -> None:
-        """Note in the store from which step on the model was read in which way; after the last point."""
-        if self.writer is not None and self._ways:
-            self.writer.note(read=self._ways)
+    def _note_way(self, step: int) -> None:
+        """Note in the store from which step on the model is read in which way: at once, for a run may be cut off."""
+        way = getattr(self._tracked, "way", "")
+        if way and way != next(reversed(self._ways.values()), ""):
+            self._ways[str(step)] = way
+            if self.writer is not None:
+                self.writer.note(read=self._ways)
 
     def _warn_not_finite(self, model: nn.Module, step: int, point: Measured) -> None:
         """Say what is at fault where more losses are not finite than before."""

@@ -286,7 +286,6 @@ class RecordedRun:
         timing, writer = self.timing, self._measurer.writer
         count = len(self._measurer.measured)
         if writer is not None:
-            self._measurer.note_ways()
             if self._budget is not None:
                 facts = {"max_overhead": self._budget.share, "points": count}
                 writer.note(budget={**facts, "aulc": TWO_POINTS} if count == 2 else facts)
