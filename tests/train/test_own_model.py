@@ -24,6 +24,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from dissensus import AnnotatedDataset, CurveRecorder, load_curves
 from dissensus.errors import DataError, ModelError
 from dissensus.models.patched import patched
+from dissensus.train.tracking import PackedSet
 from tiny import make_tiny
 
 LABELS = ("x", "y", "z")
@@ -245,6 +246,45 @@ def test_ways_of_a_store_are_read_in_the_order_of_steps(folders: dict[str, Path]
         "9": "padded: a reason",
         "10": "packed",
     }
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory."), MemoryError()])
+def test_no_memory_to_compare_is_no_disagreement(
+    folders: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+) -> None:
+    def some(*_: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(PackedSet, "some", some)
+    model, tokenizer = classifier(folders["bert"]), AutoTokenizer.from_pretrained(folders["bert"])
+    recorder = CurveRecorder(tmp_path, data(), tokenizer=tokenizer, total_steps=1)
+    recorder.step(model, 0)
+    recorder.step(model, 1)
+    recorder.finish()
+    curves = load_curves(tmp_path)
+    np.testing.assert_allclose(curves.losses[:, 1], alone(model, tokenizer, data()), atol=1e-5)
+    why = "not enough memory to compare it with the model's own forward pass"
+    assert curves.provenance["read"] == {"0": f"padded: {why}"}
+    assert caplog.text.count(f"is not read in packed rows ({why})") == 1
+    assert "disagree" not in caplog.text
+
+
+def test_a_patch_that_comes_later_is_said(
+    folders: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model, tokenizer = classifier(folders["bert"]), AutoTokenizer.from_pretrained(folders["bert"])
+    recorder = CurveRecorder(tmp_path, data(), tokenizer=tokenizer, total_steps=2, points=3)
+    recorder.step(model, 0)
+    model.bert.encoder.layer[0].register_forward_hook(lambda _m, _g, out: out)
+    for step in (1, 2):
+        recorder.step(model, step)
+    recorder.finish()
+    assert caplog.text.count("can no longer be read in packed rows (bert.encoder.layer.0") == 1
+    assert list(load_curves(tmp_path).provenance["read"]) == ["0", "1"]
 
 
 def test_what_is_patched_and_what_is_not(folders: dict[str, Path]) -> None:
