@@ -24,12 +24,14 @@ if threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LONGEST = (
+    "test_terminal.py",
     "engines/test_ray.py",
     "bench/test_suites.py",
     "study/test_ranks.py",
     "study/test_ranks_launcher.py",
     "study/test_fused_cells.py",
     "test_real_weights.py",
+    "train/test_fused.py",
     "test_examples.py",
     "integrations/test_distributed.py",
     "integrations/test_free_trainer.py",
