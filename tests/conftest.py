@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
@@ -26,10 +27,12 @@ if threading.current_thread() is threading.main_thread():
 LONGEST = (
     "test_terminal.py",
     "engines/test_ray.py",
+    "test_terminal.py",
     "bench/test_suites.py",
     "study/test_ranks.py",
     "study/test_ranks_launcher.py",
     "study/test_fused_cells.py",
+    "train/test_fused.py",
     "test_real_weights.py",
     "train/test_fused.py",
     "test_examples.py",
@@ -56,6 +59,12 @@ TINY_LABELS = ("entailment", "neutral", "contradiction")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest modules come first, whatever the (random) order of the others, so that none is left for the end."""
     items.sort(key=lambda item: not item.path.as_posix().endswith(LONGEST))
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: the many explicit collections (trainers, benchmarks) need not walk it each time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
