@@ -27,12 +27,10 @@ if threading.current_thread() is threading.main_thread():
 LONGEST = (
     "test_terminal.py",
     "engines/test_ray.py",
-    "test_terminal.py",
     "bench/test_suites.py",
     "study/test_ranks.py",
     "study/test_ranks_launcher.py",
     "study/test_fused_cells.py",
-    "train/test_fused.py",
     "test_real_weights.py",
     "train/test_fused.py",
     "test_examples.py",
