@@ -181,7 +181,7 @@ INSIDES = {
     "mapping names": Inside(
         "transformers",
         "modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and MODEL_FOR_MASKED_LM_MAPPING_NAMES",
-        "models.loading",
+        "models.model_files",
         "only the model types of models/registry.py can be told apart as encoders and decoders",
         lambda: _has(
             "transformers.models.auto.modeling_auto",
