@@ -204,7 +204,7 @@ def test_how_a_model_was_read_is_kept_when_a_run_is_cut_off(
 
     def recorder(resume: bool) -> CurveRecorder:
         return CurveRecorder(
-            tmp_path, data(), tokenizer=tokenizer, total_steps=11, steps=(0, 1, 9, 10), resume=resume
+            tmp_path, data(), tokenizer=tokenizer, total_steps=11, points=(0, 1, 9, 10), resume=resume
         )
 
     model, tokenizer = classifier(folders["bert"]), AutoTokenizer.from_pretrained(folders["bert"])
