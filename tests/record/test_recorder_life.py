@@ -359,7 +359,7 @@ def test_a_full_disk_stops_the_recording_and_not_the_training(
     # With room again, training resumes from a checkpoint, and so does the recording.
     monkeypatch.undo()
     again = script.recorder(8, points=9, resume=True)
-    again.take_up(kept[-1])
+    again.resume_from(kept[-1])
     for step in range(kept[-1], 9):
         again.step(script.model, step)
     again.finish()

@@ -105,7 +105,7 @@ class CurveCallback(_Callback):
             **{**options, "resume": step > 0},  # whether it resumes is the trainer's to know
         )
         if step > 0:
-            self.recorder.take_up(step)
+            self.recorder.resume_from(step)
         self.recorder.step(model, step)
 
     def on_train_batch_end(

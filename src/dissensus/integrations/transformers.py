@@ -114,7 +114,7 @@ class CurveCallback(TrainerCallback):  # type: ignore[misc]
             **{**options, "resume": resumed},  # whether it resumes is the trainer's to know
         )
         if resumed:
-            self.recorder.take_up(state.global_step)
+            self.recorder.resume_from(state.global_step)
         self.recorder.step(model, state.global_step)
 
     def on_step_end(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dissensus.errors import SpecError
-from dissensus.record.notices import Notices
+from dissensus.record.observers import Notices
 
 SPENT = 0.9
 """Share of the budget that is planned with: the next passes may take longer than the last ones."""

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from dissensus.errors import SpecError, StoreError
 from dissensus.models.memory import is_out_of_memory
-from dissensus.record.notices import Notices
+from dissensus.record.observers import Notices
 from dissensus.store.files import read_manifest
 
 OnError = Literal["stop", "raise"]

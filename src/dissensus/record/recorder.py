@@ -17,16 +17,14 @@ from numpy.typing import NDArray
 
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import MissingDependencyError, SpecError, StoreError
-from dissensus.record.batch_count import BatchCount, Remainder
 from dissensus.record.budget import Budget, Timing
 from dissensus.record.failures import Failures, OnError
 from dissensus.record.measurer import Measurer
-from dissensus.record.notices import Notices
+from dissensus.record.observers import Notices, Watcher, gold_losses
 from dissensus.record.opening import cautions, open_store, probe_of
 from dissensus.record.probes.base import Probe
 from dissensus.record.recorded_run import RecordedRun
-from dissensus.record.schedule import TrackingPoints, tracking_steps, whole_number
-from dissensus.record.watching import Watcher, gold_losses
+from dissensus.record.schedule import BatchCount, Remainder, TrackingPoints, tracking_steps, whole_number
 from dissensus.store import CurvesWriter
 
 if TYPE_CHECKING:
@@ -110,7 +108,7 @@ class CurveRecorder:
         quiet: bool = False,
     ) -> None:
         _need_torch()
-        from dissensus.record.processes import ranks
+        from dissensus.record.processes import process_group
 
         if precision not in ("fp32", "bf16"):
             raise SpecError(f"precision is {precision!r}; expected 'fp32' or 'bf16'")
@@ -131,9 +129,9 @@ class CurveRecorder:
             budget = Budget(max_overhead, total_steps, cast(int, points))
             planned = TrackingPoints(total_steps, (0, total_steps))
         self._probe = probe_of(tracked, tokenizer)
-        here, folder = ranks(), Path(path)
+        here, folder = process_group(), Path(path)
         notices = Notices(quiet=quiet, first=here.first)
-        self._failures = Failures(on_error, notices, folder, alone=here.world == 1)
+        self._failures = Failures(on_error, notices, folder, alone=here.world_size == 1)
         self._measurer = Measurer(
             self._probe,
             here,
@@ -233,7 +231,7 @@ class CurveRecorder:
                 measured = self._run.measure_now(model, step)
         return measured
 
-    def take_up(self, step: int) -> None:
+    def resume_from(self, step: int) -> None:
         """Resume from a checkpoint taken after `step` steps: later points are measured again.
 
         Raises `StoreError` where the run's first part was not recorded here.
@@ -314,7 +312,7 @@ class CurveRecorder:
         if not self._failures.stopped:
             with self._failures.contained():
                 self._run.end_early(model, step)
-        self._run.tell_end()
+        self._run.announce_end()
 
     def discard(self) -> None:
         """Delete what was recorded, unless it is finished: the run is begun anew, with other settings."""
@@ -328,7 +326,7 @@ class CurveRecorder:
         with `on_error="raise"` that is a `StoreError`.
         """
         self._finish()
-        self._run.tell_end()
+        self._run.announce_end()
 
     def _finish(self) -> None:
         if not self._failures.stopped:

@@ -27,7 +27,7 @@ from dissensus.record.tracking import (
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from dissensus.record.processes import Ranks
+    from dissensus.record.processes import ProcessGroup
 
 log = logging.getLogger("dissensus")
 
@@ -69,19 +69,19 @@ class UserModelSet:
         self._asked = 0
 
     def scores(
-        self, model: nn.Module, *, untrained: bool, ranks: Ranks
+        self, model: nn.Module, *, untrained: bool, group: ProcessGroup
     ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
         """See `TrackedSet`."""
         from dissensus.models.user_model import refuse_other_heads
 
-        with ranks.unison(next(model.parameters()).device):
+        with group.all_or_none(next(model.parameters()).device):
             if self._model is not model:
-                self._meet(model, ranks)
+                self._meet(model, group)
                 self._model = model
             refuse_other_heads(model)
-        return self._chosen(model, ranks).scores(model, untrained=untrained, ranks=ranks)
+        return self._chosen(model, group).scores(model, untrained=untrained, group=group)
 
-    def _meet(self, model: nn.Module, ranks: Ranks) -> None:
+    def _meet(self, model: nn.Module, group: ProcessGroup) -> None:
         """A model that was not seen before: what its configuration says of labels and padding."""
         from dissensus.models.scoring import scoring_view
         from dissensus.models.user_model import (
@@ -91,7 +91,7 @@ class UserModelSet:
             reads_last_token,
         )
 
-        check_label_order(self._labels, model, warn=ranks.first)
+        check_label_order(self._labels, model, warn=group.first)
         # A decoder's classifier looks for the last token by this id, and would take another padding for text.
         _, own_pad = pads_by_id(model)
         self._pad_id = self._given_pad if own_pad is None else own_pad
@@ -115,7 +115,7 @@ class UserModelSet:
     def _ends_in(self, token: int | None) -> bool:
         return token is not None and any(row[-1] == token for row in self._encoded.input_ids)
 
-    def _chosen(self, model: nn.Module, ranks: Ranks) -> TrackedSet:
+    def _chosen(self, model: nn.Module, group: ProcessGroup) -> TrackedSet:
         from dissensus.models.patched import patched
         from dissensus.record.quick_way import warn_of_plain, why_not
 
@@ -123,11 +123,11 @@ class UserModelSet:
         if self._padded:
             return self._plain
         reason = why_not(
-            ranks, next(model.parameters()).device, lambda: self._doubt or patched(model), lambda: self._agrees(model),
+            group, next(model.parameters()).device, lambda: self._doubt or patched(model), lambda: self._agrees(model),
             "packed rows and the model's own forward pass disagree",
         )  # fmt: skip
         self._padded = bool(reason)
-        warn_of_plain(model, "read in packed rows", reason, later=self.way == "packed", first=ranks.first)
+        warn_of_plain(model, "read in packed rows", reason, later=self.way == "packed", first=group.first)
         self.way = f"padded: {reason}" if reason else "packed"
         return self._plain if self._padded or self._packed is None else self._packed
 

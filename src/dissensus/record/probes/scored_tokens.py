@@ -31,7 +31,7 @@ from dissensus.models.language_model import (
 from dissensus.models.patched import patched
 from dissensus.models.user_model import base_of
 from dissensus.record.probes.sequences import IGNORED, Sequences
-from dissensus.record.processes import Ranks
+from dissensus.record.processes import ProcessGroup
 from dissensus.record.quick_way import warn_of_plain, why_not
 from dissensus.record.tracking import length_sorted_batches, over_labels
 
@@ -89,14 +89,14 @@ class ScoredTokens:
         model: nn.Module,
         *,
         untrained: bool,  # noqa: ARG002 - nothing is shared
-        ranks: Ranks,
+        group: ProcessGroup,
     ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
         """See `tracking.TrackedSet`."""
         if self._model is not model:
             self._model, self._plain, self._met = model, False, False
         if not self._plain:
-            self._choose(model, ranks)
-        for rows in ranks.share(self._batches):
+            self._choose(model, group)
+        for rows in group.share(self._batches):
             batch = self._padded(rows, next(model.parameters()).device)
             found = self._whole(model, batch) if self._plain else self._apart(model, batch)
             yield np.array(rows, dtype=np.int64), self._table(batch, found, len(rows))
@@ -159,15 +159,15 @@ class ScoredTokens:
         if not is_encoder_decoder:
             refuse_a_model_that_reads_ahead(model, self._padded(self._rows_to_ask(1), _device(model)).inputs)
 
-    def _choose(self, model: Any, ranks: Ranks) -> None:
+    def _choose(self, model: Any, group: ProcessGroup) -> None:
         """Take the model apart at this point, or from now on no more."""
         reason = why_not(
-            ranks, _device(model), lambda: self._doubts(model), lambda: self._agrees(model),
+            group, _device(model), lambda: self._doubts(model), lambda: self._agrees(model),
             "body and head apart give other numbers than the model's own forward pass",
         )  # fmt: skip
         self._plain = bool(reason)
         quick, before = "taken apart into body and head", self.way == APART
-        warn_of_plain(model, quick, reason, later=before, first=ranks.first)
+        warn_of_plain(model, quick, reason, later=before, first=group.first)
         self.way = f"whole: {reason}" if reason else APART
 
     def _doubts(self, model: Any) -> str:
