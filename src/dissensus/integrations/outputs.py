@@ -1,4 +1,4 @@
-"""What a training forward said of each row of its batch, from the model's outputs; or, in words, why that is hidden."""
+"""Outputs of a training forward: each row's logits or loss; or, in words, why they are hidden."""
 
 from __future__ import annotations
 

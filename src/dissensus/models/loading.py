@@ -1,4 +1,4 @@
-"""From a specification of a model to a scoring model: its files, tokenizer, weights and head.
+"""Loading a scoring model from its specification: files, tokenizer, weights and head.
 
 Weights are fp32, or as `dtype` and `quantization` say. Modules that the checkpoint lacks are always fp32, with the
 numbers that they have over an fp32 base, so that cells that differ in the base's precision share them. Nothing but a

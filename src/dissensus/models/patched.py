@@ -1,4 +1,4 @@
-"""Whether a model computes as its classes say: patched forward passes, hooks, prompts that PEFT puts in front.
+"""Patched forward passes, hooks and learned prompts, which quicker ways through a model would leave out.
 
 A quicker way through a model (packed rows, body and head apart, folded adapters) leaves out the code that it goes
 around. That is exact where that code is transformers' own and does what is known of it. Whatever somebody put there may

@@ -1,4 +1,4 @@
-"""When to measure: at steps fixed beforehand, or as often as a budget of time allows. Imports no torch."""
+"""Tracking budget: fixed steps, or as many tracking points as a share of the training time allows. Imports no torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of a recorder's own failures: the recording stops with a warning, and the training goes on. No torch."""
+"""Failures of a recorder: the recording stops with a warning, and the training continues. Imports no torch."""
 
 from __future__ import annotations
 

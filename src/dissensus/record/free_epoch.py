@@ -1,4 +1,4 @@
-"""What the forward passes of one epoch said of each example: kept as it comes, put together over the processes."""
+"""Losses of one epoch from the training's own forward passes, joined over the processes."""
 
 from __future__ import annotations
 

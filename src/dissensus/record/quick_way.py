@@ -1,4 +1,4 @@
-"""Whether a model is read in the quick way at a tracking point: one answer for all processes of a run.
+"""Quick way or the model's own forward pass: one decision for all processes at a tracking point.
 
 The quick way gives the model's own numbers, or it is not taken: a few examples are asked about both ways. A process
 that finds a difference, has no memory for the question, or fails, takes all the others along.

@@ -1,4 +1,4 @@
-"""The recorder that people put into their own training script: when it measures, and what a run's end is.
+"""`CurveRecorder`, for a training script of one's own: when it measures, and where a run ends.
 
 What it measures with is `measurer.py`, what becomes of its failures `failures.py`. torch is imported only when
 something is measured, so that a notebook without torch can import the names.

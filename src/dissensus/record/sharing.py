@@ -1,4 +1,4 @@
-"""What the processes of a run agree on before the first point: what is tracked, and whether they write it together."""
+"""Agreement of a run's processes before the first point: the tracked set, and whether they write it together."""
 
 from __future__ import annotations
 

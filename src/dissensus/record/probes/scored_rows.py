@@ -1,4 +1,4 @@
-"""One number a row from a reward model: a sequence classifier with a single output."""
+"""Reward models: one number a row from a sequence classifier with a single output."""
 
 from __future__ import annotations
 
