@@ -178,6 +178,13 @@ INSIDES = {
         "dropout, where a model has any, is then drawn from torch's generator",
         _attention,
     ),
+    "transposed layers": Inside(
+        "transformers",
+        "pytorch_utils.Conv1D",
+        "models.merging",
+        "GPT-2's projections are left to PEFT and to their own forward pass, in full precision",
+        lambda: _has("transformers.pytorch_utils", "Conv1D"),
+    ),
     "mapping names": Inside(
         "transformers",
         "modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and MODEL_FOR_MASKED_LM_MAPPING_NAMES",

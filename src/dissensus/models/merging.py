@@ -190,14 +190,21 @@ def _plain(layer: Any) -> tuple[Tensor, Tensor | None] | None:
 
 def _weight(layer: Any) -> Tensor | None:
     """The weight of a plain linear layer as (out, in); None for other layers."""
-    from transformers.pytorch_utils import Conv1D
-
     if type(layer) is nn.Linear:
         return layer.weight
-    if type(layer) is Conv1D:
+    if stored_transposed(layer):
         weight: Tensor = layer.weight
         return weight.t()
     return None
+
+
+def stored_transposed(layer: nn.Module) -> bool:
+    """Whether a linear layer stores its weight as (in, out), as GPT-2's do (transformers' Conv1D)."""
+    if not present("transposed layers"):
+        return False
+    from transformers.pytorch_utils import Conv1D
+
+    return type(layer) is Conv1D
 
 
 def _inside_blocks(module: nn.Module) -> set[int]:

@@ -172,9 +172,9 @@ def _where(device: torch.device) -> torch.device:
     import torch.distributed as dist
 
     kinds = {
-        pair.split(":")[0] for pair in dist.get_backend_config().split(",")
+        pair.split(":")[0] for pair in getattr(dist, "get_backend_config", dist.get_backend)().split(",")
     }  # such as "cpu:gloo,cuda:nccl"
-    if "cpu" in kinds:
+    if kinds & {"cpu", "gloo"}:
         return torch.device("cpu")
     # Weights may wait in the CPU's memory (FSDP's offload), which such a backend cannot read.
     return torch.device("cuda") if device.type == "cpu" and "cuda" in kinds else device

@@ -13,7 +13,7 @@ from dissensus.config import MethodSpec
 from dissensus.errors import ModelError
 from dissensus.models.dropout import install_keyed_dropout
 from dissensus.models.low_precision import answer_in_own_precision
-from dissensus.models.merging import lean_lora
+from dissensus.models.merging import lean_lora, stored_transposed
 from dissensus.models.registry import ARCHITECTURES, Architecture
 from dissensus.models.scoring import ScoringModel
 
@@ -72,8 +72,7 @@ def peft_config(model: ScoringModel, method: MethodSpec, peft: Any) -> Any:
     hits = [n for n in names if _matches(n, targets)]
     if not hits:
         raise ModelError(f"method.targets {targets!r} match no module of this {model_type} model")
-    # GPT-2 stores its projections transposed (Conv1D); adapters must be told.
-    transposed = any(type(module.get_submodule(n)).__name__ == "Conv1D" for n in hits)
+    transposed = any(stored_transposed(module.get_submodule(n)) for n in hits)  # adapters must be told
     common = {
         "target_modules": targets,
         "modules_to_save": list(model.fresh) or None,
