@@ -42,7 +42,7 @@ def order() -> JobOrder:
         log=Path("/out/log.txt"),
         attempt="a",
         environment={"DISSENSUS_CACHE": "/c"},
-        proof=SharedFolderProof(Path("/out/.seal"), "text"),
+        proof=SharedFolderProof(Path("/out/.shared-1"), "text"),
     )
 
 

@@ -1,4 +1,4 @@
-"""What a study's cells need is looked at before any worker starts, once: data sets and models. Imports no torch.
+"""Checks before a run: the data sets and models that a study's cells need, looked at once. Imports no torch.
 
 Each distinct source is loaded as a cell loads it, whole: a label that no other row has may stand in the last one. That
 costs the study one load, where each of its cells makes one of its own. Where cells run on other machines, data that is

@@ -1,4 +1,4 @@
-"""Runs the cells of a study on an engine's workers, a job at a time each; stored curves are all that it leaves.
+"""Runner of a study: runs its cells on an engine's workers, a job at a time each; stored curves are all that it leaves.
 
 A job is one cell, or several that train in one pass (`jobs.py`). Cells that are done are skipped, others start or
 resume; a cell that fails does not stop the others. The runner owns each cell's `status.json`; what happens inside a
@@ -155,7 +155,7 @@ def run_study(
                 session.on_change(statuses[name])
         left = [cell for cell in cells if cell.cell_id not in skipped]
         if left:
-            if session.order.run_cell == messages.RUN_CELL:  # what another one needs, nobody here can tell
+            if session.order.run_cell == messages.RUN_CELL:  # what another one needs, cannot be known here
                 from dissensus.run.checking import check_inputs
 
                 check_inputs(

@@ -1,4 +1,4 @@
-"""How much of a study is done and how long the rest will take, from what its cells have done so far.
+"""Time left: how much of a study is done and how long the rest will take, from what its cells have done so far.
 
 A cell's share is the mean of its steps' and its tracking points' share. The rest of a running cell is estimated at the
 pace of its own run since it began to train; that of a waiting one from the seconds that its likes took: cells of its
@@ -143,8 +143,8 @@ class TimeLeft:
 
     def _rest(self, name: str, now: float) -> float | None:
         run = self._runs.get(name)
-        if run is not None and (own := run.rest(now)) is not None:
-            return own
+        if run is not None and (rest := run.rest(now)) is not None:
+            return rest
         whole = self._whole(name)
         return None if whole is None else whole * (1 - self._shares[name])
 

@@ -141,7 +141,7 @@ def test_a_job_on_a_node_sends_its_events_in_order(tmp_path: Path) -> None:
         run_job(to_json(order), events.append)
     assert events[0] == Started(os.uname().nodename, pid_of(events))
     assert events[-2:] == [Done(0), Over(failed=False)]
-    assert not list(tmp_path.glob(".seal*"))
+    assert not list(tmp_path.glob(".shared-*"))
 
 
 def pid_of(events: list[Event]) -> int:

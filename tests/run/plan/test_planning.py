@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dissensus.config import RunSpec, SimulatedSource, StudySpec, When
+from dissensus.config import ExecutionRule, RunSpec, SimulatedSource, StudySpec, When
 from dissensus.data.sources import load_source
 from dissensus.errors import SpecError
 from dissensus.run.engines.slurm import SlurmEngine
@@ -350,6 +350,22 @@ def test_what_the_folder_holds_counts_as_done(asked: list[dict[str, Any]], tmp_p
     with StudyLock(tmp_path):
         now = plan_study(STUDY, tmp_path)
     assert (now.running, now.cells[1].state) == (True, "running")
+
+
+@pytest.mark.usefixtures("asked")
+def test_a_reserved_gpu_costs_nothing_where_there_is_none(tmp_path: Path) -> None:
+    study = STUDY.model_copy(update={"execution": (ExecutionRule(set={"gpus": 1}),)})
+    plan = plan_study(study, tmp_path, workers=1, device="cpu")
+    assert (plan.resources.gpu_hours, plan.rows[0].gpu_seconds) == (0, 0)
+    finish(expand(STUDY)[0], tmp_path, 36.0)
+    plan = plan_study(study, tmp_path, engine=SlurmEngine(tmp_path / ".slurm", {}))
+    assert plan.resources.gpu_hours == pytest.approx(0.01)  # as it reserves one there
+
+
+def test_a_finished_cell_tells_where_not_even_the_data_are_here() -> None:
+    trained = cell(regime="trained_on")
+    plan = plan_cell(trained, status(), CellFacts(whole=40.0, reason="no such file"))
+    assert plan.work == Work(seconds=40.0)
 
 
 def test_with_nothing_left_nothing_is_measured(asked: list[dict[str, Any]], tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from dissensus.config import Execution
 from dissensus.run.messages import JobOrder, OnEvent
 
 GIB_A_PROCESS = 3.0
-"""Memory that a process is reckoned with: torch, a base model in fp32 and the activations of a batch."""
+"""Memory that a process is taken to need: torch, a base model in fp32 and the activations of a batch."""
 
 
 @dataclass(frozen=True)

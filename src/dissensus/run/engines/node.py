@@ -30,7 +30,7 @@ PROGRESS_EVERY = 2.0
 LEASE_EVERY = 10.0
 """Seconds between two looks at whether the cells are still this attempt's."""
 
-_PROOF = ".seal-"
+_PROOF = ".shared-"
 
 
 @contextlib.contextmanager

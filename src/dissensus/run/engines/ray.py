@@ -1,4 +1,4 @@
-"""The engine for a Ray cluster: each job a Ray task with its processors, GPUs and memory, packed by Ray.
+"""Ray engine: each job a Ray task with its processors, GPUs and memory, packed by Ray.
 
 A task starts a worker process on its machine (`node.py`) and sends its events to a mailbox, an actor that lives where
 the runner does. Whether a task still lives is Ray's word: one that ended without its last event was lost with its

@@ -1,8 +1,8 @@
-"""The engine for Slurm, through submitit: each job a Slurm job, its events a file in a folder that both sides see.
+"""Slurm engine, through submitit: each job a Slurm job, its events a file in a folder that both sides see.
 
 submitit writes the call as a pickle into its folder and would read a result back as one; the result is never asked for
 here, so that nothing which a compute node wrote is unpickled. A job that Slurm stops at its time limit, or preempts, is
-queued again by submitit, with the same attempt, and goes on from its last checkpoint.
+queued again by submitit, with the same attempt, and resumes from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -46,22 +46,22 @@ class SlurmEngine(QueuedEngine):
     name = "slurm"
 
     def __init__(self, folder: Path, options: Mapping[str, str] | None = None) -> None:
-        given = dict(options or {})
-        self._cluster = _choice(given, "cluster", ("slurm", "local"), "slurm")
-        self._gpus = _choice(given, "gpus", ("yes", "no"), "no") == "yes"
-        minutes = given.pop("time", "1440")
+        left = dict(options or {})
+        self._cluster = _choice(left, "cluster", ("slurm", "local"), "slurm")
+        self._gpus = _choice(left, "gpus", ("yes", "no"), "no") == "yes"
+        minutes = left.pop("time", "1440")
         if not minutes.isdigit() or int(minutes) < 1:
             raise SpecError(
                 f"--engine-option time={minutes}: expected the minutes that a job may run, e.g. time=240"
             )
         self._minutes = int(minutes)
-        unknown = sorted(set(given) - set(_OPTIONS))
+        unknown = sorted(set(left) - set(_OPTIONS))
         if unknown:
             raise SpecError(
-                f"--engine-option {unknown[0]}={given[unknown[0]]}: unknown to Slurm's engine; known: "
+                f"--engine-option {unknown[0]}={left[unknown[0]]}: unknown to Slurm's engine; known: "
                 f"{', '.join((*_OPTIONS, 'time', 'gpus', 'cluster'))}"
             )
-        self._slurm = given
+        self._slurm = left
         self._folder = folder
         self._submitit: Any = None
         self._jobs: dict[str, _Submitted] = {}
@@ -130,14 +130,14 @@ class SlurmEngine(QueuedEngine):
         return submitted
 
     def _parameters(self, needs: Needs, name: str) -> dict[str, Any]:
-        given: dict[str, Any] = {
+        parameters: dict[str, Any] = {
             "name": name,
             "timeout_min": self._minutes,
             "cpus_per_task": math.ceil(needs.cpus),
             "mem_gb": needs.memory_gib,
             "gpus_per_node": int(needs.gpus),
         }
-        return given | {f"slurm_{key}": value for key, value in self._slurm.items()}
+        return parameters | {f"slurm_{key}": value for key, value in self._slurm.items()}
 
     def _listen(self) -> None:
         while not self._closing.wait(_LOOK_EVERY):

@@ -116,10 +116,10 @@ def measure_cells(
                 chosen = _typical(alike)
                 words = f"{chosen.model.label}, {chosen.method.name}, {chosen.training.precision}"
                 note(f"{'timing' if timed else 'counting tokens of'} {words} ({number} of {len(kinds)})")
-                found, one = _try_kind(alike, chosen, pool, timed=timed)
-                measured += [one] if one is not None else []
+                by_tokens, timed_kind = _try_kind(alike, chosen, pool, timed=timed)
+                measured += [timed_kind] if timed_kind is not None else []
                 for cell in alike:
-                    known = found[token_key(cell)]
+                    known = by_tokens[token_key(cell)]
                     facts[cell.cell_id] = replace(
                         known, data=facts[cell.cell_id].data, whole=facts[cell.cell_id].whole
                     )
@@ -190,27 +190,27 @@ def _try_kind(
     alike: Sequence[RunSpec], chosen: RunSpec, pool: _Pool, *, timed: bool
 ) -> tuple[dict[Key, CellFacts], Measured | None]:
     """What a trial of one kind finds out, by the cells' tokens, and how it was timed."""
-    by_tokens = {token_key(cell): cell for cell in reversed(alike)}
-    del by_tokens[token_key(chosen)]
-    keys = [token_key(chosen), *by_tokens]
+    others = {token_key(cell): cell for cell in reversed(alike)}
+    del others[token_key(chosen)]
+    keys = [token_key(chosen), *others]
     try:
         refuse_missing(chosen.model)
-        answers = pool.run([chosen, *by_tokens.values()], timed=timed)
+        answers = pool.run([chosen, *others.values()], timed=timed)
     except DissensusError as error:
         return dict.fromkeys(keys, CellFacts(reason=_one_line(str(error)))), None
     timings = [answer.timing for answer in answers[0] if answer.timing is not None]
     timing = combined(timings) if timings else None
     first = answers[0][0]
-    found = {
+    facts = {
         key: CellFacts(tokens=answer.tokens, timing=timing, weights=first.weights)
         if isinstance(answer, TrialResult)
         else CellFacts(timing=timing, weights=first.weights, reason=answer)
         for key, answer in zip(keys, [first, *answers[1]], strict=True)
     }
     if timing is None:
-        return found, None
+        return facts, None
     kind = (chosen.model.label, chosen.method.name, chosen.training.precision, chosen.cell_id)
-    return found, Measured(*kind, len(timings), timing, first.device, pool.workers.threads)
+    return facts, Measured(*kind, len(timings), timing, first.device, pool.workers.threads)
 
 
 class _Pool:

@@ -39,7 +39,7 @@ class StudyPlan:
         cells: each cell that was asked for.
         rows: by model and method, in the order in which each first comes.
         total: all of them.
-        workers: that would run; 0 where nothing is left, or where a cluster has not been told how many.
+        workers: that would run; 0 where nothing is left, or where nobody has said how many a cluster runs.
         threads: of each.
         jobs: what the workers take one at a time: a cell, or several that train in one pass. Those are counted as if
             each were alone, which is an upper bound.
@@ -133,6 +133,8 @@ def plan_study(
     needs = [
         needs_of([carried_out[cell.cell_id] for cell in job], gpus=gpus, threads=threads) for job in waiting
     ]
+    if not (gpus or elsewhere):  # what a cluster's cells reserve is not here
+        needs = [replace(need, gpus=0.0) for need in needs]
     whole = finished_seconds(whole_study, statuses, anywhere=elsewhere)
     facts = StudyFacts()
     if left and elsewhere:
@@ -223,7 +225,7 @@ def _planned(
 
 
 def plan_cell(cell: RunSpec, status: CellStatus, known: CellFacts, *, start_known: bool = False) -> CellPlan:
-    """What is left of one cell, as far as its specification, its status and what was found out tell.
+    """What is left of one cell, as far as its specification, its status and what is known tell.
 
     `start_known`: another cell comes before it that begins with the same body (see `Timing.shares_start`).
     """
@@ -238,7 +240,7 @@ def plan_cell(cell: RunSpec, status: CellStatus, known: CellFacts, *, start_know
     n = known.data.train if known.data else train_size_of(cell)
     steps = _steps_of(cell, status, known)
     if steps is None:
-        return planned(Work(), known.reason)
+        return planned(Work(seconds=known.whole), known.reason)
     tracking = cell.tracking
     try:
         points = len(
