@@ -149,7 +149,7 @@ def test_the_time_that_finished_cells_tell(monkeypatch: pytest.MonkeyPatch) -> N
     assert sentence.endswith("; about 2 min with 2 workers.")
     assert source == (
         "The time of 4 cells is what finished cells like it took: all but seed and learning rate are the same. "
-        "Analysis and report are not counted."
+        "It is by the clock: whatever else the machine was doing is in it. Analysis and report are not counted."
     )
 
 

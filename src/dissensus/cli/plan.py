@@ -96,7 +96,8 @@ def caveats(plan: StudyPlan) -> list[str]:
     if plan.finished:
         lines.append(
             f"The time of {_plural(plan.finished, 'cell')} is what finished cells like it took{_engine(plan)}: all but "
-            "seed and learning rate are the same. Analysis and report are not counted."
+            "seed and learning rate are the same. It is by the clock: whatever else the machine was doing is in it. "
+            "Analysis and report are not counted."
         )
     lines += _timed(plan)
     if plan.total.work.seconds and not plan.workers:

@@ -48,7 +48,7 @@ Note = Callable[[str], None]
 def finished_seconds(
     cells: Sequence[RunSpec], statuses: Mapping[str, CellStatus], *, anywhere: bool
 ) -> dict[str, float]:
-    """Seconds that finished cells took, by what other cells are like them in (`facts.likeness`).
+    """Seconds that finished cells took, their median, by what other cells are like them in (`facts.likeness`).
 
     Only cells that ended at their first try count, and that trained alone: of several in one pass each has the
     seconds of all.
@@ -67,7 +67,7 @@ def finished_seconds(
             continue
         if anywhere or status.host == socket.gethostname():
             taken.setdefault(likeness(cell), []).append(status.seconds)
-    return {key: statistics.fmean(seconds) for key, seconds in taken.items()}
+    return {key: statistics.median(seconds) for key, seconds in taken.items()}
 
 
 def _job(status: CellStatus) -> tuple[str, int, str]:
