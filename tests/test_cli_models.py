@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from dissensus.cli.app import app
 from dissensus.store import load_curves
-from dissensus.study.status import study_status
+from dissensus.study.folder import StudyFolder
 from tiny import make_tiny
 
 
@@ -71,7 +71,7 @@ def test_a_missing_layer_fails_every_cell_before_training_and_is_said_once(
     assert failed.count("Missing from the file: bert.encoder.layer.1 (16 tensors)") == 1
     assert "Only a scoring head may start from random numbers." in failed
     assert "Traceback (most" not in result.output
-    cells = study_status(tmp_path / "out")
+    cells = StudyFolder(tmp_path / "out").statuses
     assert [cell.state for cell in cells] == ["failed", "failed"]
     assert all(cell.step == 0 for cell in cells)
     assert not list((tmp_path / "out").rglob("manifest.json"))

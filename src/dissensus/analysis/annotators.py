@@ -60,11 +60,11 @@ import numpy as np
 import pyarrow as pa
 
 from dissensus.analysis.cell_tables import condition_columns, gold_source
-from dissensus.analysis.evidence import Cell, Evidence
+from dissensus.analysis.reading import CellReading
+from dissensus.analysis.study_reading import StudyReading
 from dissensus.analysis.subsamples import Panel, corrected, known_mean, standard_ranks
 from dissensus.curves import FloatArray
 from dissensus.errors import SpecError
-from dissensus.metrics import aulc
 from dissensus.seeds import named_generator
 
 SIZES = (3, 5, 10, 20, 50)
@@ -106,14 +106,14 @@ class LabelsNeeded:
     rho_full: float
 
 
-def annotator_table(evidence: Evidence, *, sizes: Sequence[int] = SIZES, draws: int = 50) -> pa.Table:
+def annotator_table(reading: StudyReading, *, sizes: Sequence[int] = SIZES, draws: int = 50) -> pa.Table:
     """The correlation from n labels an item, in each of the study's own conditions; the module has the columns.
 
     Sub-samples are a function of the analysis seed, the data set's name, n and the items' counts alone: cells that use
     the same items are given the same ones, whichever other cells there are.
 
     Args:
-        evidence: the study's completed cells.
+        reading: the study's completed cells.
         sizes: numbers of labels to try.
         draws: sub-samplings of each number.
 
@@ -126,10 +126,10 @@ def annotator_table(evidence: Evidence, *, sizes: Sequence[int] = SIZES, draws: 
         )
     panels: dict[tuple[str, bytes], Panel] = {}
     rows: list[dict[str, Any]] = []
-    for cells in evidence.conditions().values():
-        seen = [one for cell in cells if (one := _seen(cell, evidence, panels, draws)) is not None]
+    for cells in reading.conditions().values():
+        seen = [one for cell in cells if (one := _seen(cell, reading, panels, draws)) is not None]
         if seen:
-            rows += _rows(_names(cells[0], evidence), seen, sizes)
+            rows += _rows(_names(cells[0], reading), seen, sizes)
     return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
@@ -182,10 +182,12 @@ class _Seen:
     rho: float
 
 
-def _seen(cell: Cell, evidence: Evidence, panels: dict[tuple[str, bytes], Panel], draws: int) -> _Seen | None:
+def _seen(
+    cell: CellReading, reading: StudyReading, panels: dict[tuple[str, bytes], Panel], draws: int
+) -> _Seen | None:
     """One cell, with its panel from `panels`; None where no label can be left out."""
-    settings, dataset = evidence.study.analysis, cell.spec.dataset.name
-    area, counts = aulc(cell.curves), cell.curves.counts
+    settings, dataset = reading.study.analysis, cell.spec.dataset.name
+    area, counts = cell.metrics.aulc, cell.counts
     used = np.isfinite(area) & (counts.sum(axis=1) > 0)
     counts = counts[used]
     # What a published distribution times its n misses by rounding is a whole number still; see `measures`.
@@ -200,9 +202,9 @@ def _seen(cell: Cell, evidence: Evidence, panels: dict[tuple[str, bytes], Panel]
     return _Seen(panels[key], ranks, int((~used).sum()), rho)
 
 
-def _names(cell: Cell, evidence: Evidence) -> dict[str, str]:
+def _names(cell: CellReading, reading: StudyReading) -> dict[str, str]:
     columns = condition_columns(cell.spec)
-    majority = evidence.study.analysis.gold == "majority"
+    majority = reading.study.analysis.gold == "majority"
     columns["gold_source"] = "majority" if majority else gold_source(cell.spec)
     return {name: columns[name] for name in _WORDS}
 

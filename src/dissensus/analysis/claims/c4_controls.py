@@ -13,12 +13,12 @@ from dissensus.analysis.claims.parts import Part
 from dissensus.analysis.claims.sampled import CellValue, ConditionValue
 from dissensus.analysis.claims.texts import COVARIATES, counted, spread
 from dissensus.analysis.claims.verdict import ClaimVerdict, Question, claim_verdict, question
-from dissensus.analysis.evidence import Cell
+from dissensus.analysis.reading import CellReading
 from dissensus.wording import number
 
 GOLD_SHARE = "share of the gold label too"
 """Name of the question with the harder control."""
-Statistic = Callable[[Cell], CellValue]
+Statistic = Callable[[CellReading], CellValue]
 
 
 def survives_controls(measured: Measured, *, thorough: bool = True) -> ClaimVerdict:
@@ -48,7 +48,7 @@ def survives_controls(measured: Measured, *, thorough: bool = True) -> ClaimVerd
         [together, *beside],
         finding=_finding(words, together, beside),
         limits=[
-            *measured.left_out(measured.evidence.own),
+            *measured.left_out(measured.reading.own),
             "entropy and the share of the gold label are nearly one thing where gold is the majority, so what is left "
             "with both in the model is what they do not share",
         ],
@@ -91,19 +91,17 @@ def _finding(words: str, together: Question, beside: Sequence[Question]) -> str:
     return f"{said}; with the {GOLD_SHARE} it is {spread(harder)} (mean {number(float(np.mean(harder)))})"
 
 
-def _given_one(measured: Measured, covariate: str, cell: Cell) -> CellValue:
+def _given_one(measured: Measured, covariate: str, cell: CellReading) -> CellValue:
     return measured.rho(cell, (covariate,))
 
 
 def _within_majority(measured: Measured) -> list[Question]:
     """The same within items whose gold label is the annotators' majority: contested there is not mislabelled."""
 
-    def ids(cell: Cell) -> frozenset[str]:
-        curves = cell.curves
-        gold = np.maximum(curves.gold, 0)
-        chosen = np.take_along_axis(curves.counts, gold[:, None], axis=1)[:, 0]
-        top = (curves.gold >= 0) & (chosen > 0) & (chosen == curves.counts.max(axis=1))
-        return frozenset(i for i, keep in zip(curves.ids, top, strict=True) if keep)
+    def ids(cell: CellReading) -> frozenset[str]:
+        chosen = np.take_along_axis(cell.counts, np.maximum(cell.gold, 0)[:, None], axis=1)[:, 0]
+        top = (cell.gold >= 0) & (chosen > 0) & (chosen == cell.counts.max(axis=1))
+        return frozenset(i for i, keep in zip(cell.curves.ids, top, strict=True) if keep)
 
     statistics: dict[str, Statistic] = {
         "rho": lambda cell: measured.rho(cell, ids=ids(cell)),
