@@ -185,7 +185,7 @@ def test_each_method_at_its_best_rate() -> None:
         spec = cell.spec.model_copy(update={"method": method, "variant": "rate-high"})
         fall = np.linspace(0, 0.3, len(cell.curves.steps))[None, :, None]
         moved = cell.curves.log_probs + np.where(np.arange(3) == 0, fall, 0).astype(np.float32)
-        made.append(replace(cell, spec=spec, base=cell.spec, curves=replace(cell.curves, log_probs=moved)))
+        made.append(replace(cell, spec=spec, base=cell.spec, stored=replace(cell.curves, log_probs=moved)))
     assert all(differs_in_rate_alone(cell) for cell in made)
     assert not any(differs_in_rate_alone(cell) for cell in evidence.variants)  # those are noise
     longer = made[0].spec.training.model_copy(update={"epochs": made[0].spec.training.epochs + 1})
@@ -341,7 +341,7 @@ def test_cells_that_learned_nothing_are_named_and_count_for_nothing(planted: Stu
             * np.where(np.arange(3) == cell.curves.gold[:, None], -0.8, 0.1)[:, None]
         )
         return replace(
-            cell, curves=replace(cell.curves, log_probs=cell.curves.log_probs[:, :1] + p.astype(np.float32))
+            cell, stored=replace(cell.curves, log_probs=cell.curves.log_probs[:, :1] + p.astype(np.float32))
         )
 
     found = judged(replace(planted, cells=tuple(map(idle, planted.own))))
@@ -357,7 +357,7 @@ def test_cells_that_learned_nothing_are_named_and_count_for_nothing(planted: Stu
 
 def test_a_finding_says_what_is_undefined(planted: StudyReading) -> None:
     cells = tuple(
-        replace(c, curves=replace(c.curves, steps=c.curves.steps + 1, total_steps=421))
+        replace(c, stored=replace(c.curves, steps=c.curves.steps + 1, total_steps=421))
         for c in kept(planted, seed=0).own
     )
     claim = judged(replace(planted, cells=cells))["C3, trained on"]
