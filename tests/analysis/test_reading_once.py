@@ -42,7 +42,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> Counted:
-    """Counts openings by cell, hashings by file, studies expanded, and entropies by the shape and the bytes of counts."""
+    """Openings by cell, hashings by file, entropies by their counts, studies that were parsed and expanded."""
     found: Counted = {key: Counter() for key in ("opened", "hashed", "entropy", "grid", "yaml")}
     opening = StoredCurves.__init__
 
