@@ -12,7 +12,15 @@ from dissensus.analysis.claims.parts import Part
 from dissensus.analysis.claims.sampled import CellValue
 from dissensus.analysis.claims.texts import counted
 from dissensus.analysis.claims.verdict import ClaimVerdict, claim_verdict, question
-from dissensus.analysis.noise.groups import FLIPPED, PLAIN, NoisyCell, distances, noisy_cell
+from dissensus.analysis.clusters import fewest_clusters
+from dissensus.analysis.noise.groups import (
+    FLIPPED,
+    PLAIN,
+    NoisyCell,
+    behind_distances,
+    distances,
+    noisy_cell,
+)
 from dissensus.analysis.reading import CellReading
 from dissensus.analysis.study_reading import by_condition
 from dissensus.curves import FloatArray
@@ -100,7 +108,8 @@ def _above_chance(measured: Measured, cell: CellReading) -> CellValue:
     flipped = noisy.flipped
     resampled = _resampled(measured, noisy, lambda weights: weighted_auroc(area, flipped, weights))
     value = float(weighted_auroc(area, flipped, np.ones((1, len(flipped))))[0])
-    sides = [len(np.unique(noisy.clusters[flipped == side])) for side in (True, False)]
+    known = ~np.isnan(area)
+    sides = [fewest_clusters(noisy.clusters, [known & (flipped == side)]) for side in (True, False)]
     fewest = min(sides)
     return CellValue(value - 0.5, resampled - 0.5, fewest, least_se=_least_error(value, *sides))
 
@@ -130,7 +139,7 @@ def _likeness(measured: Measured, cell: CellReading) -> _Likeness:
     if empty or noisy.curves.steps[0] != 0:
         why = f"no {' and no '.join(empty)} example" if empty else "the loss before training was not measured"
         return _Likeness(measured.undefined(why), measured.undefined(why))
-    clusters = min(len(np.unique(noisy.clusters[member])) for member in members.values())
+    clusters = behind_distances(losses, groups, noisy.clusters)
     own = distances(losses, groups, np.ones((1, len(groups))))
     drawn = _resampled(
         measured, noisy, lambda weights: np.stack(distances(losses, groups, weights).columns, axis=1)
