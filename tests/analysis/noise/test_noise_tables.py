@@ -328,7 +328,7 @@ def test_examples_that_a_distance_leaves_out_are_no_clusters_of_it() -> None:
     # 15 of the 30 flipped ones have a gap in their curves: 15 are left.
     log_probs = noisy.curves.log_probs.copy()
     log_probs[np.flatnonzero(np.arange(150) % 5 == 0)[:15], 2] = np.nan
-    gaps = replace(noisy, curves=replace(noisy.curves, log_probs=log_probs))
+    gaps = replace(noisy, stored=replace(noisy.curves, log_probs=log_probs))
     (row,) = rows(
         noise_likeness(replace(evidence, cells=(clean, gaps))), label="given", flipped_group="flipped"
     )

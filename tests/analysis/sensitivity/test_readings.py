@@ -195,7 +195,7 @@ def test_chunks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_smallest_group_decides_whether_there_is_an_interval() -> None:
     # 120 items in 60 clusters of two. With the cuts below, 24 items are contested (12 clusters) and 60 settled (30).
     curves = curves_of(120)
-    reference = read(curves, SETTINGS)
+    reference = read(reading_of(curves))
     names = np.array(["middle"] * 120, dtype="<U9")
     names[:60], names[96:] = "settled", "contested"
     few = replace(reference, group=names)
@@ -227,7 +227,7 @@ def test_the_smallest_group_decides_whether_there_is_an_interval() -> None:
 def test_rho_has_no_more_degrees_of_freedom_than_its_examples_leave() -> None:
     # 30 items, each its own cluster: min(G - 1, n - 2) = 28, as in the table of cells.
     curves = curves_of(30)
-    seen = [Seen(np.array(curves.ids), (read(curves, SETTINGS),))]
+    seen = [Seen(np.array(curves.ids), (read(reading_of(curves)),))]
     found = measure(seen, resamples=200, confidence=0.95, rng=np.random.default_rng(0))
     own = spearman(seen[0].readings[0].entropy, seen[0].readings[0].aulc, resamples=200, rng=0,
                    clusters=seen[0].clusters)  # fmt: skip

@@ -34,6 +34,8 @@ def survives_controls(measured: Measured, *, thorough: bool = True) -> ClaimVerd
     standard = [c for c in STANDARD_COVARIATES if c in given]
     words = ", ".join(COVARIATES.get(c, c) for c in standard)
 
+    if thorough:
+        _cell_by_cell(measured, cells, standard)
     together = question(
         "all covariates together",
         "partial rho is above 0 in every condition",
@@ -98,11 +100,7 @@ def _given_one(measured: Measured, covariate: str, cell: CellReading) -> CellVal
 def _within_majority(measured: Measured) -> list[Question]:
     """The same within items whose gold label is the annotators' majority: contested there is not mislabelled."""
 
-    def ids(cell: CellReading) -> frozenset[str]:
-        chosen = np.take_along_axis(cell.counts, np.maximum(cell.gold, 0)[:, None], axis=1)[:, 0]
-        top = (cell.gold >= 0) & (chosen > 0) & (chosen == cell.counts.max(axis=1))
-        return frozenset(i for i, keep in zip(cell.curves.ids, top, strict=True) if keep)
-
+    ids = _gold_is_majority
     statistics: dict[str, Statistic] = {
         "rho": lambda cell: measured.rho(cell, ids=ids(cell)),
         "partial rho": lambda cell: measured.rho(cell, measured.covariates(cell), ids=ids(cell)),
@@ -118,6 +116,23 @@ def _within_majority(measured: Measured) -> list[Question]:
         )
         for name, statistic in statistics.items()
     ]
+
+
+def _cell_by_cell(measured: Measured, cells: Sequence[CellReading], covariates: Sequence[str]) -> None:
+    """Compute every correlation of one cell before those of the next, so that its columns are ranked once."""
+    for cell in cells:
+        own = measured.covariates(cell)
+        for held in (own, *((c,) for c in covariates), (*own, "gold_share")):
+            measured.rho(cell, held)
+        for held in ((), own):
+            measured.rho(cell, held, ids=_gold_is_majority(cell))
+
+
+def _gold_is_majority(cell: CellReading) -> frozenset[str]:
+    """Ids of the examples whose gold label no other label has more annotators than."""
+    chosen = np.take_along_axis(cell.counts, np.maximum(cell.gold, 0)[:, None], axis=1)[:, 0]
+    top = (cell.gold >= 0) & (chosen > 0) & (chosen == cell.counts.max(axis=1))
+    return frozenset(i for i, keep in zip(cell.curves.ids, top, strict=True) if keep)
 
 
 def _each(measured: Measured, statistic: Statistic) -> list[Part]:

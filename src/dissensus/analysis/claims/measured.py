@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +18,16 @@ from dissensus.analysis.claims.texts import names_of
 from dissensus.analysis.reading import BACKED, REJECTED, CellReading
 from dissensus.analysis.study_reading import StudyReading, by_condition
 from dissensus.curves import FloatArray
+from dissensus.stats.basis import covariate_basis
 from dissensus.stats.columns import complete_rows
 from dissensus.stats.draws import Draws
 from dissensus.stats.groups import CONTESTED, SETTLED
 from dissensus.stats.partial import RankDesign
+from dissensus.stats.ranks import RankedSample
 
+Made = TypeVar("Made")
+RECENT = 16
+"""Columns that are kept sorted, and sets of covariates that are kept as a basis."""
 ALL = "all"
 """Beside the sides of an entropy group: everything in it."""
 
@@ -95,6 +102,8 @@ class Measured:
         self._columns: dict[str, _Columns] = {}
         self._values: dict[tuple[object, ...], CellValue] = {}
         self._means: dict[str, GroupMeans] = {}
+        self._samples: dict[tuple[object, ...], RankedSample] = {}
+        self._bases: dict[tuple[object, ...], FloatArray] = {}
         clusters: dict[str, set[str]] = {}
         for cell in reading.cells:
             clusters.setdefault(cell.spec.dataset.name, set()).update(self.clusters(cell).tolist())
@@ -153,14 +162,7 @@ class Measured:
                 keep &= np.array([i in ids for i in cell.curves.ids])
             entropy, area, *held = (column[keep] for column in chosen.values())
             clusters = own.clusters[keep]
-            units = self.resampler.units(clusters)
-            design = RankDesign.of(
-                entropy,
-                area,
-                dict(zip(covariates, held, strict=True)),
-                units=units.of,
-                form=self.settings.partial,
-            )
+            design = self._design(entropy, area, dict(zip(covariates, held, strict=True)), clusters)
             value = design.partial if covariates else design.plain
             resampled = np.full(self.settings.resamples, np.nan)
             if np.isfinite(value):
@@ -270,6 +272,25 @@ class Measured:
             fixed_seeds=fixed_seeds, note=note, spared=spared,
         )  # fmt: skip
 
+    def _design(
+        self, x: FloatArray, y: FloatArray, covariates: Mapping[str, FloatArray], clusters: NDArray[np.str_]
+    ) -> RankDesign:
+        """The design of two columns; what cells of one data set have in common is sorted, and ranked, once."""
+        units = self.resampler.units(clusters).of
+        drawn = _digest(clusters)
+
+        def sample(values: FloatArray) -> RankedSample:
+            return _recent(self._samples, (drawn, _digest(values)), lambda: RankedSample.of(values, units))
+
+        key = (len(x), *covariates, *map(_digest, covariates.values()))
+        form = self.settings.partial
+        basis = _recent(
+            self._bases, key, lambda: covariate_basis(covariates, frozenset({"gold"}), len(x), form)
+        )
+        return RankDesign.of(
+            x, y, covariates, units=units, form=form, samples=(sample(x), sample(y)), basis=basis
+        )
+
     def _of(self, cell: CellReading) -> _Columns:
         if cell.name not in self._columns:
             values = {
@@ -320,6 +341,18 @@ class Measured:
             )
             for place, (key, member) in enumerate(members.items())
         }
+
+
+def _digest(values: NDArray[Any]) -> bytes:
+    return hashlib.sha256(np.ascontiguousarray(values).tobytes()).digest()
+
+
+def _recent(kept: dict[tuple[object, ...], Made], key: tuple[object, ...], make: Callable[[], Made]) -> Made:
+    """What is kept under the key, made where it is not; what was asked for longest ago is let go."""
+    kept[key] = made = kept.pop(key) if key in kept else make()
+    if len(kept) > RECENT:
+        del kept[next(iter(kept))]
+    return made
 
 
 def contrast(first: CellValue, second: CellValue) -> CellValue:
