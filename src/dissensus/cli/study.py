@@ -10,7 +10,7 @@ import typer
 from dissensus.cli.notes import print_cell_notes
 from dissensus.cli.output import emit_json, note, say
 from dissensus.cli.summary import summary
-from dissensus.errors import DissensusError, SpecError
+from dissensus.errors import DissensusError
 
 if TYPE_CHECKING:
     from dissensus.analysis.tables import Analysis
@@ -83,32 +83,6 @@ Retries = Annotated[
         help="Tries more for cells whose worker or machine died; default: 3, on this machine 0.",
     ),
 ]
-Cluster = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--cluster",
-        metavar="KEY=NUMBER,...",
-        help="--plan: machines to plan for, e.g. nodes=8,cpus=16,gpus=1,memory=128 (GiB). May be repeated.",
-    ),
-]
-Calibration = Annotated[
-    Path | None,
-    typer.Option(
-        "--calibration",
-        metavar="FILE",
-        help="--plan: timings from the JSON of an earlier plan, in place of measuring.",
-    ),
-]
-Assume = Annotated[
-    str | None,
-    typer.Option(
-        "--assume",
-        metavar="KEY=NUMBER,...",
-        help="--plan: a rate in place of measuring, e.g. tflops=67,share=0.35 (of the peak, at the cells' precision).",
-    ),
-]
-
-
 QuotesOption = Annotated[
     str | None,
     typer.Option(
@@ -179,9 +153,6 @@ def run(
         bool,
         typer.Option("--plan", help="Say what is left to do and how long it will take; run nothing."),
     ] = False,
-    cluster: Cluster = None,
-    calibration: Calibration = None,
-    assume: Assume = None,
     as_json: Json = False,
 ) -> None:
     """Run a study, or resume it.
@@ -212,11 +183,8 @@ def run(
 
         if is_url(place):
             fetch_study(Remote(place), folder)
-        print_plan(spec, folder, cluster=cluster or (), calibration=calibration, assume=assume, **options)
+        print_plan(spec, folder, **options)
     else:
-        for option, value in (("cluster", cluster), ("calibration", calibration), ("assume", assume)):
-            if value is not None:
-                raise SpecError(f"--{option} is about what a study would cost; add --plan")
         remote = place if is_url(place) else None
         chosen = read_quotes(quotes) if quotes is not None else None
         _run_and_report(

@@ -1,4 +1,4 @@
-"""One cell, from its specification to its curves store: data, model, method, loop, recorder."""
+"""One cell: from its specification to its curves store, by data, model, method, training loop and recorder."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ import numpy as np
 from dissensus.config import Execution, RunSpec
 from dissensus.data.assembly import CellData, assemble
 from dissensus.errors import MissingDependencyError, SpecError, StoreError
-from dissensus.run.progress import CellProgress, Teller
+from dissensus.run.progress import CellProgress, ProgressReporter
 from dissensus.seeds import stream_seed
 from dissensus.study.folder import stored_already
 
-__all__ = ["CellProgress", "OpenCell", "open_cell", "run_cell"]
+__all__ = ["CellProgress", "PreparedCell", "prepare_cell", "run_cell"]
 
 if TYPE_CHECKING:
     import torch
@@ -79,7 +79,7 @@ def run_cell(
                     on_progress=on_progress,
                 )
             return
-    cell = open_cell(
+    cell = prepare_cell(
         spec,
         folder,
         data_dir=data_dir,
@@ -94,20 +94,20 @@ def run_cell(
 
 
 @dataclass(frozen=True)
-class OpenCell:
+class PreparedCell:
     """A cell that is set up: data, model, method, recorder. What is left is to train it.
 
     Attributes:
         run: what is to be trained.
         recorder: what measures it.
         checkpoint: what it resumes from.
-        tell: called with the phase that begins.
+        on_phase: called with the phase that begins.
     """
 
     run: TrainingRun
     recorder: CurveRecorder
     checkpoint: Checkpoint
-    tell: Callable[[str], None]
+    on_phase: Callable[[str], None]
 
     def train(self) -> None:
         """Train it by itself."""
@@ -118,14 +118,14 @@ class OpenCell:
     def close(self) -> None:
         """Mark the curves of the trained cell complete; nothing is left to resume."""
         here = self.run.team.ranks
-        self.tell("saving")
+        self.on_phase("saving")
         with here.unison(self.run.device):
             self.recorder.finish()
             if here.first:
                 self.checkpoint.remove()
 
 
-def open_cell(
+def prepare_cell(
     spec: RunSpec,
     folder: Path,
     *,
@@ -135,10 +135,10 @@ def open_cell(
     on_progress: Callable[[CellProgress], None] | None = None,
     base: ScoringModel | None = None,
     execution: Execution | None = None,
-) -> OpenCell | None:
+) -> PreparedCell | None:
     """Set up a cell in `folder`; None when it is finished already. See `run_cell`.
 
-    In a process group every process calls this. The first one claims the folder, and looks up data and weights before
+    In a process group every process calls this. The first one checks the folder, and looks up data and weights before
     the others do; what goes wrong in one of them is raised in all.
 
     Args:
@@ -175,12 +175,12 @@ def open_cell(
                 resolve_model(spec.model.name, spec.model.revision)
     if here.agreed([finished], where)[0]:
         return None
-    teller = Teller(on_progress if here.first else None)
+    progress = ProgressReporter(on_progress if here.first else None)
     with here.unison(where):
-        teller.tell("loading data")
+        progress.begin_phase("loading data")
         data = ready or _assembled(spec, data_dir)
         labels = _training_labels(spec, data, folder if here.first else None)
-        teller.tell("loading model")
+        progress.begin_phase("loading model")
         model = load_scoring_model(
             spec.model,
             data.tracked.labels,
@@ -199,7 +199,7 @@ def open_cell(
             recompute_activations(model)
         if how.sharding == "none":  # sharded weights are moved block by block
             model.module.to(where)
-        teller.tell("encoding texts")
+        progress.begin_phase("encoding texts")
         training = TrainingSet(model.encode(data.train), labels)
         tracked = model.encode(data.tracked)
     team = team_for(model, how.sharding, device=where, cpu_offload=how.cpu_offload)
@@ -241,12 +241,12 @@ def open_cell(
             },
         )
         if here.first:
-            _same_ground(recorder.writer.provenance, data, model.fingerprint, folder)
+            _refuse_changed_inputs(recorder.writer.provenance, data, model.fingerprint, folder)
             if recorder.writer.provenance["versions"] != versions:  # allowed, but no longer bit-identical
                 recorder.writer.note(resumed_under=versions)
 
-    teller.knows(recorder, steps)
-    teller.step(max(recorder.steps, default=0), float("nan"))
+    progress.set_totals(recorder, steps)
+    progress.step(max(recorder.steps, default=0), float("nan"))
     checkpoint = Checkpoint(folder / "checkpoint")
     run = TrainingRun(
         model,
@@ -256,12 +256,12 @@ def open_cell(
         seed=spec.seed,
         recorder=recorder,
         checkpoint=checkpoint,
-        on_step=teller.step,
-        on_phase=teller.tell,
+        on_step=progress.step,
+        on_phase=progress.begin_phase,
         team=team,
         checkpoint_seconds=how.checkpoint_seconds,
     )
-    return OpenCell(run, recorder, checkpoint, teller.tell)
+    return PreparedCell(run, recorder, checkpoint, progress.begin_phase)
 
 
 def _assembled(spec: RunSpec, data_dir: Path | None) -> CellData:
@@ -288,13 +288,15 @@ def _device(name: str | None, here: Ranks, how: Execution, spec: RunSpec) -> tor
             f"quantization: {spec.model.quantization} and sharding: fsdp do not go together: 4-bit weights are "
             "not cut. Use sharding: none; a 4-bit base is small"
         )
-    found = device_for(name)
-    if here.world > 1 and found.type == "cuda" and found.index is None:
+    device = device_for(name)
+    if here.world > 1 and device.type == "cuda" and device.index is None:
         import torch
 
-        found = torch.device("cuda", int(os.environ.get("LOCAL_RANK", here.rank)) % torch.cuda.device_count())
-        torch.cuda.set_device(found)
-    return found
+        device = torch.device(
+            "cuda", int(os.environ.get("LOCAL_RANK", here.rank)) % torch.cuda.device_count()
+        )
+        torch.cuda.set_device(device)
+    return device
 
 
 def _shared_states(spec: RunSpec, folder: Path, model: ScoringModel, tracked: Encoded) -> SharedStates | None:
@@ -330,8 +332,10 @@ def _training_labels(
     return noisy.labels
 
 
-def _same_ground(provenance: dict[str, object], data: CellData, model_fingerprint: str, folder: Path) -> None:
-    """A resumed run must stand on the data and the weights that it began with."""
+def _refuse_changed_inputs(
+    provenance: dict[str, object], data: CellData, model_fingerprint: str, folder: Path
+) -> None:
+    """Raise `StoreError` where a resumed run has other data or weights than it began with."""
     now = {"train_fingerprint": data.train.fingerprint, "model_fingerprint": model_fingerprint}
     for key, value in now.items():
         if provenance.get(key) != value:
