@@ -16,8 +16,9 @@ from dissensus.run.job_status import AGAIN, RunningJob
 from dissensus.run.messages import Done, Ended, JobOrder, Progress, Started
 from dissensus.run.progress import CellProgress
 from dissensus.run.runner import run_study
+from dissensus.study.folder import StudyFolder
 from dissensus.study.grid import expand
-from dissensus.study.status import KILLED, CellStatus, read_status, study_status, write_status
+from dissensus.study.status import KILLED, CellStatus, read_status, write_status
 from run.engines.studies import fake_study
 
 HERE = Path(__file__).parent
@@ -42,7 +43,7 @@ def test_a_retried_cell_keeps_every_try_and_its_log(tmp_path: Path) -> None:
     assert first.host == os.uname().nodename
     assert first.pid != second.pid
     assert first.started <= first.ended <= second.started <= second.ended
-    assert study_status(tmp_path) == (done,)
+    assert StudyFolder(tmp_path).statuses == (done,)
     log = (tmp_path / "cells" / done.cell / "log.txt").read_text()
     assert log.count("this goes to the log") == 2
     assert [line.split(",")[0] for line in log.splitlines() if line.startswith("--- ")] == [
@@ -100,7 +101,7 @@ def test_a_killed_runners_try_is_closed_by_whoever_looks_next(tmp_path: Path) ->
     half_way = next(status for status in seen if status.state == "running" and status.step == 2)
     (folder / "manifest.json").unlink()
     write_status(folder, half_way)  # as kill -9 leaves it
-    (shown,) = study_status(tmp_path)
+    (shown,) = StudyFolder(tmp_path).statuses
     assert (shown.state, shown.phase) == ("interrupted", "")
     assert (shown.tries[0].state, shown.tries[0].error, shown.tries[0].ended) == ("interrupted", KILLED, "")
     assert shown.tries[0].doing == "step 2 of 4"

@@ -248,11 +248,11 @@ def _study_and_place(study: str, out: str | None) -> tuple[StudySpec, str]:
     """What to run, and the folder or URL that it lives in."""
     from dissensus.remote import is_url, study_folder
     from dissensus.study.builtin import load_study
-    from dissensus.study.status import read_study
+    from dissensus.study.folder import StudyFolder
 
     if is_url(study):
         with study_folder(study, curves=False) as here:
-            return read_study(here), out or study
+            return StudyFolder(here).spec, out or study
     spec, given = load_study(study), Path(study).expanduser()
     is_folder = given.is_dir() and (given / "study.yaml").is_file()
     return spec, out or str(given if is_folder else Path("runs") / spec.name)
@@ -301,16 +301,18 @@ def _run_and_report(
     trouble = bool(result.failures)
     rows: list[dict[str, Any]] = []
     if with_report and any(cell.state == "done" for cell in result.cells):
+        from dissensus.analysis.study_reading import KEPT, StudyReader
         from dissensus.analysis.tables import analyze as make_tables
         from dissensus.analysis.tables import summary_table
         from dissensus.report.page import write_report
 
         try:
             note("analysing the curves ...")
-            tables = make_tables(out)
+            reader = StudyReader.at(out, keep=KEPT)
+            tables = make_tables(reader)
             rows = summary_table(tables)
             note("writing the report ...")
-            page = write_report(out)
+            page = write_report(reader)
         except DissensusError as error:
             note(f"error: the runs ended, but could not be analysed: {error}")
             trouble = True
@@ -334,9 +336,9 @@ def _run_and_report(
 def _say_what_did_not_learn(tables: Analysis) -> None:
     """A line for each condition that learned nothing."""
     from dissensus.analysis.advice import not_learned
-    from dissensus.study.grid import expand
 
-    for line in not_learned(tables.conditions.to_pylist(), expand(tables.study)):
+    cells = [item.cell for item in tables.reader.folder.planned.values()]
+    for line in not_learned(tables.conditions.to_pylist(), cells):
         note(f"warning: {line}")
 
 

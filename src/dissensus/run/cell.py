@@ -18,7 +18,7 @@ from dissensus.data.assembly import CellData, assemble
 from dissensus.errors import MissingDependencyError, SpecError, StoreError
 from dissensus.run.progress import CellProgress, ProgressReporter
 from dissensus.seeds import stream_seed
-from dissensus.study.cell_folder import stored_already
+from dissensus.study.folder import stored_already
 
 __all__ = ["CellProgress", "PreparedCell", "prepare_cell", "run_cell"]
 

@@ -17,7 +17,8 @@ from dissensus.open import load_curves
 from dissensus.remote import Remote
 from dissensus.run.engines.ray import RayEngine
 from dissensus.run.runner import run_study
-from dissensus.study.status import CellStatus, study_status
+from dissensus.study.folder import StudyFolder
+from dissensus.study.status import CellStatus
 from processes import gone
 from remote.stores import make_bucket, s3_server
 from run.engines.studies import eight_cells, fake_study, parent_of, same_curves
@@ -170,7 +171,7 @@ def test_a_stopped_run_leaves_no_worker_and_goes_on(cluster: Any, tmp_path: Path
     with pytest.raises(KeyboardInterrupt):
         run_study(study, out, engine=RayEngine(cluster.address), on_change=change, **FAKE)
     assert all(map(gone, pids))
-    assert {cell.state for cell in study_status(out)} <= {"interrupted", "done", "pending"}
+    assert {cell.state for cell in StudyFolder(out).statuses} <= {"interrupted", "done", "pending"}
     (out / "go").touch()
     result = run_study(study, out, engine=RayEngine(cluster.address), **FAKE)
     assert [cell.state for cell in result.cells] == ["done", "done"]

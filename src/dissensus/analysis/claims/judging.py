@@ -10,17 +10,17 @@ from dissensus.analysis.claims.c5_replication import replicates
 from dissensus.analysis.claims.c6_label_noise import noise_is_consistent
 from dissensus.analysis.claims.measured import Measured
 from dissensus.analysis.claims.verdict import ClaimVerdict
-from dissensus.analysis.evidence import Evidence
+from dissensus.analysis.study_reading import StudyReading
 
 
-def judge_claims(evidence: Evidence, *, thorough: bool = True) -> tuple[ClaimVerdict, ...]:
+def judge_claims(reading: StudyReading, *, thorough: bool = True) -> tuple[ClaimVerdict, ...]:
     """The claims C1 to C6 of arXiv 2604.16332, each decided from the study's completed cells.
 
     Args:
-        evidence: the cells with their curves.
+        reading: the cells with their curves.
         thorough: whether also what stands beside the verdicts and takes long: C4's harder questions.
     """
-    measured = Measured(evidence)
+    measured = Measured(reading)
     return (
         positive_everywhere(measured),
         decoders_above_encoders(measured),
