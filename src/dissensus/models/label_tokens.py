@@ -32,7 +32,11 @@ def label_tokens_only(base: Any, at: Tensor) -> Iterator[bool]:
     if base.config.model_type not in ("bert", "roberta", "electra"):
         yield False
         return
-    block = getattr(base, base.base_model_prefix).encoder.layer[-1].attention.output
+    try:
+        block = getattr(base, base.base_model_prefix).encoder.layer[-1].attention.output
+    except (AttributeError, IndexError, TypeError):  # laid out otherwise: the last layer computes every token
+        yield False
+        return
 
     def keep_label_tokens(_module: Any, inputs: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
         return tuple(states.index_select(1, at) for states in inputs)

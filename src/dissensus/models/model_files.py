@@ -13,7 +13,8 @@ from safetensors import SafetensorError
 
 from dissensus.config import ModelSpec
 from dissensus.errors import MissingDependencyError, ModelError
-from dissensus.models.registry import ARCHITECTURES
+from dissensus.models.insides import present
+from dissensus.models.registry import ARCHITECTURES, ENCODERS
 from dissensus.models.repair import Repair
 from dissensus.models.resolve import ResolvedModel, resolve_model
 from dissensus.models.stored_weights import hub_file
@@ -119,12 +120,16 @@ def _refuse_empty_tokenizer(name: str, tokenizer: Any) -> None:
 
 
 def _kind(model_type: str) -> str:
-    from transformers.models.auto import modeling_auto
-
     if model_type in ("bert", "roberta", "electra"):  # these also exist as decoders; nobody means that here
         return "encoder"
-    causal = model_type in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-    masked = model_type in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    if present("mapping names"):
+        from transformers.models.auto import modeling_auto
+
+        causal = model_type in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+        masked = model_type in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    else:
+        masked = model_type in ENCODERS
+        causal = model_type in ARCHITECTURES and not masked
     if causal and not masked:
         return "decoder"
     if masked:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from dissensus.models.encoding import Encoded
     from dissensus.models.scoring import ScoringModel
     from dissensus.models.shared_states import SharedStates
-    from dissensus.record.processes import Ranks
+    from dissensus.record.processes import ProcessGroup
     from dissensus.record.recorder import CurveRecorder
     from dissensus.train.checkpoint import Checkpoint
     from dissensus.train.loop import TrainingRun
@@ -117,9 +117,9 @@ class PreparedCell:
 
     def close(self) -> None:
         """Mark the curves of the trained cell complete; nothing is left to resume."""
-        here = self.run.team.ranks
+        here = self.run.parallel.group
         self.on_phase("saving")
-        with here.unison(self.run.device):
+        with here.all_or_none(self.run.device):
             self.recorder.finish()
             if here.first:
                 self.checkpoint.remove()
@@ -152,31 +152,33 @@ def prepare_cell(
         raise MissingDependencyError("torch", "train", "running a cell") from None
     # Imported here: a study whose cells are all done needs none of them.
     from dissensus.models.loading import load_scoring_model
+    from dissensus.models.recompute import recompute_activations
     from dissensus.models.resolve import resolve_model
-    from dissensus.record.processes import ranks
+    from dissensus.record.probes.labels import LabelProbe
+    from dissensus.record.processes import process_group
     from dissensus.record.recorder import CurveRecorder
-    from dissensus.record.schedule import total_steps
+    from dissensus.record.schedule import total_steps, tracking_steps
     from dissensus.train.checkpoint import Checkpoint
     from dissensus.train.fused import share_frozen_weights
     from dissensus.train.loop import TrainingRun, TrainingSet
-    from dissensus.train.methods import apply_method, recompute_activations
-    from dissensus.train.parallel import team_for
+    from dissensus.train.methods import apply_method
+    from dissensus.train.parallel import parallel_training
 
-    how, here = execution or Execution(), ranks()
+    how, here = execution or Execution(), process_group()
     if threads is not None:
         torch.set_num_threads(threads)
     where = _device(device, here, how, spec)
     finished, ready = False, None
-    with here.unison(where):
+    with here.all_or_none(where):
         if here.first:
             finished = stored_already(spec, folder)
-            if here.world > 1 and not finished:  # what has to be fetched is fetched once
+            if here.world_size > 1 and not finished:  # what has to be fetched is fetched once
                 ready = _assembled(spec, data_dir)
                 resolve_model(spec.model.name, spec.model.revision)
-    if here.agreed([finished], where)[0]:
+    if here.broadcast([finished], where)[0]:
         return None
     progress = ProgressReporter(on_progress if here.first else None)
-    with here.unison(where):
+    with here.all_or_none(where):
         progress.begin_phase("loading data")
         data = ready or _assembled(spec, data_dir)
         labels = _training_labels(spec, data, folder if here.first else None)
@@ -202,27 +204,16 @@ def prepare_cell(
         progress.begin_phase("encoding texts")
         training = TrainingSet(model.encode(data.train), labels)
         tracked = model.encode(data.tracked)
-    team = team_for(model, how.sharding, device=where, cpu_offload=how.cpu_offload)
+    parallel = parallel_training(model, how.sharding, device=where, cpu_offload=how.cpu_offload)
     steps = total_steps(len(labels), spec.training)
     versions = _versions(where, here, how)
-    with here.unison(where):
-        recorder = CurveRecorder(
-            folder,
+    with here.all_or_none(where):
+        probe = LabelProbe.of_cell(
             data.tracked,
-            total_steps=steps,
+            model,
             encoded=tracked,
-            scoring=model,
             states=_shared_states(spec, folder, model, tracked),
-            precision=spec.tracking.precision,
-            points=spec.tracking.points,
-            schedule=spec.tracking.schedule,
-            steps=spec.tracking.steps,
-            regime=spec.regime,
-            token_budget=spec.tracking.token_budget,
-            resume=True,
-            on_error="raise",
-            quiet=True,
-            provenance={
+            facts={
                 "train_fingerprint": data.train.fingerprint,
                 "train_examples": len(data.train),
                 "dropped_shared": data.dropped_shared,
@@ -239,6 +230,19 @@ def prepare_cell(
                 **sizes,
                 "versions": versions,
             },
+        )
+        when = spec.tracking
+        recorder = CurveRecorder(
+            folder,
+            probe,
+            total_steps=steps,
+            points=tracking_steps(steps, points=when.points, schedule=when.schedule, steps=when.steps),
+            precision=when.precision,
+            regime=spec.regime,
+            token_budget=when.token_budget,
+            resume=True,
+            on_error="raise",
+            quiet=True,
         )
         if here.first:
             _refuse_changed_inputs(recorder.writer.provenance, data, model.fingerprint, folder)
@@ -258,7 +262,7 @@ def prepare_cell(
         checkpoint=checkpoint,
         on_step=progress.step,
         on_phase=progress.begin_phase,
-        team=team,
+        parallel=parallel,
         checkpoint_seconds=how.checkpoint_seconds,
     )
     return PreparedCell(run, recorder, checkpoint, progress.begin_phase)
@@ -270,7 +274,7 @@ def _assembled(spec: RunSpec, data_dir: Path | None) -> CellData:
     )
 
 
-def _device(name: str | None, here: Ranks, how: Execution, spec: RunSpec) -> torch.device:
+def _device(name: str | None, here: ProcessGroup, how: Execution, spec: RunSpec) -> torch.device:
     """Where this process computes: of several on one machine's GPUs, each on its own.
 
     Raises:
@@ -278,7 +282,7 @@ def _device(name: str | None, here: Ranks, how: Execution, spec: RunSpec) -> tor
     """
     from dissensus.models.scoring import device_for
 
-    if how.sharding == "fsdp" and here.world == 1:
+    if how.sharding == "fsdp" and here.world_size == 1:
         raise SpecError(
             "sharding: fsdp leaves a part of the weights on each of several processes, and this is one; set processes, "
             "or leave sharding out"
@@ -289,7 +293,7 @@ def _device(name: str | None, here: Ranks, how: Execution, spec: RunSpec) -> tor
             "not cut. Use sharding: none; a 4-bit base is small"
         )
     device = device_for(name)
-    if here.world > 1 and device.type == "cuda" and device.index is None:
+    if here.world_size > 1 and device.type == "cuda" and device.index is None:
         import torch
 
         device = torch.device(
@@ -345,12 +349,12 @@ def _refuse_changed_inputs(
             )
 
 
-def _versions(device: torch.device, here: Ranks, how: Execution) -> dict[str, str]:
+def _versions(device: torch.device, here: ProcessGroup, how: Execution) -> dict[str, str]:
     packages = ("dissensus", "torch", "transformers", "peft", "numpy")
     import torch
 
     # What one process computes as ever leaves no trace; several add numbers up in another order.
-    together = {"processes": str(here.world), "sharding": how.sharding} if here.world > 1 else {}
+    together = {"processes": str(here.world_size), "sharding": how.sharding} if here.world_size > 1 else {}
     return {
         "python": platform.python_version(),
         **{name: version(name) for name in packages},
