@@ -11,10 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dissensus.config import TableSource
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.data.sources import load_source
-from dissensus.data.sources.table import from_datasets
+from dissensus.data.sources.table import TableSource, from_datasets
 from dissensus.errors import DataError, SpecError
 
 Write = Callable[[str, object], Path]

@@ -6,7 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from dissensus.config import LeWiDiSource, StudySpec, TableSource
+from dissensus.config import StudySpec
+from dissensus.data.sources.lewidi import LeWiDiSource
+from dissensus.data.sources.table import TableSource
 from dissensus.report.findings import findings, limits_of_reading, not_learned
 from dissensus.report.labels import label_words
 from dissensus.report.tables import ConditionRow, Estimate, GroupCell, method_words, percent

@@ -14,7 +14,7 @@ from dissensus.analysis.cell_source import CellSource, InMemory, mean_known
 from dissensus.analysis.clusters import Clusters
 from dissensus.analysis.correlations import STANDARD_COVARIATES, correlation_columns
 from dissensus.analysis.learning import SIDES, Sided, learned_columns
-from dissensus.config import NO_VARIANT, AnalysisSpec, ChaosNLISource, RunSpec, SimulatedSource, TableSource
+from dissensus.config import NO_VARIANT, AnalysisSpec, RunSpec
 from dissensus.curves import Curves, FloatArray
 from dissensus.data.agreement import annotation_entropy, gold_share
 from dissensus.data.annotations import NO_GOLD
@@ -148,14 +148,7 @@ def gold_source(spec: RunSpec) -> str:
     'original': the corpus' own label beside newer annotations (ChaosNLI); 'majority': of the annotations that
     also give the entropy; 'published': whatever label the data set publishes.
     """
-    source = spec.dataset.tracked
-    if isinstance(source, ChaosNLISource):
-        return source.gold
-    if isinstance(source, SimulatedSource):
-        return "simulated"
-    if isinstance(source, TableSource) and source.gold is None:
-        return "majority"
-    return "published"
+    return spec.dataset.tracked.gold_from()
 
 
 def _per_example(curves: CellSource, settings: AnalysisSpec, boot: _Bootstrap) -> _PerExample:

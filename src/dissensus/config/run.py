@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from dissensus.config.base import Spec
-from dissensus.config.sources import SourceSpec
+from dissensus.config.sources import AnySource
 
 Regime = Literal["held_out", "trained_on"]
 
@@ -151,8 +151,8 @@ class DatasetSpec(Spec):
     """What is tracked and what is trained on."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", description="Name in tables and folders.")
-    tracked: SourceSpec
-    train: SourceSpec | None = Field(
+    tracked: AnySource
+    train: AnySource | None = Field(
         None, description="Training pool; without one, only the tracked set is trained on."
     )
     tracked_size: int | None = Field(

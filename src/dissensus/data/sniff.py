@@ -8,10 +8,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
-from dissensus.config.sources import TableSource
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.data.sources import chaosnli, lewidi, nli, table
 from dissensus.data.sources.reading import Record, read_json, shown
+from dissensus.data.sources.table import TableSource
 from dissensus.errors import DataError
 
 # Conventional column names, best first. Compared without case, with spaces and hyphens as underscores.

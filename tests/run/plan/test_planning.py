@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dissensus.config import RunSpec, SimulatedSource, StudySpec, When
+from dissensus.config import RunSpec, StudySpec, When
 from dissensus.data.sources import load_source
+from dissensus.data.sources.simulated import SimulatedSource
 from dissensus.errors import SpecError
 from dissensus.run.plan import plan as planning
 from dissensus.run.plan.calibration import survey

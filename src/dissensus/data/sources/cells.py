@@ -6,10 +6,12 @@ import ast
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dissensus.config.sources import TableSource
 from dissensus.data.sources.reading import Record, label_name, not_shares, shown, whole_if_near
+
+if TYPE_CHECKING:
+    from dissensus.data.sources.table import TableSource
 
 Named = tuple[tuple[str, str], ...]
 
