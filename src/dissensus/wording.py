@@ -1,4 +1,4 @@
-"""Numbers as sentences and tables for people show them."""
+"""Wording for people: numbers, one line of an error, a file name without its folders."""
 
 from __future__ import annotations
 
@@ -22,3 +22,23 @@ def file_tail(path: str) -> str:
         if path[:1] in "/\\~" or path[1:2] == ":"
         else path
     )
+
+
+def first_line(said: BaseException | str, otherwise: str = "") -> str:
+    """The first line of an error, or of a program's words, for a sentence.
+
+    Where nothing was said: `otherwise`, else the error's class.
+    """
+    return _line(said, 0, otherwise)
+
+
+def last_line(said: BaseException | str, otherwise: str = "") -> str:
+    """The last line, where a program ends with its reason."""
+    return _line(said, -1, otherwise)
+
+
+def _line(said: BaseException | str, place: int, otherwise: str) -> str:
+    lines = str(said).strip().splitlines()
+    if lines:
+        return lines[place].strip()
+    return otherwise or (type(said).__name__ if isinstance(said, BaseException) else "")

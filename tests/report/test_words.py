@@ -19,10 +19,9 @@ from dissensus.report.words import (
     model_notes,
     recorded_notes,
     study_words,
-    tail,
 )
 from dissensus.study.grid import expand
-from dissensus.wording import number
+from dissensus.wording import file_tail, number
 from synthetic_study import study_spec
 
 UP = Estimate(0.3, 0.25, 0.35, 0.001)
@@ -336,6 +335,6 @@ def test_numbers_as_people_read_them() -> None:
 
 
 def test_absolute_paths_lose_their_folders_and_names_stay() -> None:
-    assert tail("/srv/models/mine/") == "mine"
-    assert tail("C:\\models\\mine") == "mine"
-    assert tail("org/name") == "org/name"
+    assert file_tail("/srv/models/mine/") == "mine"
+    assert file_tail("C:\\models\\mine") == "mine"
+    assert file_tail("org/name") == "org/name"

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from dissensus.data.annotations import NO_GOLD
 from dissensus.errors import DataError, SpecError
 from dissensus.files import write_atomic
+from dissensus.wording import first_line
 
 _COLUMNS = ("id", "gold", "label", "flipped")
 
@@ -147,9 +148,7 @@ def load_noise(path: Path, ids: Sequence[str], *, among: bool = False) -> NoisyL
     try:
         table = pq.read_table(path)
     except (OSError, pa.ArrowInvalid) as error:
-        raise DataError(
-            f"cannot read the mask of flipped labels {path}: {str(error).splitlines()[0]}"
-        ) from None
+        raise DataError(f"cannot read the mask of flipped labels {path}: {first_line(error)}") from None
     if tuple(table.column_names) != _COLUMNS:
         raise DataError(
             f"{path} has the columns {table.column_names}; a mask of flipped labels has {list(_COLUMNS)}"

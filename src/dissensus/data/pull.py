@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
-import os
-import shutil
 import stat
 import tarfile
 import urllib.request
@@ -28,6 +26,7 @@ from dissensus.data.sources.base import PublishedData, RemoteFile
 from dissensus.data.sources.paths import cache_dir as default_cache_dir
 from dissensus.data.sources.paths import data_dirs
 from dissensus.errors import DataError
+from dissensus.files import atomic_folder
 
 __all__ = ["RECEIPT", "PublishedStatus", "list_published", "pull"]
 
@@ -100,23 +99,20 @@ def pull(
     if target.exists():
         lacking = [file for file in source.expects if not (target / file).is_file()]
         raise DataError(f"{target} exists but lacks {lacking[0]}; move that folder away, then pull again")
-    beside = target.with_name(f".{name}.{os.getpid()}.tmp")
     try:
-        beside.mkdir(parents=True)
-        receipt = {file.url: _fetch(file, beside, opener or _urlopen, progress) for file in source.files}
-        lacking = [file for file in source.expects if not (beside / file).is_file()]
-        if lacking:
-            raise DataError(f"what was downloaded does not hold {lacking[0]}")
-        (beside / RECEIPT).write_text(json.dumps(receipt, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        beside.replace(target)
+        with atomic_folder(target) as beside:
+            receipt = {file.url: _fetch(file, beside, opener or _urlopen, progress) for file in source.files}
+            lacking = [file for file in source.expects if not (beside / file).is_file()]
+            if lacking:
+                raise DataError(f"what was downloaded does not hold {lacking[0]}")
+            receipt_text = json.dumps(receipt, indent=1, sort_keys=True) + "\n"
+            (beside / RECEIPT).write_text(receipt_text, encoding="utf-8")
     except DataError as error:
         raise DataError(f"could not pull {name!r}: {error}. {_by_hand(source, target)}") from None
     except OSError as error:
         if _holds(target, source):  # another process was faster
             return target
         raise DataError(f"could not pull {name!r} into {target}: {error.strerror or error}") from None
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     return target
 
 

@@ -28,6 +28,7 @@ from dissensus.models.repair import repair
 from dissensus.models.resolve import ResolvedModel, resolve_model
 from dissensus.models.scoring import ScoringModel
 from dissensus.models.stored_weights import hub_file
+from dissensus.wording import first_line
 
 _log = logging.getLogger(__name__)
 
@@ -228,8 +229,7 @@ def _explained(name: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"could not load model {name!r}: {first}") from error
+        raise ModelError(f"could not load model {name!r}: {first_line(error)}") from error
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from dissensus.models.encoding import Encoded, encode
 from dissensus.models.label_tokens import label_tokens_only
 from dissensus.models.packing import PackedBatch, pack
 from dissensus.models.registry import ARCHITECTURES, ENCODERS
+from dissensus.wording import first_line
 
 Batch = Mapping[str, Tensor]
 T = TypeVar("T")
@@ -269,7 +270,7 @@ def device_for(name: str | None = None) -> torch.device:
         try:
             return torch.empty(0, device=name).device
         except (RuntimeError, AssertionError) as error:
-            first = str(error).strip().splitlines()[0]
+            first = first_line(error)
             raise ModelError(f"the device {name!r} cannot be used here: {first}") from None
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 

@@ -53,5 +53,5 @@ def load_token_losses(
     examples = folder / "examples.parquet"
     check_file(examples, manifest["examples_sha256"] if verify else None)
     point = Point(folder, manifest, found[0], verify=verify)
-    ids = point.ids() if point.with_ids else RowFile(examples).read(["id"])["id"]
+    ids = RowFile(examples).read(["id"])["id"]
     return dict(zip(ids.to_pylist(), point.token_losses(), strict=True))

@@ -34,7 +34,7 @@ from dissensus.data.sources.reading import (
     sorted_labels,
 )
 from dissensus.errors import DataError
-from dissensus.wording import file_tail
+from dissensus.wording import file_tail, first_line
 
 FORMS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
 
@@ -238,7 +238,7 @@ def _parquet_records(path: Path) -> Iterator[Record]:
                     number += 1
                     yield Record(path, f"row {number}", values)
     except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path} is not Parquet that can be read ({str(error).splitlines()[0]})") from None
+        raise DataError(f"{path} is not Parquet that can be read ({first_line(error)})") from None
 
 
 def _json_records(path: Path) -> Iterator[Record]:

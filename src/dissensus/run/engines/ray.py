@@ -20,6 +20,7 @@ from typing import Any
 from dissensus.errors import MissingDependencyError, SpecError
 from dissensus.run.engines.base import Event, Hear, Machine, Needs
 from dissensus.run.engines.queued import QueuedEngine
+from dissensus.wording import first_line, last_line
 
 _STOP_SECONDS = 15.0
 """What a cancelled task is given to stop its worker before it is stopped by force."""
@@ -146,7 +147,7 @@ class RayEngine(QueuedEngine):
                 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing of a study is told to anybody
                 ray.init(include_dashboard=False, **quiet)
         except (OSError, RuntimeError, ValueError) as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            reason = first_line(error)
             raise SpecError(
                 f"no Ray cluster answers at {address or 'this machine'}: {reason}. Start one with `ray start --head`, "
                 "or leave --address out to run on this machine"
@@ -190,7 +191,7 @@ class RayEngine(QueuedEngine):
         try:
             self._ray.get(ref)
         except self._ray.exceptions.RayTaskError as error:
-            reason = (str(error.cause).strip().splitlines() or [type(error.cause).__name__])[-1]
+            reason = last_line(error.cause)
             return {
                 "event": "ended",
                 "error": f"the task could not run on its machine: {reason}",
@@ -204,7 +205,7 @@ class RayEngine(QueuedEngine):
         with self._lock:
             hearers = list(self._hearers.values())
             self._hearers.clear()
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         for hear in hearers:
             hear({"event": "ended", "error": f"the Ray cluster is gone: {reason}", "lost": False})
 
