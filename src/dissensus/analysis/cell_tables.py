@@ -174,6 +174,7 @@ def _per_example(curves: CellSource, settings: AnalysisSpec, boot: _Bootstrap) -
         "final_loss": found.final_loss,
         "gold_share": gold_share(curves.counts, curves.gold),
         "annotations": annotations,
+        **found.further,
         **dict(sorted(curves.covariates.items())),
     }
     groups = entropy_groups(entropy, share=settings.contested_share, cuts=settings.cuts)

@@ -152,8 +152,8 @@ def _refuse_adapter(name: str, found: ResolvedModel) -> None:
 def _kind(model_type: str) -> str:
     from transformers.models.auto import modeling_auto
 
-    if model_type in ("bert", "roberta", "electra"):  # these also exist as decoders; nobody means that here
-        return "encoder"
+    if model_type in ARCHITECTURES:
+        return ARCHITECTURES[model_type].kind
     causal = model_type in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
     masked = model_type in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
     if causal and not masked:
@@ -187,8 +187,8 @@ def _is_dropout(name: str) -> bool:
 
 def _max_length(spec: ModelSpec, config: Any) -> int:
     positions = getattr(config, "max_position_embeddings", None)
-    # RoBERTa numbers its positions from pad_token_id + 1, so two of them are never used.
-    usable = positions - 2 if positions and config.model_type == "roberta" else positions
+    known = ARCHITECTURES.get(config.model_type)
+    usable = positions - known.spare_positions if positions and known else positions
     if usable and spec.max_length > usable:
         raise ModelError(
             f"max_length {spec.max_length} is more than the {usable} positions of model {spec.name!r}"

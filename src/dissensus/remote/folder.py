@@ -154,13 +154,14 @@ class Remote:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with atomic_file(path) as beside:
+                there = True
                 with self._words(f"read {name}"):
                     try:
                         self._get(self._path(name), beside)
                     except FileNotFoundError as error:
                         _unless_bucket(error)
-                        raise _NotThatFileError from None
-                if sha256 is not None and file_sha256(beside) != sha256:
+                        there = False
+                if not there or (sha256 is not None and file_sha256(beside) != sha256):
                     raise _NotThatFileError
         except _NotThatFileError:
             return False
