@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
@@ -24,12 +25,14 @@ if threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LONGEST = (
+    "test_terminal.py",
     "engines/test_ray.py",
     "bench/test_suites.py",
     "run/test_processes.py",
     "run/test_launch.py",
     "run/test_fused_cells.py",
     "test_real_weights.py",
+    "train/test_fused.py",
     "test_examples.py",
     "integrations/test_distributed.py",
     "integrations/test_free_trainer.py",
@@ -54,6 +57,12 @@ TINY_LABELS = ("entailment", "neutral", "contradiction")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest modules come first, whatever the (random) order of the others, so that none is left for the end."""
     items.sort(key=lambda item: not item.path.as_posix().endswith(LONGEST))
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: the many explicit collections (trainers, benchmarks) need not walk it each time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

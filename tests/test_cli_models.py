@@ -61,15 +61,30 @@ def rewrite(model: Path, pattern: str, replacement: str | None) -> None:
     save_file(kept, model / "model.safetensors")
 
 
-def test_a_missing_layer_fails_every_cell_before_training_and_is_said_once(
+def test_a_missing_layer_is_found_before_any_cell_starts_and_is_said_once(
     model: Path, tmp_path: Path
 ) -> None:
     rewrite(model, r"\.layer\.1\.", None)
     result = run(study(tmp_path, model), "--out", str(tmp_path / "out"))
+    assert result.exit_code == 2
+    assert result.stderr.count("Missing from the file: bert.encoder.layer.1 (16 tensors)") == 1
+    assert "Only a scoring head may start from random numbers." in result.stderr
+    assert "Traceback (most" not in result.output
+    assert [cell.state for cell in study_status(tmp_path / "out")] == ["pending", "pending"]
+    assert not list((tmp_path / "out").rglob("manifest.json"))
+
+
+def test_weights_that_are_not_finite_fail_every_cell_before_training_and_are_said_once(
+    model: Path, tmp_path: Path
+) -> None:
+    """No header shows them. What is wrong is said by `run` once, and whole by `status`."""
+    weights = load_file(model / "model.safetensors")
+    weights["bert.encoder.layer.1.output.dense.weight"].view(-1)[3] = float("nan")
+    save_file(weights, model / "model.safetensors")
+    result = run(study(tmp_path, model), "--out", str(tmp_path / "out"))
     assert result.exit_code == 1
     failed = result.stderr[result.stderr.index("2 of 2 cells failed") :]
-    assert failed.count("Missing from the file: bert.encoder.layer.1 (16 tensors)") == 1
-    assert "Only a scoring head may start from random numbers." in failed
+    assert failed.count("bert.encoder.layer.1.output.dense.weight (1 NaN of 2048 numbers)") == 1  # 64 x 32
     assert "Traceback (most" not in result.output
     cells = study_status(tmp_path / "out")
     assert [cell.state for cell in cells] == ["failed", "failed"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ import numpy as np
 import pytest
 
 from dissensus.config import DatasetSpec
+from dissensus.config.sources import SourceSpec
 from dissensus.data.agreement import annotation_entropy
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.data.assembly import assemble, stratified_sample
+from dissensus.data.sources import load_source
 from dissensus.errors import DataError, SpecError
 
 
@@ -106,6 +109,28 @@ def test_a_pool_example_never_bears_a_held_out_examples_id(tmp_path: Path) -> No
     data = assemble(spec(tmp_path, TRACKED, pool), "held_out", sample_seed=0)
     assert "train:t0" in data.train.ids
     assert not set(data.train.ids) & set(data.tracked.ids)
+
+
+def test_a_renamed_example_keeps_its_conversation(tmp_path: Path) -> None:
+    given = spec(tmp_path, TRACKED, POOL)
+    said = [{"role": "user", "content": "Is it so?"}]
+    records = [
+        {"id": "t0", "premise": said, "hypothesis": "yes", "counts": [3.0, 1.0], "tools": [{"name": "look"}]},
+        {"id": "p1", "premise": "other", "hypothesis": "no", "counts": [1.0, 3.0]},
+    ]
+    pool = AnnotatedDataset.from_records(
+        records, text=["premise", "hypothesis"], gold=None, labels=["a", "b"]
+    )
+    own = pool["t0"]
+    assert own.messages
+    assert own.chat
+
+    def load(source: SourceSpec) -> AnnotatedDataset:
+        return pool if source == given.train else load_source(source)
+
+    renamed = assemble(given, "held_out", sample_seed=0, load=load).train["train:t0"]
+    # All but the id: the messages and what the row says to the chat template were left behind.
+    assert replace(renamed, id="t0") == own
 
 
 def test_settings_of_a_pool_need_a_pool(tmp_path: Path) -> None:

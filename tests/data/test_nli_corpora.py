@@ -185,5 +185,34 @@ def test_hub_rows_and_failures(monkeypatch: pytest.MonkeyPatch) -> None:
         load_source(NLISource(source="snli", hub=True, splits=("test",)))
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"premise": None}, r"stanfordnlp/snli, dev, row 2: 'premise' is None; expected a text"),
+        ({"hypothesis": float("nan")}, "dev, row 2: 'hypothesis' is nan; expected a text"),
+        ({"premise": ["a"]}, r"dev, row 2: 'premise' is \['a'\]; expected a text"),
+        ({"label": "neutral"}, "dev, row 2: the label is 'neutral'; expected 0, 1 or 2, or -1 for none"),
+    ],
+)
+def test_a_wrong_row_of_the_hub_is_named(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], message: str
+) -> None:
+    good = {"premise": "a", "hypothesis": "b", "label": 2}
+    rows = [good, {**good, **changes}]
+    monkeypatch.setitem(
+        sys.modules, "datasets", types.SimpleNamespace(load_dataset=lambda *_args, **_more: rows)
+    )
+    with pytest.raises(DataError, match=message):
+        load_source(NLISource(source="snli", hub=True, splits=("dev",)))
+
+
+def test_nothing_is_no_word_of_a_pair(write: Write) -> None:
+    rows = [pair("1", "neutral", [], genre=None), pair("2", "neutral", [], genre="travel")]
+    data = nli.read([write("m.jsonl", rows)], name="m")
+    assert [dict(example.extra) for example in data] == [{}, {"genre": "travel"}]
+    with pytest.raises(DataError, match=r"m\.jsonl, line 1: 'sentence1' is None; expected a text"):
+        nli.read([write("m.jsonl", [{**pair("1", "neutral", []), "sentence1": None}])], name="m")
+
+
 def test_simulated_panel_is_dispatched() -> None:
     assert len(load_source(SimulatedSource(size=8))) == 8

@@ -159,6 +159,12 @@ def test_repeated_ids_are_an_error(write: Write) -> None:
         ),
         ([{"text": "t", "n": "[1, 2"}], {"annotations": ["n"]}, "expected a JSON list or object"),
         ([{"text": ["t"], "y": 1}], {"gold": "y"}, "'text' is .*; expected a text"),
+        ([{"text": True, "y": 1}], {"gold": "y"}, r"line 1: 'text' is True \(bool\); expected a text"),
+        (
+            [{"text": "t", "y": 0}, {"text": 12.0, "y": 1}],
+            {"gold": "y"},
+            r"line 2: 'text' is 12.0 \(float\); expected a text",
+        ),
         ([{"text": "t", "y": [1]}], {"gold": "y"}, "expected one label"),
         (
             [{"text": "t", "id": "", "y": 1}],

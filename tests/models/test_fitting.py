@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dissensus.config import ModelSpec
 from dissensus.errors import ModelError
-from dissensus.models.loading import load_scoring_model
+from dissensus.models.loading import check_weights, load_scoring_model
 from dissensus.models.scoring import ScoringModel
 from tiny import ARCHITECTURES, make_tiny
 
@@ -25,7 +25,9 @@ LABELS = ("a", "b", "c")
 
 def load(folder: Path, *, labels: tuple[str, ...] = LABELS, **spec: object) -> ScoringModel:
     given = ModelSpec.parse({"name": str(folder), "max_length": 48, **spec}, "test")
-    return load_scoring_model(given, labels, ("premise", "hypothesis"), head_seed=3)
+    loaded = load_scoring_model(given, labels, ("premise", "hypothesis"), head_seed=3)
+    check_weights(given)  # what loads is not refused beforehand
+    return loaded
 
 
 def changed(folder: Path, out: Path, change: Callable[[Weights], Weights], **config: object) -> Path:
@@ -39,9 +41,17 @@ def changed(folder: Path, out: Path, change: Callable[[Weights], Weights], **con
     return out
 
 
-def refused(folder: Path, **spec: object) -> str:
+def refused(folder: Path, *, beforehand: bool = True, **spec: object) -> str:
+    """What is said, by the headers of the files alone just as by loading them."""
     with pytest.raises(ModelError) as caught:
         load(folder, **spec)  # type: ignore[arg-type]
+    given = ModelSpec.parse({"name": str(folder), "max_length": 48, **spec}, "test")
+    if beforehand:
+        with pytest.raises(ModelError) as told:
+            check_weights(given)
+        assert str(told.value) == str(caught.value)
+    else:
+        check_weights(given)
     return str(caught.value)
 
 
@@ -281,6 +291,14 @@ def test_other_shapes_are_refused_by_name(any_folder: Path, tmp_path: Path) -> N
     assert "Use the config.json that was saved" in said
 
 
+def test_a_folder_without_a_tokenizer_is_refused(any_folder: Path, tmp_path: Path) -> None:
+    """transformers makes an empty tokenizer of some kinds, for which every word is unknown or no token at all."""
+    folder = shutil.copytree(any_folder, tmp_path / "m")
+    for file in folder.glob("*token*"):
+        file.unlink()
+    assert re.search("comes without a tokenizer|could not load model .* backend tokenizer", refused(folder))
+
+
 def test_adapters_are_no_models(tiny_encoder_dir: Path, tmp_path: Path) -> None:
     alone = tmp_path / "adapter"
     alone.mkdir()
@@ -313,6 +331,6 @@ def test_weights_that_are_not_finite_are_named(
 
     folder = changed(tiny_encoder_dir, tmp_path / "m", broken)
     for dtype in ("fp32", "bf16"):
-        said = refused(folder, dtype=dtype)
+        said = refused(folder, dtype=dtype, beforehand=False)
         assert f"{name} ({word} of 2048 numbers)" in said  # 64 x 32
         assert "learning rate" not in said

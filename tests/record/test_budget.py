@@ -67,6 +67,18 @@ def test_a_steady_run_stays_within_its_budget(
     assert len(taken) == 2 or len(taken) * pass_seconds <= share * total * step_seconds * (1 + 1e-9)
 
 
+@pytest.mark.parametrize("training", [0.0, -1e-9, 2e-6, 0.0099])
+def test_no_share_of_a_time_that_is_too_short(training: float) -> None:
+    """Four steps of half a microsecond each came out as "about 500000 times the training time"."""
+    timing = Timing(0.2, training)
+    assert not timing.measurable
+    assert cost(timing, 4, 0.05, points=20, total_steps=100, examples=300) == (
+        "recording 300 examples at 20 tracking points takes 0.05 s a pass; what that is beside the training cannot be "
+        "said: the first 4 training steps together took less than 10 ms, too short to time"
+    )
+    assert Timing(0.2, 0.0101).measurable
+
+
 def test_what_recording_will_cost_by_hand() -> None:
     """2 steps took 1 s: 100 take 50 s. 20 passes of 1 s are 40 % of that; of 5 s, twice that; of 0.2 s, 8 %."""
     said = [cost(Timing(p, 1.0), 2, p, points=20, total_steps=100, examples=300) for p in (1.0, 5.0, 0.2)]

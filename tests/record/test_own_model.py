@@ -24,6 +24,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from dissensus import AnnotatedDataset, CurveRecorder, load_curves
 from dissensus.errors import DataError, ModelError
 from dissensus.models.patched import patched
+from dissensus.record.tracking import PackedSet
 from tiny import make_tiny
 
 LABELS = ("x", "y", "z")
@@ -151,20 +152,23 @@ def test_what_does_nothing_at_first_is_there_later(
         assert curves.provenance["read"]["0"].startswith("padded: ")
 
 
+class Opened(nn.Module):
+    """Mixes the tokens of a row while its gate is open, which packed rows cannot know."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner, self.gate = inner, nn.Parameter(torch.zeros(()))
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        seen = states.cumsum(1) / torch.arange(1, states.shape[1] + 1)[None, :, None]
+        out: torch.Tensor = self.inner(states) + self.gate * seen[..., :1]
+        return out
+
+
 def test_rows_are_asked_about_at_every_point(
     folders: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A layer of somebody's own is no patch; that it mixes tokens shows once its gate opens, at that very point."""
-
-    class Opened(nn.Module):
-        def __init__(self, inner: nn.Module) -> None:
-            super().__init__()
-            self.inner, self.gate = inner, nn.Parameter(torch.zeros(()))
-
-        def forward(self, states: torch.Tensor) -> torch.Tensor:
-            seen = states.cumsum(1) / torch.arange(1, states.shape[1] + 1)[None, :, None]
-            out: torch.Tensor = self.inner(states) + self.gate * seen[..., :1]
-            return out
 
     model, tokenizer = classifier(folders["bert"]), AutoTokenizer.from_pretrained(folders["bert"])
     layer = model.bert.encoder.layer[0].intermediate
@@ -183,6 +187,104 @@ def test_rows_are_asked_about_at_every_point(
     np.testing.assert_allclose(curves.losses[:, 2], alone(model, tokenizer, data()), atol=1e-5)
     assert list(curves.provenance["read"]) == ["0", "2"]
     assert curves.provenance["read"]["0"] == "packed"
+
+
+@pytest.mark.parametrize("cut", ["resumed", "rewound"])
+def test_how_a_model_was_read_is_kept_when_a_run_is_cut_off(
+    folders: dict[str, Path], tmp_path: Path, cut: str
+) -> None:
+    """Packed at 0 and 1, by its own forward pass at 9 and 10. Then from step 11 on (resumed), or from 9 on (rewound).
+
+    As words "10" comes before "9", and what a run that was cut off had noted came to nothing.
+    """
+
+    def recorder(resume: bool) -> CurveRecorder:
+        return CurveRecorder(
+            tmp_path, data(), tokenizer=tokenizer, total_steps=11, steps=(0, 1, 9, 10), resume=resume
+        )
+
+    model, tokenizer = classifier(folders["bert"]), AutoTokenizer.from_pretrained(folders["bert"])
+    layer = model.bert.encoder.layer[0].intermediate
+    layer.dense = Opened(layer.dense)
+    first = recorder(False)
+    for step in range(11):
+        if step == 9:
+            torch.nn.init.constant_(layer.dense.gate, 2.0)
+        first.step(model, step)
+    first.flush()
+    padded = "padded: packed rows and the model's own forward pass disagree"
+    assert load_curves(tmp_path, partial=True).provenance["read"] == {"0": "packed", "9": padded}
+    again = recorder(True)
+    if cut == "rewound":
+        again.rewind(1)
+        assert load_curves(tmp_path, partial=True).provenance["read"] == {"0": "packed"}
+        torch.nn.init.zeros_(layer.dense.gate)
+    for step in range(2 if cut == "rewound" else 10, 12):
+        again.step(model, step)
+    again.finish()
+    found = load_curves(tmp_path).provenance["read"]
+    assert found == ({"0": "packed"} if cut == "rewound" else {"0": "packed", "9": padded})
+
+
+def test_ways_of_a_store_are_read_in_the_order_of_steps(folders: dict[str, Path], tmp_path: Path) -> None:
+    """The manifest sorts them as words: "10" before "9"."""
+    tokenizer = AutoTokenizer.from_pretrained(folders["bert"])
+    options: dict[str, Any] = {"tokenizer": tokenizer, "total_steps": 11, "steps": (0, 9, 10)}
+    recorder = CurveRecorder(tmp_path, data(), **options)
+    model = classifier(folders["bert"])
+    for step in range(10):
+        recorder.step(model, step)
+    recorder.flush()
+    recorder.writer.note(read={"0": "packed", "9": "padded: a reason", "10": "packed"})
+    again = CurveRecorder(tmp_path, data(), **options, resume=True)
+    again.step(model, 10)
+    again.step(model, 11)
+    again.finish()
+    # It is read packed at 10 and 11, as was noted for 10: nothing new.
+    assert load_curves(tmp_path).provenance["read"] == {
+        "0": "packed",
+        "9": "padded: a reason",
+        "10": "packed",
+    }
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory."), MemoryError()])
+def test_no_memory_to_compare_is_no_disagreement(
+    folders: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+) -> None:
+    def some(*_: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(PackedSet, "some", some)
+    model, tokenizer = classifier(folders["bert"]), AutoTokenizer.from_pretrained(folders["bert"])
+    recorder = CurveRecorder(tmp_path, data(), tokenizer=tokenizer, total_steps=1)
+    recorder.step(model, 0)
+    recorder.step(model, 1)
+    recorder.finish()
+    curves = load_curves(tmp_path)
+    np.testing.assert_allclose(curves.losses[:, 1], alone(model, tokenizer, data()), atol=1e-5)
+    why = "not enough memory to compare it with the model's own forward pass"
+    assert curves.provenance["read"] == {"0": f"padded: {why}"}
+    assert caplog.text.count(f"is not read in packed rows ({why})") == 1
+    assert "disagree" not in caplog.text
+
+
+def test_a_patch_that_comes_later_is_said(
+    folders: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model, tokenizer = classifier(folders["bert"]), AutoTokenizer.from_pretrained(folders["bert"])
+    recorder = CurveRecorder(tmp_path, data(), tokenizer=tokenizer, total_steps=2, points=3)
+    recorder.step(model, 0)
+    model.bert.encoder.layer[0].register_forward_hook(lambda _m, _g, out: out)
+    for step in (1, 2):
+        recorder.step(model, step)
+    recorder.finish()
+    assert caplog.text.count("can no longer be read in packed rows (bert.encoder.layer.0") == 1
+    assert list(load_curves(tmp_path).provenance["read"]) == ["0", "1"]
 
 
 def test_what_is_patched_and_what_is_not(folders: dict[str, Path]) -> None:

@@ -16,6 +16,7 @@ from transformers import AutoTokenizer
 
 from dissensus import AnnotatedDataset, CurveRecorder, load_curves
 from dissensus.errors import SpecError, StoreError
+from dissensus.record import budget
 from dissensus.store import writing
 
 
@@ -459,12 +460,96 @@ def test_a_run_with_fewer_steps_than_are_stored_is_refused(script: Script) -> No
 # What is said.
 
 
+@pytest.fixture
+def every_time_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps of these tests are short, however long that takes on a busy machine."""
+    monkeypatch.setattr(budget, "MEASURABLE", 0.0)
+
+
+@pytest.fixture
+def no_time_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget, "MEASURABLE", 1e9)
+
+
+@pytest.mark.usefixtures("every_time_counts")
 def test_cost_and_end_are_said_on_stderr(script: Script, capfd: pytest.CaptureFixture[str]) -> None:
     run_on(script, script.recorder(8, points=9))
     said = capfd.readouterr().err
     assert said.count("recording 24 examples at 9 tracking points will take about") == 1
     assert "max_overhead=0.10 would keep it to a tenth" in said
     assert f"curves = load_curves({str(script.folder)!r})" in said
+
+
+@pytest.mark.usefixtures("no_time_counts")
+def test_steps_too_short_to_time_give_no_share(
+    script: Script, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run_on(script, script.recorder(8, points=9))
+    said = capfd.readouterr().err
+    assert said.count("too short to time") == 1
+    assert "recorded 9 tracking points" in said
+    assert "of the training time" not in said
+    script.folder = script.folder.with_name("budget")
+    script.taken, script.weights = 0, script.weights[-1:]
+    run_on(script, script.recorder(8, points=9, max_overhead=0.1))
+    assert "too short to time, so max_overhead had nothing to space points by" in warnings_in(caplog)
+    assert load_curves(script.folder).steps.tolist() == [0, 8]
+
+
+def test_a_budget_waits_until_training_can_be_timed(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 80 steps four are timed, then eight, sixteen ...; here the clock stands still until step 12."""
+    monkeypatch.setattr(budget.Timing, "measurable", property(lambda _: script.taken >= 12))
+    recorder = script.recorder(80, points=5, max_overhead=1.0)
+    decided = []
+    own = budget.Budget.rest
+
+    def rest(self: budget.Budget, step: int, *more: Any, **options: Any) -> tuple[int, ...]:
+        decided.append(step)
+        own(self, step, *more, **options)
+        return (40, 80)
+
+    monkeypatch.setattr(budget.Budget, "rest", rest)
+    run_on(script, recorder, steps=80)
+    assert decided == [16, 40]
+    script.check(0, 40, 80)
+
+
+def test_the_end_is_told_once_whatever_follows(script: Script, capfd: pytest.CaptureFixture[str]) -> None:
+    """Three epochs, the total of one: the first end is told, for it may be the last; finish() tells the new one."""
+    recorder = script.recorder(4, points=3)
+    for _ in range(3):
+        for batch in recorder.watch(script.model, range(4)):
+            script.train(batch)
+    recorder.finish()
+    recorder.finish()
+    said = capfd.readouterr().err
+    assert said.count("dissensus: recorded ") == 1
+    assert said.count("tracking points up to step 12: ") == 1
+    assert said.count("up to step 8") == 0
+
+
+def test_a_budget_spaces_no_points_beyond_the_total(script: Script) -> None:
+    """total_steps=4 of 12, first and last kept: beyond 4 the distance is 4, 4 + max(4 // 1, 5 // 1) = 9, and the end.
+
+    The 20 points that a run without a budget may have were spread beyond the total, whatever they cost.
+    """
+    recorder = script.recorder(4, points=20, max_overhead=1e-9)
+    for _ in range(3):
+        for batch in recorder.watch(script.model, range(4)):
+            script.train(batch)
+    recorder.finish()
+    # 8 is the end of an epoch, where the store was closed.
+    script.check(0, 4, 8, 12)
+
+
+def test_a_budget_that_was_closed_early_spaces_no_planned_points(script: Script) -> None:
+    """Closed at step 4 of 40 and gone on with: the budget, not the 20 points of a run without one, says what comes."""
+    recorder = script.recorder(40, points=20, max_overhead=1e-9)
+    for stop in (4, 40):
+        for batch in recorder.watch(script.model, range(stop - script.taken)):
+            script.train(batch)
+        recorder.finish()
+    script.check(0, 4, 40)
 
 
 def test_quiet_says_nothing(script: Script, capfd: pytest.CaptureFixture[str]) -> None:
@@ -481,6 +566,7 @@ def test_where_logging_is_set_up_it_goes_there(
     assert any("recorded 9 tracking points" in r.getMessage() for r in caplog.records)
 
 
+@pytest.mark.usefixtures("every_time_counts")
 def test_a_budget_that_leaves_two_points_is_said(
     script: Script,
     caplog: pytest.LogCaptureFixture,

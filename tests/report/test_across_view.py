@@ -107,3 +107,35 @@ def test_the_legend_of_label_noise_shows_what_its_curves_are_drawn_with(page: st
 def test_a_reversed_question_is_seen_before_it_is_opened(page: str) -> None:
     assert "<summary>every condition: inconclusive, 1 clearly below 0</summary>" in page
     assert "premise" not in re.search(r'<section id="claims".*?</table>', page, re.DOTALL)[0]  # type: ignore[index]
+
+
+def test_a_likeness_or_a_choice_without_an_interval_says_why() -> None:
+    row = {
+        "label": "given", "flipped_group": "flipped", "dataset": "d", "model": "m", "method": "full",
+        "regime": "trained_on", "noise": "uniform", "rate": 0.2, "seed": 0, "from_contested": 0.1, "from_plain": 0.4,
+        "likeness": 0.3, "low": NAN, "high": NAN, "contested_from_plain": 0.5, "equivalence": 0.4,
+        "equivalence_low": 0.2, "equivalence_high": 0.6, "withheld": "12 clusters; an interval needs 20 at least",
+        "equivalence_withheld": "",
+    }  # fmt: skip
+    hangs = {
+        "choice": "x axis", "value": "log", "reference_value": "u", "source": "stored curves", "conditions": 3,
+        **{
+            f"{m}{end}": 0.0
+            for m in ("rho", "delta_contested")
+            for end in ("_median_change", "_largest_change")
+        },
+        "rho_sign_turns_clearly": 1, "rho_withheld": 0,
+        "delta_contested_sign_turns_clearly": 0, "delta_contested_withheld": 2,
+    }  # fmt: skip
+    none = {**hangs, "value": "other", "delta_contested_withheld": 3}
+    tables = noisy_tables() | {
+        "noise_likeness": pa.Table.from_pylist([row]),
+        "hangs_on": pa.Table.from_pylist([hangs, none]),
+    }
+    shown = across_view(Across((), tables, 2, 2), 0.05)
+    assert shown.noise is not None
+    said = " ".join(shown.noise.notes)
+    assert "(difference 0.30, no interval: 12 clusters; an interval needs 20 at least)" in said
+    assert "(0.20 to 0.60; likeness needs that to be above 0)" in said
+    assert shown.sensitivity is not None
+    assert [(r[6], r[9]) for r in shown.sensitivity.rows] == [("1", "0 of 1"), ("1", "no interval")]

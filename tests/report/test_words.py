@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+from dissensus.cli.output import interval
 from dissensus.config import StudySpec
 from dissensus.data.sources.lewidi import LeWiDiSource
 from dissensus.data.sources.table import TableSource
@@ -21,7 +22,7 @@ from dissensus.report.words import (
     study_words,
 )
 from dissensus.study.grid import expand
-from dissensus.wording import file_tail, number
+from dissensus.wording import file_tail, interval_end, number
 from synthetic_study import study_spec
 
 UP = Estimate(0.3, 0.25, 0.35, 0.001)
@@ -325,6 +326,18 @@ def test_numbers_as_people_read_them() -> None:
     assert number(math.nan) == "undefined"
     assert percent(0.126) == "13%"
     assert method_words("lora-r16") == "LoRA, rank 16"
+    # An end beside 0 says on which side: -.002 was written 0.00.
+    assert interval_end(-0.002) == "−0.002"
+    assert interval_end(0.004) == "0.004"
+    assert interval_end(-0.0004) == "−0.00"
+    assert interval_end(0.0004) == "+0.00"
+    assert interval_end(-0.0004, 3) == "−0.0004"
+    assert interval_end(0.0) == interval_end(-0.0) == "0.00"
+    assert interval_end(-0.006) == "−0.01"
+    assert interval_end(math.nan) == "undefined"
+    assert Estimate(0.1, -0.002, 0.3).interval == "−0.002 to 0.30"
+    assert interval(-0.002, 0.3) == "[-0.002, 0.30]"
+    assert interval(-0.304, math.nan, 1) == "[-0.3, -]"
     assert Estimate(0.1, -0.2, 0.3).side == 0
     assert Estimate(0.1).side == 0
     assert UP.interval == "0.25 to 0.35"

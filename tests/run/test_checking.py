@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from dissensus.cli.app import app
@@ -32,15 +35,13 @@ def _no_data_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.fixture
-def study(tmp_path: Path) -> dict[str, Any]:
+def study(tmp_path: Path, tiny_encoder_dir: Path) -> dict[str, Any]:
     """Two regimes, two seeds, two methods: eight cells over one file of 12 rows and a model folder."""
     (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
     (tmp_path / "pool.jsonl").write_text(
         "".join(json.dumps(row | {"text": f"pool {n}"}) + "\n" for n, row in enumerate(ROWS))
     )
-    model = tmp_path / "model"
-    model.mkdir()
-    (model / "config.json").write_text("{}")
+    model = shutil.copytree(tiny_encoder_dir, tmp_path / "model")
     columns = {"source": "table", "text": ["text"], "gold": "gold", "annotations": ["a", "b"]}
     return {
         "name": "mine",
@@ -137,6 +138,57 @@ def test_a_model_that_is_not_to_be_had_is_said_once(tmp_path: Path, study: dict[
     message = refused(study, tmp_path / "out", ModelError)
     assert message.count(name) >= 1
     assert message.count("needed by every cell") == 1
+
+
+def _lose_a_layer(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    save_file({n: v for n, v in weights.items() if "layer.1." not in n}, folder / "model.safetensors")
+
+
+def _ask_for_more_layers(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 3}))
+
+
+def _prefix(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    save_file({f"mine.{n}": v for n, v in weights.items()}, folder / "model.safetensors")
+
+
+def _lose_the_tokenizer(folder: Path) -> None:
+    for file in folder.glob("*token*"):
+        file.unlink()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (_lose_a_layer, "Missing from the file: bert.encoder.layer.1 (16 tensors)"),
+        (_ask_for_more_layers, "config.json asks for 3 layers, and the file holds 2: use the config.json"),
+        (_prefix, "No weight of the model's body is in the file (a name there: 'mine.bert."),
+        (_lose_the_tokenizer, "comes without a tokenizer (no tokenizer.json"),
+    ],
+)
+def test_a_model_folder_that_does_not_fit_is_refused_once_with_exit_code_2(
+    tmp_path: Path, study: dict[str, Any], monkeypatch: pytest.MonkeyPatch, spoil: Any, words: str
+) -> None:
+    spoil(tmp_path / "model")
+    assert words in refused(study, tmp_path / "out", ModelError)
+    (tmp_path / "s.yaml").write_text(json.dumps(study))
+    result = CliRunner().invoke(app, ["run", "s.yaml"])
+    said = re.sub(r"\s+", " ", result.stderr)
+    assert result.exit_code == 2
+    assert said.count(words) == 1
+    assert said.count("needed by every cell") == 1
+    assert said.rstrip().endswith("No cell was started.")
+
+
+def test_a_model_folder_with_the_prefixes_of_wrappers_is_let_through(
+    tmp_path: Path, study: dict[str, Any]
+) -> None:
+    file = tmp_path / "model" / "model.safetensors"
+    save_file({f"_orig_mod.{n}": v for n, v in load_file(file).items()}, file)
+    check_inputs(expand(StudySpec.parse(study, "test")), data_dir=None, elsewhere=False)
 
 
 def test_the_command_ends_with_exit_code_2_and_the_words(tmp_path: Path, study: dict[str, Any]) -> None:

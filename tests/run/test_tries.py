@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,20 @@ def test_a_retried_cell_keeps_every_try_and_its_log(tmp_path: Path) -> None:
     assert f"on {first.host}: interrupted, step 2 of 4: worker died with signal 9" in shown
     told = json.loads(CliRunner().invoke(app, ["status", str(tmp_path), "--json"]).stdout)
     assert [one["state"] for one in told[0]["tries"]] == ["interrupted", "done"]
+
+
+def test_status_shows_the_whole_of_an_error_once(tmp_path: Path) -> None:
+    study = fake_study("ok", seeds=[0, 1])
+    first, second = (cell.cell for cell in run(study, tmp_path).cells)
+    lines = ["the weights do not fit", "Missing from the file: layer.1", "Save the model again."]
+    for name in (first, second):
+        folder = tmp_path / "cells" / name
+        write_status(folder, replace(read_status(folder), state="failed", error="\n".join(lines)))
+    shown = CliRunner().invoke(app, ["status", str(tmp_path)]).stdout.splitlines()
+    at = shown.index("failed:")
+    assert shown[at + 1 : at + 6] == [f"  {first}", f"  {second}", *(f"    {line}" for line in lines)]
+    assert sum(lines[1] in line for line in shown) == 1
+    assert sum(lines[0] in line for line in shown[:at]) == 2  # in the table, each cell's first line
 
 
 def test_a_fused_run_appends_to_a_cells_own_log(tmp_path: Path) -> None:

@@ -48,6 +48,16 @@ class Clusters:
         return n if self.labels is None else len(np.unique(self.labels))
 
 
+def fewest_clusters(clusters: NDArray[np.str_], groups: Iterable[NDArray[np.bool_]]) -> int:
+    """Clusters behind a number that is made from several groups of examples: those of the group with the fewest.
+
+    Args:
+        clusters: of the n examples, shape (n,).
+        groups: which examples each group's part of the number rests on, shape (n,) each; at least one group.
+    """
+    return min(len(np.unique(clusters[group])) for group in groups)
+
+
 def clusters_of(curves: Curves, field: str | None = None) -> Clusters:
     """The clusters among curves in memory; see `cluster_by`."""
     return cluster_by([(curves.ids, curves.text)] if curves.text else [], field)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dissensus.cli.output import emit_json, note, number, say, table
+from dissensus.cli.output import emit_json, interval, note, number, say, table
 from dissensus.errors import SpecError
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def _row(part: Part) -> tuple[str, ...]:
     return (
         part.name,
         number(part.value, 3),
-        f"[{number(part.low, 3)}, {number(part.high, 3)}]",
+        interval(part.low, part.high, 3),
         f"{part.p_holm:.2g}",
         f"{part.p_bh:.2g}",
         str(part.seeds),

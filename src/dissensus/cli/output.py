@@ -11,6 +11,8 @@ from typing import Any, TextIO
 
 import typer
 
+from dissensus.wording import interval_end
+
 
 def terminal_width(stream: TextIO) -> int | None:
     """Columns of the terminal that a stream is; None for a file or a pipe."""
@@ -91,6 +93,12 @@ def verbatim(text: str) -> None:
 def number(value: float, digits: int = 2) -> str:
     """A number for a table; a dash where it is undefined."""
     return "-" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def interval(low: float, high: float, digits: int = 2) -> str:
+    """An interval for a table, with a plain minus sign; see `wording.interval_end` for ends that round to 0."""
+    ends = ("-" if math.isnan(end) else interval_end(end, digits) for end in (low, high))
+    return f"[{', '.join(ends)}]".replace("−", "-")
 
 
 def duration(seconds: float) -> str:

@@ -41,6 +41,7 @@ def status(folder: Folder, as_json: Json = False) -> None:
         numeric=("steps", "points", "loss", "time"),
         names="cell",
     )
+    _say_errors(cells)
     _say_tries(cells)
     states = [cell.state for cell in cells if cell.in_study]
     known = ("done", "running", "interrupted", "failed", "pending")
@@ -58,6 +59,20 @@ def _remarks(cell: CellStatus) -> list[str]:
     # A running cell's steps stand beside it already.
     now = "" if doing(cell).startswith("step") else doing(cell)
     return [part for part in (now, first_line(cell.error), tries) if part]
+
+
+def _say_errors(cells: Sequence[CellStatus]) -> None:
+    """The whole of each error of which the table has only the first line; once, with the cells that it befell."""
+    by_error: dict[str, list[str]] = {}
+    for cell in cells:
+        if cell.state == "failed" and len(cell.error.splitlines()) > 1:
+            by_error.setdefault(cell.error, []).append(cell.cell)
+    for error, names in by_error.items():
+        say("failed:")
+        for name in names:
+            say(f"  {name}")
+        for line in error.splitlines():
+            say(f"    {line}")
 
 
 def _say_tries(cells: Sequence[CellStatus]) -> None:

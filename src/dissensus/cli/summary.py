@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from dissensus.cli.output import number, say, table
+from dissensus.cli.output import interval, number, say, table
 
 
 def summary(rows: list[dict[str, Any]]) -> None:
@@ -53,7 +53,7 @@ def _from_to(row: dict[str, Any], group: str) -> str:
 
 def _with_interval(row: dict[str, Any], key: str) -> str:
     low, high = row[f"{key}_low"], row[f"{key}_high"]
-    return number(row[key]) if low != low else f"{number(row[key])} [{number(low)}, {number(high)}]"
+    return number(row[key]) if low != low else f"{number(row[key])} {interval(low, high)}"
 
 
 def _share(value: float) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -166,12 +166,7 @@ def _renamed(train: list[Example], tracked: AnnotatedDataset) -> list[Example]:
     """Pool ids that a tracked example also bears get a prefix: the two are different examples."""
     own = set(map(id, tracked.examples))
     taken = set(tracked.ids)
-    return [
-        e
-        if id(e) in own or e.id not in taken
-        else Example(f"train:{e.id}", e.text, e.gold, e.counts, e.annotations, e.extra)
-        for e in train
-    ]
+    return [e if id(e) in own or e.id not in taken else replace(e, id=f"train:{e.id}") for e in train]
 
 
 def _folded(text: str) -> str:

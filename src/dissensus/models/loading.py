@@ -7,28 +7,23 @@ scoring head may be lacking (`fitting.py`).
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-import transformers
-from safetensors import SafetensorError
 from torch import nn
 
 from dissensus.config import ModelSpec
-from dissensus.errors import MissingDependencyError, ModelError
+from dissensus.errors import ModelError
 from dissensus.models.encoding import answer_template, plain_template
 from dissensus.models.fitting import fit, refuse_not_finite
 from dissensus.models.low_precision import DTYPES, keep_in_float32, keep_layout, quantized, stored_numbers
+from dissensus.models.model_files import explained, made, model_files, quiet_transformers
 from dissensus.models.registry import ARCHITECTURES
 from dissensus.models.repair import repair
-from dissensus.models.resolve import ResolvedModel, resolve_model
 from dissensus.models.scoring import ScoringModel
-from dissensus.models.stored_weights import hub_file
-from dissensus.wording import first_line
 
 _log = logging.getLogger(__name__)
 
@@ -55,44 +50,16 @@ def load_scoring_model(
             not fit it.
         MissingDependencyError: the model's format or quantisation needs a package that is not installed.
     """
-    found = resolve_model(spec.name, spec.revision)
-    where: dict[str, Any] = {"revision": found.revision} if found.revision else {}
-    where["trust_remote_code"] = False  # code that comes with weights is never run, nor asked about
-    if found.gguf_file:
-        _need_gguf(found)
-        where["gguf_file"] = found.gguf_file
-    _refuse_adapter(spec.name, found)
-    with _quiet_transformers(), _explained(spec.name):
-        config = transformers.AutoConfig.from_pretrained(found.location, **where)
-        kind = _kind(config.model_type)
-        if spec.head == "verbalizer" and kind == "encoder":
-            raise ModelError(
-                f"model {spec.name!r} is an encoder ({config.model_type}); the verbalizer head needs a decoder-only "
-                "model. Use head: classifier."
-            )
-        tokenizer = transformers.AutoTokenizer.from_pretrained(found.location, **where)
-        if spec.head == "verbalizer":
-            factory: Any = transformers.AutoModelForCausalLM
-            changed: dict[str, Any] = {}
-        else:
-            factory, changed = transformers.AutoModelForSequenceClassification, {"num_labels": len(labels)}
-        changed |= _dropout_settings(config, spec)
+    with quiet_transformers(), explained(spec.name):
+        files = model_files(spec, len(labels))
+        found, config, kind, tokenizer = files.found, files.config, files.kind, files.tokenizer
         options: dict[str, Any] = {"dtype": DTYPES[spec.dtype], "output_loading_info": True}
         if spec.quantization is not None:
             options |= quantized(spec, device or torch.device("cpu"))
-        own = transformers.AutoConfig.from_pretrained(found.location, **where, **changed)
-        repaired = repair(spec.name, found, factory, own)
+        repaired = repair(spec.name, found, files.factory, files.own)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(head_seed)
-            if repaired is None:
-                safe = None if found.gguf_file else True
-                module, info = factory.from_pretrained(
-                    found.location, use_safetensors=safe, **where, **options, **changed
-                )
-            else:
-                module, info = repaired.made_by.from_pretrained(
-                    None, config=own, state_dict=repaired.tensors, **options
-                )
+            module, info = made(files, repaired, options)
     stripped = repaired.notes if repaired else ()
     missing = set(info["missing_keys"])
     fitted = fit(
@@ -138,51 +105,23 @@ def load_scoring_model(
     )
 
 
-def _refuse_adapter(name: str, found: ResolvedModel) -> None:
-    """A folder that holds an adapter: transformers would load the adapter's base from elsewhere, and it."""
-    if found.gguf_file or hub_file(found.location, "adapter_config.json", found.revision) is None:
-        return
-    raise ModelError(
-        f"{name!r} holds a PEFT adapter (adapter_config.json). Methods are applied to a whole model: merge the "
-        "adapter into its base with peft (model.merge_and_unload()), save that with save_pretrained, and give that "
-        "folder; or give the base itself."
-    )
+def check_weights(spec: ModelSpec) -> None:
+    """Raise what `load_scoring_model` would of a model's files, from its configuration and the files' headers alone.
 
+    No weight is read, so whether they are finite is not seen. Quantised files are left to their loader.
 
-def _kind(model_type: str) -> str:
-    from transformers.models.auto import modeling_auto
-
-    if model_type in ARCHITECTURES:
-        return ARCHITECTURES[model_type].kind
-    causal = model_type in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-    masked = model_type in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
-    if causal and not masked:
-        return "decoder"
-    if masked:
-        return "encoder"
-    raise ModelError(
-        f"model type {model_type!r} is neither an encoder nor a decoder-only language model that transformers knows; "
-        f"tested: {', '.join(sorted(ARCHITECTURES))}"
-    )
-
-
-def _dropout_settings(config: Any, spec: ModelSpec) -> dict[str, float]:
-    """The settings of a model's configuration that are a rate of dropout, at the rate that was asked for."""
-    if spec.dropout is None:
-        return {}
-    rates = [
-        name for name, value in vars(config).items() if _is_dropout(name) and isinstance(value, float | int)
-    ]
-    if not rates:
-        raise ModelError(
-            f"model {spec.name!r} ({config.model_type}) has no dropout to set to {spec.dropout}; leave 'dropout' out"
-        )
-    return dict.fromkeys(rates, spec.dropout)
-
-
-def _is_dropout(name: str) -> bool:
-    # GPT-2's are called resid_pdrop, embd_pdrop and attn_pdrop.
-    return "dropout" in name or name.endswith("_pdrop")
+    Raises:
+        ModelError: see `load_scoring_model`.
+    """
+    with quiet_transformers(), explained(spec.name):
+        files = model_files(spec, labels=2)  # a head for another number of labels is no fault
+        _max_length(spec, files.config)
+        if getattr(files.config, "quantization_config", None) is not None:
+            return
+        repaired = repair(spec.name, files.found, files.factory, files.own, empty=True)
+        module, info = made(files, repaired, {"device_map": "meta", "output_loading_info": True})
+    missing = set(info["missing_keys"])
+    fit(module, missing, info["unexpected_keys"], name=spec.name, head=spec.head)
 
 
 def _max_length(spec: ModelSpec, config: Any) -> int:
@@ -215,33 +154,3 @@ def _fingerprint(module: nn.Module, missing: set[str]) -> str:
                 digest.update(part.detach().cpu().contiguous().view(torch.uint8).numpy().data)
     assert digest.digest() != hashlib.sha256().digest()  # `fit` lets no model through that loaded nothing
     return digest.hexdigest()
-
-
-def _need_gguf(found: ResolvedModel) -> None:
-    try:
-        import gguf  # noqa: F401
-    except ImportError:
-        raise MissingDependencyError("gguf", "gguf", f"reading {found.gguf_file}") from None
-
-
-@contextlib.contextmanager
-def _explained(name: str) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise ModelError(f"could not load model {name!r}: {first_line(error)}") from error
-
-
-@contextlib.contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """No progress bars and no report of the head's missing weights, which are expected here."""
-    before = transformers.logging.get_verbosity()
-    bars = transformers.logging.is_progress_bar_enabled()
-    transformers.logging.set_verbosity(logging.CRITICAL)
-    transformers.logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers.logging.set_verbosity(before)
-        if bars:
-            transformers.logging.enable_progress_bar()

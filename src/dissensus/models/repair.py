@@ -29,7 +29,9 @@ class Repair:
     notes: tuple[str, ...]
 
 
-def repair(name: str, found: ResolvedModel, factory: Any, config: Any) -> Repair | None:
+def repair(
+    name: str, found: ResolvedModel, factory: Any, config: Any, *, empty: bool = False
+) -> Repair | None:
     """The weights without prefixes of wrappers and without a head for other labels; None where nothing is to change.
 
     Args:
@@ -37,6 +39,7 @@ def repair(name: str, found: ResolvedModel, factory: Any, config: Any) -> Repair
         found: its files.
         factory: what builds it (a transformers `AutoModel` class).
         config: its configuration, for the labels of the data.
+        empty: read no weights; the tensors have their shapes alone.
 
     Raises:
         ModelError: other weights than a head's have another shape than the model's.
@@ -47,12 +50,12 @@ def repair(name: str, found: ResolvedModel, factory: Any, config: Any) -> Repair
     if stored is None:
         return None
     with torch.device("meta"):
-        empty = factory.from_config(config, trust_remote_code=False)
-    expected = {key: tuple(value.shape) for key, value in empty.state_dict().items()}
-    place = placing(expected, empty.base_model_prefix)
+        bare = factory.from_config(config, trust_remote_code=False)
+    expected = {key: tuple(value.shape) for key, value in bare.state_dict().items()}
+    place = placing(expected, bare.base_model_prefix)
     naming = unwrapped(stored.shapes, place)
     notes = list(naming.notes)
-    head = _other_head(name, stored, naming.names, expected, place, empty.base_model_prefix)
+    head = _other_head(name, stored, naming.names, expected, place, bare.base_model_prefix)
     if head:
         sizes = stored.shapes[head[-1]][0]
         notes.append(
@@ -62,7 +65,12 @@ def repair(name: str, found: ResolvedModel, factory: Any, config: Any) -> Repair
     if not notes:
         return None
     kept = {key: naming.names[key] for key in stored.shapes if key not in head}
-    return Repair(type(empty), read_tensors(stored, kept), tuple(notes))
+    tensors = (
+        {kept[key]: torch.empty(stored.shapes[key], device="meta") for key in kept}
+        if empty
+        else read_tensors(stored, kept)
+    )
+    return Repair(type(bare), tensors, tuple(notes))
 
 
 def _other_head(

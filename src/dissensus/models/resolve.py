@@ -107,16 +107,19 @@ def resolve_model(name: str, revision: str | None = None) -> ResolvedModel:
     return pull_carrier(card)
 
 
-def check_model(name: str, revision: str | None = None) -> None:
-    """Raise `ModelError` where a model is not to be had; nothing is loaded, and the hub is asked for a name alone.
+def check_model(name: str, revision: str | None = None) -> str:
+    """Where a model comes from (`ResolvedModel.origin`); nothing is loaded, and the hub is asked for a name alone.
 
     Args:
         name: see `resolve_model`.
         revision: likewise.
+
+    Raises:
+        ModelError: it is not to be had.
     """
     found = resolve_model(name, revision)
     if found.origin != "hub" or name in BUILTIN:
-        return
+        return found.origin
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise ModelError(
             f"there is no model folder {name}; expected a folder that save_pretrained wrote, with config.json in it"
@@ -124,7 +127,7 @@ def check_model(name: str, revision: str | None = None) -> None:
     from huggingface_hub import try_to_load_from_cache
 
     if isinstance(try_to_load_from_cache(name, "config.json", revision=revision), str):
-        return
+        return found.origin
     trouble = _hub_trouble(name, revision)
     if trouble is not None:
         raise ModelError(
@@ -132,6 +135,7 @@ def check_model(name: str, revision: str | None = None) -> None:
             f"answered: {trouble}. Give the path of a local copy, or fetch it where there is a network (`dissensus "
             f"models pull {name}`)"
         )
+    return found.origin
 
 
 def pull_model(name: str) -> ResolvedModel:

@@ -15,6 +15,8 @@ SPENT = 0.9
 STEPS_TO_TIME = 4
 """Training steps that are timed before the first decision (fewer in a run of fewer than 40)."""
 
+MEASURABLE = 0.01
+"""Seconds of training below which nothing is reckoned from them: whatever else the process does takes as long."""
 
 TWO_POINTS = (
     "With two points AULC is the mean of the first and the last loss, and says nothing of the way between."
@@ -43,6 +45,11 @@ class Timing:
         """Tracking time as a share of training time; NaN before any training."""
         return self.tracking / self.training if self.training > 0 else math.nan
 
+    @property
+    def measurable(self) -> bool:
+        """Whether training took long enough to reckon with."""
+        return self.training > 0 and self.training >= MEASURABLE
+
 
 class Budget:
     """Spaces tracking points so that tracking stays under a share of the training time. Keeps the first and the last.
@@ -69,6 +76,7 @@ class Budget:
             )
         self.share, self.total_steps, self.most = share, total_steps, most
         self.decides_at = decides_at(total_steps)
+        """Training steps after which the points are chosen; later where those were too short to time."""
 
     def rest(
         self, step: int, taken: Sequence[int], timing: Timing, last_pass: float, *, begin: int = 0
@@ -94,6 +102,10 @@ class Budget:
             sorted({self.total_steps, *(step + max(1, round(gap * i)) for i in range(1, between + 1))})
         )
 
+    def wait(self) -> None:
+        """Decide later: the steps so far were too short to time."""
+        self.decides_at *= 2
+
     def announce(self, notices: Notices, timing: Timing, step: int, last_pass: float, points: int) -> None:
         """Say what was chosen, after `step` timed steps; warn where little more than start and end is left."""
         notices.say(
@@ -116,10 +128,20 @@ class Budget:
         return timing.tracking + last_pass <= self.share * timing.training / step * self.total_steps
 
 
+def too_short(steps: int) -> str:
+    """The words for training steps that were too short to time."""
+    took = "the first training step took" if steps == 1 else f"the first {steps} training steps together took"
+    return f"{took} less than {1000 * MEASURABLE:.0f} ms, too short to time"
+
+
 def cost(timing: Timing, step: int, last_pass: float, *, points: int, total_steps: int, examples: int) -> str:
-    """What recording will cost, in words, after `step` timed steps. See `docs/trainers.md`."""
+    """What recording will cost, in words, after `step` timed steps; no share of a time that is too short."""
+    what = f"recording {examples} examples at {points} tracking points"
+    if not timing.measurable:
+        beside = f"what that is beside the training cannot be said: {too_short(step)}"
+        return f"{what} takes {last_pass:.2f} s a pass; {beside}"
     a_step = timing.training / step
-    share = points * last_pass / (a_step * total_steps) if a_step > 0 else math.inf
+    share = points * last_pass / (a_step * total_steps)
     much = (
         f"{share:.0f} times"
         if share >= 9.5
@@ -129,6 +151,6 @@ def cost(timing: Timing, step: int, last_pass: float, *, points: int, total_step
     )
     hint = "; max_overhead=0.10 would keep it to a tenth, with fewer points" if share > 0.1 else ""
     return (
-        f"recording {examples} examples at {points} tracking points will take about {much} the training time "
+        f"{what} will take about {much} the training time "
         f"({last_pass:.2f} s a pass, {a_step:.3f} s a training step){hint}"
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dissensus.errors import SpecError, StoreError
+from dissensus.models.memory import is_out_of_memory
 from dissensus.record.notices import Notices
 from dissensus.store.files import read_manifest
 
@@ -93,7 +94,7 @@ class Failures:
         self._settle()
         self.dismiss()
         where = "" if self.at is None else f" at step {self.at}"
-        advice = " Track with a smaller token_budget next time." if _is_memory(error) else ""
+        advice = " Track with a smaller token_budget next time." if is_out_of_memory(error) else ""
         self._notices.warn(
             f"recording has STOPPED{where}; training goes on. {self.reason.rstrip('. ')}.{advice} "
             f"{kept_in(self._folder)} (on_error='raise' would have ended the training instead.)"
@@ -155,7 +156,3 @@ def _nothing() -> None:
 def _words(error: Exception) -> str:
     text = str(error) or "no message"
     return text if isinstance(error, StoreError) else f"{type(error).__name__}: {text}"
-
-
-def _is_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or "out of memory" in str(error).casefold()

@@ -16,7 +16,7 @@ from dissensus.record.failures import Failures
 from dissensus.record.notices import Notices
 from dissensus.record.probes.base import Compares, Measured, Probe
 from dissensus.record.schedule_free import evaluation_weights, schedule_free
-from dissensus.record.sharing import share_points
+from dissensus.record.sharing import same_probe, share_points
 from dissensus.record.tracking import tracking_pass
 from dissensus.record.watching import Watcher, gold_losses
 from dissensus.store import CurvesWriter, PartWriter
@@ -76,7 +76,7 @@ class Measurer:
         self._ways: dict[str, str] = {}
         self._undefined = 0
         self._part: PartWriter | None = None
-        self._agreed = ranks.world == 1
+        self._met = self._agreed = ranks.world == 1
         self._background: ThreadPoolExecutor | None = None
         self._writing: Future[None] | None = None
 
@@ -84,25 +84,25 @@ class Measurer:
         """Take the store (in the first process), and let the probe and the watchers know what it holds already."""
         self.writer = writer
         self.measured = set(writer.steps)
-        self._ways = dict(writer.provenance.get("read") or {})
+        noted = writer.provenance.get("read") or {}
+        self._ways = {
+            step: noted[step] for step in sorted(noted, key=int)
+        }  # the file has them as words are sorted
         self.begin(total_steps)
 
     def begin(self, total_steps: int) -> None:
-        """Let the probe and the watchers know what is stored already."""
-        if self.writer is None:
-            self._probe.resume(None)
-            return
-        writer, stored = self.writer, self.writer.steps
-        # Only this process has what is stored: where several ask another model, all of them ask it anew.
-        anew = self._ranks.world > 1 and isinstance(self._probe, Compares) and self._probe.asks_another
-        self._probe.resume((lambda name: writer.read(0, name)) if 0 in stored and not anew else None)
+        """Let the probe and the watchers know what is stored already; the first process alone knows (see `agree`)."""
+        writer = self.writer
+        assert writer is not None
+        stored = writer.steps
+        self._probe.resume((lambda name: writer.read(0, name)) if 0 in stored else None)
         for watcher in self._watchers:
             watcher.begin(self._probe.dataset, total_steps)
             for step in stored:
                 watcher.observe(step, gold_losses(writer.log_probs(step), self._probe.dataset), replay=True)
 
     def agree(self, model: nn.Module) -> None:
-        """Once: every process learns what the first one has stored."""
+        """Once, and again after a return to an earlier step: every process learns what the first one has stored."""
         from dissensus.record.processes import ranks
 
         if ranks().world != self._ranks.world:
@@ -112,8 +112,13 @@ class Measurer:
             )
         if not self._agreed:
             device = next(model.parameters()).device
+            if not self._met:
+                same_probe(self._ranks, self._probe, device)
+                self._part = share_points(self._ranks, self.writer, self._probe.dataset, self._folder, device)
+                self._met = True
             self.measured = set(self._ranks.agreed(sorted(self.measured), device))
-            self._part = share_points(self._ranks, self.writer, self._probe.dataset, self._folder, device)
+            if isinstance(self._probe, Compares):
+                self._probe.reference = self._ranks.as_first_has(self._probe.reference, device)
             self._agreed = True
 
     def measure(self, model: nn.Module, step: int) -> None:
@@ -124,13 +129,11 @@ class Measurer:
             self._warn_not_finite(model, step, point)
             self._failures.meet()
             self.flush()  # at most one point is under way, so memory does not grow with their number
+            self._note_way(step)
         if self.writer is not None or self._part is not None:
             if self._background is None:
                 self._background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="curves")
             self._writing = self._background.submit(self._write, step, point)
-        way = getattr(self._tracked, "way", "")
-        if way and way != next(reversed(self._ways.values()), ""):
-            self._ways[str(step)] = way
         if self.writer is not None:
             self._show(step, point)
         self.measured.add(step)
@@ -172,7 +175,10 @@ class Measurer:
         self._ways = {key: way for key, way in self._ways.items() if int(key) <= step}
         if self.writer is not None:
             self.writer.drop_after(step)
+            if "read" in self.writer.provenance:
+                self.writer.note(read=self._ways)
             self.begin(total_steps)
+        self._agreed = self._ranks.world == 1
 
     def close(self) -> None:
         """Let the background thread end; another point would begin a new one."""
@@ -180,10 +186,13 @@ class Measurer:
             self._background.shutdown()
             self._background = None
 
-    def note_ways(self) -> None:
-        """Note in the store from which step on the model was read in which way; after the last point."""
-        if self.writer is not None and self._ways:
-            self.writer.note(read=self._ways)
+    def _note_way(self, step: int) -> None:
+        """Note in the store from which step on the model is read in which way: at once, for a run may be cut off."""
+        way = getattr(self._tracked, "way", "")
+        if way and way != next(reversed(self._ways.values()), ""):
+            self._ways[str(step)] = way
+            if self.writer is not None:
+                self.writer.note(read=self._ways)
 
     def _warn_not_finite(self, model: nn.Module, step: int, point: Measured) -> None:
         """Say what is at fault where more losses are not finite than before."""

@@ -66,16 +66,18 @@ class OwnModelSet:
         self._model: nn.Module | None = None
         self._packed: PackedSet | None = None
         self._plain: PaddedSet | None = None
+        self._doubt, self._padded = "", False
         self._asked = 0
 
     def scores(
         self, model: nn.Module, *, untrained: bool, ranks: Ranks
     ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
         """See `TrackedSet`."""
-        if self._model is not model:
-            self._model = model
-            self._meet(model, ranks)
-        refuse_other_heads(model)
+        with ranks.unison(next(model.parameters()).device):
+            if self._model is not model:
+                self._meet(model, ranks)
+                self._model = model
+            refuse_other_heads(model)
         return self._chosen(model, ranks).scores(model, untrained=untrained, ranks=ranks)
 
     def _meet(self, model: nn.Module, ranks: Ranks) -> None:
@@ -92,11 +94,13 @@ class OwnModelSet:
         self._plain = PaddedSet(
             self._encoded, own_logits, pad_id=self._pad_id, token_budget=self._token_budget, batches=batches
         )
-        self._packed, self.way = None, "padded: not a sequence classifier of transformers' own that packs"
+        self._packed, self._doubt = None, "not a sequence classifier of transformers' own that packs"
+        self._padded = False
         view = scoring_view(model, self._pad_id)
         if view is not None and reads_last_token(model) and self._ends_in(own_pad):
-            self.way = "padded: a text ends in the padding token, and the model reads the token before it"
+            self._doubt = "a text ends in the padding token, and the model reads the token before it"
         elif view is not None:
+            self._doubt = ""
             self._packed = PackedSet(self._encoded, view, token_budget=self._token_budget)
 
     def _ends_in(self, token: int | None) -> bool:
@@ -104,34 +108,28 @@ class OwnModelSet:
 
     def _chosen(self, model: nn.Module, ranks: Ranks) -> TrackedSet:
         from dissensus.models.patched import patched
+        from dissensus.record.quick_way import warn_of_plain, why_not
 
         assert self._plain is not None
-        if self._packed is None:
+        if self._padded:
             return self._plain
-        reason = patched(model)
-        plain = bool(reason) or not self._agrees(model, self._packed)
-        if ranks.total(float(plain), next(model.parameters()).device):  # one way in all processes
-            self._packed = None
-            reason = reason or "packed rows and the model's own forward pass disagree"
-            if self._asked > 1 and ranks.first:
-                log.warning(
-                    "%s can no longer be read in packed rows (%s): this tracking point and all later ones are measured "
-                    "by its own forward pass. At earlier points both agreed about the examples that were asked about",
-                    type(model).__name__, reason,
-                )  # fmt: skip
+        reason = why_not(
+            ranks, next(model.parameters()).device, lambda: self._doubt or patched(model), lambda: self._agrees(model),
+            "packed rows and the model's own forward pass disagree",
+        )  # fmt: skip
+        self._padded = bool(reason)
+        warn_of_plain(model, "read in packed rows", reason, later=self.way == "packed", first=ranks.first)
         self.way = f"padded: {reason}" if reason else "packed"
-        return self._plain if self._packed is None else self._packed
+        return self._plain if self._padded or self._packed is None else self._packed
 
-    def _agrees(self, model: nn.Module, packed: PackedSet) -> bool:
+    def _agrees(self, model: nn.Module) -> bool:
         """Whether the model's own forward pass and the packed one give a few examples the same logits."""
+        assert self._packed is not None  # else there was a doubt
         rows = self._rows_to_ask()
         self._asked += 1
         device = next(model.parameters()).device
-        try:
-            own = self._own(model, rows, device)
-            taken, found = packed.some(rows)
-        except (TypeError, ValueError, AttributeError, RuntimeError):
-            return False  # it is not built as its class says; its own forward pass is what counts
+        own = self._own(model, rows, device)
+        taken, found = self._packed.some(rows)
         if found.shape != own.shape:
             return False
         place = {int(row): at for at, row in enumerate(taken)}

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_KNOWN_TO_ALL = "_dissensus_known_to_all"
+"""Attribute of an error that every process has been told of, so that an outer `unison` does not tell it again."""
+
 
 @dataclass(frozen=True)
 class Ranks:
@@ -84,11 +87,21 @@ class Ranks:
         found: list[int] = values.tolist()
         return found
 
+    def as_first_has(
+        self, values: NDArray[np.float64] | None, device: torch.device
+    ) -> NDArray[np.float64] | None:
+        """Numbers as the first process has them, bit for bit, on every process; None where it has none."""
+        if self.world == 1:
+            return values
+        bits = self.agreed([] if values is None else values.view(np.int64).tolist(), device)
+        return np.array(bits, dtype=np.int64).view(np.float64) if bits else None
+
     @contextlib.contextmanager
     def unison(self, device: torch.device) -> Iterator[None]:
         """Let all processes do what is inside, or none: what goes wrong in one of them is raised in every one.
 
-        Without it the others would go on to the next exchange and wait there. Nothing may be exchanged inside.
+        Without it the others would go on to the next exchange and wait there. Inside, other exchanges may only follow
+        a further `unison`, at once: whatever one process does before that, the others are told at that place.
 
         Raises:
             DissensusError: of the kind and with the message of the first process in which it went wrong; there, and
@@ -98,7 +111,7 @@ class Ranks:
         try:
             yield
         except Exception as caught:
-            if self.world == 1:
+            if self.world == 1 or getattr(caught, _KNOWN_TO_ALL, False):
                 raise
             error = caught
         if self.world == 1:
@@ -113,10 +126,11 @@ class Ranks:
             return
         said = "" if error is None else f"{type(error).__name__}\n{error}"
         text = bytes(self.agreed(list(said.encode()), device, source=first)).decode()
-        if error is not None:
-            raise error
-        kind, _, message = text.partition("\n")
-        raise error_like(kind, message, first)
+        if error is None:
+            kind, _, message = text.partition("\n")
+            error = error_like(kind, message, first)
+        setattr(error, _KNOWN_TO_ALL, True)
+        raise error
 
 
 class EvenRanks(Ranks):

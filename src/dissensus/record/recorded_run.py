@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dissensus.errors import StoreError
-from dissensus.record.budget import TWO_POINTS, Budget, Timing, cost, decides_at
+from dissensus.record.budget import TWO_POINTS, Budget, Timing, cost, decides_at, too_short
 from dissensus.record.failures import Failures
 from dissensus.record.measurer import Measurer
 from dissensus.record.notices import Notices
@@ -52,7 +52,8 @@ class RecordedRun:
         self._model: weakref.ref[nn.Module] | None = None
         self._began: float | None = None
         self._from: int | None = None
-        self._told_cost = False
+        self._told_cost = self._told_end = False
+        self._new_end = ""
 
     @property
     def timing(self) -> Timing:
@@ -233,8 +234,13 @@ class RecordedRun:
             return
         timing, last = self.timing, self._measurer.last_pass
         taken = sorted(self._measurer.measured)
-        rest: Sequence[int] = self._budget.rest(step, taken, timing, last, begin=begin)
+        rest: Sequence[int] = ()
+        if timing.measurable:
+            rest = self._budget.rest(step, taken, timing, last, begin=begin)
         rest = self._ranks.agreed(rest, next(model.parameters()).device)
+        if not rest:
+            self._budget.wait()
+            return
         self.points.steps = tuple(sorted({*taken, *rest}))
         if not self._told_cost:
             self._told_cost = True
@@ -280,19 +286,37 @@ class RecordedRun:
         timing, writer = self.timing, self._measurer.writer
         count = len(self._measurer.measured)
         if writer is not None:
-            self._measurer.note_ways()
             if self._budget is not None:
                 facts = {"max_overhead": self._budget.share, "points": count}
                 writer.note(budget={**facts, "aulc": TWO_POINTS} if count == 2 else facts)
+                if count == 2 and not self._told_cost:
+                    self._told_cost = True
+                    self._notices.warn(
+                        f"{too_short(self.points.total)}, so max_overhead had nothing to space points by: the first "
+                        f"and the last were measured. {TWO_POINTS} Leave max_overhead out in so short a run"
+                    )
             seconds = {"tracking_seconds": timing.tracking, "training_seconds": timing.training}
             writer.finish({name: round(value, 3) for name, value in seconds.items()})
-            spent = f", {100 * timing.overhead:.1f}% of the training time" if timing.training > 0 else ""
-            self._notices.say(
-                f"recorded {count} tracking points of {self._measurer.examples} examples in {writer.path}: "
-                f"{timing.tracking:.1f} s{spent}. Read them in Python: from dissensus import load_curves; "
-                f"curves = load_curves({str(writer.path)!r})"
-            )
+            spent = f", {100 * timing.overhead:.1f}% of the training time" if timing.measurable else ""
+            took = f"{timing.tracking:.1f} s{spent}"
+            if self._told_end:  # it went on beyond the end that was told
+                self._new_end = (
+                    f"{writer.path} now has {count} tracking points up to step {self.points.total}: {took}"
+                )
+            else:
+                self._told_end = True
+                self._notices.say(
+                    f"recorded {count} tracking points of {self._measurer.examples} examples in {writer.path}: {took}. "
+                    "Read them in Python: from dissensus import load_curves; "
+                    f"curves = load_curves({str(writer.path)!r})"
+                )
         self._close()
+
+    def tell_end(self) -> None:
+        """Say where the recording ends now, if that was another place when it was told. Call when training is over."""
+        if self._new_end:
+            self._notices.say(self._new_end)
+            self._new_end = ""
 
     def _close(self) -> None:
         self.finished = True

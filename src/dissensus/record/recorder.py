@@ -318,7 +318,7 @@ class CurveRecorder:
         if count.end_epoch():
             self.step(model, count.steps)
         if count.steps >= self._run.points.asked:
-            self.finish()
+            self._finish()
 
     def look(self, model: nn.Module) -> NDArray[np.float64]:
         """Each tracked example's loss on its gold label as the model is now, nats, shape (n,); nothing is stored."""
@@ -348,6 +348,7 @@ class CurveRecorder:
         if not self._failures.stopped:
             with self._failures.contained():
                 self._run.end_early(model, step)
+        self._run.tell_end()
 
     def discard(self) -> None:
         """Delete what was recorded, unless it is finished: the run is begun anew, with other settings."""
@@ -360,6 +361,10 @@ class CurveRecorder:
         A run that ended before `total_steps`, or beyond, is measured where it ended and closed there, with a warning;
         with `on_error="raise"` that is a `StoreError`.
         """
+        self._finish()
+        self._run.tell_end()
+
+    def _finish(self) -> None:
         if not self._failures.stopped:
             with self._failures.contained():
                 self._count.settle()

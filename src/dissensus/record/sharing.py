@@ -1,11 +1,14 @@
-"""Whether the processes of a run write tracking points together, and with what."""
+"""What the processes of a run agree on before the first point: what is tracked, and whether they write it together."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dissensus.data.annotations import AnnotatedDataset
+from dissensus.errors import SpecError
+from dissensus.record.probes.base import Probe
 from dissensus.store import CurvesWriter, PartWriter
 from dissensus.store.parts import end_session_sign, new_session, sees_session, shares
 
@@ -13,6 +16,28 @@ if TYPE_CHECKING:
     import torch
 
     from dissensus.record.processes import Ranks
+
+
+def same_probe(ranks: Ranks, probe: Probe, device: torch.device) -> None:
+    """Raise `SpecError` in every process unless all ask the same: data, probe, beta and reference.
+
+    Each measures and may write a share of the rows, which would otherwise be answers to different questions.
+    """
+    own = {"data": probe.dataset.fingerprint, **probe.facts}
+    said = json.dumps(own, sort_keys=True, default=str)
+    first = json.loads(bytes(ranks.agreed(list(said.encode()), device)).decode())
+    with ranks.unison(device):
+        own = json.loads(said)
+        differing = [key for key in sorted({*own, *first}) if own.get(key) != first.get(key)]
+        if differing:
+            what = "; ".join(
+                f"{key} is {own.get(key)!r} in process {ranks.rank}, and {first.get(key)!r} in the first"
+                for key in differing
+            )
+            raise SpecError(
+                f"the processes of this run do not track the same: {what}. Make the tracked set or the probe alike in "
+                "every process"
+            )
 
 
 def share_points(

@@ -18,7 +18,7 @@ from dissensus.report import figures
 from dissensus.report.claims import ClaimView, claim_views
 from dissensus.report.grid import Grid, grid_of
 from dissensus.report.tables import REGIMES, method_words
-from dissensus.wording import number
+from dissensus.wording import interval_end, number
 
 NOISE = {
     "uniform": "any other class",
@@ -87,9 +87,9 @@ def _sensitivity(table: pa.Table) -> Grid | None:
             row["source"],
             str(row["conditions"]),
             *(number(row[f"rho_{end}_change"], 3) for end in ("median", "largest")),
-            str(row["rho_sign_turns_clearly"]),
+            _turns(row, "rho"),
             *(number(row[f"delta_contested_{end}_change"], 3) for end in ("median", "largest")),
-            str(row["delta_contested_sign_turns_clearly"]),
+            _turns(row, "delta_contested"),
         )
         for row in table.to_pylist()
     ]
@@ -99,7 +99,7 @@ def _sensitivity(table: pa.Table) -> Grid | None:
         (
             "How far rho and the change of the contested loss move when one choice is made otherwise: over "
             "conditions, median and largest absolute change, and conditions in which the sign turns with both "
-            "intervals clear of 0.",
+            "intervals clear of 0, of those that have intervals (20 clusters at least in the group that it is about).",
             "“stored curves”: the same runs read otherwise. Every condition and measure: analysis/sensitivity.csv.",
         ),
         (
@@ -108,6 +108,16 @@ def _sensitivity(table: pa.Table) -> Grid | None:
         ),
         rows,
     )  # fmt: skip
+
+
+def _turns(row: Mapping[str, Any], name: str) -> str:
+    """In how many conditions a sign turns, of those in which an interval could tell."""
+    withheld = row.get(f"{name}_withheld") or 0
+    told = row["conditions"] - withheld
+    if not told:
+        return "no interval"
+    turned = str(row[f"{name}_sign_turns_clearly"])
+    return f"{turned} of {told}" if withheld else turned
 
 
 def _annotators(table: pa.Table) -> Grid | None:
@@ -163,7 +173,7 @@ def _ranked(row: Mapping[str, Any] | None) -> str:
         return ""
     if math.isnan(row["auroc_low"]):
         return f"{number(row['auroc'])}, no interval: {row['note']} ({number(row['ap'])})"
-    ends = f"{number(row['auroc_low'])} to {number(row['auroc_high'])}"
+    ends = f"{interval_end(row['auroc_low'])} to {interval_end(row['auroc_high'])}"
     return f"{number(row['auroc'])}, {ends} ({number(row['ap'])})"
 
 
@@ -172,11 +182,19 @@ def _likeness_words(table: pa.Table) -> list[str]:
     return [
         f"{_run(row)}: flipped examples' mean change of loss is {number(row['from_contested'])} nats from the "
         f"contested and {number(row['from_plain'])} from the plain examples' (difference {number(row['likeness'])}, "
-        f"{number(row['low'])} to {number(row['high'])}). The contested are {number(row['contested_from_plain'])} from "
+        f"{_ends(row, '')}). The contested are {number(row['contested_from_plain'])} from "
         f"the plain: {number(row['equivalence'])} further than the flipped are from the contested "
-        f"({number(row['equivalence_low'])} to {number(row['equivalence_high'])}; likeness needs that to be above 0)."
+        f"({_ends(row, 'equivalence_')}; likeness needs that to be above 0)."
         for row in rows
     ]
+
+
+def _ends(row: Mapping[str, Any], prefix: str) -> str:
+    """An interval, or why there is none."""
+    why = row.get(f"{prefix}withheld")
+    if why:
+        return f"no interval: {why}"
+    return f"{interval_end(row[f'{prefix}low'])} to {interval_end(row[f'{prefix}high'])}"
 
 
 def _panels(table: pa.Table) -> tuple[NoisePanel, ...]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from dissensus.config import RunSpec
 from dissensus.report import settings
 from dissensus.report.tables import REGIMES, ConditionRow, Estimate, method_words
-from dissensus.wording import number
+from dissensus.wording import interval_end, number
 
 FEW = 50
 """Below this many examples a condition is called small."""
@@ -251,7 +251,7 @@ def _unjudged(found: _Standing) -> str:
 def _named(rows: Sequence[ConditionRow], get: Callable[[ConditionRow], Estimate]) -> str:
     """'title ρ = −0.19 [−0.25, −0.12]; ...', a few by name."""
     shown = [
-        f"{row.title} {get(row).text} [{number(get(row).low)}, {number(get(row).high)}]"
+        f"{row.title} {get(row).text} [{interval_end(get(row).low)}, {interval_end(get(row).high)}]"
         for row in rows[:NAMED]
     ]
     more = len(rows) - len(shown)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dissensus.wording import number
+from dissensus.wording import interval_end, number
 
 GROUPS = ("contested", "middle", "settled")
 SIDES = ("backed", "rejected")
@@ -70,7 +70,7 @@ class Estimate:
     @property
     def interval(self) -> str:
         """The interval, or nothing."""
-        return f"{number(self.low)} to {number(self.high)}" if self.interval_known else ""
+        return f"{interval_end(self.low)} to {interval_end(self.high)}" if self.interval_known else ""
 
 
 @dataclass(frozen=True)

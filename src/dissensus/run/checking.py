@@ -1,4 +1,6 @@
-"""What a study's cells need is looked at before any worker starts, once: data sets and models. Imports no torch.
+"""What a study's cells need is looked at before any worker starts, once: data sets and models.
+
+Imports torch for model folders alone, whose weights are held against their configuration by the files' headers.
 
 Each distinct source is loaded as a cell loads it, whole: a label that no other row has may stand in the last one. That
 costs the study one load, where each of its cells makes one of its own. Where cells run on other machines, data that is
@@ -9,11 +11,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
-from dissensus.config import RunSpec
+from dissensus.config import ModelSpec, RunSpec
 from dissensus.config.sources import SourceSpec
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.data.assembly import assemble
@@ -104,20 +107,28 @@ def _try(cell: RunSpec, load: _Loader) -> None:
 
 def _check_models(cells: Sequence[RunSpec], on_stage: Callable[[str], None]) -> list[str]:
     """What is wrong with models, in words."""
+    alike: dict[ModelSpec, int] = {}
+    for cell in cells:
+        alike[cell.model] = alike.get(cell.model, 0) + 1
+    wrong: dict[str, int] = {}
+    for model, number in alike.items():
+        on_stage(f"looking for the model {model.name}")
+        try:
+            _check_model(model, on_stage)
+        except DissensusError as error:
+            wrong[str(error)] = wrong.get(str(error), 0) + number
+    return [f"{error} ({_needed(number, len(cells))})" for error, number in wrong.items()]
+
+
+def _check_model(model: ModelSpec, on_stage: Callable[[str], None]) -> None:
     from dissensus.models.resolve import check_model
 
-    users: dict[tuple[str, str | None], int] = {}
-    for cell in cells:
-        which = (cell.model.name, cell.model.revision)
-        users[which] = users.get(which, 0) + 1
-    wrong = []
-    for (name, revision), number in users.items():
-        on_stage(f"looking for the model {name}")
-        try:
-            check_model(name, revision)
-        except DissensusError as error:
-            wrong.append(f"{error} ({_needed(number, len(cells))})")
-    return wrong
+    origin = check_model(model.name, model.revision)
+    if origin == "folder" and all(map(find_spec, ("torch", "transformers"))):
+        from dissensus.models.loading import check_weights
+
+        on_stage(f"checking the files of the model {model.name}")
+        check_weights(model)
 
 
 class _Loader:

@@ -278,7 +278,7 @@ def moving(n: int, flipped_like: str) -> Evidence:
 
 @pytest.mark.parametrize(("like", "sign"), [("contested", 1), ("plain", -1)])
 def test_the_sign_of_likeness_says_what_flipped_examples_move_like(like: str, sign: int) -> None:
-    table = noise_likeness(moving(150, like))
+    table = noise_likeness(moving(300, like))
     assert table.schema == LIKENESS_SCHEMA
     for name in ("flipped", "flipped_settled"):
         (row,) = rows(table, label="given", flipped_group=name)
@@ -288,15 +288,54 @@ def test_the_sign_of_likeness_says_what_flipped_examples_move_like(like: str, si
         assert row["likeness"] == pytest.approx(row["from_plain"] - row["from_contested"])
     (whole,) = rows(table, label="true", flipped_group="flipped")
     (clean,) = rows(table, label="true", flipped_group="flipped_settled")
-    # 150 items, every fifth flipped: 30, of which 10 settled; 40 unflipped ones are left in each outer group.
-    assert (whole["n_flipped"], clean["n_flipped"], whole["n_plain"], whole["n_contested"]) == (
-        30,
-        10,
-        40,
-        40,
+    # 300 items, every fifth flipped: 60, of which 20 settled; 80 unflipped ones are left in each outer group.
+    assert [whole["n_flipped"], clean["n_flipped"], whole["n_plain"], whole["n_contested"]] == [
+        60,
+        20,
+        80,
+        80,
+    ]
+    # Each item is its own cluster: the smallest group decides.
+    assert (whole["clusters"], clean["clusters"], whole["withheld"], clean["withheld"]) == (60, 20, "", "")
+
+
+def test_few_flipped_examples_have_no_interval_however_many_others_there_are() -> None:
+    # 150 items, each its own cluster: 30 flipped, of which 10 settled.
+    table = noise_likeness(moving(150, "contested"))
+    for label in ("given", "true"):
+        (whole,) = rows(table, label=label, flipped_group="flipped")
+        (clean,) = rows(table, label=label, flipped_group="flipped_settled")
+        assert (whole["clusters"], whole["withheld"], whole["equivalence_withheld"]) == (30, "", "")
+        assert np.isfinite([whole["low"], whole["equivalence_high"]]).all()
+        assert clean["clusters"] == 10
+        assert (
+            clean["withheld"] == clean["equivalence_withheld"] == "10 clusters; an interval needs 20 at least"
+        )
+        assert np.isnan([clean[f"{p}{end}"] for p in ("", "equivalence_") for end in ("low", "high")]).all()
+        assert np.isfinite([clean["likeness"], clean["equivalence"]]).all()
+    curves = rows(noise_curves(moving(150, "contested")), step=100, label="given")
+    why = {row["group"]: (row["clusters"], row["withheld"]) for row in curves}
+    assert why["flipped"] == (30, "")
+    assert why["flipped_settled"] == (10, "10 clusters; an interval needs 20 at least")
+
+
+def test_examples_that_a_distance_leaves_out_are_no_clusters_of_it() -> None:
+    evidence = moving(150, "contested")
+    clean, noisy = evidence.cells
+    # 15 of the 30 flipped ones have a gap in their curves: 15 are left.
+    log_probs = noisy.curves.log_probs.copy()
+    log_probs[np.flatnonzero(np.arange(150) % 5 == 0)[:15], 2] = np.nan
+    gaps = replace(noisy, curves=replace(noisy.curves, log_probs=log_probs))
+    (row,) = rows(
+        noise_likeness(replace(evidence, cells=(clean, gaps))), label="given", flipped_group="flipped"
     )
-    # On the true label a flipped item of either kind does the opposite: where its given loss falls, its true one rises.
-    assert np.sign(whole["likeness"]) != sign
+    assert (row["clusters"], row["withheld"]) == (15, "15 clusters; an interval needs 20 at least")
+
+
+def test_flipped_examples_move_otherwise_on_their_true_label() -> None:
+    (whole,) = rows(noise_likeness(moving(300, "contested")), label="true", flipped_group="flipped")
+    # A flipped item does the opposite there: where its given loss rises, its true one falls.
+    assert whole["likeness"] < 0
 
 
 def test_flipped_examples_far_beyond_the_contested_ones_are_not_like_them() -> None:

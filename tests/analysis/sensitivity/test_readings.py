@@ -99,18 +99,18 @@ def expected_measures(reading: Reading, drawn: np.ndarray) -> list[float]:
 
 
 def test_measures_in_resamples_are_those_of_the_drawn_clusters() -> None:
-    curves = curves_of(60)
+    curves = curves_of(180)
     # Examples without annotators, and with a run that diverged at its end.
     log_probs = curves.log_probs.copy()
-    log_probs[59, -1] = np.nan
+    log_probs[179, -1] = np.nan
     counts = curves.counts.copy()
     counts[5] = 0
     curves = replace(curves, log_probs=log_probs, counts=counts)
-    clusters = np.arange(60) // 2
+    clusters = np.arange(180) // 2
     reference = read(curves, SETTINGS)
     readings = (reference, *(c.reading for c in other_readings(curves, SETTINGS, reference)))
     found = measure([Seen(clusters, readings)], resamples=40, confidence=0.8, rng=np.random.default_rng(3))
-    everything = np.arange(60)
+    everything = np.arange(180)
     assert found.value == pytest.approx(np.array([expected_measures(r, everything) for r in readings]))
     names = np.unique(clusters)
     picks = np.random.default_rng(3).integers(0, len(names), (40, len(names)))
@@ -123,32 +123,50 @@ def test_measures_in_resamples_are_those_of_the_drawn_clusters() -> None:
             for pick in picks
         ]
     )
-    # Value +- t standard errors over the resamples, 30 clusters; of rho on Fisher's scale.
-    factor = stats.t(29).ppf(0.9) * np.sqrt(30 / 29)
+    # Value +- t standard errors over the resamples; of rho on Fisher's scale, and over all 90 clusters. A change of the
+    # contested examples rests on theirs, a difference of groups on those of the smaller one. Every third item
+    # is split two ways, the others three: the 60 contested ones are spread over the last 90 items, 45 pairs.
+    groups = [reading.group for reading in readings]
+    behind = np.array(
+        [
+            [90, contested, contested, min(contested, settled)]
+            for contested, settled in (
+                [len(np.unique(clusters[own == name])) for name in ("contested", "settled")] for own in groups
+            )
+        ]
+    )
+    assert behind[0].tolist() == [90, 45, 45, 35]
+    np.testing.assert_array_equal(found.clusters, behind)
+    factor = stats.t(behind - 1).ppf(0.9) * np.sqrt(behind / (behind - 1))
     reach = factor * drawn.std(axis=0, ddof=1)
     low, high = found.value - reach, found.value + reach
-    reach = factor * np.arctanh(drawn[:, :, 0]).std(axis=0, ddof=1)
+    reach = factor[:, 0] * np.arctanh(drawn[:, :, 0]).std(axis=0, ddof=1)
     low[:, 0], high[:, 0] = (np.tanh(np.arctanh(found.value[:, 0]) + side * reach) for side in (-1, 1))
     known = np.isfinite(found.low)
     assert known.mean() > 0.9
     assert found.low[known] == pytest.approx(low[known])
     assert found.high[known] == pytest.approx(high[known])
     change = drawn - drawn[:, :1]
+    both = np.minimum(behind, behind[0])
+    factor = stats.t(both - 1).ppf(0.9) * np.sqrt(both / (both - 1))
     reach = factor * change.std(axis=0, ddof=1)
     known = np.isfinite(found.change_low)
     assert found.change_low[known] == pytest.approx((found.change - reach)[known], abs=1e-9)
     assert found.change_high[known] == pytest.approx((found.change + reach)[known], abs=1e-9)
-    assert (found.clusters, found.withheld) == (30, "")
-    assert found.n[0] == 59
+    assert set(found.withheld[0].tolist()) == {""}
+    # A quarter as outer groups: 16 clusters of settled ones.
+    few = np.array(["; an interval needs 20 at least" in why for why in found.withheld.flat])
+    np.testing.assert_array_equal(few, behind.reshape(-1) < 20)
+    assert found.n[0] == 179
 
 
 def test_seeds_are_averaged_and_share_their_draws_by_cluster() -> None:
-    first = curves_of(60, seed=1)
+    first = curves_of(180, seed=1)
     # The second seed's curves are the first's, in another order: its resamples must be the same ones.
     seeds = []
     for curves in (first, shuffled(first)):
         reference = read(curves, SETTINGS)
-        clusters = np.array([f"pair {int(i.rsplit('-', 1)[1]) // 2:02d}" for i in curves.ids])
+        clusters = np.array([f"pair {int(i.rsplit('-', 1)[1]) // 2:03d}" for i in curves.ids])
         seeds.append(Seen(clusters, (reference, replace(reference, aulc=-reference.aulc))))
     options: dict[str, Any] = {"resamples": 50, "confidence": 0.9}
     one = measure(seeds[:1], rng=np.random.default_rng(0), **options)
@@ -163,10 +181,53 @@ def test_seeds_are_averaged_and_share_their_draws_by_cluster() -> None:
 
 
 def test_chunks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
-    curves = curves_of(60)
+    curves = curves_of(90)
     seen = [Seen(np.array(curves.ids), (read(curves, SETTINGS),))]
     whole = measure(seen, resamples=30, confidence=0.9, rng=np.random.default_rng(0))
-    monkeypatch.setattr("dissensus.analysis.sensitivity.paired.CELLS", 60 * 4)
+    monkeypatch.setattr("dissensus.analysis.sensitivity.paired.CELLS", 90 * 4)
     parts = measure(seen, resamples=30, confidence=0.9, rng=np.random.default_rng(0))
     assert parts.low == pytest.approx(whole.low, abs=1e-12)
     assert parts.high == pytest.approx(whole.high, abs=1e-12)
+
+
+def test_the_smallest_group_decides_whether_there_is_an_interval() -> None:
+    # 120 items in 60 clusters of two. With the cuts below, 24 items are contested (12 clusters) and 60 settled (30).
+    curves = curves_of(120)
+    reference = read(curves, SETTINGS)
+    names = np.array(["middle"] * 120, dtype="<U9")
+    names[:60], names[96:] = "settled", "contested"
+    few = replace(reference, group=names)
+    many = replace(reference, group=np.where(np.arange(120) < 60, "settled", "contested"))
+    clusters = np.arange(120) // 2
+    found = measure(
+        [Seen(clusters, (many, few))], resamples=40, confidence=0.95, rng=np.random.default_rng(0)
+    )
+    assert found.clusters.tolist() == [[60, 30, 30, 30], [60, 12, 12, 12]]
+    assert found.withheld[0].tolist() == [""] * 4
+    why = "12 clusters; an interval needs 20 at least"
+    assert found.withheld[1].tolist() == found.change_withheld[1].tolist() == ["", why, why, why]
+    assert np.isfinite(found.value).all()
+    for ends in (found.low, found.high, found.change_low, found.change_high):
+        assert np.isfinite(ends[1]).tolist() == [True, False, False, False]
+    # The difference of two groups rests on the smaller, whichever it is.
+    turned = replace(
+        reference, group=np.select([names == "settled", names == "contested"], ["contested", "settled"], "")
+    )
+    one = measure([Seen(clusters, (turned,))], resamples=40, confidence=0.95, rng=np.random.default_rng(0))
+    assert one.clusters.tolist() == [[60, 30, 30, 12]]
+    assert one.withheld[0].tolist() == ["", "", "", why]
+    # The fewest of any seed.
+    two = [Seen(clusters, (many,)), Seen(clusters, (few,))]
+    both = measure(two, resamples=40, confidence=0.95, rng=np.random.default_rng(0))
+    assert both.clusters.tolist() == [[60, 12, 12, 12]]
+
+
+def test_rho_has_no_more_degrees_of_freedom_than_its_examples_leave() -> None:
+    # 30 items, each its own cluster: min(G - 1, n - 2) = 28, as in the table of cells.
+    curves = curves_of(30)
+    seen = [Seen(np.array(curves.ids), (read(curves, SETTINGS),))]
+    found = measure(seen, resamples=200, confidence=0.95, rng=np.random.default_rng(0))
+    own = spearman(seen[0].readings[0].entropy, seen[0].readings[0].aulc, resamples=200, rng=0,
+                   clusters=seen[0].clusters)  # fmt: skip
+    assert own.df == 28
+    assert (found.low[0, 0], found.high[0, 0]) == pytest.approx((own.low, own.high))

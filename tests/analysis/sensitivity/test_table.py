@@ -50,7 +50,7 @@ FULL = {"methods": [{"name": "full", "learning_rate": 1e-4}]}
 
 def test_the_reference_is_what_the_studys_tables_say(tmp_path: Path) -> None:
     study = study_spec(seeds=[0, 1])
-    write_study(tmp_path, study, n=100)
+    write_study(tmp_path, study, n=300)
     table = sensitivity_table(load_evidence(tmp_path), resamples=20)
     assert table.schema == SENSITIVITY_SCHEMA
     conditions = analyze(tmp_path).conditions.to_pylist()
@@ -61,8 +61,11 @@ def test_the_reference_is_what_the_studys_tables_say(tmp_path: Path) -> None:
             assert own[name] == pytest.approx(condition[name], abs=1e-12)
             assert own[f"{name}_reference"] == own[name]
             assert own[f"{name}_change"] == own[f"{name}_change_low"] == 0
-        assert (own["seeds"], own["n"], own["source"]) == (2, 100, "stored curves")
-        assert (own["clusters"], own["withheld"]) == (25, "")
+        assert (own["seeds"], own["n"], own["source"]) == (2, 300, "stored curves")
+        # Four pairs to a premise: 75 clusters. The contested ones are two of three among items 152 to 299, which lie in
+        # 37; the settled ones among items 0 to 120, in 31.
+        assert [own[f"{name}_clusters"] for name in MEASURES] == [75, 37, 37, 31]
+        assert {own[f"{name}{of}_withheld"] for name in MEASURES for of in ("", "_change")} == {""}
         assert (own["dataset"], own["model"], own["regime"]) == ("snli", "minilm-l6", "held_out")
         for row in rows(table, condition=condition["condition"]):
             for name in MEASURES:
@@ -76,14 +79,36 @@ def test_the_reference_is_what_the_studys_tables_say(tmp_path: Path) -> None:
 def test_few_clusters_have_no_intervals_and_say_so() -> None:
     table = sensitivity_table(evidence_of(study_spec(**FULL), curves_of(60)), resamples=20)
     for row in table.to_pylist():
-        assert row["withheld"] == "15 clusters; an interval needs 20 at least"
+        assert (
+            row["rho_withheld"]
+            == row["rho_reference_withheld"]
+            == "15 clusters; an interval needs 20 at least"
+        )
         assert np.isnan([row["rho_low"], row["rho_high"]]).all()
         assert np.isfinite(row["rho"])
 
 
+def test_a_group_of_few_clusters_has_no_interval_beside_a_rho_of_many() -> None:
+    # 120 items in 30 premises: rho rests on all of them, the contested ones (from item 61 on) on 15, the settled ones
+    # (up to item 48) on 13.
+    table = sensitivity_table(evidence_of(study_spec(**FULL), curves_of(120)), resamples=20)
+    (own,) = rows(table, choice="reference")
+    assert (own["rho_clusters"], own["rho_withheld"]) == (30, "")
+    assert np.isfinite([own["rho_low"], own["rho_high"]]).all()
+    for name, count in (("delta_contested", 15), ("unlearned_contested", 15), ("delta_difference", 13)):
+        assert own[f"{name}_clusters"] == count
+        assert own[f"{name}_withheld"] == f"{count} clusters; an interval needs 20 at least"
+        assert np.isnan([own[f"{name}_low"], own[f"{name}_change_high"]]).all()
+        assert np.isfinite(own[name])
+    summary = hangs_on(table).to_pylist()
+    assert {row["rho_withheld"] for row in summary} == {0}
+    assert {row["delta_contested_withheld"] for row in summary} == {1}
+    assert {row["delta_contested_changed"] for row in summary} == {0}
+
+
 def test_a_variant_is_joined_to_its_base_by_id() -> None:
     study = study_spec(variants=[RATE], **FULL)
-    base = curves_of()
+    base = curves_of(270)
     same = sensitivity_table(evidence_of(study, base, shuffled(base)), resamples=20)
     (row,) = rows(same, source="variant rate-high")
     assert (row["choice"], row["value"], row["reference_value"]) == ("learning rate", "0.002", "0.0001")
@@ -91,17 +116,17 @@ def test_a_variant_is_joined_to_its_base_by_id() -> None:
     for name in MEASURES:
         assert row[f"{name}_change"] == row[f"{name}_change_low"] == row[f"{name}_change_high"] == 0
     # Half of the items, with groups made among those.
-    half = shuffled(base).subset(np.arange(90) % 2 == 0)
+    half = shuffled(base).subset(np.arange(270) % 2 == 0)
     (row,) = rows(sensitivity_table(evidence_of(study, base, half), resamples=20), choice="learning rate")
-    assert row["n"] == 45
+    assert row["n"] == 135
     kept = read(half, SETTINGS)
     assert row["rho"] == pytest.approx(spearman(kept.entropy, kept.aulc).rho)
     assert row["rho_reference"] == pytest.approx(row["rho"])
     theirs, ours, clusters = same_examples(*reversed(evidence_of(study, base, half).cells))
     assert theirs.ids == ours.ids == tuple(i for i in base.ids if i in half.ids)
-    assert len(clusters) == 45
+    assert len(clusters) == 135
     # No example in common: nothing to compare.
-    other = curves_of(ids=[f"other-{i}" for i in range(90)])
+    other = curves_of(270, ids=[f"other-{i}" for i in range(270)])
     assert (
         rows(sensitivity_table(evidence_of(study, base, other), resamples=20), choice="learning rate") == []
     )
@@ -172,11 +197,13 @@ def test_what_variants_of_the_papers_study_are_called() -> None:
 
 def table_of(*changes: dict[str, Any]) -> pa.Table:
     """A table of sensitivity: rho 0.2 [0.1, 0.3] under both choices and nothing else, save for what is given."""
-    plain: dict[str, Any] = {f.name: 0.0 if pa.types.is_floating(f.type) else "" for f in SENSITIVITY_SCHEMA}
+    plain: dict[str, Any] = {
+        f.name: 0.0 if pa.types.is_floating(f.type) else 30 if pa.types.is_integer(f.type) else ""
+        for f in SENSITIVITY_SCHEMA
+    }
     plain |= {
         "n": 10,
         "seeds": 1,
-        "clusters": 30,
         "source": "stored curves",
         "choice": "x axis",
         "value": "log",
@@ -228,10 +255,10 @@ def test_the_summary_by_hand() -> None:
 def test_a_claim_that_hangs_on_the_gold_label_is_seen() -> None:
     # The contested items' given label becomes improbable, the label that most of their annotators chose probable: on
     # the first their loss rises, on the second it falls.
-    n, u, item = 90, np.linspace(0, 1, 9), np.arange(90)
-    split = item >= 45
+    n, u, item = 270, np.linspace(0, 1, 9), np.arange(270)
+    split = item >= 135
     # 38 to 45 of 100 annotators agree with the given label of a contested item, 92 to 100 with that of another.
-    agree = np.where(split, 38 + (item - 45) // 6, 100 - item // 5).astype(float)
+    agree = np.where(split, 38 + (item - 135) // 18, 100 - item // 15).astype(float)
     counts = np.stack([agree, 100 - agree, 0 * agree], axis=1)
     p = np.where(split[:, None], 0.4 - 0.3 * u, 0.4 + 0.5 * u)
     curves = replace(

@@ -24,6 +24,7 @@ from dissensus import AnnotatedDataset, CurveRecorder, load_curves
 from dissensus.errors import DataError, ModelError
 from dissensus.record.probes.completions import CompletionProbe
 from dissensus.record.probes.preferences import PreferenceProbe
+from dissensus.record.probes.scored_tokens import ScoredTokens
 from dissensus.record.probes.sequences import IGNORED
 
 
@@ -93,6 +94,29 @@ def test_caps_that_only_later_bite(tokenizer: Any, tmp_path: Path) -> None:
     # Found out at step 0, by states and a head that were stirred.
     assert list(curves.provenance["read"]) == ["0"]
     assert curves.provenance["read"]["0"].startswith("whole: body and head apart give other numbers")
+
+
+def test_no_memory_to_compare_is_no_disagreement(
+    tiny_decoder_dir: Path,
+    tokenizer: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def apart(*_: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(ScoredTokens, "_apart", apart)
+    model, probe = AutoModelForCausalLM.from_pretrained(tiny_decoder_dir), probe_of(tokenizer)
+    recorder = CurveRecorder(tmp_path, probe, total_steps=1)
+    recorder.step(model, 0)
+    recorder.step(model, 1)
+    recorder.finish()
+    curves = load_curves(tmp_path)
+    np.testing.assert_allclose(curves.losses[:, 1], alone(model, probe), rtol=1e-5)
+    why = "not enough memory to compare it with the model's own forward pass"
+    assert curves.provenance["read"] == {"0": f"whole: {why}"}
+    assert caplog.text.count(f"is not taken apart into body and head ({why})") == 1
 
 
 def test_a_head_of_zeros_shows_what_comes_after_it(tokenizer: Any, tmp_path: Path) -> None:

@@ -43,6 +43,9 @@ def cluster() -> Iterator[Any]:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         patch.setenv(
+            "TORCHDYNAMO_DISABLE", "1"
+        )  # cells compile nothing, and importing a compiler takes seconds
+        patch.setenv(
             "PYTHONPATH", os.pathsep.join((str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")))
         )
         stack = contextlib.ExitStack()

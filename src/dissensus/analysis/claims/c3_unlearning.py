@@ -23,7 +23,7 @@ from dissensus.analysis.claims.texts import OTHERS, counted
 from dissensus.analysis.claims.verdict import ClaimVerdict, Question, claim_verdict, question
 from dissensus.analysis.evidence import Cell, by_condition
 from dissensus.config import Regime
-from dissensus.wording import number
+from dissensus.wording import interval_end, number
 
 REGIMES: dict[Regime, str] = {"trained_on": "trained on", "held_out": "held out"}
 Conditions = Mapping[str, tuple[Cell, ...]]
@@ -209,4 +209,4 @@ def _finding(questions: Sequence[Question], cells: int) -> str:
 
 def _with_interval(part: Part) -> str:
     name = part.name.rpartition(": ")[2]  # without the question's own name in front
-    return f"{name} {number(part.value)} [{number(part.low)}, {number(part.high)}]"
+    return f"{name} {number(part.value)} [{interval_end(part.low)}, {interval_end(part.high)}]"

@@ -12,8 +12,16 @@ from dissensus.analysis.claims.parts import Part
 from dissensus.analysis.claims.sampled import CellValue
 from dissensus.analysis.claims.texts import counted
 from dissensus.analysis.claims.verdict import ClaimVerdict, claim_verdict, question
+from dissensus.analysis.clusters import fewest_clusters
 from dissensus.analysis.evidence import Cell, by_condition
-from dissensus.analysis.noise.groups import FLIPPED, PLAIN, NoisyCell, distances, noisy_cell
+from dissensus.analysis.noise.groups import (
+    FLIPPED,
+    PLAIN,
+    NoisyCell,
+    behind_distances,
+    distances,
+    noisy_cell,
+)
 from dissensus.curves import FloatArray
 from dissensus.metrics import aulc_of
 from dissensus.stats.draws import Draws
@@ -99,7 +107,8 @@ def _above_chance(measured: Measured, cell: Cell) -> CellValue:
     flipped = noisy.flipped
     resampled = _resampled(measured, noisy, lambda weights: weighted_auroc(area, flipped, weights))
     value = float(weighted_auroc(area, flipped, np.ones((1, len(flipped))))[0])
-    sides = [len(np.unique(noisy.clusters[flipped == side])) for side in (True, False)]
+    known = ~np.isnan(area)
+    sides = [fewest_clusters(noisy.clusters, [known & (flipped == side)]) for side in (True, False)]
     fewest = min(sides)
     return CellValue(value - 0.5, resampled - 0.5, fewest, least_se=_least_error(value, *sides))
 
@@ -129,7 +138,7 @@ def _likeness(measured: Measured, cell: Cell) -> _Likeness:
     if empty or noisy.curves.steps[0] != 0:
         why = f"no {' and no '.join(empty)} example" if empty else "the loss before training was not measured"
         return _Likeness(measured.undefined(why), measured.undefined(why))
-    clusters = min(len(np.unique(noisy.clusters[member])) for member in members.values())
+    clusters = behind_distances(losses, groups, noisy.clusters)
     own = distances(losses, groups, np.ones((1, len(groups))))
     drawn = _resampled(
         measured, noisy, lambda weights: np.stack(distances(losses, groups, weights).columns, axis=1)

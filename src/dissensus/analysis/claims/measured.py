@@ -179,7 +179,8 @@ class Measured:
             if np.isfinite(value):
                 resampled = self.resampler.over(cell.spec.dataset.name, clusters, design.resampled)
             why = "" if np.isfinite(value) else _why_no_rho(entropy, area)
-            self._values[key] = CellValue(value, resampled, len(np.unique(clusters)), why=why)
+            df = float(len(entropy) - 2 - (design.basis.shape[1] if covariates else 0))
+            self._values[key] = CellValue(value, resampled, len(np.unique(clusters)), why=why, df=df)
         return self._values[key]
 
     def group_means(self, cell: Cell) -> GroupMeans:
@@ -349,6 +350,7 @@ def contrast(first: CellValue, second: CellValue) -> CellValue:
         first.resampled - second.resampled,
         min(first.clusters, second.clusters),
         why=first.why or second.why,
+        df=min(first.df, second.df),
     )
 
 

@@ -14,7 +14,7 @@ from dissensus.analysis.claims.sum_error import SumError
 from dissensus.curves import FloatArray
 from dissensus.stats import benjamini_hochberg, holm
 from dissensus.stats.intervals import few_units, resampled_error
-from dissensus.wording import number
+from dissensus.wording import interval_end, number
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Part:
     @property
     def text(self) -> str:
         """Its name, value and interval."""
-        ends = f"interval {number(self.low, 3)} to {number(self.high, 3)}"
+        ends = f"interval {interval_end(self.low, 3)} to {interval_end(self.high, 3)}"
         return f"{self.name} ({number(self.value, 3)}, {ends})"
 
     @property
@@ -96,9 +96,10 @@ def part(
 ) -> Part:
     """The mean over conditions, its error and its tests.
 
-    The variance is that over resampled clusters of examples (times G / (G - 1) for G clusters, with G - 1 degrees of
-    freedom, on the given scale) plus that over seeds (`SeedSpread`); critical values of the sum are those of
-    `SumError`. Below the scale's fewest clusters, and where more than half of the resamples leave the statistic
+    The variance is that over resampled clusters of examples (times G / (G - 1) for G clusters, on the given scale)
+    plus that over seeds (`SeedSpread`); critical values of the sum are those of `SumError`. The first has G - 1
+    degrees of freedom, or those that the fewest examples leave (n - 2 - k, see `CellValue.df`) where these are fewer,
+    as in the tables. Below the scale's fewest clusters, and where more than half of the resamples leave the statistic
     undefined, there is an estimate and no interval; `withheld` says why.
 
     Args:
@@ -133,15 +134,15 @@ def part(
     finite = resampled[np.isfinite(resampled)]
     if len(finite) < 2 or 2 * len(finite) < len(resampled):
         return withheld(value, "undefined in more than half of the resamples")
+    df = min(one.df for one in known)
     margin = _margin(scale, clusters)
     centre = float(np.clip(value, scale.ends[0] + margin, scale.ends[1] - margin))
     examples = resampled_error(scale.of(finite, margin), clusters) ** 2
     examples = max(examples, max(one.least_se for one in known) ** 2)
     if examples == 0 and scale is FISHER:
-        examples = 1 / (
-            clusters - 3
-        )  # Fisher's own: every resample gave the same, as a perfect rank correlation does
-    terms = [(examples, clusters - 1.0)]
+        # Fisher's own, n - k - 3 beside G - 3: every resample gave the same, as a perfect rank correlation does.
+        examples = 1 / max(1.0, min(clusters - 3, df - 1))
+    terms = [(examples, min(clusters - 1.0, df))]
     spread = None if fixed_seeds else (_spread(known) or _spread(pool))
     if spread is not None:
         weights = [(seed, 1 / (len(known) * len(one.by_seed))) for one in known for seed in one.by_seed]

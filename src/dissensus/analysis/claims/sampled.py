@@ -37,6 +37,8 @@ class CellValue:
         least_se: what its standard error is at least, on the scale that it is judged on; see `noise.py`.
         why: why it is not defined, in words, or ''.
         note: what a reader must know of this value, or ''.
+        df: degrees of freedom that its examples leave, n - 2 - k of a correlation with k dimensions held fixed;
+            infinite where only the clusters limit them.
     """
 
     value: float
@@ -45,6 +47,7 @@ class CellValue:
     least_se: float = 0.0
     why: str = ""
     note: str = ""
+    df: float = float("inf")
 
     @property
     def defined(self) -> bool:
@@ -65,6 +68,7 @@ class ConditionValue:
         least_se: the largest of its seeds'.
         why: why no seed has a value, or ''.
         note: of its seeds' values.
+        df: the fewest of its seeds'.
     """
 
     name: str
@@ -75,6 +79,7 @@ class ConditionValue:
     least_se: float = 0.0
     why: str = ""
     note: str = ""
+    df: float = float("inf")
 
     @classmethod
     def of(cls, name: str, values: Mapping[int, CellValue], cells: Sequence[str]) -> Self:
@@ -91,6 +96,7 @@ class ConditionValue:
             max((one.least_se for one in known.values()), default=0.0),
             "" if known else "; ".join(reasons),
             "; ".join(notes),
+            min((one.df for one in known.values()), default=float("inf")),
         )
 
     @property

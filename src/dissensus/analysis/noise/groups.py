@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dissensus.analysis.cell_tables import condition_columns
+from dissensus.analysis.clusters import fewest_clusters
 from dissensus.analysis.evidence import Cell, Evidence
 from dissensus.config import AnalysisSpec
 from dissensus.curves import Curves, FloatArray
@@ -140,6 +141,12 @@ class Distances:
         `likeness` is above 0 as well for flipped examples that lie far beyond contested ones; this is not.
         """
         return self.contested_from_plain - self.from_contested
+
+
+def behind_distances(losses: FloatArray, groups: NDArray[np.str_], clusters: NDArray[np.str_]) -> int:
+    """Clusters behind `distances`: of the smallest of the three groups, examples that it leaves out aside."""
+    known = np.isfinite(losses).all(axis=1)
+    return fewest_clusters(clusters, [known & (groups == group) for group in (FLIPPED, CONTESTED, PLAIN)])
 
 
 def distances(losses: ArrayLike, groups: ArrayLike, weights: ArrayLike) -> Distances:

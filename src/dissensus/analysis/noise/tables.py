@@ -21,13 +21,13 @@ import numpy as np
 import pyarrow as pa
 
 from dissensus.analysis.evidence import Evidence
-from dissensus.analysis.noise.groups import FLIPPED, PLAIN, distances, noisy_cells
+from dissensus.analysis.noise.groups import FLIPPED, PLAIN, behind_distances, distances, noisy_cells
 from dissensus.analysis.noise.scores import cleanlab_quality, confident_learning_scores, suspicion_scores
 from dissensus.seeds import named_generator
 from dissensus.stats import group_curves
 from dissensus.stats.bootstrap import resample_counts
 from dissensus.stats.groups import CONTESTED
-from dissensus.stats.intervals import resampled_interval
+from dissensus.stats.intervals import few_units, resampled_interval
 from dissensus.stats.ranking import auroc, average_precision
 
 FLIPPED_SETTLED = "flipped_settled"
@@ -51,7 +51,8 @@ CURVES_SCHEMA = _schema(
     ("label", pa.string()),
     ("step", pa.int64()),
     *((c, pa.float64()) for c in ("progress", "mean", "low", "high")),
-    ("n", pa.int64()),
+    *((c, pa.int64()) for c in ("n", "clusters")),
+    ("withheld", pa.string()),
 )
 RANKING_SCHEMA = _schema(
     ("score", pa.string()),
@@ -70,14 +71,16 @@ LIKENESS_SCHEMA = _schema(
         (c, pa.float64())
         for c in ("equivalence", "equivalence_low", "equivalence_high", "contested_from_plain")
     ),
-    *((c, pa.int64()) for c in ("n_flipped", "n_contested", "n_plain", "undefined_resamples")),
+    *((c, pa.int64()) for c in ("n_flipped", "n_contested", "n_plain", "clusters", "undefined_resamples")),
+    *((c, pa.string()) for c in ("withheld", "equivalence_withheld")),
 )
 
 
 def noise_curves(evidence: Evidence) -> pa.Table:
     """Mean loss of each group at each tracking point, on the given and on the true label, nats.
 
-    The band is a t interval over the group's premise clusters (`stats.GroupSums`). `n`: finite values behind the mean.
+    The band is a t interval over the group's premise clusters (`stats.GroupSums`). `n`: finite values behind the mean,
+    from so many `clusters`; `withheld`: why there is no band, or ''.
     Groups are those of the module's description; `flipped_settled` is part of `flipped`.
     """
     settings = evidence.study.analysis
@@ -105,6 +108,8 @@ def noise_curves(evidence: Evidence) -> pa.Table:
                         "low": float(band.low[t]),
                         "high": float(band.high[t]),
                         "n": int(band.finite[t]),
+                        "clusters": int(band.units[t]),
+                        "withheld": few_units(int(band.units[t]), clustered=True),
                     }
                     for band in bands.values()
                     for t, (step, u) in enumerate(zip(curves.steps, curves.progress, strict=True))
@@ -171,7 +176,9 @@ def noise_likeness(evidence: Evidence) -> pa.Table:
     plain ones, which flipped examples far beyond the contested ones are not. On both labels, with all flipped
     examples (`flipped_group` 'flipped') or with those of the settled entropy group alone ('flipped_settled'). The
     distances are in nats. The intervals are bootstrap t intervals over the clusters of all
-    trained-on examples, on the same draws for every row of a cell. NaN where the start of training was not measured.
+    trained-on examples, on the same draws for every row of a cell. `clusters`: of the smallest of the three groups,
+    which decides whether there is an interval; `withheld` and `equivalence_withheld`: why there is none, or ''. NaN
+    where the start of training was not measured.
     """
     settings = evidence.study.analysis
     rows = []
@@ -184,11 +191,12 @@ def noise_likeness(evidence: Evidence) -> pa.Table:
                 if noisy.curves.steps[0] != 0:
                     losses = np.full_like(losses, np.nan)
                 own = distances(losses, groups, np.ones((1, n)))
+                clusters = behind_distances(losses, groups, noisy.clusters)
                 chunks = resample_counts(n, settings.resamples, rng, clusters=noisy.clusters)
                 found = [distances(losses, groups, counts) for counts in chunks]
                 drawn = np.concatenate([one.likeness for one in found])
                 options: dict[str, Any] = {
-                    "units": len(np.unique(noisy.clusters)),
+                    "units": clusters,
                     "clustered": True,
                     "confidence": settings.confidence,
                 }
@@ -212,7 +220,10 @@ def noise_likeness(evidence: Evidence) -> pa.Table:
                         "n_flipped": int((groups == FLIPPED).sum()),
                         "n_contested": int((groups == CONTESTED).sum()),
                         "n_plain": int((groups == PLAIN).sum()),
+                        "clusters": clusters,
                         "undefined_resamples": int(np.isnan(drawn).sum()),
+                        "withheld": near.withheld,
+                        "equivalence_withheld": alike.withheld,
                     }
                 )
     return pa.Table.from_pylist(rows, schema=LIKENESS_SCHEMA)

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dissensus.analysis.clusters import fewest_clusters
 from dissensus.analysis.sensitivity.readings import Reading
 from dissensus.curves import FloatArray
 from dissensus.stats.bootstrap import CountArray, IntArray, drawn_units, times_drawn
 from dissensus.stats.correlation import resampled_spearman
 from dissensus.stats.draws import Draws, Units
 from dissensus.stats.groups import CONTESTED, SETTLED
-from dissensus.stats.intervals import FISHER, MIN_CLUSTERS, PLAIN, Scale, few_units, resampled_interval
+from dissensus.stats.intervals import FISHER, PLAIN, Interval, Scale, few_units, resampled_interval
 from dissensus.stats.ranks import RankedSample
 
 MEASURES = ("rho", "delta_contested", "unlearned_contested", "delta_difference")
@@ -53,8 +54,9 @@ class PairedMeasures:
         change_low: lower end of the interval of the change, on the same resamples.
         change_high: upper end.
         n: examples with entropy and AULC in each reading, mean over the seeds, shape (R,).
-        clusters: that were resampled.
-        withheld: why there are no intervals; '' where there are.
+        clusters: behind the value: of the smallest group of examples that it is made from, the fewest of any seed.
+        withheld: why the value has no interval; '' where it has one.
+        change_withheld: the same of the change, which rests on both readings.
     """
 
     value: FloatArray
@@ -64,8 +66,9 @@ class PairedMeasures:
     change_low: FloatArray
     change_high: FloatArray
     n: FloatArray
-    clusters: int
-    withheld: str
+    clusters: IntArray
+    withheld: NDArray[np.str_]
+    change_withheld: NDArray[np.str_]
 
 
 def measure(
@@ -74,8 +77,10 @@ def measure(
     """Measures of each reading and their changes, with paired intervals over clusters.
 
     An interval is the value +- t standard errors over the resamples (of rho on Fisher's scale), with as many degrees of
-    freedom as there are clusters less 1; see `stats.intervals`. Where every
-    resample gives the same, as where a choice changes nothing, the interval is that value.
+    freedom as there are clusters behind it minus 1 (of rho at most n - 2); see `stats.intervals`. The clusters behind
+    a value are those of the smallest group that it is made from: of contested examples, of contested or settled ones,
+    whichever are fewer, or of all that rho ranks. A change has the fewer of its two readings. Where every resample
+    gives the same, as where a choice changes nothing, the interval is that value.
 
     One draw of clusters (from all that any seed has) serves every seed and reading, so what two readings share
     cancels in their difference. The seeds themselves are not resampled: intervals say what other examples would
@@ -96,35 +101,82 @@ def measure(
     chunks = drawn_units(len(names), resamples, rng, rows=rows)
     drawn = np.concatenate([over_seeds(times_drawn(picks)) for picks in chunks])
     change, changes = _less_first(value[None])[0], _less_first(drawn)
-    units = len(names)
-    low, high = _intervals(value, drawn, units, confidence, [FISHER, PLAIN, PLAIN, PLAIN])
-    change_low, change_high = _intervals(change, changes, units, confidence, [PLAIN] * len(MEASURES))
-    n = np.mean([[int(_ranked(r).sum()) for r in seen.readings] for seen in seeds], axis=0)
-    few = few_units(units, clustered=True)
-    return PairedMeasures(value, low, high, change, change_low, change_high, n, units, few)
+    ranked = np.array([[int(_ranked(r).sum()) for r in seen.readings] for seen in seeds])
+    behind = np.min([[_behind(r, seen.clusters) for r in seen.readings] for seen in seeds], axis=0)
+    freedom = np.minimum(
+        behind - 1, np.where([True, False, False, False], ranked.min(axis=0)[:, None] - 2, behind)
+    )
+    own = _intervals(value, drawn, behind, freedom, confidence, [FISHER, PLAIN, PLAIN, PLAIN])
+    both, left = np.minimum(behind, behind[:1]), np.minimum(freedom, freedom[:1])
+    moved = _intervals(change, changes, both, left, confidence, [PLAIN] * len(MEASURES))
+    n = ranked.mean(axis=0)
+    return PairedMeasures(
+        value, own.low, own.high, change, moved.low, moved.high, n, behind, own.withheld, moved.withheld
+    )
+
+
+def _behind(reading: Reading, clusters: NDArray[np.str_]) -> list[int]:
+    """Clusters behind each of the measures, in the order of `MEASURES`."""
+    contested, settled = reading.group == CONTESTED, reading.group == SETTLED
+    known = np.isfinite(reading.delta)
+    rests_on = (
+        [_ranked(reading)],
+        [known & contested],
+        [reading.defined & contested],
+        [known & contested, known & settled],
+    )
+    return [fewest_clusters(clusters, groups) for groups in rests_on]
+
+
+@dataclass(frozen=True)
+class _Intervals:
+    """Intervals of R readings' measures; all arrays of shape (R, 4).
+
+    Attributes:
+        low: lower ends.
+        high: upper ends.
+        withheld: why there is none.
+    """
+
+    low: FloatArray
+    high: FloatArray
+    withheld: NDArray[np.str_]
 
 
 def _intervals(
-    value: FloatArray, drawn: FloatArray, units: int, confidence: float, scales: Sequence[Scale]
-) -> tuple[FloatArray, FloatArray]:
-    """Lower and upper ends, shape (R, 4), from values of shape (R, 4) and those of the resamples, (B, R, 4)."""
-    low, high = np.full(value.shape, np.nan), np.full(value.shape, np.nan)
+    value: FloatArray,
+    drawn: FloatArray,
+    units: IntArray,
+    freedom: IntArray,
+    confidence: float,
+    scales: Sequence[Scale],
+) -> _Intervals:
+    """From values, clusters behind them and degrees of freedom of shape (R, 4), and resampled values, (B, R, 4)."""
+    found: list[Interval] = []
     for reading, measured in np.ndindex(*value.shape):
-        own = drawn[:, reading, measured]
-        if scales[measured] is PLAIN and np.ptp(own) <= ROUNDING and units >= MIN_CLUSTERS:
-            low[reading, measured] = high[reading, measured] = value[reading, measured]
+        own, at = drawn[:, reading, measured], float(value[reading, measured])
+        behind = int(units[reading, measured])
+        if scales[measured] is PLAIN and np.ptp(own) <= ROUNDING:
+            few = few_units(behind, clustered=True)
+            found.append(Interval(withheld=few) if few else Interval(low=at, high=at))
             continue
-        found = resampled_interval(
-            float(value[reading, measured]),
-            own,
-            units=units,
-            clustered=True,
-            confidence=confidence,
-            scale=scales[measured],
-            floor=1e-9 if scales[measured] is FISHER else 0.0,
+        found.append(
+            resampled_interval(
+                at,
+                own,
+                units=behind,
+                clustered=True,
+                confidence=confidence,
+                scale=scales[measured],
+                df=float(freedom[reading, measured]),
+                floor=1e-9 if scales[measured] is FISHER else 0.0,
+            )
         )
-        low[reading, measured], high[reading, measured] = found.low, found.high
-    return low, high
+    return _Intervals(
+        np.array([one.low for one in found]).reshape(value.shape),
+        np.array([one.high for one in found]).reshape(value.shape),
+        np.array([one.withheld for one in found]).reshape(value.shape),
+    )
 
 
 @dataclass(frozen=True)

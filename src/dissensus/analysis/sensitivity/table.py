@@ -37,13 +37,15 @@ SENSITIVITY_SCHEMA = pa.schema(
         for of in ("", "_reference", "_change")
         for end in _ENDS
     ]
-    + [("n", pa.int64()), ("seeds", pa.int64()), ("clusters", pa.int64()), ("withheld", pa.string())]
+    + [("n", pa.int64()), ("seeds", pa.int64())]
+    + [(f"{m}_clusters", pa.int64()) for m in MEASURES]
+    + [(f"{m}{of}_withheld", pa.string()) for m in MEASURES for of in ("", "_reference", "_change")]
 )
 HANGS_ON_SCHEMA = pa.schema(
     [(c, pa.string()) for c in _CHOICE]
     + [("conditions", pa.int64())]
     + [(f"{m}{end}", pa.float64()) for m in MEASURES for end in ("_median_change", "_largest_change")]
-    + [(f"{m}_changed", pa.int64()) for m in MEASURES]
+    + [(f"{m}{end}", pa.int64()) for m in MEASURES for end in ("_changed", "_withheld")]
     + [(f"{m}{end}", pa.int64()) for m in SIGNED for end in ("_sign_turns", "_sign_turns_clearly")]
 )
 
@@ -60,8 +62,10 @@ def sensitivity_table(evidence: Evidence, *, resamples: int = 300) -> pa.Table:
     For each measure m (see `paired.MEASURES`): `m`, its value under the choice, mean over seeds; `m_reference`, under
     the study's; `m_change`, the first less the second; each with `_low` and `_high`, intervals over
     premise clusters at the study's confidence, all on the same draws. They hold the seeds fixed. NaN where a
-    seed has no value. `n`: examples behind rho under the choice, mean over seeds; `withheld`: why there are no
-    intervals, where the `clusters` are too few.
+    seed has no value. `n`: examples behind rho under the choice, mean over seeds. `m_clusters`: clusters behind the
+    measure under the choice, those of the smallest group that it is made from (of a seed that has the fewest), which
+    decide whether there is an interval; `m_withheld`, `m_reference_withheld`, `m_change_withheld`: why there is
+    none, or ''.
 
     Args:
         evidence: the study's completed cells.
@@ -88,8 +92,7 @@ def sensitivity_table(evidence: Evidence, *, resamples: int = 300) -> pa.Table:
         for place, key in enumerate(keys):
             if key is not None:
                 named = dict(zip(_CHOICE, (*key, source), strict=True))
-                own = {"seeds": len(seeds), "clusters": found.clusters, "withheld": found.withheld}
-                rows.append({**places, **named, **_numbers(found, place), **own})
+                rows.append({**places, **named, **_numbers(found, place), "seeds": len(seeds)})
     return pa.Table.from_pylist(rows, schema=SENSITIVITY_SCHEMA)
 
 
@@ -101,6 +104,7 @@ def hangs_on(table: pa.Table) -> pa.Table:
 
     - `m_median_change`, `m_largest_change`: of the absolute change;
     - `m_changed`: conditions in which the interval of the change leaves out 0;
+    - `m_withheld`: conditions in which the change has no interval, so that nothing is known of what moves there;
     - `m_sign_turns`: conditions in which m has the other sign under the choice than under the study's, however small
       either is;
     - `m_sign_turns_clearly`: those of them in which both intervals leave out 0. Where this is above 0, what is said
@@ -189,9 +193,12 @@ def _numbers(found: PairedMeasures, place: int) -> dict[str, Any]:
             row[f"{name}{of}"] = float(found.value[at, number])
             row[f"{name}{of}_low"] = float(found.low[at, number])
             row[f"{name}{of}_high"] = float(found.high[at, number])
+            row[f"{name}{of}_withheld"] = str(found.withheld[at, number])
+        row[f"{name}_clusters"] = int(found.clusters[place, number])
         row[f"{name}_change"] = float(found.change[place, number])
         row[f"{name}_change_low"] = float(found.change_low[place, number])
         row[f"{name}_change_high"] = float(found.change_high[place, number])
+        row[f"{name}_change_withheld"] = str(found.change_withheld[place, number])
     return row
 
 
@@ -210,6 +217,7 @@ def _summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         found[f"{name}_median_change"] = float(np.median(changes)) if changes else float("nan")
         found[f"{name}_largest_change"] = max(changes, default=float("nan"))
         found[f"{name}_changed"] = sum(_apart(row, f"{name}_change") for row in known)
+        found[f"{name}_withheld"] = sum(bool(row[f"{name}_change_withheld"]) for row in rows)
         if name in SIGNED:
             turned = [row for row in known if row[name] * row[f"{name}_reference"] < 0]
             clearly = [row for row in turned if _apart(row, name) and _apart(row, f"{name}_reference")]

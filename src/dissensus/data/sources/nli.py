@@ -21,7 +21,7 @@ from dissensus.data.sources.base import PublishedData, RemoteFile, Source
 from dissensus.data.sources.chaosnli import NLI_LABELS
 from dissensus.data.sources.hub import load_hub
 from dissensus.data.sources.paths import data_dirs, find_file, resolve_path
-from dissensus.data.sources.reading import Record, label_name, read_jsonl, shown
+from dissensus.data.sources.reading import Record, cell_name, label_name, read_jsonl, shown
 from dissensus.errors import DataError
 
 POOL = "snli/snli_dev_test_pool.jsonl.gz"
@@ -187,7 +187,8 @@ def _published(record: Record) -> Example | None:
     counts = [0.0] * len(NLI_LABELS)
     for label in filter(None, map(label_name, given)):
         counts[_index(record, label)] += 1
-    extra = {"genre": str(record.values["genre"])} if "genre" in record.values else {}
+    genre = cell_name(record.values.get("genre"))
+    extra: dict[str, str | float | bool] = {} if genre is None else {"genre": genre}
     return Example(
         id=record.need_name("pairID"),
         text={"premise": record.need_text("sentence1"), "hypothesis": record.need_text("sentence2")},
@@ -229,14 +230,17 @@ def _from_hub(spec: NLISource, name: str) -> AnnotatedDataset:
     for split in spec.splits:
         rows: Any = load_hub(repository, split=_SPLITS[spec.source][split][1])
         for number, row in enumerate(rows):
-            label = row["label"]
-            if label not in (0, 1, 2):  # -1 stands for '-'; the three are in our order
+            record = Record(Path(repository), f"{split}, row {number + 1}", row)
+            label = record.need("label")
+            if label is None or label == -1:  # stands for '-'
                 dropped += 1
                 continue
+            if label not in (0, 1, 2):  # in our order
+                raise record.error(f"the label is {shown(label)}; expected 0, 1 or 2, or -1 for none")
             examples.append(
                 Example(
-                    id=str(row.get("pairID") or f"{spec.source}-{split}-{number}"),
-                    text={"premise": str(row["premise"]), "hypothesis": str(row["hypothesis"])},
+                    id=cell_name(row.get("pairID")) or f"{spec.source}-{split}-{number}",
+                    text={name: record.need_text(name) for name in ("premise", "hypothesis")},
                     gold=int(label),
                     counts=(0.0,) * len(NLI_LABELS),
                     extra={"split": split},

@@ -191,9 +191,12 @@ def _row(record: Record, spec: TableSource) -> cells.Row:
     text = {}
     for column in spec.text:
         value = record.need(column)
-        if isinstance(value, Mapping | list | tuple):
-            raise record.error(f"{column!r} is {shown(value)}; expected a text")
-        text[column] = "" if value is None or value != value else str(value)
+        if isinstance(value, str):
+            text[column] = str(value)
+        elif value is None or (isinstance(value, float) and value != value):
+            text[column] = ""  # an empty cell; an example without words has no loss, which is counted
+        else:
+            raise record.error(f"{column!r} is {shown(value)} ({type(value).__name__}); expected a text")
     weights, named = cells.label_weights(record, spec)
     return cells.Row(
         record=record,

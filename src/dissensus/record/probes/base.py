@@ -72,13 +72,14 @@ class Probe(Protocol):
 
 @runtime_checkable
 class Compares(Protocol):
-    """A probe whose points are compared with what another model says of the same rows.
+    """A probe whose points are compared with what another model says of the same rows, or this one said at first.
 
     Attributes:
-        asks_another: whether there is such a model; else the first point is what later ones are compared with.
+        reference: what points are compared with, shape (n,); None: not measured yet. The recorder gives every process
+            what the first one has: only that one reads the store.
     """
 
-    asks_another: bool
+    reference: NDArray[np.float64] | None
 
     def compare(self, model: nn.Module, measure: Callable[[nn.Module, TrackedSet], Floats]) -> None:
         """Called before a point is made. `measure` passes over a model, which may be another one than `model`."""

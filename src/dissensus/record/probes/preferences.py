@@ -116,7 +116,7 @@ class PreferenceProbe:
         self.values = ("margin", *(f"{side}_{self._what}" for side in SIDES))
         named = reference is None or isinstance(reference, Reference)
         self._other: Any = reference if named else Reference.model(cast("nn.Module", reference))
-        self._reference: NDArray[np.float64] | None = None
+        self.reference: NDArray[np.float64] | None = None
         self._budget = 4096
 
     @classmethod
@@ -299,18 +299,13 @@ class PreferenceProbe:
             facts["reference"] = self._other.name if self._other else AT_THE_START
         return facts if self._how == "reward" else {**facts, "beta": self._beta}
 
-    @property
-    def asks_another(self) -> bool:
-        """See `base.Compares`."""
-        return self._other is not None
-
     def compare(self, model: nn.Module, measure: Callable[[nn.Module, TrackedSet], Floats]) -> None:
         """See `base.Compares`: the reference is passed over before the first point, or before each if it moves."""
-        if self._other is None or (self._reference is not None and not self._other.moves):
+        if self._other is None or (self.reference is not None and not self._other.moves):
             return
         with self._other.of(model) as reference:
             found = measure(reference, self.tracked(self._budget))
-        self._reference = _gap(found[:, 0].reshape(-1, 2))
+        self.reference = _gap(found[:, 0].reshape(-1, 2))
 
     def tracked(self, token_budget: int) -> TrackedSet:
         """See `base.Probe`."""
@@ -326,9 +321,9 @@ class PreferenceProbe:
             of_sides[self._blank] = np.nan
         margin = _gap(of_sides)
         if self._how == "dpo":
-            if self._reference is None:
-                self._reference = margin
-            margin = margin - self._reference
+            if self.reference is None:
+                self.reference = margin
+            margin = margin - self.reference
         if self._how != "reward":
             margin = margin * self._beta
         # log sigmoid(m) = -log(1 + e^-m), without overflow.
@@ -339,11 +334,11 @@ class PreferenceProbe:
 
     def resume(self, stored: Callable[[str], Floats] | None) -> None:
         """See `base.Probe`."""
-        self._reference = None
+        self.reference = None
         if stored is not None and self._how == "dpo":
             # margin = beta (gap - reference's gap): what the first point was compared with, whatever that was.
             gap = _gap(np.stack([stored(f"{side}_{self._what}") for side in SIDES], axis=1))
-            self._reference = gap - stored("margin").astype(np.float64) / self._beta
+            self.reference = gap - stored("margin").astype(np.float64) / self._beta
 
 
 def _gap(of_sides: NDArray[Any]) -> NDArray[np.float64]:

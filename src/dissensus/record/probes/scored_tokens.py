@@ -10,7 +10,6 @@ or hook of somebody's own, learned prompts), the model's own logits are taken.
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -24,9 +23,8 @@ from dissensus.models.own_forward import COMPLETIONS, base_of, logits_of, own_ou
 from dissensus.models.patched import patched
 from dissensus.record.probes.sequences import IGNORED, Sequences
 from dissensus.record.processes import Ranks
+from dissensus.record.quick_way import warn_of_plain, why_not
 from dissensus.record.tracking import length_sorted_batches, over_labels
-
-log = logging.getLogger("dissensus")
 
 LOGITS = 2**25
 """Numbers of logits held at once, in fp32: 128 MiB."""
@@ -41,11 +39,11 @@ ASKED = 3
 LATER = 2
 """The same at later points, in turn."""
 
+APART = "body and head apart"
+"""The lean way, in words."""
+
 STIRRED = 4.0
 """How much larger than they are the states are made when body and head are asked about other activations."""
-
-Broken = (TypeError, ValueError, AttributeError, RuntimeError, IndexError)
-"""What a model that is not built as its class says may raise."""
 
 
 class Padded(NamedTuple):
@@ -77,7 +75,7 @@ class ScoredTokens:
         self._single = single
         self._batches = length_sorted_batches(sequences.lengths, token_budget)
         self._model: nn.Module | None = None
-        self._plain = False
+        self._plain = self._met = False
         self._asked = 0
 
     def scores(
@@ -89,8 +87,7 @@ class ScoredTokens:
     ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
         """See `tracking.TrackedSet`."""
         if self._model is not model:
-            self._model, self._plain = model, False
-            self._meet(model)
+            self._model, self._plain, self._met = model, False, False
         if not self._plain:
             self._choose(model, ranks)
         for rows in ranks.share(self._batches):
@@ -154,43 +151,43 @@ class ScoredTokens:
                 f"the model is {'an encoder-decoder' if is_encoder_decoder else 'a decoder-only'} one, and the tracked "
                 f"completions were made for the other kind; pass encoder_decoder={is_encoder_decoder} to the probe"
             )
-        self.way = "whole: an encoder-decoder model"
-        self._plain = is_encoder_decoder
         if not is_encoder_decoder:
             refuse_a_model_that_reads_ahead(model, self._padded(self._rows_to_ask(1), _device(model)).inputs)
 
     def _choose(self, model: Any, ranks: Ranks) -> None:
         """Take the model apart at this point, or from now on no more."""
+        reason = why_not(
+            ranks, _device(model), lambda: self._doubts(model), lambda: self._agrees(model),
+            "body and head apart give other numbers than the model's own forward pass",
+        )  # fmt: skip
+        self._plain = bool(reason)
+        quick, before = "taken apart into body and head", self.way == APART
+        warn_of_plain(model, quick, reason, later=before, first=ranks.first)
+        self.way = f"whole: {reason}" if reason else APART
+
+    def _doubts(self, model: Any) -> str:
+        """What speaks against taking it apart before anything is compared."""
+        if not self._met:
+            self._meet(model)
+            self._met = True
+        if self._sequences.encoder_decoder:
+            return "an encoder-decoder model"
         reason = patched(model)
         if not reason and not type(base_of(model)).__module__.startswith("transformers."):
             reason = f"{type(base_of(model)).__name__} is no class of transformers' own"
-        plain = bool(reason) or not self._agrees(model)
-        if ranks.total(float(plain), _device(model)):  # one way in all processes
-            reason = reason or "body and head apart give other numbers than the model's own forward pass"
-            self._plain = True
-            if self._asked > 1 and ranks.first:
-                log.warning(
-                    "%s can no longer be taken apart into body and head (%s): this tracking point and all later ones "
-                    "are measured by its own forward pass. At earlier points both agreed about the rows that were "
-                    "asked about",
-                    type(model).__name__, reason,
-                )  # fmt: skip
-        self.way = f"whole: {reason}" if self._plain else "body and head apart"
+        return reason
 
     def _agrees(self, model: Any) -> bool:
         """Whether body and head apart give what the model itself gives, about a few rows; stirred, the first time."""
         first = not self._asked
         batch = self._padded(self._rows_to_ask(ASKED if first else LATER), _device(model))
         self._asked += 1
-        try:
-            # What comes after body and head does not change from point to point, so it is looked for once.
-            for stir in (False, True) if first else (False,):
-                with _stirred(model) if stir else contextlib.nullcontext():
-                    own, found = self._whole(model, batch), self._apart(model, batch)
-                if not _close(own, found, next(model.parameters()).dtype):
-                    return False
-        except Broken:
-            return False  # it is not built as its class says; its own forward pass is what counts
+        # What comes after body and head does not change from point to point, so it is looked for once.
+        for stir in (False, True) if first else (False,):
+            with _stirred(model) if stir else contextlib.nullcontext():
+                own, found = self._whole(model, batch), self._apart(model, batch)
+            if not _close(own, found, next(model.parameters()).dtype):
+                return False
         return True
 
     def _rows_to_ask(self, most: int) -> list[int]:
