@@ -257,7 +257,9 @@ def test_a_probe(tmp_path: Path, tiny_dataset: AnnotatedDataset) -> None:
 def test_contributing_names_files_that_exist() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text()
     named = set(re.findall(r"`((?:src|tests|docs|benchmarks|results|examples)/[\w./-]+)`", text))
-    below = re.findall(r"`((?!src/|tests/|docs/|benchmarks/|results/|examples/)[a-z]\w*(?:/\w+)*(?:\.py|/))`", text)
+    below = re.findall(
+        r"`((?!src/|tests/|docs/|benchmarks/|results/|examples/)[a-z]\w*(?:/\w+)*(?:\.py|/))`", text
+    )
     named |= {f"src/dissensus/{path}" for path in below}
     assert len(named) > 30
     assert sorted(path for path in named if not (ROOT / path).exists()) == []
