@@ -134,28 +134,6 @@ def _chosen(counts: ArrayLike, gold: ArrayLike) -> tuple[FloatArray, NDArray[np.
     return c, labels, np.take_along_axis(c, np.maximum(labels, 0)[:, None], axis=1)[:, 0]
 
 
-def majority_share(counts: ArrayLike) -> FloatArray:
-    """Share of annotators who chose the most frequent label, in [1/K, 1]; NaN without annotations. Shape (...)."""
-    c = _checked(counts)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return canonical(c.max(axis=-1) / c.sum(axis=-1))
-
-
-def pairwise_agreement(counts: ArrayLike) -> FloatArray:
-    """Observed agreement: the share of annotator pairs that chose the same label, in [0, 1].
-
-    sum c_k (c_k - 1) / (n (n - 1)), the item's P_i in Fleiss (1971). NaN with fewer than two annotations. Shape (...).
-
-    Raises:
-        DataError: counts are not whole (pairs cannot be counted then).
-    """
-    c = _whole(_checked(counts), "pairwise agreement")
-    n = c.sum(axis=-1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        agreeing = (c * (c - 1)).sum(axis=-1) / (n * (n - 1))
-    return canonical(np.where(n >= 2, agreeing, np.nan))
-
-
 def subsample_annotators(counts: ArrayLike, n: ArrayLike, rng: np.random.Generator) -> FloatArray:
     """Counts as they would be with only n annotators an item, drawn without replacement.
 

@@ -104,27 +104,6 @@ def load(spec: TableSource, *, data_dir: Path | None = None) -> AnnotatedDataset
     return build(_records_of(rows, spec.hub), spec, name=spec.hub.rpartition("/")[2])
 
 
-def from_datasets(
-    dataset: Iterable[Mapping[str, Any]], *, name: str = "data", **columns: Any
-) -> AnnotatedDataset:
-    """Annotated data from a `datasets.Dataset` in memory, or from any iterable of mappings.
-
-    Integer columns that `datasets` knows as class labels are read as their names.
-
-    Args:
-        dataset: one split.
-        name: of the data set.
-        **columns: the column keys of `TableSource`: text, id, labels, gold, annotations, separator, counts,
-            distribution, annotators.
-
-    Raises:
-        SpecError: the columns do not fit together (two kinds of label information, say).
-        DataError: a column is missing or a cell is malformed; the message names the row.
-    """
-    spec = TableSource.parse({"source": "table", "path": name, **columns}, f"the columns of {name!r}")
-    return build(_records_of(dataset, name), spec, name=name)
-
-
 def read_records(path: Path) -> Iterator[Record]:
     """The rows of a table file, each with its place.
 
