@@ -53,7 +53,7 @@ def inject_noise(
 
     Args:
         gold: label indices, shape (n,); `NO_GOLD` where there is none.
-        counts: annotators a label, shape (n, K); fractional counts are weights.
+        counts: annotators per label, shape (n, K); fractional counts are weights.
         kind: see above.
         rate: share of the labels to flip, in (0, 1).
         rng: generator that draws; the same generator state gives the same flips.

@@ -56,7 +56,7 @@ def sniff(path: Path) -> AnnotatedDataset:
         if not {"label_count", "text", "gold_label", "premise"} & document.keys():
             raise DataError(
                 f"{path} holds one JSON object, but its items are not LeWiDi's (with 'text' and 'annotations'); its "
-                f"keys begin: {', '.join(list(document)[:5])}. For a table, write one object a line, as .jsonl"
+                f"keys begin: {', '.join(list(document)[:5])}. For a table, write one object per line, as .jsonl"
             )
     records = table.read_records(path)
     first = next(iter(records), None)

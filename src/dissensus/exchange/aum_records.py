@@ -1,4 +1,4 @@
-"""The file `full_aum_records.csv` of asappresearch/aum: a row a sample and measurement."""
+"""The file `full_aum_records.csv` of asappresearch/aum: a row per sample and measurement."""
 
 from __future__ import annotations
 

@@ -2,10 +2,11 @@
 
 Views, over the files that the manifests list and no others:
 
-    cells      a row a cell: cell, examples, points, total_steps, complete, labels (a list of names)
-    examples   a row an example of a cell: cell, row (its place, from 0), id, gold (index, -1 none), gold_label, counts,
-               entropy (bits, plug-in), regime, text (JSON), then the covariates (null where another cell has them)
-    curves     a row an example and tracking point: cell, step, row, log_prob_0, log_prob_1, ... (float32, in the order
+    cells      a row per cell: cell, examples, points, total_steps, complete, labels (a list of names)
+    examples   a row per example of a cell: cell, row (its place, from 0), id, gold (index, -1 none), gold_label,
+               counts, entropy (bits, plug-in), regime, text (JSON), then the covariates (null where another cell has
+               them)
+    curves     a row per example and tracking point: cell, step, row, log_prob_0, log_prob_1, ... (float32, in the order
                of the cell's labels), then the further values
     losses     the same with the example: cell, step, row, id, entropy, regime, loss (nats, on the stored gold label)
     metrics    `analysis/examples.parquet`, where `dissensus analyze` has written it: entropy is the same, and

@@ -24,7 +24,7 @@ class Panel:
     """The annotators' answers to n examples.
 
     Attributes:
-        counts: annotators a label, shape (n, K); zero where nobody was asked.
+        counts: annotators per label, shape (n, K); zero where nobody was asked.
         text: text fields of each example.
         notes: what to know about them.
     """

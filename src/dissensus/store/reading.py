@@ -34,7 +34,7 @@ def load_curves(path: str | os.PathLike[str], *, partial: bool = False, verify: 
 def load_token_losses(
     path: str | os.PathLike[str], step: int, *, verify: bool = True
 ) -> dict[str, NDArray[np.float32]]:
-    """The losses of single tokens at one tracking point, nats: example id -> one number a scored token.
+    """The losses of single tokens at one tracking point, nats: example id -> one number per scored token.
 
     Needs no torch. One point at a time: there may be many more tokens than memory takes.
 

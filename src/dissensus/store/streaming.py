@@ -136,7 +136,7 @@ class StoredCurves:
 
     @property
     def counts(self) -> FloatArray:
-        """Annotators a label of all examples, shape (n, K)."""
+        """Annotators per label of all examples, shape (n, K)."""
         flat = self.column("counts").combine_chunks().flatten().to_numpy(zero_copy_only=False)
         return np.asarray(flat, dtype=np.float64).reshape(len(self), len(self.labels))
 

@@ -1,4 +1,4 @@
-"""ChaosNLI: 100 labels an item for SNLI, MNLI and alphaNLI development items (Nie, Zhou and Bansal, EMNLP 2020).
+"""ChaosNLI: 100 labels per item for SNLI, MNLI and alphaNLI development items (Nie, Zhou and Bansal, EMNLP 2020).
 
 `label_count` is in the order entailment, neutral, contradiction (1, 2 for alphaNLI). The gold label is the
 corpus' original one (`old_label`) or the majority of the hundred; the specification says which. Kept in each
@@ -51,7 +51,7 @@ PUBLISHED = PublishedData(
 
 
 class ChaosNLISource(SourceSpec):
-    """ChaosNLI: 100 labels an item. Gold is the corpus' original label or the majority of the new ones."""
+    """ChaosNLI: 100 labels per item. Gold is the corpus' original label or the majority of the new ones."""
 
     source: Literal["chaosnli"] = "chaosnli"
     part: Literal["snli", "mnli", "alphanli"] = "snli"

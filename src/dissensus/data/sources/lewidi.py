@@ -1,6 +1,6 @@
 """The harmonised JSON of the Learning With Disagreements shared tasks (Leonardelli et al., SemEval-2023 task 11).
 
-One JSON object an item, keyed by the item's number within its split. What varies between the corpora, and is read:
+One JSON object per item, keyed by the item's number within its split. What varies between the corpora, and is read:
 
 - `annotations`: a comma-separated string in the order of `annotators`, or a mapping from annotator to label.
   An annotator who gave several labels ("entailment,neutral") counts 1/k for each of them.

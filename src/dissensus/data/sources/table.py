@@ -58,12 +58,12 @@ class TableSource(SourceSpec):
     )
     gold: str | None = Field(None, description="Gold-label column; default: the majority of the annotations.")
     annotations: tuple[str, ...] | None = Field(
-        None, description="Columns, one an annotator; or one column that holds a list or a separated string."
+        None, description="Columns, one per annotator; or one column that holds a list or a separated string."
     )
     separator: str = Field(",", description="Separator of a one-column string of annotations.")
     counts: str | tuple[str, ...] | None = Field(
         None,
-        description="One column a label (in the order of `labels`), or one column holding a mapping or list.",
+        description="One column per label (in the order of `labels`), or one column holding a mapping or list.",
     )
     distribution: str | tuple[str, ...] | None = Field(None, description="Like `counts`, with shares.")
     annotators: str | int | None = Field(

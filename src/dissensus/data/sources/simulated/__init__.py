@@ -48,7 +48,7 @@ class SimulatedSource(SourceSpec):
     size: int = Field(1000, ge=1, description="Number of examples.")
     split: Literal["tracked", "train"] = Field("tracked", description="Two disjoint streams of one seed.")
     seed: int = Field(0, ge=0)
-    annotators: int = Field(100, ge=1, description="Labels an item.")
+    annotators: int = Field(100, ge=1, description="Labels per item.")
     mislabelled: float = Field(
         0.0, ge=0.0, le=1.0, description="Share of items whose gold label is wrong on purpose."
     )
