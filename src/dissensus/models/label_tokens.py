@@ -35,8 +35,14 @@ def label_tokens_only(base: Any, at: Tensor) -> Iterator[bool]:
     if architecture is None or not architecture.label_block:
         yield False
         return
-    last = str(base.config.num_hidden_layers - 1)
-    block = getattr(base, base.base_model_prefix).get_submodule(architecture.label_block.replace("-1", last))
+    try:
+        last = str(base.config.num_hidden_layers - 1)
+        block = getattr(base, base.base_model_prefix).get_submodule(
+            architecture.label_block.replace("-1", last)
+        )
+    except AttributeError:  # laid out otherwise: the last layer computes every token
+        yield False
+        return
 
     def keep_label_tokens(_module: Any, inputs: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
         return tuple(states.index_select(1, at) for states in inputs)

@@ -18,7 +18,6 @@ from dissensus.run.engines.base import Engine, Event, Needs, Worker
 from dissensus.run.plan.calibration import FOUND
 from dissensus.run.plan.tasks import READY, WANTED
 from dissensus.run.process import WorkerProcess
-from dissensus.wording import first_line
 
 
 @dataclass(frozen=True)
@@ -220,4 +219,4 @@ def found_in(folder: Path) -> dict[str, Any]:
 
 def one_line(trouble: str) -> str:
     """The first line of what went wrong."""
-    return first_line(trouble, "no reason was given")
+    return next(iter(trouble.strip().splitlines()), "no reason was given")

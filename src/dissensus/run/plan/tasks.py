@@ -19,7 +19,6 @@ from dissensus.errors import DissensusError
 from dissensus.run.plan import calibration
 from dissensus.run.plan.calibration import FOUND
 from dissensus.run.plan.presence import refuse_missing, stay_offline
-from dissensus.wording import first_line
 
 WANTED = "wanted.json"
 """What is asked for: `cells`, specifications; and `peers`, folders of those that measure at the same time."""
@@ -98,7 +97,7 @@ def _tried(
         return find(cell, data_dir)
     except Exception as error:  # noqa: BLE001 - whatever it is, the other cells can still be looked at
         words = str(error) if isinstance(error, DissensusError) else f"{type(error).__name__}: {error}"
-        return {"trouble": first_line(words, "no reason was given")}
+        return {"trouble": next(iter(words.strip().splitlines()), "no reason was given")}
 
 
 def _leave(folder: Path, found: Mapping[str, Any]) -> None:
