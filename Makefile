@@ -19,7 +19,7 @@ ARGS ?=
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test check bench validate format install clean
+.PHONY: help quickstart test test-lowest test-next check bench validate format install clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,28 @@ quickstart: install ## Fine-tune a small model on the simulated panel, analyse, 
 
 test: install ## Run the tests (ARGS=... goes to pytest)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+# Whether the ranges in pyproject.toml are true. Warnings are shown and are no errors: those of other versions are not ours.
+# TORCH: 2.13.0 is the one version with a CPU build on the index that this project is developed with; elsewhere give the
+# lowest and the newest (make test-lowest TORCH=2.11.0). A part of the tests: ARGS="tests/models tests/record".
+TORCH       ?= 2.13.0
+RANGE_EXTRAS := train gguf exchange trainers duckdb
+TOOLS       := pytest pytest-timeout pytest-xdist pytest-randomly hypothesis
+comma       := ,
+space       := $(subst ,, )
+RANGE       := .[$(subst $(space),$(comma),$(RANGE_EXTRAS))]
+RANGE_TEST  := -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -W default
+
+test-lowest: ## Run the tests on the lowest versions that pyproject.toml allows, in .venv-lowest (TORCH=VERSION, ARGS=...)
+	@test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
+	TORCH=$(TORCH) .ci/lowest $(RANGE_EXTRAS) > .venv-lowest/constraints.txt
+	.venv-lowest/bin/python -m pip install --quiet -c .venv-lowest/constraints.txt -e '$(RANGE)' $(TOOLS)
+	.venv-lowest/bin/python $(RANGE_TEST) $(ARGS)
+
+test-next: ## Run the tests on the newest versions, pre-releases too, in .venv-next (TORCH=VERSION, ARGS=...)
+	@test -x .venv-next/bin/python || $(PYTHON) -m venv .venv-next
+	.venv-next/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager --pre torch==$(TORCH) -e '$(RANGE)' $(TOOLS)
+	.venv-next/bin/python $(RANGE_TEST) $(ARGS)
 
 check: install ## Lint, formatting, types, and the table of who may import what
 	$(BIN)/ruff check
@@ -56,5 +78,5 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 clean: ## Remove the environment and every cache and build output (keeps runs/)
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-lowest .venv-next build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

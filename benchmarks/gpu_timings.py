@@ -18,6 +18,7 @@ from benchmarks.work import FULL, LORA, Work
 from dissensus.config import TrainingSpec
 from dissensus.models.merging import Precision
 from dissensus.record.precision import try_precisions
+from dissensus.record.probes.labels import LabelProbe
 from dissensus.record.recorder import CurveRecorder
 from dissensus.record.tracking import PackedSet, tracking_pass
 from dissensus.train.loop import TrainingRun, TrainingSet, accumulate, train_run
@@ -139,7 +140,7 @@ class _Bench:
                 data = TrainingSet(pool, labels)
                 steps = -(-len(labels) // 32)
                 recorder = CurveRecorder(
-                    Path(folder) / "cell", tracked, total_steps=steps, encoded=self._encoded, scoring=model,
+                    Path(folder) / "cell", LabelProbe.of_cell(tracked, model, encoded=self._encoded), total_steps=steps,
                     points=min(PAPER_POINTS, steps + 1), quiet=True,
                 )  # fmt: skip
                 run = TrainingRun(

@@ -32,9 +32,9 @@ from benchmarks.analysis import peak_memory
 from benchmarks.result import Measurement, SuiteResult, Value
 from benchmarks.timing import Spread
 from dissensus import threads
-from dissensus.analysis.cell_source import Streamed
 from dissensus.analysis.cell_tables import analyze_cell
 from dissensus.analysis.example_rows import ExampleRows
+from dissensus.analysis.reading import CellReading
 from dissensus.config import AnalysisSpec, RunSpec
 from dissensus.curves import FloatArray
 from dissensus.errors import DissensusError
@@ -231,7 +231,7 @@ def analysed(folder: Path, sizes: Sizes, clock: Clock) -> dict[str, Value]:
     )
     settings = AnalysisSpec().model_copy(update={"resamples": sizes.resamples})
     with clock:
-        tables = analyze_cell("made", spec, Streamed(open_curves(folder, verify=False)), settings)
+        tables = analyze_cell(CellReading(spec, open_curves(folder, verify=False), settings))
         with ExampleRows(folder.parent, limit=0) as rows:
             rows.add(tables.examples)
             rows.write(folder.parent / "rows.parquet")

@@ -18,8 +18,8 @@ from benchmarks.result import Measurement, SuiteResult, Value
 from benchmarks.timing import interleave, speedup
 from benchmarks.work import LORA, Work
 from dissensus.models.encoding import Encoded
-from dissensus.record.own_model import OwnModelSet
 from dissensus.record.tracking import length_sorted_batches, tracked_set, tracking_pass
+from dissensus.record.user_model import UserModelSet
 
 TOKENS = 4096
 REFERENCE = "(a) Trainer + PEFT, predict"
@@ -49,7 +49,7 @@ def run(
     _same_weights(ours.module, theirs.module)
     rows = peers.TokenRows(encoded, work.dataset.gold)
     tracked = tracked_set(encoded, ours, token_budget=TOKENS)
-    script = OwnModelSet(encoded, pad_id=ours.pad_id, token_budget=TOKENS)
+    script = UserModelSet(encoded, pad_id=ours.pad_id, token_budget=TOKENS)
     order = np.argsort(-encoded.lengths, kind="stable")
     in_order = peers.TokenRows(_reordered(encoded, order), work.dataset.gold[order])
     padded = [

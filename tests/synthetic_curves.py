@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from dissensus.analysis.evidence import Cell, Evidence
-from dissensus.config import StudySpec
+from dissensus.analysis.reading import CellReading
+from dissensus.analysis.study_reading import StudyReading
+from dissensus.config import AnalysisSpec, StudySpec
 from dissensus.curves import Curves
 from dissensus.data.noise import NoisyLabels
-from dissensus.study.grid import plan
-from synthetic_study import dataset, made_losses
+from dissensus.study.grid import expand, plan
+from synthetic_study import dataset, made_losses, study_spec
 
 
 def curves_of(n: int = 90, points: int = 9, seed: int = 0, ids: list[str] | None = None) -> Curves:
@@ -61,10 +62,15 @@ def shuffled(curves: Curves, seed: int = 0) -> Curves:
     )
 
 
-def evidence_of(study: StudySpec, *curves: Curves, given: NoisyLabels | None = None) -> Evidence:
+def evidence_of(study: StudySpec, *curves: Curves, given: NoisyLabels | None = None) -> StudyReading:
     """A study whose cells have these curves, in its order."""
     cells = tuple(
-        Cell(p.cell, own, p.base, given if p.cell.training.noise else None)
+        CellReading(p.cell, own, study.analysis, p.base, given if p.cell.training.noise else None)
         for p, own in zip(plan(study), curves, strict=True)
     )
-    return Evidence(study, cells, len(cells))
+    return StudyReading(study, cells, len(cells))
+
+
+def reading_of(curves: Curves, settings: AnalysisSpec | None = None) -> CellReading:
+    """A cell with these curves."""
+    return CellReading(expand(study_spec())[0], curves, settings or AnalysisSpec())

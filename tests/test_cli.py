@@ -21,8 +21,9 @@ from dissensus.cli.output import duration, number
 from dissensus.cli.progress import LINE_EVERY, Lines
 from dissensus.run import runner
 from dissensus.run.time_left import TimeLeft
+from dissensus.study.folder import StudyFolder
 from dissensus.study.lock import StudyLock
-from dissensus.study.status import CellStatus, study_status
+from dissensus.study.status import CellStatus
 from processes import PATIENCE, wait_for
 
 HERE = Path(__file__).parent
@@ -75,7 +76,7 @@ def test_a_run_with_a_failing_cell_ends_the_others_names_it_and_exits_1(tmp_path
     result = cli("run", study, "--workers", "2", "--no-report")
     assert result.exit_code == 1
     assert result.stdout == ""
-    ok, fail = study_status(tmp_path / "runs" / "mine")
+    ok, fail = StudyFolder(tmp_path / "runs" / "mine").statuses
     assert (ok.state, fail.state) == ("done", "failed")
     lines = result.stderr.splitlines()
     assert lines[0] == "study mine: 2 cells, in runs/mine"
@@ -251,7 +252,7 @@ def test_ctrl_c_is_exit_code_130_and_says_how_to_go_on(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", script], env=environment, **pipes) as process:
         try:
             wait_for(
-                lambda: (folder / "study.yaml").exists() and study_status(folder)[0].step == 2,
+                lambda: (folder / "study.yaml").exists() and StudyFolder(folder).statuses[0].step == 2,
                 "the cell to be half-way",
             )
             process.send_signal(signal.SIGINT)
@@ -262,7 +263,7 @@ def test_ctrl_c_is_exit_code_130_and_says_how_to_go_on(tmp_path: Path) -> None:
     assert out == ""
     assert errors.endswith("stopped; run the same command again to resume\n")
     assert "Traceback" not in errors
-    assert study_status(folder)[0].state == "interrupted"
+    assert StudyFolder(folder).statuses[0].state == "interrupted"
 
 
 def test_built_in_studies_are_listed_shown_and_valid() -> None:

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from dissensus.cli.app import app
 from dissensus.store import load_curves
-from dissensus.study.status import study_status
+from dissensus.study.folder import StudyFolder
 from tiny import make_tiny
 
 
@@ -70,7 +70,7 @@ def test_a_missing_layer_is_found_before_any_cell_starts_and_is_said_once(
     assert result.stderr.count("Missing from the file: bert.encoder.layer.1 (16 tensors)") == 1
     assert "Only a scoring head may start from random numbers." in result.stderr
     assert "Traceback (most" not in result.output
-    assert [cell.state for cell in study_status(tmp_path / "out")] == ["pending", "pending"]
+    assert [cell.state for cell in StudyFolder(tmp_path / "out").statuses] == ["pending", "pending"]
     assert not list((tmp_path / "out").rglob("manifest.json"))
 
 
@@ -86,7 +86,7 @@ def test_weights_that_are_not_finite_fail_every_cell_before_training_and_are_sai
     failed = result.stderr[result.stderr.index("2 of 2 cells failed") :]
     assert failed.count("bert.encoder.layer.1.output.dense.weight (1 NaN of 2048 numbers)") == 1  # 64 x 32
     assert "Traceback (most" not in result.output
-    cells = study_status(tmp_path / "out")
+    cells = StudyFolder(tmp_path / "out").statuses
     assert [cell.state for cell in cells] == ["failed", "failed"]
     assert all(cell.step == 0 for cell in cells)
     assert not list((tmp_path / "out").rglob("manifest.json"))

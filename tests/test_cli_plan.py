@@ -15,8 +15,8 @@ from dissensus.cli.app import app
 from dissensus.cli.plan import about
 from dissensus.config import RunSpec
 from dissensus.run.plan import plan as planning
-from dissensus.run.plan.facts import DataFacts, Timing, TokenFacts, Weights
-from dissensus.run.plan.measuring import Findings, Known, Measured
+from dissensus.run.plan.facts import CellFacts, DataFacts, Measured, StudyFacts, Timing, TokenFacts
+from dissensus.run.plan.measuring import Workers
 
 STUDY: dict[str, Any] = {
     "name": "mine",
@@ -48,13 +48,14 @@ def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def say_found(monkeypatch: pytest.MonkeyPatch, one: Timing) -> None:
     """Let the model `here` cost what `one` says, and every other be missing."""
 
-    def measured(cells: Sequence[RunSpec], *, workers: int, **_: Any) -> Findings:
-        full = Known(DATA, TokenFacts(20.0, 2000), one)
+    def measured(cells: Sequence[RunSpec], workers: Workers, **_: Any) -> StudyFacts:
+        full = CellFacts(DATA, TokenFacts(20.0, 2000), one)
         known = {
-            c.cell_id: full if c.model.name == "here" else Known(DATA, reason="model 'away' is not here")
+            c.cell_id: full if c.model.name == "here" else CellFacts(DATA, reason="model 'away' is not here")
             for c in cells
         }
-        return Findings(known, (Measured("here", "full", "fp32", cells[0].cell_id, workers, one),))
+        here = Measured("here", "full", "fp32", cells[0].cell_id, workers.count, one, "CPU", workers.threads)
+        return StudyFacts(known, (here,))
 
     monkeypatch.setattr(planning, "measure_cells", measured)
 
@@ -86,7 +87,7 @@ def test_the_table_and_the_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert " ".join(here.split()) == "here full 0 2 20 4,000 10 0.02 M 14 min 0.1 MB"
     assert " ".join(away.split()) == "away full 0 2 20 - 10 - - 0.1 MB"
     assert total.split()[:5] == ["all", "0", "4", "40", "4,000+"]
-    assert reason == "not reckoned: away full: model 'away' is not here"
+    assert reason == "not known: away full: model 'away' is not here"
     assert sentence == (
         "4 cells: 0 done, 4 to run; 40 steps, at least 4,000 training tokens, 20 tracking points, at least 0.02 M "
         "tracked tokens, at most 0.3 MB of curves; about 7 min with 2 workers, without 2 cells whose time cannot "
@@ -120,7 +121,7 @@ def test_cells_that_train_in_one_pass_are_an_upper_bound(monkeypatch: pytest.Mon
     )
     result = cli("run", "s.yaml", "--plan", "--only", "model=here", "--fuse", "2", "--workers", "2")
     assert "about 14 min with 1 worker" in result.stdout  # two cells, one job
-    assert result.stdout.splitlines()[-1].startswith("Cells that train in one pass are reckoned as if each")
+    assert result.stdout.splitlines()[-1].startswith("Cells that train in one pass are counted as if each")
 
 
 def test_json_is_the_same_as_data(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,70 +139,33 @@ def test_json_is_the_same_as_data(monkeypatch: pytest.MonkeyPatch) -> None:
     assert plan["measured"][0]["timing"]["steps"] == 8
 
 
-CLUSTER = ("--cluster", "nodes=2,cpus=16,gpus=1,memory=128")
+def test_the_time_that_finished_cells_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    def counted(cells: Sequence[RunSpec], workers: Workers, **_: Any) -> StudyFacts:
+        return StudyFacts({c.cell_id: CellFacts(DATA, TokenFacts(20.0, 2000), whole=60.0) for c in cells})
 
-
-def test_a_cluster_by_an_assumed_rate(monkeypatch: pytest.MonkeyPatch) -> None:
-    def assumed(cells: Sequence[RunSpec], *_: Any, **__: Any) -> Findings:
-        known = Known(DATA, TokenFacts(20.0, 2000), timing(), "", Weights(10**6, 10**6))
-        return Findings({c.cell_id: known for c in cells}, notes=("Tokens are approximate.",))
-
-    monkeypatch.setattr(planning, "assume_cells", assumed)
-    result = cli("run", "s.yaml", "--plan", *CLUSTER, "--assume", "tflops=67,share=0.35")
-    assert result.exit_code == 0, result.output
-    header, here, *_, total, sentence, source, precision, note, placed = result.stdout.splitlines()
-    assert header.endswith("GPU-hours")
-    # Four cells of 420 s, a GPU each: 0.47 GPU-hours; two at a time take 14 min. A checkpoint is 12 MB.
-    assert here.split()[-1] == "0.2"
-    assert total.split()[-1] == "0.5"
-    assert sentence.endswith(
-        "at most 0.3 MB of curves, 24.0 MB of checkpoints at a time; about 14 min on 2 machines of 16 processors, "
-        "1 GPU and 128 GiB, at most 2 jobs at a time; 0.5 GPU-hours reserved (0.5 for as long as the machines stand "
-        "there)."
+    monkeypatch.setattr(planning, "measure_cells", counted)
+    result = cli("run", "s.yaml", "--plan", "--workers", "2", "--threads", "1")
+    *_, sentence, source = result.stdout.splitlines()
+    assert sentence.endswith("; about 2 min with 2 workers.")
+    assert source == (
+        "The time of 4 cells is what finished cells like it took: all but seed and learning rate are the same. "
+        "It is by the clock: whatever else the machine was doing is in it. Analysis and report are not counted."
     )
-    assert source.startswith(
-        "Nothing was measured. The time is each model's operations at an assumed rate: 35% of"
-    )
-    assert precision == "The cells compute in fp32: the peak must be the one of that precision on the device."
-    assert note == "Tokens are approximate."
-    assert placed.startswith("Jobs are placed in their order")
-    as_json = cli("run", "s.yaml", "--plan", *CLUSTER, "--assume", "tflops=67,share=0.35", "--json")
-    plan = json.loads(as_json.stdout)
-    assert plan["source"]["assumption"] == {"tflops": 67.0, "share": 0.35, "setup": 30.0, "step": 0.02}
-    assert plan["resources"]["gpu_hours"] == pytest.approx(4 * 420 / 3600)
-    assert plan["machines"] == [{"cpus": 16.0, "gpus": 1.0, "memory_gib": 128.0}] * 2
-    assert plan["calibration"]["kinds"] == []
-    Path("assumed.json").write_text(as_json.stdout)
-    refused = cli("run", "s.yaml", "--plan", *CLUSTER, "--calibration", "assumed.json")
-    assert (refused.exit_code, refused.stdout) == (2, "")
-    assert "is a plan in which nothing was measured" in refused.stderr
 
 
-def test_measured_on_one_machine_and_planned_for_several(monkeypatch: pytest.MonkeyPatch) -> None:
-    say_found(monkeypatch, timing())
-    measured = cli("run", "s.yaml", "--plan", "--workers", "2", "--threads", "1", "--json")
-    Path("one.json").write_text(measured.stdout)
-    file = ("--calibration", "one.json", "--cluster", "nodes=4,cpus=1,memory=8")
-    result = cli("run", "s.yaml", "--plan", *file)
+def test_on_another_engine_nothing_is_measured() -> None:
+    result = cli("run", "s.yaml", "--plan", "--engine", "slurm")
     assert result.exit_code == 0, result.output
-    *_, reason, sentence, source, _ = result.stdout.splitlines()
+    *_, reason, sentence = result.stdout.splitlines()
     assert reason == (
-        "not reckoned: away full: not in one.json: away, full, fp32; the tokens of sim, trained_on"
+        "not known: all: no cell like it has finished there; run one (--only seed=0, say) and plan again"
     )
-    # Two cells of 420 s that are known, on four machines.
-    assert (
-        "about 7 min on 4 machines of 1 processor and 8 GiB, at most 2 jobs at a time, without 2" in sentence
-    )
-    assert sentence.endswith("cannot be told; 0.23 processor-hours reserved.")
-    assert "measured earlier, as one.json has it, in 2 processes at once" in source
-    assert "the machines here are taken to be as fast" in source
+    assert sentence.endswith("how long it takes cannot be told.")
 
 
-@pytest.mark.parametrize("option", [CLUSTER, ("--assume", "tflops=1,share=1"), ("--calibration", "one.json")])
-def test_what_is_about_plans_is_refused_without_one(option: tuple[str, str]) -> None:
-    result = cli("run", "s.yaml", *option)
-    assert result.exit_code == 2
-    assert f"{option[0]} is about what a study would cost; add --plan" in result.stderr
+@pytest.mark.parametrize("option", ["--cluster", "--assume", "--calibration"])
+def test_options_that_are_gone_are_unknown(option: str) -> None:
+    assert cli("run", "s.yaml", "--plan", option, "x").exit_code == 2
 
 
 def test_nothing_left_to_do() -> None:
@@ -223,8 +187,6 @@ def test_nothing_left_to_do() -> None:
     [
         (["--only", "model=her"], "no cell has model 'her'; did you mean 'here'?"),
         (["--workers", "0"], "--workers"),
-        (["--cluster", "nodes=2"], "--cluster 'nodes=2' lacks cpus and memory; e.g. --cluster"),
-        (["--assume", "tflops=1"], "--assume 'tflops=1' lacks share; e.g. --assume"),
     ],
 )
 def test_bad_input_is_refused_as_by_a_run(args: list[str], said: str) -> None:

@@ -14,7 +14,7 @@ import pytest
 from dissensus.config import RunSpec, StudySpec
 from dissensus.config.base import Spec
 from dissensus.errors import SpecError
-from dissensus.run.execution import executions
+from dissensus.run.allocation import executions
 from dissensus.study.grid import expand
 
 BASE: dict[str, Any] = {

@@ -16,7 +16,7 @@ import pytest
 
 from dissensus.analysis.claims import ClaimVerdict, judge_claims
 from dissensus.analysis.claims.judging import CLAIMS
-from dissensus.analysis.evidence import load_evidence
+from dissensus.analysis.study_reading import StudyReader
 from dissensus.analysis.tables import Analysis, analyze
 from dissensus.config import StudySpec
 from dissensus.config.sources import SOURCES
@@ -152,14 +152,14 @@ def test_a_metric_and_a_report_section(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_a_claim(tmp_path: Path) -> None:
     def judge(measured: Any, _thorough: bool) -> list[ClaimVerdict]:
-        says = f"{len(measured.evidence.cells)} cells are enough"
+        says = f"{len(measured.reading.cells)} cells are enough"
         return [ClaimVerdict("X1", says, "inconclusive", "", "", (), ())]
 
     CLAIMS.append(judge)
     try:
         write_study(tmp_path, study_spec(analysis={"resamples": 100}), n=12, points=3)
         analyze(tmp_path)
-        verdicts = judge_claims(load_evidence(tmp_path), thorough=False)
+        verdicts = judge_claims(StudyReader.at(tmp_path).all(), thorough=False)
     finally:
         CLAIMS.remove(judge)
     assert [verdict.claim for verdict in verdicts[:2]] == ["C1", "C2"]
@@ -244,7 +244,7 @@ def test_a_probe(tmp_path: Path, tiny_dataset: AnnotatedDataset) -> None:
         def resume(self, stored: Any) -> None: ...
 
     model = torch.nn.Linear(1, 1, bias=False)
-    with CurveRecorder(tmp_path / "run", Weight(), total_steps=2, steps=(0, 2), quiet=True) as recorder:
+    with CurveRecorder(tmp_path / "run", Weight(), total_steps=2, points=2, quiet=True) as recorder:
         for step in range(3):
             model.weight.data.fill_(float(step))
             recorder.step(model, step)

@@ -69,7 +69,7 @@ RULES = (
     Rule("run.launch", eager=MODELLING),
     Rule("run.destination", never=MODELLING),
     Rule("run.plan.plan", never=MODELLING),
-    Rule("run.plan.packing", never=MODELLING),
+    Rule("run.messages", never=MODELLING),
     Rule("analysis", never=(*MODELLING, ".train", ".record", ".models", ".run", ".report")),
     Rule("report", never=(*MODELLING, ".train", ".record", ".models", ".run")),
     Rule(

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from dissensus.cli.layout import units
-from dissensus.study.status import study_status
+from dissensus.study.folder import StudyFolder
 
 fcntl = pytest.importorskip("fcntl")
 from terminal import Screen, Terminal, dissensus  # noqa: E402 - where there are no terminals there is no such module
@@ -110,13 +110,13 @@ def test_ctrl_c_in_the_middle_restores_the_terminal_and_the_next_run_resumes(
         nothing_folded(terminal.screen)
         assert "Traceback" not in terminal.raw
         assert terminal.screen.shown.splitlines()[-1] == "stopped; run the same command again to resume"
-    states = sorted(cell.state for cell in study_status(tmp_path / "out"))
+    states = sorted(cell.state for cell in StudyFolder(tmp_path / "out").statuses)
     assert states == ["interrupted", "interrupted", "pending"]
     (tmp_path / "out" / "go").touch()
     with Terminal(command, cwd=tmp_path, environment=environment) as terminal:
         assert terminal.end() == 0
         assert terminal.screen.shown.count("in 2 tries") == 2
-    assert {cell.state for cell in study_status(tmp_path / "out")} == {"done"}
+    assert {cell.state for cell in StudyFolder(tmp_path / "out").statuses} == {"done"}
     with Terminal(dissensus("status", "out"), cwd=tmp_path, environment=environment) as terminal:
         assert terminal.end() == 0
         nothing_folded(terminal.screen)

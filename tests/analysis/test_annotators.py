@@ -10,7 +10,8 @@ import pytest
 from scipy import stats
 
 from dissensus.analysis.annotators import SCHEMA, SIZES, annotator_table, labels_needed
-from dissensus.analysis.evidence import Cell, Evidence
+from dissensus.analysis.reading import CellReading
+from dissensus.analysis.study_reading import StudyReading
 from dissensus.analysis.subsamples import standard_ranks, stepped_up
 from dissensus.curves import Curves
 from dissensus.data.agreement import annotation_entropy, subsample_annotators
@@ -21,7 +22,7 @@ from synthetic_study import LABELS, study_spec
 Array = np.ndarray[Any, Any]
 
 
-def evidence(counts: Array, *areas: Array, only: int | None = None, **changes: Any) -> Evidence:
+def evidence(counts: Array, *areas: Array, only: int | None = None, **changes: Any) -> StudyReading:
     """A study's cells in which every loss is constant: AULC is `areas`, one a seed. Gold: 0, or none for NaN."""
     study = study_spec(**changes)
     specs = expand(study)
@@ -40,8 +41,8 @@ def evidence(counts: Array, *areas: Array, only: int | None = None, **changes: A
             counts=np.asarray(counts, dtype=np.float64),
             regime=np.full(n, spec.regime),
         )
-        cells.append(Cell(spec, curves))
-    return Evidence(study, tuple(cells if only is None else cells[only : only + 1]), len(specs))
+        cells.append(CellReading(spec, curves, study.analysis))
+    return StudyReading(study, tuple(cells if only is None else cells[only : only + 1]), len(specs))
 
 
 def planted(n: int, annotators: int, seed: int, *, noise: float = 0.3) -> tuple[Array, Array, Array]:

@@ -10,10 +10,9 @@ import numpy as np
 import pyarrow.compute as pc
 import pytest
 
-from dissensus.analysis.cell_source import Streamed
 from dissensus.analysis.cell_tables import CellTables, analyze_cell
-from dissensus.analysis.condition_tables import condition_rows
-from dissensus.analysis.learning import learned_over_seeds
+from dissensus.analysis.condition_tables import condition_rows, learned_over_seeds
+from dissensus.analysis.reading import CellReading
 from dissensus.config import AnalysisSpec
 from dissensus.curves import Curves
 from dissensus.data.agreement import annotation_entropy
@@ -40,7 +39,7 @@ def with_votes(curves: Curves, seed: int = 0) -> Curves:
 
 def tables(curves: Curves, seed: int = 0) -> CellTables:
     spec = SPEC.model_copy(update={"seed": seed})
-    return analyze_cell(f"cell-{seed}", spec, curves, SETTINGS)
+    return analyze_cell(CellReading(spec, curves, SETTINGS))
 
 
 def test_nothing_is_unlearned_where_nothing_was_learned() -> None:
@@ -122,9 +121,8 @@ def test_a_side_without_examples_is_nan_and_an_example_without_a_gold_label_is_o
 def test_a_streamed_cell_is_told_as_one_in_memory(tmp_path: Path, name: str) -> None:
     curves = with_votes(world(name, 3, n=300))
     memory = tables(curves).cell
-    streamed = analyze_cell(
-        "cell-0", SPEC, Streamed(open_curves(write_store(curves, tmp_path / "store"))), SETTINGS
-    ).cell
+    stored = open_curves(write_store(curves, tmp_path / "store"))
+    streamed = analyze_cell(CellReading(SPEC, stored, SETTINGS)).cell
     for key, value in memory.items():
         if "_low" in key or "_high" in key or key == "cluster_reason":
             continue  # bands of another kind; these curves in memory have no texts at all

@@ -23,6 +23,7 @@ from dissensus.exchange.imported import write_store
 from dissensus.metrics import unlearning
 from dissensus.stats import entropy_groups
 from dissensus.study.grid import expand
+from synthetic_curves import reading_of
 
 
 def tweets(towards: float = 0.70) -> Curves:
@@ -153,11 +154,11 @@ def test_datalab_gets_no_unlearned_issue() -> None:
 
 def test_sensitivity_of_the_share_is_withheld_too() -> None:
     curves = tweets()
-    from dissensus.config import AnalysisSpec
 
-    reference = read(curves, AnalysisSpec())
+    cell = reading_of(curves)
+    reference = read(cell)
     assert not reference.defined.any()
-    assert not any(c.reading.defined.any() for c in other_readings(curves, AnalysisSpec(), reference))
+    assert not any(c.reading.defined.any() for c in other_readings(cell))
 
 
 def test_an_import_says_it(tmp_path: Path) -> None:

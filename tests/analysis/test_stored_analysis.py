@@ -9,13 +9,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dissensus.analysis import cell_source, clusters, example_rows, stored
-from dissensus.analysis.cell_source import InMemory, Streamed, majority_gold
+from dissensus.analysis import clusters, example_rows, reading, study_reading
 from dissensus.analysis.clusters import clusters_of, stored_clusters
+from dissensus.analysis.reading import majority_gold
+from dissensus.analysis.study_reading import StudyReader
 from dissensus.analysis.tables import analyze, load_analysis
+from dissensus.curves import Curves
 from dissensus.stats import running
-from dissensus.store import load_curves, open_curves
-from dissensus.study.grid import expand
+from dissensus.store import StoredCurves, load_curves, open_curves
 from synthetic_study import dataset, study_spec, write_study
 
 BANDS = {f"{end}{side}" for end in ("low", "high") for side in ("", "_backed", "_rejected")}
@@ -24,10 +25,10 @@ BANDS = {f"{end}{side}" for end in ("low", "high") for side in ("", "_backed", "
 @pytest.fixture
 def streamed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything counts as large, and blocks are small."""
-    monkeypatch.setattr(stored, "LIMIT", 0)
+    monkeypatch.setattr(study_reading, "LIMIT", 0)
     monkeypatch.setattr(example_rows, "LIMIT", 0)
     monkeypatch.setattr(running, "BLOCK", 37)
-    monkeypatch.setattr(cell_source, "ROW_GROUP", 37)
+    monkeypatch.setattr(reading, "ROW_GROUP", 37)
 
 
 def write(folder: Path, gold: str) -> None:
@@ -127,10 +128,9 @@ def test_majority_of_columns():
 def test_a_cell_is_streamed_above_the_limit(tmp_path, monkeypatch):
     study = study_spec()
     names = write_study(tmp_path, study, n=20)
-    cell = next(c for c in expand(study) if c.cell_id == names[0])
     folder = tmp_path / "cells" / names[0]
     size = open_curves(folder).nbytes
     assert size == 20 * 6 * 3 * 4
-    for limit, kind in ((size, InMemory), (size - 1, Streamed)):
-        monkeypatch.setattr(stored, "LIMIT", limit)
-        assert isinstance(stored.open_cell(folder, cell, study.analysis), kind)
+    for limit, kind in ((size, Curves), (size - 1, StoredCurves)):
+        monkeypatch.setattr(study_reading, "LIMIT", limit)
+        assert isinstance(StudyReader.at(tmp_path).cell(names[0]).stored, kind)

@@ -35,6 +35,7 @@ from dissensus.data.sources.simulated import SimulatedSource, load
 from dissensus.errors import StoreError
 from dissensus.integrations.transformers import record
 from dissensus.record.probes.completions import CompletionProbe
+from dissensus.record.probes.labels import LabelProbe
 from dissensus.record.probes.preferences import PreferenceProbe
 
 STEPS, CUT, CHECKPOINT = 6, 4, 2
@@ -234,11 +235,9 @@ def failing(args: argparse.Namespace) -> None:
 
         recorder = CurveRecorder(
             loop.path,
-            tracked(),
-            tokenizer=tokenizer,
+            LabelProbe(tracked(), tokenizer=tokenizer, score=score),
             total_steps=STEPS,
             points=STEPS + 1,
-            score=score,
             token_budget=64,
         )
         if (name, rank) == ("disk", 0):

@@ -88,7 +88,6 @@ def spied(trainer: Trainer, dataset: AnnotatedDataset) -> Iterator[dict[tuple[in
         ids = trainer.processing_class(e.text["premise"], e.text["hypothesis"])["input_ids"]
         texts[tuple(ids)] = e
     assert len(texts) == len(dataset)
-    inner = trainer.model.get_base_model() if hasattr(trainer.model, "get_base_model") else trainer.model
 
     def look(module: nn.Module, args: Any, kwargs: Any, outputs: Any) -> None:
         if not (module.training and torch.is_grad_enabled()):
@@ -102,7 +101,8 @@ def spied(trainer: Trainer, dataset: AnnotatedDataset) -> Iterator[dict[tuple[in
         for e, loss in zip(examples, losses.tolist(), strict=True):
             assert found.setdefault((trainer.state.global_step // per_epoch, e.id), loss) == loss
 
-    hook = inner.register_forward_hook(look, with_kwargs=True)
+    # Of the outermost: PEFT 0.18 calls the forward of the model inside, not the model, so that hooks there see nothing.
+    hook = trainer.model.register_forward_hook(look, with_kwargs=True)
     yield found
     hook.remove()
 

@@ -15,6 +15,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from dissensus import AnnotatedDataset, load_curves
 from dissensus.errors import MissingDependencyError, ModelError, SpecError, StoreError
+from dissensus.record.probes.labels import LabelProbe
 from schedule_free_sgd import ScheduleFreeSGD
 
 pytest.importorskip("lightning", reason="the trainers extra is not installed")
@@ -250,9 +251,10 @@ def test_without_live_nothing_is_logged(pl: Any, fit: Fit, tmp_path: Path) -> No
 
 def test_a_module_that_is_the_model_itself(pl: Any, fit: Fit, tmp_path: Path) -> None:
     """Without `model` the module is asked, here through a score of the user's own."""
-    callback = CurveCallback(
-        tmp_path / "run", fit.dataset, points=2, score=lambda module, batch: module.model(**batch).logits
+    probe = LabelProbe(
+        fit.dataset, tokenizer=fit.tokenizer, score=lambda module, batch: module.model(**batch).logits
     )
+    callback = CurveCallback(tmp_path / "run", probe, points=2)
     module = fit.fit(pl, [callback])
     found = load_curves(tmp_path / "run").losses[:, -1]
     np.testing.assert_allclose(found, one_by_one(module, fit.dataset), atol=1e-5)

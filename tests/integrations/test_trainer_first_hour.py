@@ -24,6 +24,7 @@ from dissensus.errors import DataError, ModelError, StoreError
 from dissensus.integrations.transformers import record
 from dissensus.live import LiveCurves
 from dissensus.record.probes.completions import CompletionProbe
+from dissensus.record.probes.labels import LabelProbe
 
 Make = Callable[..., Trainer]
 
@@ -129,7 +130,7 @@ def test_padding_is_the_models(
     tokenizer = AutoTokenizer.from_pretrained(tiny_decoder_dir)
     model = AutoModelForSequenceClassification.from_pretrained(tiny_decoder_dir, num_labels=3)
     model.config.pad_token_id = 7
-    recorder = CurveRecorder(tmp_path, tiny_dataset, tokenizer=tokenizer, total_steps=1, pad_id=5)
+    recorder = CurveRecorder(tmp_path, LabelProbe(tiny_dataset, tokenizer=tokenizer, pad_id=5), total_steps=1)
     found = recorder.look(model)
     model.eval()
     for row, e in enumerate(tiny_dataset):
@@ -142,7 +143,13 @@ def test_padding_is_the_models(
 def test_a_score_of_another_shape(make: Make, tiny_dataset: AnnotatedDataset, tmp_path: Path) -> None:
     for number, shape in enumerate([(1, 3), (24,)]):
         trainer = make()
-        record(trainer, tmp_path / str(number), tiny_dataset, score=lambda m, b, s=shape: torch.zeros(s))
+        record(
+            trainer,
+            tmp_path / str(number),
+            lambda tokenizer, s=shape: LabelProbe(
+                tiny_dataset, tokenizer=tokenizer, score=lambda m, b: torch.zeros(s)
+            ),
+        )
         with pytest.raises(ModelError, match="expected \\(examples, labels\\)"):
             trainer.train()
 
@@ -256,16 +263,15 @@ def test_a_resumed_loop_counts_from_where_it_goes_on(
 ) -> None:
     trainer = make()
     options: dict[str, Any] = {
-        "tokenizer": trainer.processing_class,
         "total_steps": 5,
         "points": 6,
-        "max_length": 8,
     }
-    first = CurveRecorder(tmp_path, tiny_dataset, **options)
+    probe = LabelProbe(tiny_dataset, tokenizer=trainer.processing_class, max_length=8)
+    first = CurveRecorder(tmp_path, probe, **options)
     for step in range(3):
         first.step(trainer.model, step)
     first.flush()
-    again = CurveRecorder(tmp_path, tiny_dataset, resume=True, **options)
+    again = CurveRecorder(tmp_path, probe, resume=True, **options)
     assert list(again.watch(trainer.model, [3, 4, 5], start=2)) == [3, 4, 5]
     assert load_curves(tmp_path).steps.tolist() == list(range(6))
     assert "tracked examples are longer than max_length and were cut" in caplog.text

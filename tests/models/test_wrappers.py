@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 from dissensus import AnnotatedDataset, CurveRecorder, load_curves
 from dissensus.record.probes.completions import CompletionProbe
+from dissensus.record.probes.labels import LabelProbe
 
 LORA = LoraConfig(task_type="SEQ_CLS", r=4, target_modules=["query", "value"])
 STEPS = 4
@@ -42,8 +43,12 @@ def losses(
     def trained(model: Any, *, record: bool = True, **options: Any) -> np.ndarray:
         path = tmp_path / f"run-{next(runs)}"
         recorder = CurveRecorder(
-            path, tiny_dataset, tokenizer=tokenizer, total_steps=STEPS, points=STEPS + 1, token_budget=64, **options
-        )  # fmt: skip
+            path,
+            LabelProbe(tiny_dataset, tokenizer=tokenizer, **options),
+            total_steps=STEPS,
+            points=STEPS + 1,
+            token_budget=64,
+        )
         optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
         for step in range(STEPS + 1):
             if step:
@@ -136,7 +141,7 @@ def test_an_autocast_that_the_loop_is_in_does_not_round_the_curves(
     found = []
     for enabled in (False, True):
         recorder = CurveRecorder(
-            tmp_path / str(enabled), tiny_dataset, tokenizer=tokenizer, total_steps=1, score=score
+            tmp_path / str(enabled), LabelProbe(tiny_dataset, tokenizer=tokenizer, score=score), total_steps=1
         )
         with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
             recorder.step(make(), 0)
@@ -164,7 +169,9 @@ def test_accelerate_in_half_precision(
     model = accelerator.prepare(make())
     heads: list[torch.dtype] = []
     model.classifier.register_forward_hook(lambda module, given, out: heads.append(out.dtype))
-    recorder = CurveRecorder(tmp_path, tiny_dataset, tokenizer=tokenizer, total_steps=1, score=score)
+    recorder = CurveRecorder(
+        tmp_path, LabelProbe(tiny_dataset, tokenizer=tokenizer, score=score), total_steps=1
+    )
     recorder.step(model, 0)
     recorder.flush()
     assert set(heads) <= {torch.float32}

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from dissensus import CurveRecorder, load_curves
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import DataError, SpecError, StoreError
-from dissensus.record.own_model import OwnModelSet
+from dissensus.record.probes.labels import LabelProbe
 from dissensus.record.tracking import PaddedSet, length_sorted_batches, tracking_pass
+from dissensus.record.user_model import UserModelSet
 
 
 @pytest.fixture
@@ -81,7 +82,9 @@ def test_modes_gradients_and_random_state_are_left_as_they_were(
         torch.rand(1)  # some models draw random numbers in eval mode, too
         return model(**batch).logits
 
-    recorder = CurveRecorder(tmp_path, tiny_dataset, tokenizer=tokenizer, total_steps=5, score=score)
+    recorder = CurveRecorder(
+        tmp_path, LabelProbe(tiny_dataset, tokenizer=tokenizer, score=score), total_steps=5
+    )
     torch.manual_seed(9)
     expected = torch.rand(4)
     torch.manual_seed(9)
@@ -101,7 +104,9 @@ def test_the_mode_comes_back_when_scoring_fails(
     def broken(_model: Any, _batch: Any) -> torch.Tensor:
         raise RuntimeError("out of memory")
 
-    recorder = CurveRecorder(tmp_path, tiny_dataset, tokenizer=tokenizer, total_steps=5, score=broken)
+    recorder = CurveRecorder(
+        tmp_path, LabelProbe(tiny_dataset, tokenizer=tokenizer, score=broken), total_steps=5
+    )
     with pytest.raises(RuntimeError, match="out of memory"):
         recorder.step(model, 0)
     assert model.training
@@ -148,7 +153,7 @@ def test_a_known_model_is_read_without_padding_and_another_as_it_wants(
 
     def measured(model: Any) -> tuple[np.ndarray, int]:
         packed.clear()
-        tracked = OwnModelSet(encoded, pad_id=0, token_budget=100)
+        tracked = UserModelSet(encoded, pad_id=0, token_budget=100)
         first = tracking_pass(model, tracked, 24)
         np.testing.assert_array_equal(tracking_pass(model, tracked, 24), first)
         return first, sum(packed)
@@ -180,7 +185,7 @@ def test_a_missed_tracking_point_is_an_error(
 ) -> None:
     model, tokenizer = plain
     recorder = CurveRecorder(
-        tmp_path, tiny_dataset, tokenizer=tokenizer, total_steps=4, steps=(2,), on_error="raise"
+        tmp_path, tiny_dataset, tokenizer=tokenizer, total_steps=4, points=(2,), on_error="raise"
     )
     with pytest.raises(StoreError, match="point 0 was never measured"):
         recorder.step(model, 2)
@@ -246,7 +251,7 @@ def test_what_is_missing_is_named(
         CurveRecorder(tmp_path, tiny_dataset, total_steps=3)
     other = encode(tiny_dataset.subset(reversed(tiny_dataset.ids)), tokenizer, max_length=48)
     with pytest.raises(DataError, match="not the tracked ones"):
-        CurveRecorder(tmp_path, tiny_dataset, total_steps=3, encoded=other)
+        CurveRecorder(tmp_path, LabelProbe(tiny_dataset, encoded=other), total_steps=3)
 
 
 @pytest.mark.parametrize("total", [1, 2, 12])

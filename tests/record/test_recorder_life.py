@@ -17,6 +17,7 @@ from transformers import AutoTokenizer
 from dissensus import AnnotatedDataset, CurveRecorder, load_curves
 from dissensus.errors import SpecError, StoreError
 from dissensus.record import budget
+from dissensus.record.probes.labels import LabelProbe
 from dissensus.store import writing
 
 
@@ -51,9 +52,9 @@ class Script:
         self.taken = 0
         self.weights = [self._weights()]
 
-    def recorder(self, total_steps: int, **options: Any) -> CurveRecorder:
-        options = {"tokenizer": self.tokenizer, "score": score_one, **options}
-        return CurveRecorder(self.folder, self.tracked, total_steps=total_steps, **options)
+    def recorder(self, total_steps: int, *, score: Any = None, **options: Any) -> CurveRecorder:
+        probe = LabelProbe(self.tracked, tokenizer=self.tokenizer, score=score or score_one)
+        return CurveRecorder(self.folder, probe, total_steps=total_steps, **options)
 
     def train(self, _batch: Any = None) -> None:
         loss = self.model(input_ids=torch.arange(self.taken, self.taken + 40)[None]).log_softmax(-1)[0, 0]
@@ -358,7 +359,7 @@ def test_a_full_disk_stops_the_recording_and_not_the_training(
     # With room again, training resumes from a checkpoint, and so does the recording.
     monkeypatch.undo()
     again = script.recorder(8, points=9, resume=True)
-    again.take_up(kept[-1])
+    again.resume_from(kept[-1])
     for step in range(kept[-1], 9):
         again.step(script.model, step)
     again.finish()
@@ -590,7 +591,9 @@ def test_a_budget_that_leaves_two_points_is_said(
         ({"total_steps": True}, "total_steps is True"),
         ({"total_steps": 0}, "total_steps is 0"),
         ({"total_steps": 4, "points": 2.5}, "points is 2.5"),
-        ({"total_steps": 4, "steps": (1.5,)}, "a tracking step is 1.5"),
+        ({"total_steps": 4, "points": (1.5,)}, "a tracking step is 1.5"),
+        ({"total_steps": 4, "points": (1, 9)}, "tracking step 9 lies outside the run"),
+        ({"total_steps": 4, "points": (1,), "max_overhead": 0.1}, "max_overhead spaces the points itself"),
         ({"total_steps": 4, "max_overhead": 10}, "max_overhead is 10; .*did you mean 0.10"),
         ({"total_steps": 4, "max_overhead": "10%"}, "max_overhead is '10%'"),
         ({"total_steps": 4, "on_error": "ignore"}, "on_error is 'ignore'; expected 'stop'"),

@@ -17,6 +17,7 @@ from dissensus.errors import SpecError
 from dissensus.models.scoring import ScoringModel
 from dissensus.models.shared_states import SharedStates
 from dissensus.record import measurer
+from dissensus.record.probes.labels import LabelProbe
 from dissensus.record.recorder import CurveRecorder
 from dissensus.record.schedule import total_steps
 from dissensus.record.tracking import PackedSet, PaddedSet, tracked_set, tracking_pass
@@ -74,7 +75,10 @@ def test_a_run_in_fp32_is_the_padded_run(
             for layer in model.module.modules():
                 layer.__dict__.pop("forward", None)  # PEFT's own layers
         recorder = CurveRecorder(
-            tmp_path / str(packs), tiny_dataset, total_steps=total_steps(24, SPEC), scoring=model, points=7
+            tmp_path / str(packs),
+            LabelProbe.of_cell(tiny_dataset, model),
+            total_steps=total_steps(24, SPEC),
+            points=7,
         )
         train(model, data, SPEC, learning_rate=1e-3, seed=0, recorder=recorder)
         recorder.finish()
@@ -97,6 +101,7 @@ def test_states_at_step_0_are_shared_bit_for_bit(
 
     def measured(shared: Path | None, steps: tuple[int, ...] = (0,)) -> np.ndarray:
         model, data = build("lora")
+        computed.clear()  # a model that is loaded is asked about two rows of its own
         states = None
         if shared is not None:
             states = SharedStates.of(
@@ -109,7 +114,6 @@ def test_states_at_step_0_are_shared_bit_for_bit(
 
     alone = measured(None)
     first = measured(tmp_path)
-    computed.clear()
     second = measured(tmp_path)
     assert computed == []
     assert np.array_equal(alone, first)
@@ -134,7 +138,9 @@ def test_an_error_of_the_writer_reaches_the_loop(
     build: Any, tiny_dataset: AnnotatedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, _ = build("lora")
-    recorder = CurveRecorder(tmp_path, tiny_dataset, total_steps=2, scoring=model, on_error="raise")
+    recorder = CurveRecorder(
+        tmp_path, LabelProbe.of_cell(tiny_dataset, model), total_steps=2, on_error="raise"
+    )
 
     def full(*_: Any, **_values: object) -> None:
         raise OSError("no space left on the device")
@@ -148,7 +154,7 @@ def test_an_error_of_the_writer_reaches_the_loop(
 def test_an_unknown_precision_is_refused(build: Any, tiny_dataset: AnnotatedDataset, tmp_path: Path) -> None:
     model, _ = build("lora")
     with pytest.raises(SpecError, match="expected 'fp32' or 'bf16'"):
-        CurveRecorder(tmp_path, tiny_dataset, total_steps=2, scoring=model, precision="fp8")
+        CurveRecorder(tmp_path, LabelProbe.of_cell(tiny_dataset, model), total_steps=2, precision="fp8")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -157,7 +163,7 @@ def test_memory_does_not_grow_with_the_number_of_tracking_points(
 ) -> None:
     """300 points of 200,000 x 3 numbers would be 720 MB; only one is held, while it is written."""
     model, _ = build("lora")
-    recorder = CurveRecorder(tmp_path, tiny_dataset, total_steps=300, scoring=model, points=301)
+    recorder = CurveRecorder(tmp_path, LabelProbe.of_cell(tiny_dataset, model), total_steps=300, points=301)
     wide = np.zeros((200_000, 3), dtype=np.float32)
     monkeypatch.setattr(measurer, "tracking_pass", lambda *_a, **_k: wide.copy() + 1)
     monkeypatch.setattr(recorder.writer, "write", lambda *_, **_values: None)

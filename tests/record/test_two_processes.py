@@ -32,7 +32,7 @@ from dissensus.models import scoring
 from dissensus.record.probes.preferences import PreferenceProbe
 from dissensus.record.probes.scored_tokens import ScoredTokens
 from dissensus.store import files, parts
-from dissensus.record.own_model import OwnModelSet
+from dissensus.record.user_model import UserModelSet
 
 rank, folder, decoder, encoder = int(sys.argv[1]), *map(Path, sys.argv[2:])
 files.ROW_GROUP = parts.ROW_GROUP = 4
@@ -133,8 +133,8 @@ for name, kind, method, error in (
     restore()
 texts = AutoTokenizer.from_pretrained(encoder)
 for name, kind, method, error in (
-    ("packed-raises", OwnModelSet, "_agrees", KeyError("broken")),
-    ("packed-memory", OwnModelSet, "_own", MemoryError()),
+    ("packed-raises", UserModelSet, "_agrees", KeyError("broken")),
+    ("packed-memory", UserModelSet, "_own", MemoryError()),
 ):
     restore = failing(kind, method, error)
     tried(name, tracked, classifier(), tokenizer=texts)

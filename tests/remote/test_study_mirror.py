@@ -22,7 +22,7 @@ from dissensus.remote import (
 from dissensus.report import write_report
 from dissensus.report.quotes import kept_quotes
 from dissensus.store import load_curves
-from dissensus.study.status import study_status
+from dissensus.study.folder import StudyFolder
 from remote.stores import Watched, make_cell, save_checkpoint
 from synthetic_study import study_spec, write_study
 
@@ -72,7 +72,7 @@ def test_a_choice_for_the_page_is_kept_at_the_url(memory: str, made: Path, tmp_p
 def test_status_brings_no_curves(memory: str, made: Path) -> None:
     publish_study(made, Remote(memory))
     with study_folder(memory, curves=False) as folder:
-        assert [status.state for status in study_status(folder)] == ["done", "done"]
+        assert [status.state for status in StudyFolder(folder).statuses] == ["done", "done"]
         assert not list(folder.rglob("*.parquet"))
     # The next one may have curves: it is another folder.
     with study_folder(memory) as full:
@@ -89,7 +89,7 @@ def test_the_image_follows_what_is_there(memory: str, made: Path) -> None:
         Remote(memory).remove(name)
     with study_folder(memory) as folder:
         assert _cells(folder) == [kept]
-        assert [status.state for status in study_status(folder)].count("pending") == 1
+        assert [status.state for status in StudyFolder(folder).statuses].count("pending") == 1
     # A cell that has begun, and stored nothing: what it had here before is not taken for it.
     publish_study(made, Remote(memory))
     with study_folder(memory):
@@ -98,7 +98,7 @@ def test_the_image_follows_what_is_there(memory: str, made: Path) -> None:
     Remote(memory).write(f"cells/{gone}/status.json", b'{"state": "failed"}')
     with study_folder(memory) as folder:
         assert not (folder / "cells" / gone / "manifest.json").exists()
-        assert sorted(status.state for status in study_status(folder)) == ["done", "failed"]
+        assert sorted(status.state for status in StudyFolder(folder).statuses) == ["done", "failed"]
 
 
 def test_a_folder_of_ones_own_loses_nothing(memory: str, made: Path, tmp_path: Path) -> None:

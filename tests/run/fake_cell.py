@@ -13,7 +13,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ import numpy as np
 from dissensus.config import RunSpec
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import DataError
+from dissensus.run.progress import CellProgress
 from dissensus.store import CurvesWriter
 
 STEPS = 4
@@ -41,16 +41,6 @@ ROWS = [
 ]
 
 
-@dataclass(frozen=True)
-class Progress:
-    step: int
-    total_steps: int
-    tracking_points_done: int
-    tracking_points: int
-    loss: float
-    phase: str = "training"
-
-
 def run_cell(
     spec: RunSpec,
     folder: Path,
@@ -59,7 +49,7 @@ def run_cell(
     threads: int | None = None,
     device: str | None = None,
     execution: object = None,
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: Callable[[CellProgress], None] | None = None,
 ) -> None:
     behaviour = spec.model.name
     if behaviour.startswith("each-"):
@@ -88,7 +78,9 @@ def run_cell(
         log_probs = raw - np.log(np.exp(raw).sum(axis=1, keepdims=True))
         writer.write(step, dataset.ids, log_probs.astype(np.float32))
         if on_progress is not None:
-            on_progress(Progress(step, STEPS, step + 1, STEPS + 1, float("nan") if step == 0 else 1.0 / step))
+            on_progress(
+                CellProgress(step, STEPS, step + 1, STEPS + 1, float("nan") if step == 0 else 1.0 / step)
+            )
         if step == 2 and behaviour != "ok":
             _trouble(behaviour, folder)
     writer.finish()
@@ -97,7 +89,7 @@ def run_cell(
 def run_cells(
     cells: Sequence[tuple[RunSpec, Path]],
     *,
-    on_progress: Callable[[int, Progress], None],
+    on_progress: Callable[[int, CellProgress], None],
     on_end: Callable[[int, Exception | None], None],
     **common: Any,
 ) -> None:

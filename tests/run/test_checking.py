@@ -20,8 +20,8 @@ from dissensus.run import checking
 from dissensus.run.checking import check_inputs
 from dissensus.run.engines.local import LocalEngine
 from dissensus.run.runner import run_study
+from dissensus.study.folder import StudyFolder
 from dissensus.study.grid import expand
-from dissensus.study.status import study_status
 
 HERE = Path(__file__).parent
 ROWS = [{"text": f"text {n}", "gold": "no" if n % 3 else "yes", "a": "yes", "b": "no"} for n in range(12)]
@@ -73,7 +73,7 @@ def refused(study: dict[str, Any], out: Path, kind: type[Exception] = DataError)
     spec = StudySpec.parse(study, "test")
     with pytest.raises(kind) as caught:
         run_study(spec, out, engine=NoWorkers())
-    assert {cell.state for cell in study_status(out)} == {"pending"}
+    assert {cell.state for cell in StudyFolder(out).statuses} == {"pending"}
     assert str(caught.value).endswith("\nNo cell was started.")
     return str(caught.value)
 

@@ -27,32 +27,36 @@ TWO = Execution(processes=2)
 
 # A process that joins nobody: it says who it is, and waits.
 FAKE = """
-import os, sys, time
-from dissensus.run import launch
+import os, time
 from dissensus.errors import ModelError
+from dissensus.run.progress import CellProgress
 
-def member(job, send):
+def run_rank(spec, folder, *, on_progress, **_):
     rank = int(os.environ["RANK"])
-    fields = dict(step=os.getpid(), total_steps=0, tracking_points_done=0, tracking_points=0, loss=0.0)
-    send({{"event": "progress", "progress": fields}})
-    own, other = (os.path.join(job["folder"], f"pid-{{n}}") for n in (rank, 1 - rank))
-    with open(own, "w") as file:
-        file.write(str(os.getpid()))
-    while not os.path.exists(other):
+    on_progress(CellProgress(os.getpid(), 0, 0, 0, 0.0))
+    own, other = (folder / f"pid-{{n}}" for n in (rank, 1 - rank))
+    own.write_text(str(os.getpid()))
+    while not other.exists():
         time.sleep(0.01)
     {then}
-
-launch._join_and_run = member
-sys.exit(launch.main())
 """
 
 
 @pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    def member(then: str) -> None:
-        monkeypatch.setattr(launch, "MEMBER", ("-c", FAKE.format(then=then)))
+def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], None]:
+    """Lets each process run what `FAKE` says, and then what the test says."""
 
-    return member
+    def stand_in(then: str) -> None:
+        run_instead(FAKE.format(then=then), tmp_path, monkeypatch)
+
+    return stand_in
+
+
+def run_instead(module: str, folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """Lets each process run `run_rank` of a module."""
+    (folder / "stand_in.py").write_text(module)
+    patch.syspath_prepend(str(folder))
+    patch.setattr(launch, "RUN_RANK", "stand_in:run_rank")
 
 
 def test_one_fails_and_then_all_go_on_from_the_checkpoint(
@@ -62,22 +66,21 @@ def test_one_fails_and_then_all_go_on_from_the_checkpoint(
     cell, folder = spec(tmp_path, Scenario("bert", "lora")), tmp_path / "cell"
     make_tiny("bert", tmp_path / "bert")
     breaks = """
-import os, sys
+import os
 from dissensus.errors import DataError
+from dissensus.run.launch import run_rank
 from dissensus.train import loop
-from dissensus.run import launch
 rows = loop.TrainingRun.batch_rows
 def batch_rows(run):
     if os.environ["RANK"] == "1" and run.taken == 3:
         raise DataError("row 17 is not to be had")
     return rows(run)
 loop.TrainingRun.batch_rows = batch_rows
-sys.exit(launch.main())
 """
     seen: list[CellProgress] = []
     often = Execution(processes=2, checkpoint_seconds=0)
     with monkeypatch.context() as patch:
-        patch.setattr(launch, "MEMBER", ("-c", breaks))
+        run_instead(breaks, tmp_path, patch)
         with pytest.raises(DataError, match="row 17 is not to be had") as caught:
             run_cell(cell, folder, threads=2, device="cpu", on_progress=seen.append, execution=often)
     assert str(caught.value) == "row 17 is not to be had"
@@ -132,12 +135,14 @@ def test_an_error_of_ours_is_told_before_its_consequences(
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks processes up in /proc")
 def test_nobody_outlives_whoever_started_them(tmp_path: Path) -> None:
-    fake_member = FAKE.format(then="time.sleep(600)")
+    (tmp_path / "stand_in.py").write_text(FAKE.format(then="time.sleep(600)"))
     script = f"""
+import sys
 from pathlib import Path
 from dissensus.config import Execution, RunSpec
 from dissensus.run import cell, launch
-launch.MEMBER = ("-c", {fake_member!r})
+sys.path.insert(0, {str(tmp_path)!r})
+launch.RUN_RANK = "stand_in:run_rank"
 spec = RunSpec.parse({json.loads(cell_of(tmp_path).model_dump_json())!r}, "t")
 cell.run_cell(
     spec, Path({str(tmp_path / "cell")!r}), device="cpu", execution=Execution(processes=2),

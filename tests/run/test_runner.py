@@ -19,8 +19,9 @@ from dissensus.errors import SpecError, StoreError
 from dissensus.run.process import words_for_exit
 from dissensus.run.runner import StudyResult, run_study
 from dissensus.store import load_curves
+from dissensus.study.folder import StudyFolder
 from dissensus.study.lock import StudyLock, lock_held
-from dissensus.study.status import CellStatus, read_status, study_status, write_status
+from dissensus.study.status import CellStatus, read_status, write_status
 from processes import PATIENCE, gone, wait_for
 from run.engines.studies import fake_study
 
@@ -120,7 +121,7 @@ def test_each_way_to_fail_says_what_happened(mixed: tuple[Path, StudyResult, lis
     )
     assert cells["leave"].error.startswith("worker ended with exit code 7")
     assert cells["leave"].error.endswith("leaving early")
-    assert by_model(study_status(out)) == cells
+    assert by_model(StudyFolder(out).statuses) == cells
     log = (out / "cells" / cells["ok"].cell / "log.txt").read_text()
     assert log == "this goes to the log, not among the events\n"
 
@@ -181,7 +182,7 @@ def test_running_again_skips_what_is_done_and_resumes_what_is_not(tmp_path: Path
     assert third.skipped == {cell.cell for cell in third.cells}
     # A folder whose curves are gone is not done, whatever its status says.
     (killed / "manifest.json").unlink()
-    assert by_model(study_status(tmp_path))["kill"].state == "interrupted"
+    assert by_model(StudyFolder(tmp_path).statuses)["kill"].state == "interrupted"
 
 
 def test_only_runs_the_matching_cells_and_the_rest_is_pending(tmp_path: Path) -> None:
@@ -189,7 +190,12 @@ def test_only_runs_the_matching_cells_and_the_rest_is_pending(tmp_path: Path) ->
         fake_study("ok", "fail", seeds=[0, 1]), tmp_path, only=When(model="ok", seed=1), data_dir=HERE
     )
     assert [cell.state for cell in result.cells] == ["done"]
-    assert sorted(cell.state for cell in study_status(tmp_path)) == ["done", "pending", "pending", "pending"]
+    assert sorted(cell.state for cell in StudyFolder(tmp_path).statuses) == [
+        "done",
+        "pending",
+        "pending",
+        "pending",
+    ]
     facts = json.loads((tmp_path / "cells" / result.cells[0].cell / "facts.json").read_text())
     assert facts["data_dir"] == str(HERE)
 
@@ -207,7 +213,10 @@ def test_a_study_may_change_and_says_how_but_two_studies_do_not_share_a_folder(t
     assert {"-name: fake", "+name: other"} <= set(str(caught.value).splitlines())
     # Cells of the earlier form stay, and are told apart.
     run(fake_study("ok", training={"epochs": 2}), tmp_path)
-    assert [(c.state, c.in_study) for c in study_status(tmp_path)] == [("done", True), ("done", False)]
+    assert [(c.state, c.in_study) for c in StudyFolder(tmp_path).statuses] == [
+        ("done", True),
+        ("done", False),
+    ]
 
 
 def test_two_runs_at_once_are_refused_with_the_pid(tmp_path: Path) -> None:
@@ -242,7 +251,7 @@ def slow_run(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
         def half_way() -> bool:
             assert process.poll() is None, process.stderr.read() if process.stderr else ""
             return (tmp_path / "study.yaml").exists() and all(
-                cell.state == "running" and cell.step == 2 for cell in study_status(tmp_path)
+                cell.state == "running" and cell.step == 2 for cell in StudyFolder(tmp_path).statuses
             )
 
         try:
@@ -256,7 +265,7 @@ def slow_run(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
 def test_ctrl_c_and_sigterm_stop_the_workers_and_leave_the_cells_interrupted(
     tmp_path: Path, slow_run: subprocess.Popen[bytes], number: signal.Signals
 ) -> None:
-    pids = [cell.pid for cell in study_status(tmp_path)]
+    pids = [cell.pid for cell in StudyFolder(tmp_path).statuses]
     slow_run.send_signal(number)
     _, errors = slow_run.communicate(timeout=PATIENCE)
     assert errors.strip().endswith(b"KeyboardInterrupt")
@@ -272,7 +281,7 @@ def test_a_run_that_was_started_with_ctrl_c_ignored_keeps_ignoring_it(tmp_path: 
     def at(step: int, state: str) -> Callable[[], bool]:
         return lambda: (
             (tmp_path / "study.yaml").exists()
-            and [(c.state, c.step) for c in study_status(tmp_path)] == [(state, step)]
+            and [(c.state, c.step) for c in StudyFolder(tmp_path).statuses] == [(state, step)]
         )
 
     with subprocess.Popen(
@@ -294,14 +303,14 @@ def test_a_run_that_was_started_with_ctrl_c_ignored_keeps_ignoring_it(tmp_path: 
 def test_a_killed_runner_leaves_no_worker_behind_and_its_study_resumes(
     tmp_path: Path, slow_run: subprocess.Popen[bytes]
 ) -> None:
-    pids = [cell.pid for cell in study_status(tmp_path)]
+    pids = [cell.pid for cell in StudyFolder(tmp_path).statuses]
     slow_run.kill()
     slow_run.communicate(timeout=PATIENCE)
     wait_for(lambda: all(gone(pid) for pid in pids), "the orphaned workers to end")
     # The files still say 'running'; the view does not.
     stored = [read_status(path) for path in (tmp_path / "cells").iterdir()]
     assert {s.state for s in stored} == {"running"}
-    assert {s.state for s in study_status(tmp_path)} == {"interrupted"}
+    assert {s.state for s in StudyFolder(tmp_path).statuses} == {"interrupted"}
     (tmp_path / "go").touch()
     result = run(fake_study("slow", seeds=[0, 1]), tmp_path, only=When(seed=0))
     assert [(c.state, c.step) for c in result.cells] == [("done", 4)]
@@ -334,7 +343,7 @@ def test_an_error_in_the_callers_callback_stops_the_workers(tmp_path: Path) -> N
     with pytest.raises(RuntimeError, match="the screen is gone"):
         run(fake_study("slow"), tmp_path, on_change=burst)
     assert all(gone(pid) for pid in pids)
-    assert [c.state for c in study_status(tmp_path)] == ["interrupted"]
+    assert [c.state for c in StudyFolder(tmp_path).statuses] == ["interrupted"]
 
 
 def make_fused_study(model: str, seeds: int) -> StudySpec:
@@ -354,7 +363,7 @@ def test_cells_of_one_job_end_one_by_one_and_a_dead_worker_fails_those_that_had_
     assert "signal 9" in killed.error
     assert killed.error == waiting.error
     assert (ok.step, killed.step, waiting.step) == (4, 2, 0)
-    assert study_status(tmp_path) == result.cells
+    assert StudyFolder(tmp_path).statuses == result.cells
     # Each cell is told of by itself: it starts, advances and ends once.
     for cell in result.cells:
         history = [s.state for s in seen if s.cell == cell.cell]
@@ -382,7 +391,7 @@ def test_a_job_that_is_cut_short_leaves_all_its_cells_interrupted(tmp_path: Path
         run(make_fused_study("slow", 3), tmp_path, fuse=3, on_change=cut)
     assert len(pids) == 1
     assert all(gone(pid) for pid in pids)
-    assert [(c.state, c.step) for c in study_status(tmp_path)] == [
+    assert [(c.state, c.step) for c in StudyFolder(tmp_path).statuses] == [
         ("interrupted", 2),
         ("interrupted", 0),
         ("interrupted", 0),
@@ -439,6 +448,6 @@ def test_status_survives_the_file(tmp_path: Path) -> None:
 
 def test_a_folder_without_a_study_is_explained(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"is no study's folder: it has no study\.yaml"):
-        study_status(tmp_path)
+        _ = StudyFolder(tmp_path).statuses
     with pytest.raises(SpecError, match="there is no such folder"):
-        study_status(tmp_path / "none")
+        _ = StudyFolder(tmp_path / "none").statuses

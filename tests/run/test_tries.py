@@ -12,10 +12,13 @@ import pytest
 from typer.testing import CliRunner
 
 from dissensus.cli.app import app
-from dissensus.run.job import AGAIN, LiveJob
+from dissensus.run.job_status import AGAIN, RunningJob
+from dissensus.run.messages import Done, Ended, JobOrder, Progress, Started
+from dissensus.run.progress import CellProgress
 from dissensus.run.runner import run_study
+from dissensus.study.folder import StudyFolder
 from dissensus.study.grid import expand
-from dissensus.study.status import KILLED, CellStatus, read_status, study_status, write_status
+from dissensus.study.status import KILLED, CellStatus, read_status, write_status
 from run.engines.studies import fake_study
 
 HERE = Path(__file__).parent
@@ -40,7 +43,7 @@ def test_a_retried_cell_keeps_every_try_and_its_log(tmp_path: Path) -> None:
     assert first.host == os.uname().nodename
     assert first.pid != second.pid
     assert first.started <= first.ended <= second.started <= second.ended
-    assert study_status(tmp_path) == (done,)
+    assert StudyFolder(tmp_path).statuses == (done,)
     log = (tmp_path / "cells" / done.cell / "log.txt").read_text()
     assert log.count("this goes to the log") == 2
     assert [line.split(",")[0] for line in log.splitlines() if line.startswith("--- ")] == [
@@ -98,7 +101,7 @@ def test_a_killed_runners_try_is_closed_by_whoever_looks_next(tmp_path: Path) ->
     half_way = next(status for status in seen if status.state == "running" and status.step == 2)
     (folder / "manifest.json").unlink()
     write_status(folder, half_way)  # as kill -9 leaves it
-    (shown,) = study_status(tmp_path)
+    (shown,) = StudyFolder(tmp_path).statuses
     assert (shown.state, shown.phase) == ("interrupted", "")
     assert (shown.tries[0].state, shown.tries[0].error, shown.tries[0].ended) == ("interrupted", KILLED, "")
     assert shown.tries[0].doing == "step 2 of 4"
@@ -125,32 +128,32 @@ def test_what_an_older_version_left_counts_as_a_try(tmp_path: Path) -> None:
 class Quiet:
     """A worker that takes a job and says nothing."""
 
-    def give(self, job: Any, *, log: Path, hear: Any) -> None: ...
+    def give(self, order: Any, on_event: Any) -> None: ...
     def ask_to_stop(self) -> None: ...
     def terminate(self) -> None: ...
     def dismiss(self) -> None: ...
 
 
-def live_job(study: Any, out: Path) -> LiveJob:
+def running_job(study: Any, out: Path) -> RunningJob:
     spec = expand(study)[0]
     from dissensus.config import Execution
 
-    return LiveJob(
+    return RunningJob(
         (spec,),
         {spec.cell_id: CellStatus(spec.cell_id)},
         out,
         worker=Quiet(),
-        order={},
+        order=JobOrder((), threads=1),
         executions={spec.cell_id: Execution()},
         last_try=True,
-        hear=lambda _event: None,
+        on_event=lambda _event: None,
     )
 
 
 def test_a_job_that_a_queue_starts_once_more_is_two_tries(tmp_path: Path) -> None:
-    job = live_job(fake_study("ok"), tmp_path)
-    job.heed({"event": "started", "pid": 1, "host": "node-a"})
-    (status,) = job.heed({"event": "started", "pid": 2, "host": "node-b"})
+    job = running_job(fake_study("ok"), tmp_path)
+    job.handle(Started("node-a", 1))
+    (status,) = job.handle(Started("node-b", 2))
     assert [(one.host, one.state, one.error) for one in status.tries] == [
         ("node-a", "interrupted", AGAIN),
         ("node-b", "running", ""),
@@ -158,19 +161,17 @@ def test_a_job_that_a_queue_starts_once_more_is_two_tries(tmp_path: Path) -> Non
 
 
 def test_a_worker_that_never_began_leaves_a_try_too(tmp_path: Path) -> None:
-    job = live_job(fake_study("ok"), tmp_path)
-    (status,) = job.heed({"event": "ended", "error": "node-a does not see the folder", "lost": False})
+    job = running_job(fake_study("ok"), tmp_path)
+    (status,) = job.handle(Ended("node-a does not see the folder"))
     assert [(one.started, one.state, one.error) for one in status.tries] == [
         ("", "failed", "node-a does not see the folder")
     ]
 
 
-def test_events_and_fields_of_another_version_are_left_aside(tmp_path: Path) -> None:
-    job = live_job(fake_study("ok"), tmp_path)
-    job.heed({"event": "started", "pid": 1, "host": "here", "gpu": "new"})
-    (status,) = job.heed(
-        {"event": "progress", "cell": 0, "phase": "dreaming", "step": 3, "total_steps": 9, "watts": 7}
-    )
-    assert (status.phase, status.step) == ("dreaming", 3)
-    assert job.heed({"event": "heartbeat", "cell": 0}) == ()
-    assert job.heed({"event": "greeting"}) == ()
+def test_what_an_earlier_try_came_to_stands_until_more_is_known(tmp_path: Path) -> None:
+    job = running_job(fake_study("ok"), tmp_path)
+    job.handle(Started("here", 1))
+    job.handle(Progress(0, CellProgress(3, 9, 1, 4, 0.5)))
+    (status,) = job.handle(Progress(0, CellProgress(0, 0, 0, 0, float("nan"), "loading data")))
+    assert (status.phase, status.step, status.total_steps) == ("loading data", 3, 9)
+    assert job.handle(Done(7)) == ()  # no such cell

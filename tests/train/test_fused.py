@@ -20,6 +20,7 @@ from dissensus.models import attention
 from dissensus.models.fused_layers import FusedLayers, _Rows, obstacle
 from dissensus.models.loading import load_scoring_model
 from dissensus.models.scoring import ScoringModel
+from dissensus.record.probes.labels import LabelProbe
 from dissensus.record.recorder import CurveRecorder
 from dissensus.record.schedule import total_steps
 from dissensus.store import load_curves
@@ -236,10 +237,9 @@ def begun(
         own = folder / str(place)
         recorder = CurveRecorder(
             own,
-            dataset,
+            LabelProbe.of_cell(dataset, model),
             total_steps=total_steps(len(data.labels), SPEC),
-            scoring=model,
-            steps=[[1, 2], [1, 3], [2, 5, 7]][place],
+            points=[[1, 2], [1, 3], [2, 5, 7]][place],
             token_budget=200,
             resume=True,
         )

@@ -14,6 +14,7 @@ from dissensus.config import TrainingSpec
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import ModelError, StoreError
 from dissensus.models.scoring import ScoringModel
+from dissensus.record.probes.labels import LabelProbe
 from dissensus.record.recorder import CurveRecorder
 from dissensus.record.schedule import total_steps
 from dissensus.store import load_curves
@@ -33,9 +34,8 @@ def weights(model: ScoringModel) -> dict[str, torch.Tensor]:
 def recorder(path: Path, dataset: AnnotatedDataset, model: ScoringModel) -> CurveRecorder:
     return CurveRecorder(
         path,
-        dataset,
+        LabelProbe.of_cell(dataset, model),
         total_steps=total_steps(len(dataset), SPEC),
-        scoring=model,
         points=7,
         token_budget=200,
         resume=True,

@@ -11,15 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dissensus.errors import DissensusError, ModelError
-from dissensus.record.processes import EvenRanks, Ranks, error_like
-from dissensus.train.parallel import Team, _has_unused, dealt, team_for
+from dissensus.record.processes import EvenProcessGroup, ProcessGroup, error_like
+from dissensus.train.parallel import ParallelTraining, _has_unused, balanced_share, parallel_training
 
 
 @given(lengths=st.lists(st.integers(1, 128), min_size=1, max_size=40), world=st.integers(2, 7))
 def test_each_row_is_dealt_once_and_tokens_are_balanced(lengths: list[int], world: int) -> None:
     rows = np.arange(100, 100 + len(lengths))
     tokens = np.array(lengths)
-    shares = [dealt(rows, tokens, Ranks(rank, world)) for rank in range(world)]
+    shares = [balanced_share(rows, tokens, ProcessGroup(rank, world)) for rank in range(world)]
     assert sorted(np.concatenate(shares)) == rows.tolist()
     counts = [len(share) for share in shares]
     assert max(counts) - min(counts) <= 1
@@ -28,14 +28,14 @@ def test_each_row_is_dealt_once_and_tokens_are_balanced(lengths: list[int], worl
     assert max(sums) - min(sums) <= max(lengths)
     # No process has more parts than each is told to make.
     for wanted in (1, 2, 3):
-        assert Team(Ranks(0, world)).parts(len(rows), wanted) == min(wanted, max(counts))
+        assert ParallelTraining(ProcessGroup(0, world)).parts(len(rows), wanted) == min(wanted, max(counts))
 
 
 def test_one_process_keeps_the_batch_as_it_is() -> None:
     rows = np.array([5, 3, 4])
-    assert Team().own(rows, np.array([1, 2, 3])) is rows
-    assert Team().parts(3, 2) == 2
-    assert Team().parts(1, 2) == 1
+    assert ParallelTraining().own(rows, np.array([1, 2, 3])) is rows
+    assert ParallelTraining().parts(3, 2) == 2
+    assert ParallelTraining().parts(1, 2) == 1
 
 
 @given(batches=st.integers(1, 20), world=st.integers(1, 5))
@@ -43,11 +43,11 @@ def test_passes_are_even_and_only_ones_own_count(batches: int, world: int) -> No
     every = list(range(batches))
     found, passes = [], set()
     for rank in range(world):
-        ranks = EvenRanks(rank, world)
-        share = list(ranks.share(every))
+        group = EvenProcessGroup(rank, world)
+        share = list(group.share(every))
         passes.add(len(share))
-        found += share[: ranks.own]
-        assert share[: ranks.own] == list(Ranks(rank, world).share(every))
+        found += share[: group.own]
+        assert share[: group.own] == list(ProcessGroup(rank, world).share(every))
     assert len(passes) == 1
     assert sorted(found) == every
 
@@ -63,9 +63,9 @@ def test_an_error_of_another_process_keeps_its_kind() -> None:
 
 
 def test_unison_alone_is_nothing() -> None:
-    with pytest.raises(KeyError), Ranks().unison(torch.device("cpu")):
+    with pytest.raises(KeyError), ProcessGroup().all_or_none(torch.device("cpu")):
         raise KeyError("own")
-    assert Ranks().total(0.25, torch.device("cpu")) == 0.25
+    assert ProcessGroup().sum(0.25, torch.device("cpu")) == 0.25
 
 
 def test_weights_that_the_loss_does_not_reach_are_found(build: Any) -> None:
@@ -87,5 +87,10 @@ def test_weights_that_the_loss_does_not_reach_are_found(build: Any) -> None:
 
 def test_a_team_of_one_needs_no_group(build: Any) -> None:
     model, _ = build("lora")
-    team = team_for(model)
-    assert (team.ranks, team.wrapped, team.root, model.entry) == (Ranks(), None, None, None)
+    parallel = parallel_training(model)
+    assert (parallel.group, parallel.wrapped, parallel.root, model.entry) == (
+        ProcessGroup(),
+        None,
+        None,
+        None,
+    )

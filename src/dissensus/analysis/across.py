@@ -1,4 +1,4 @@
-"""What looks across the cells of a study: verdicts on the claims, and the tables that they are to be read beside.
+"""Claims of a study with the tables that they are read beside: what looks across its cells, made, kept and loaded.
 
     STUDY_DIR/analysis/
       claims.json, claims.parquet, claims.csv       the verdicts, with every number that they rest on
@@ -27,13 +27,13 @@ import pyarrow.parquet as pq
 from dissensus.analysis.annotators import annotator_table
 from dissensus.analysis.claims import ClaimVerdict, judge_claims
 from dissensus.analysis.claims.tables import claims_from_json, claims_json, claims_table
-from dissensus.analysis.evidence import Evidence, load_evidence
 from dissensus.analysis.noise.tables import noise_curves, noise_likeness, noise_ranking
 from dissensus.analysis.sensitivity.table import hangs_on, sensitivity_table
+from dissensus.analysis.study_reading import StudyReader, StudyReading
 from dissensus.analysis.tables import inputs_of
 from dissensus.files import write_atomic
 
-BESIDE: Mapping[str, Callable[[Evidence], pa.Table]] = {
+BESIDE: Mapping[str, Callable[[StudyReading], pa.Table]] = {
     "annotators": annotator_table,
     "sensitivity": sensitivity_table,
     "noise_curves": noise_curves,
@@ -61,38 +61,40 @@ class Across:
     planned: int
 
 
-def look_across(study_dir: Path, *, on_table: Callable[[str], None] = lambda _name: None) -> Across:
+def look_across(study: Path | StudyReader, *, on_table: Callable[[str], None] = lambda _name: None) -> Across:
     """Judge the claims, make the tables and write them to STUDY_DIR/analysis/.
 
     Args:
-        study_dir: the study's folder.
+        study: the study's folder, or what reads its cells.
         on_table: called with what comes next.
 
     Raises:
         SpecError: the folder is no study's.
         StoreError: no cell is complete, or a completed one is damaged.
     """
-    inputs = inputs_of(study_dir)
-    evidence = load_evidence(study_dir)
+    reader = StudyReader.at(study)
+    inputs = inputs_of(reader.folder)
+    reading = reader.all()
     on_table("claims")
-    claims = judge_claims(evidence)
+    claims = judge_claims(reading)
     tables: dict[str, pa.Table] = {}
     for name, make in BESIDE.items():
         on_table(name)
-        tables[name] = make(evidence)
+        tables[name] = make(reading)
     tables["hangs_on"] = hangs_on(tables["sensitivity"])
-    found = Across(claims, tables, len(evidence.cells), evidence.planned)
-    _write(found, inputs, study_dir / "analysis")
-    return found
+    across = Across(claims, tables, len(reading.cells), reading.planned)
+    _write(across, inputs, reader.folder.path / "analysis")
+    return across
 
 
-def load_across(study_dir: Path) -> Across | None:
+def load_across(study: Path | StudyReader) -> Across | None:
     """What `look_across` wrote, or None where there is nothing or the study has changed since."""
-    folder = study_dir / "analysis"
+    reader = StudyReader.at(study)
+    folder = reader.folder.path / "analysis"
     try:
         stored = json.loads((folder / "across.json").read_text(encoding="utf-8"))
         claims = json.loads((folder / "claims.json").read_text(encoding="utf-8"))
-        if stored["inputs"] != inputs_of(study_dir):
+        if stored["inputs"] != inputs_of(reader.folder):
             return None
         tables = {name: pq.read_table(folder / f"{name}.parquet") for name in TABLES}
         return Across(claims_from_json(claims), tables, int(stored["cells"]), int(stored["planned"]))
@@ -100,16 +102,16 @@ def load_across(study_dir: Path) -> Across | None:
         return None
 
 
-def _write(found: Across, inputs: Mapping[str, Any], folder: Path) -> None:
+def _write(across: Across, inputs: Mapping[str, Any], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for name, table in {**found.tables, "claims": claims_table(found.claims)}.items():
+    for name, table in {**across.tables, "claims": claims_table(across.claims)}.items():
         sink, text = io.BytesIO(), io.BytesIO()
         pq.write_table(table, sink, compression="zstd")
         pyarrow.csv.write_csv(table, text)
         write_atomic(folder / f"{name}.parquet", sink.getvalue())
         write_atomic(folder / f"{name}.csv", text.getvalue())
-    write_atomic(folder / "claims.json", _json(claims_json(found.claims)))
-    record = {"inputs": inputs, "cells": found.cells, "planned": found.planned}
+    write_atomic(folder / "claims.json", _json(claims_json(across.claims)))
+    record = {"inputs": inputs, "cells": across.cells, "planned": across.planned}
     write_atomic(folder / "across.json", _json(record))
 
 

@@ -60,11 +60,11 @@ import numpy as np
 import pyarrow as pa
 
 from dissensus.analysis.cell_tables import condition_columns, gold_source
-from dissensus.analysis.evidence import Cell, Evidence
-from dissensus.analysis.subsamples import Panel, corrected, known_mean, standard_ranks
+from dissensus.analysis.reading import CellReading
+from dissensus.analysis.study_reading import StudyReading
+from dissensus.analysis.subsamples import LabelSubsamples, corrected, known_mean, standard_ranks
 from dissensus.curves import FloatArray
 from dissensus.errors import SpecError
-from dissensus.metrics import aulc
 from dissensus.seeds import named_generator
 
 SIZES = (3, 5, 10, 20, 50)
@@ -106,14 +106,14 @@ class LabelsNeeded:
     rho_full: float
 
 
-def annotator_table(evidence: Evidence, *, sizes: Sequence[int] = SIZES, draws: int = 50) -> pa.Table:
+def annotator_table(reading: StudyReading, *, sizes: Sequence[int] = SIZES, draws: int = 50) -> pa.Table:
     """The correlation from n labels an item, in each of the study's own conditions; the module has the columns.
 
     Sub-samples are a function of the analysis seed, the data set's name, n and the items' counts alone: cells that use
     the same items are given the same ones, whichever other cells there are.
 
     Args:
-        evidence: the study's completed cells.
+        reading: the study's completed cells.
         sizes: numbers of labels to try.
         draws: sub-samplings of each number.
 
@@ -124,12 +124,12 @@ def annotator_table(evidence: Evidence, *, sizes: Sequence[int] = SIZES, draws: 
         raise SpecError(
             f"sizes are {tuple(sizes)} and draws is {draws}; expected whole numbers of at least 1"
         )
-    panels: dict[tuple[str, bytes], Panel] = {}
+    subsamples: dict[tuple[str, bytes], LabelSubsamples] = {}
     rows: list[dict[str, Any]] = []
-    for cells in evidence.conditions().values():
-        seen = [one for cell in cells if (one := _seen(cell, evidence, panels, draws)) is not None]
+    for cells in reading.conditions().values():
+        seen = [one for cell in cells if (one := _seen(cell, reading, subsamples, draws)) is not None]
         if seen:
-            rows += _rows(_names(cells[0], evidence), seen, sizes)
+            rows += _rows(_names(cells[0], reading), seen, sizes)
     return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
@@ -170,39 +170,43 @@ class _Seen:
     """One cell beside the labels of its items.
 
     Attributes:
-        panel: of the items with annotations and an AULC.
+        labels: of the items with annotations and an AULC.
         ranks: standard ranks of their AULC, shape (items,).
         dropped: items without.
         rho: from all labels; NaN where it is not defined.
     """
 
-    panel: Panel
+    labels: LabelSubsamples
     ranks: FloatArray
     dropped: int
     rho: float
 
 
-def _seen(cell: Cell, evidence: Evidence, panels: dict[tuple[str, bytes], Panel], draws: int) -> _Seen | None:
-    """One cell, with its panel from `panels`; None where no label can be left out."""
-    settings, dataset = evidence.study.analysis, cell.spec.dataset.name
-    area, counts = aulc(cell.curves), cell.curves.counts
+def _seen(
+    cell: CellReading, reading: StudyReading, subsamples: dict[tuple[str, bytes], LabelSubsamples], draws: int
+) -> _Seen | None:
+    """One cell, with its labels from `subsamples`; None where no label can be left out."""
+    settings, dataset = reading.study.analysis, cell.spec.dataset.name
+    area, counts = cell.metrics.aulc, cell.counts
     used = np.isfinite(area) & (counts.sum(axis=1) > 0)
     counts = counts[used]
     # What a published distribution times its n misses by rounding is a whole number still; see `measures`.
     if not used.any() or np.any(np.abs(counts - np.rint(counts)) > 1e-6):
         return None
     key = dataset, counts.tobytes()
-    if key not in panels:
+    if key not in subsamples:
         generator = partial(named_generator, settings.seed, "annotators", dataset)
-        panels[key] = Panel(counts, generator, estimator=settings.entropy, draws=draws)
+        subsamples[key] = LabelSubsamples(
+            counts, cell.entropy[used], generator, estimator=settings.entropy, draws=draws
+        )
     ranks = standard_ranks(area[used][None])[0]
-    rho = float(panels[key].full().rhos(ranks)[0])
-    return _Seen(panels[key], ranks, int((~used).sum()), rho)
+    rho = float(subsamples[key].full().rhos(ranks)[0])
+    return _Seen(subsamples[key], ranks, int((~used).sum()), rho)
 
 
-def _names(cell: Cell, evidence: Evidence) -> dict[str, str]:
+def _names(cell: CellReading, reading: StudyReading) -> dict[str, str]:
     columns = condition_columns(cell.spec)
-    majority = evidence.study.analysis.gold == "majority"
+    majority = reading.study.analysis.gold == "majority"
     columns["gold_source"] = "majority" if majority else gold_source(cell.spec)
     return {name: columns[name] for name in _WORDS}
 
@@ -210,24 +214,24 @@ def _names(cell: Cell, evidence: Evidence) -> dict[str, str]:
 def _rows(names: Mapping[str, str], seen: Sequence[_Seen], sizes: Sequence[int]) -> list[dict[str, Any]]:
     """The rows of one condition."""
     full = known_mean(np.array([one.rho for one in seen]))
-    reliability_full = known_mean(np.array([one.panel.full().reliability_split for one in seen]))
+    reliability_full = known_mean(np.array([one.labels.full().reliability_split for one in seen]))
     common = {
         **names,
         "seeds": sum(bool(np.isfinite(one.rho)) for one in seen),
         "items": min(len(one.ranks) for one in seen),
         "items_dropped": max(one.dropped for one in seen),
-        "annotations_min": min(int(one.panel.annotations.min()) for one in seen),
-        "annotations_max": max(int(one.panel.annotations.max()) for one in seen),
+        "annotations_min": min(int(one.labels.annotations.min()) for one in seen),
+        "annotations_max": max(int(one.labels.annotations.max()) for one in seen),
         "rho_full": full,
         "reliability_full": reliability_full,
         "rho_full_corrected": corrected(full, reliability_full),
     }
-    return [{**common, **_row(seen, n, full)} for n in sizes if all(one.panel.has(n) for one in seen)]
+    return [{**common, **_row(seen, n, full)} for n in sizes if all(one.labels.has(n) for one in seen)]
 
 
 def _row(seen: Sequence[_Seen], n: int, full: float) -> dict[str, float]:
     """What n labels an item show of one condition."""
-    rankings = [one.panel.of(n) for one in seen]
+    rankings = [one.labels.of(n) for one in seen]
     rhos = np.array([ranking.rhos(one.ranks) for ranking, one in zip(rankings, seen, strict=True)])
     each = np.array([known_mean(column) for column in rhos.T])  # of a sub-sampling, over the seeds
     known = each[np.isfinite(each)]

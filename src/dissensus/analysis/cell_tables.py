@@ -1,4 +1,4 @@
-"""One completed cell's curves to tables: a row an example, one row for the cell, a row a group and tracking point."""
+"""Tables of one cell: a row an example, one row for the cell, a row an entropy group and tracking point."""
 
 from __future__ import annotations
 
@@ -8,25 +8,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from dissensus.analysis.cell_source import CellSource, InMemory, mean_known
-from dissensus.analysis.clusters import Clusters
 from dissensus.analysis.correlations import STANDARD_COVARIATES, correlation_columns
-from dissensus.analysis.learning import SIDES, Sided, learned_columns
-from dissensus.config import NO_VARIANT, AnalysisSpec, RunSpec
-from dissensus.curves import Curves, FloatArray
-from dissensus.data.agreement import annotation_entropy, gold_share
+from dissensus.analysis.group_tables import group_columns, groups_table, side_columns
+from dissensus.analysis.reading import CellReading, mean_known
+from dissensus.config import NO_VARIANT, RunSpec
+from dissensus.curves import FloatArray
 from dissensus.data.annotations import NO_GOLD
 from dissensus.metrics.learning import Learning
 from dissensus.seeds import named_generator
-from dissensus.stats import (
-    GroupCurve,
-    entropy_groups,
-    group_curves,
-    mean_difference,
-)
-from dissensus.stats.groups import GROUPS
 
 __all__ = ["STANDARD_COVARIATES", "CellTables", "analyze_cell"]
 
@@ -46,83 +36,62 @@ class CellTables:
     groups: pa.Table
 
 
-@dataclass(frozen=True)
-class _Bootstrap:
-    """Options of every interval in one cell: of means, and of what is resampled, with a generator for each quantity."""
+def analyze_cell(cell: CellReading) -> CellTables:
+    """Metrics, correlations and group curves of one cell."""
+    spec, settings = cell.spec, cell.settings
+    identity = {"cell": cell.name, **condition_columns(spec), "seed": spec.seed}
+    values = example_values(cell)
 
-    cell: str
-    settings: AnalysisSpec
-    clusters: Clusters
-
-    def options(self, quantity: str) -> dict[str, Any]:
-        """Keyword options; the seed comes from the study's seed, the cell's id and the quantity, nothing else."""
+    def interval(quantity: str) -> dict[str, Any]:
+        """Keyword options of an interval; its draws come from the study's seed, the cell's id and the quantity."""
         return {
-            **self.means,
-            "resamples": self.settings.resamples,
-            "rng": named_generator(self.settings.seed, self.cell, quantity),
+            "confidence": settings.confidence,
+            "clusters": cell.clusters.numbers,
+            "resamples": settings.resamples,
+            "rng": named_generator(settings.seed, cell.name, quantity),
         }
 
-    @property
-    def means(self) -> dict[str, Any]:
-        """Keyword options of what needs no resamples."""
-        return {"confidence": self.settings.confidence, "clusters": self.clusters.labels}
-
-
-@dataclass(frozen=True)
-class _PerExample:
-    """Values of the n examples of one cell.
-
-    Attributes:
-        entropy: bits, by the study's estimator.
-        group: entropy group, '' where entropy is undefined.
-        values: column name -> numbers, shape (n,); a column of the examples table each.
-        unlearned: flag of un-learning.
-        defined: whether un-learning is defined, and not withheld because the cell learned nothing.
-        sided: the groups, split by whether most annotators back the gold label.
-        learning: whether the cell learned.
-        withheld: examples whose flag is withheld for that reason.
-    """
-
-    entropy: FloatArray
-    group: NDArray[np.str_]
-    values: Mapping[str, FloatArray]
-    unlearned: NDArray[np.bool_]
-    defined: NDArray[np.bool_]
-    sided: Sided
-    learning: Learning
-    withheld: int
-
-
-def analyze_cell(name: str, spec: RunSpec, curves: Curves | CellSource, settings: AnalysisSpec) -> CellTables:
-    """Metrics, correlations and group curves of one cell.
-
-    Args:
-        name: the cell's id; stands in every row and in the seed of every bootstrap.
-        spec: the cell's specification.
-        curves: its completed curves, in memory or as a source of them.
-        settings: the study's analysis settings.
-    """
-    identity = {"cell": name, **condition_columns(spec), "seed": spec.seed}
-    source: CellSource = InMemory(curves, settings.clusters) if isinstance(curves, Curves) else curves
-    boot = _Bootstrap(name, settings, source.clusters)
-    per = _per_example(source, settings, boot)
     row = {
         **identity,
         "gold_source": "majority" if settings.gold == "majority" else gold_source(spec),
-        "cluster_field": source.clusters.field,
-        "cluster_reason": source.clusters.reason,
-        **_sizes(source, per, boot),
-        **correlation_columns(per.entropy, source.gold, per.values, settings.partial, boot.options),
-        **_group_numbers(source, per, boot),
-        **per.sided.columns(per.values["delta"], boot.means),
-        **learned_columns(per.learning),
-        **_undefined(per),
+        "cluster_field": cell.clusters.field,
+        "cluster_reason": cell.clusters.reason,
+        **_sizes(cell),
+        **correlation_columns(cell.entropy, cell.gold, values, settings.partial, interval),
+        **group_columns(cell),
+        **side_columns(cell),
+        **learned_columns(cell.learning),
+        **_undefined(cell, values),
     }
     return CellTables(
-        examples=_examples_table(identity, source, per),
-        cell=row,
-        groups=_groups_table(identity, source, per, boot),
+        examples=_examples_table(identity, cell, values), cell=row, groups=groups_table(identity, cell)
     )
+
+
+def example_values(cell: CellReading) -> dict[str, FloatArray]:
+    """Column of the examples table -> numbers, shape (n,)."""
+    metrics = cell.metrics
+    return {
+        "aulc": metrics.aulc,
+        "aulc_relative": metrics.aulc_relative,
+        "aulc_soft": metrics.aulc_soft,
+        "delta": metrics.unlearning.delta,
+        "slope": metrics.unlearning.slope,
+        "rise": metrics.unlearning.rise,
+        "confidence": metrics.cartography.confidence,
+        "variability": metrics.cartography.variability,
+        "correctness": metrics.cartography.correctness,
+        "forgetting_events": metrics.forgetting.events,
+        "learned_step": metrics.forgetting.learned_step,
+        "margin_mean": metrics.margin.mean,
+        "margin_final": metrics.margin.final,
+        "initial_loss": metrics.initial_loss,
+        "final_loss": metrics.final_loss,
+        "gold_share": cell.gold_share,
+        "annotations": cell.annotations,
+        **metrics.further,
+        **dict(sorted(cell.covariates.items())),
+    }
 
 
 def condition_columns(spec: RunSpec) -> dict[str, str]:
@@ -151,186 +120,72 @@ def gold_source(spec: RunSpec) -> str:
     return spec.dataset.tracked.gold_from()
 
 
-def _per_example(curves: CellSource, settings: AnalysisSpec, boot: _Bootstrap) -> _PerExample:
-    entropy = annotation_entropy(curves.counts, estimator=settings.entropy)
-    found = curves.metrics(settings.noise_floor)
-    back, card, lost, edge = found.unlearning, found.cartography, found.forgetting, found.margin
-    annotations = curves.counts.sum(axis=1)
-    values = {
-        "aulc": found.aulc,
-        "aulc_relative": found.aulc_relative,
-        "aulc_soft": found.aulc_soft,
-        "delta": back.delta,
-        "slope": back.slope,
-        "rise": back.rise,
-        "confidence": card.confidence,
-        "variability": card.variability,
-        "correctness": card.correctness,
-        "forgetting_events": lost.events,
-        "learned_step": lost.learned_step,
-        "margin_mean": edge.mean,
-        "margin_final": edge.final,
-        "initial_loss": found.initial_loss,
-        "final_loss": found.final_loss,
-        "gold_share": gold_share(curves.counts, curves.gold),
-        "annotations": annotations,
-        **found.further,
-        **dict(sorted(curves.covariates.items())),
+def learned_columns(learning: Learning) -> dict[str, Any]:
+    """The columns that say whether a cell learned, and from what numbers."""
+    return {
+        "learned": learning.learned,
+        "learned_why": learning.why,
+        "judged_on": learning.judged_on,
+        "judged_n": learning.n,
+        "judged_loss_start": learning.start,
+        "judged_loss_lowest": learning.lowest,
+        "judged_loss_end": learning.end,
+        "constant_loss": learning.constant,
+        "judged_accuracy_start": learning.accuracy_start,
+        "judged_accuracy_end": learning.accuracy_end,
+        "majority_share": learning.majority,
+        "judged_recall_start": learning.recall_start,
+        "judged_recall_end": learning.recall_end,
+        "top_answer": learning.top_label,
+        "top_answer_share": learning.top_share,
     }
-    groups = entropy_groups(entropy, share=settings.contested_share, cuts=settings.cuts)
-    sided = Sided(curves, groups, boot.means)
-    learning = sided.learning(found.initial_loss, found.final_loss)
-    # Nothing is un-learned where nothing was learned.
-    nothing = learning.learned == "no"
-    return _PerExample(
-        entropy=entropy,
-        group=groups,
-        values=values,
-        unlearned=back.flag,
-        defined=np.zeros_like(back.defined) if nothing else back.defined,
-        sided=sided,
-        learning=learning,
-        withheld=int(back.defined.sum()) if nothing else 0,
-    )
 
 
-def _group_numbers(curves: CellSource, per: _PerExample, boot: _Bootstrap) -> dict[str, Any]:
-    """Group sizes, mean losses at the start, the lowest point and the end, un-learned shares, mean changes."""
-    row: dict[str, Any] = {}
-    delta = per.values["delta"]
-    changes = group_curves(delta[:, None], per.group, **boot.means)
-    means = curves.means(per.group)
-    nothing = np.full(len(curves.steps), np.nan)
-    for group in GROUPS:
-        member = per.group == group
-        curve = means.get(group, nothing)
-        known = curve[np.isfinite(curve)]
-        has_start = curves.steps[0] == 0
-        row[f"n_{group}"] = int(member.sum())
-        row[f"loss_{group}_start"] = float(curve[0]) if has_start else float("nan")
-        row[f"loss_{group}_lowest"] = float(known.min()) if known.size else float("nan")
-        row[f"loss_{group}_end"] = float(curve[-1])
-        defined = member & per.defined
-        row[f"unlearned_{group}"] = float(per.unlearned[defined].mean()) if defined.any() else float("nan")
-        change = changes.get(group)
-        row[f"delta_{group}"] = float(change.mean[0]) if change else float("nan")
-        row[f"delta_{group}_low"] = float(change.low[0]) if change else float("nan")
-        row[f"delta_{group}_high"] = float(change.high[0]) if change else float("nan")
-        row[f"delta_{group}_withheld"] = change.withheld if change else "no example"
-    gap = mean_difference(delta, per.group, **boot.means)
-    row["delta_difference"] = gap.difference
-    row["delta_difference_low"], row["delta_difference_high"] = gap.low, gap.high
-    row["delta_difference_p"], row["delta_difference_withheld"] = gap.p_value, gap.withheld
-    return row
-
-
-def _sizes(curves: CellSource, per: _PerExample, boot: _Bootstrap) -> dict[str, Any]:
-    margins = curves.margins()
-    has_gold = curves.gold != NO_GOLD
-    asked = has_gold & (per.values["annotations"] > 0)
-    top = curves.counts.max(axis=1, initial=0) == np.take_along_axis(
-        curves.counts, np.maximum(curves.gold, 0)[:, None], axis=1
+def _sizes(cell: CellReading) -> dict[str, Any]:
+    asked = (cell.gold != NO_GOLD) & (cell.annotations > 0)
+    top = cell.counts.max(axis=1, initial=0) == np.take_along_axis(
+        cell.counts, np.maximum(cell.gold, 0)[:, None], axis=1
     )[:, 0]  # fmt: skip
     # An undefined margin is neither right nor wrong.
-    right = mean_known(np.where(np.isnan(margins), np.nan, margins > 0))
+    right = mean_known(np.where(np.isnan(cell.margins), np.nan, cell.margins > 0))
     return {
-        "n": len(curves),
-        "clusters": boot.clusters.count(len(curves)),
-        "tracking_points": len(curves.steps),
-        "last_step": int(curves.steps[-1]),
-        "total_steps": curves.total_steps,
-        "accuracy_start": float(right[0]) if curves.steps[0] == 0 else float("nan"),
+        "n": len(cell),
+        "clusters": cell.clusters.count(len(cell)),
+        "tracking_points": len(cell.steps),
+        "last_step": int(cell.steps[-1]),
+        "total_steps": cell.total_steps,
+        "accuracy_start": float(right[0]) if cell.measured_start else float("nan"),
         "accuracy_end": float(right[-1]),
         "gold_is_majority": float(top[asked].mean()) if asked.any() else float("nan"),
     }
 
 
-def _undefined(per: _PerExample) -> dict[str, int]:
-    """How many examples have no value, for what the results rest on."""
-    columns = {
-        "entropy": per.entropy,
-        **{
-            name: per.values[name]
-            for name in ("aulc", "aulc_relative", "aulc_soft", "delta", "slope", "gold_share")
-        },
-    }
-    counted = {f"undefined_{name}": int((~np.isfinite(values)).sum()) for name, values in columns.items()}
-    return {**counted, "withheld_unlearned": per.withheld}
+def _undefined(cell: CellReading, values: Mapping[str, FloatArray]) -> dict[str, int]:
+    """How many examples have no value, for what the results rest on, and no flag because the cell learned nothing."""
+    names = ("aulc", "aulc_relative", "aulc_soft", "delta", "slope", "gold_share")
+    columns = {"entropy": cell.entropy, **{name: values[name] for name in names}}
+    counted = {f"undefined_{name}": int((~np.isfinite(own)).sum()) for name, own in columns.items()}
+    withheld = int(cell.metrics.unlearning.defined.sum()) if cell.learned_nothing else 0
+    return {**counted, "withheld_unlearned": withheld}
 
 
-def _examples_table(identity: Mapping[str, Any], curves: CellSource, per: _PerExample) -> pa.Table:
-    n = len(curves)
-    known = pa.array(curves.gold, mask=curves.gold == NO_GOLD)
-    gold = pa.DictionaryArray.from_arrays(known.cast(pa.int32()), pa.array(curves.labels, pa.string()))
+def _examples_table(
+    identity: Mapping[str, Any], cell: CellReading, values: Mapping[str, FloatArray]
+) -> pa.Table:
+    n = len(cell)
+    known = pa.array(cell.gold, mask=cell.gold == NO_GOLD)
+    gold = pa.DictionaryArray.from_arrays(known.cast(pa.int32()), pa.array(cell.labels, pa.string()))
     # Regime stands per example here: a trained-on cell may hold examples that were left out of training.
     fixed = {k: pa.repeat(pa.scalar(v), n) for k, v in identity.items() if k != "regime"}
     columns = {
         **{k: a.dictionary_encode() if pa.types.is_string(a.type) else a for k, a in fixed.items()},
-        "regime": curves.regime.dictionary_encode(),
-        "id": curves.ids,
+        "regime": cell.regime.dictionary_encode(),
+        "id": cell.ids,
         "gold": gold.cast(pa.string()).dictionary_encode(),  # in the order in which they come
-        "entropy": pa.array(annotation_entropy(curves.counts)),
-        "entropy_estimate": pa.array(per.entropy),
-        "group": pa.array(per.group, pa.string()).dictionary_encode(),
-        "unlearned": pa.array(per.unlearned, mask=~per.defined),
-        **{name: pa.array(values) for name, values in per.values.items()},
+        "entropy": pa.array(cell.plugin_entropy),
+        "entropy_estimate": pa.array(cell.entropy),
+        "group": pa.array(cell.group, pa.string()).dictionary_encode(),
+        "unlearned": pa.array(cell.unlearned, mask=~cell.flag_shown),
+        **{name: pa.array(own) for name, own in values.items()},
     }
     return pa.table(columns)
-
-
-def _groups_table(
-    identity: Mapping[str, Any], curves: CellSource, per: _PerExample, boot: _Bootstrap
-) -> pa.Table:
-    bands = curves.bands(per.group, boot.means)
-    sides = per.sided.bands
-    rows = [
-        {
-            "cell": identity["cell"],
-            "condition": identity["condition"],
-            "seed": identity["seed"],
-            "group": name,
-            "step": int(step),
-            "progress": float(u),
-            "mean": float(band.mean[t]),
-            "low": float(band.low[t]),
-            "high": float(band.high[t]),
-            "n": int(band.finite[t]),
-            "withheld": band.withheld if np.isnan(band.low[t]) else "",
-            **{
-                key: value
-                for side in SIDES
-                for key, value in _side(sides.get(f"{name} {side}"), side, t).items()
-            },
-        }
-        for name, band in bands.items()
-        for t, (step, u) in enumerate(zip(curves.steps, curves.progress, strict=True))
-    ]
-    return pa.Table.from_pylist(rows, schema=GROUPS_SCHEMA)
-
-
-def _side(band: GroupCurve | None, side: str, point: int) -> dict[str, Any]:
-    """Columns of one side of a group at one tracking point; NaN and 0 where it has no example."""
-    if band is None:
-        return {**{f"{end}_{side}": float("nan") for end in ("mean", "low", "high")}, f"n_{side}": 0}
-    ends = {"mean": band.mean, "low": band.low, "high": band.high}
-    return {
-        **{f"{end}_{side}": float(values[point]) for end, values in ends.items()},
-        f"n_{side}": int(band.finite[point]),
-    }
-
-
-GROUPS_SCHEMA = pa.schema(
-    [(c, pa.string()) for c in ("cell", "condition")]
-    + [("seed", pa.int64()), ("group", pa.string()), ("step", pa.int64())]
-    + [(c, pa.float64()) for c in ("progress", "mean", "low", "high")]
-    + [("n", pa.int64()), ("withheld", pa.string())]
-    # The sides of a group are columns, not rows: a reader of the older table still finds one row a group and point.
-    + [
-        column
-        for side in SIDES
-        for column in (
-            *((f"{c}_{side}", pa.float64()) for c in ("mean", "low", "high")),
-            (f"n_{side}", pa.int64()),
-        )
-    ]
-)

@@ -1,4 +1,4 @@
-"""What is resampled together: examples that share a text, such as the pairs of one premise."""
+"""Clusters of examples that are resampled together: those that share a text, such as the pairs of one premise."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import difflib
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,10 +39,17 @@ class Clusters:
     labels: NDArray[np.uint64] | None
     reason: str
 
-    @property
+    @cached_property
     def names(self) -> NDArray[np.str_] | None:
-        """The labels as texts."""
+        """The labels as texts; they sort as the labels do."""
         return None if self.labels is None else np.array([f"{label:016x}" for label in self.labels.tolist()])
+
+    @cached_property
+    def numbers(self) -> NDArray[np.int64] | None:
+        """The clusters by number from 0, in the order of their labels, shape (n,)."""
+        if self.labels is None:
+            return None
+        return np.asarray(np.unique(self.labels, return_inverse=True)[1], dtype=np.int64).reshape(-1)
 
     def count(self, n: int) -> int:
         """Number of clusters among the n examples."""

@@ -1,4 +1,4 @@
-"""Cells of one condition (its seeds) to one row: means, spread, and p-values adjusted over the conditions."""
+"""Conditions table: the cells of one condition (its seeds) to one row of means, spread and adjusted p-values."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from dissensus.analysis.learning import learned_over_seeds
 from dissensus.config import NO_VARIANT
 from dissensus.stats import holm
 
@@ -84,3 +83,21 @@ def _one(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             row[f"{key}_min"] = float(finite.min()) if finite.size else float("nan")
             row[f"{key}_max"] = float(finite.max()) if finite.size else float("nan")
     return row
+
+
+def learned_over_seeds(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The same columns of a condition: 'no' when any of its seeds did not learn, else 'not told' when any is not told.
+
+    `seeds_not_learned` counts those that did not. The reason is that of the first seed that makes the answer what it
+    is, with how many do where there are several seeds.
+    """
+    answers = [cell["learned"] for cell in cells]
+    learned = next((answer for answer in ("no", "not told") if answer in answers), "yes")
+    why = ""
+    if learned != "yes":
+        first = next(cell for cell in cells if cell["learned"] == learned)
+        why = first["learned_why"]
+        if len(cells) > 1:
+            verb = "did not learn" if learned == "no" else "cannot be told"
+            why = f"{answers.count(learned)} of {len(cells)} seeds {verb}; seed {first['seed']}: {why}"
+    return {"learned": learned, "learned_why": why, "seeds_not_learned": answers.count("no")}

@@ -1,4 +1,4 @@
-"""Entropy rankings of a panel of annotators as they would be had fewer people been asked, and how reliable they are."""
+"""Sub-samples of annotators: entropy rankings as they would be had fewer people been asked, and their reliability."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Ranking:
         return np.asarray(self.ranks @ ranks, dtype=np.float64)
 
 
-class Panel:
-    """The labels of some items, each of which has at least one.
+class LabelSubsamples:
+    """The labels of some items, each of which has at least one, and rankings of the items from fewer of them.
 
     Rankings are made when they are first asked for, and kept.
     """
@@ -41,13 +41,14 @@ class Panel:
     def __init__(
         self,
         counts: FloatArray,
+        entropy: FloatArray,
         generator: Callable[[str], np.random.Generator],
         *,
         estimator: str,
         draws: int,
     ) -> None:
-        """Take whole counts of shape (items, K), and what gives a generator for a number of labels, or for 'all'."""
-        self._counts, self._generator = counts, generator
+        """Take whole counts, shape (items, K), their entropy, and what gives a generator for n labels, or for 'all'."""
+        self._counts, self._entropy, self._generator = counts, entropy, generator
         self._estimator, self._draws = estimator, draws
         self._made: dict[int | None, Ranking] = {}
 
@@ -65,11 +66,11 @@ class Panel:
         if None not in self._made:
             halves, size = self._repeated(), self.annotations
             split = self._from_halves(halves, size, self._generator("all"))
-            self._made[None] = Ranking(self._ranks(self._counts), float("nan"), split)
+            self._made[None] = Ranking(standard_ranks(self._entropy[None]), float("nan"), split)
         return self._made[None]
 
     def of(self, n: int) -> Ranking:
-        """The rankings from n labels of each item, in each of the draws; the panel must have them."""
+        """The rankings from n labels of each item, in each of the draws; every item must have them."""
         if n not in self._made:
             rng, counts, reliability = self._generator(str(n)), self._repeated(), float("nan")
             first = subsample_annotators(counts, n, rng)

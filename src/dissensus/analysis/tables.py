@@ -1,4 +1,4 @@
-"""Stored curves of a study to tidy tables: per example, per cell, per condition, per entropy group.
+"""Tables of a study, made from its stored curves: per example, per cell, per condition, per entropy group.
 
     STUDY_DIR/analysis/
       examples.parquet     a row an example of a cell: gold, entropy, group, metrics, covariates. `entropy` is the
@@ -31,12 +31,12 @@ import pyarrow.parquet as pq
 from dissensus.analysis.cell_tables import CellTables, analyze_cell
 from dissensus.analysis.condition_tables import condition_rows
 from dissensus.analysis.example_rows import ExampleRows
-from dissensus.analysis.stored import open_cell
+from dissensus.analysis.study_reading import StudyReader
 from dissensus.config import StudySpec
 from dissensus.errors import DissensusError, StoreError
 from dissensus.files import file_sha256, write_atomic
-from dissensus.study.grid import Planned, plan
-from dissensus.study.status import CellStatus, read_study, study_status
+from dissensus.study.folder import StudyFolder
+from dissensus.study.status import CellStatus
 
 SCHEMA_VERSION = 2
 TABLES = ("examples", "cells", "conditions", "groups", "missing")
@@ -48,8 +48,7 @@ class Analysis:
     """The tables of one study.
 
     Attributes:
-        folder: the study's folder.
-        study: its specification.
+        reader: of the study's folder.
         cells: a row a completed cell, in the study's order of conditions.
         conditions: a row a condition with at least one completed cell.
         groups: a row a (cell, group, tracking point).
@@ -57,8 +56,7 @@ class Analysis:
         in_memory: the examples table, where it has just been made and is small.
     """
 
-    folder: Path
-    study: StudySpec
+    reader: StudyReader
     cells: pa.Table
     conditions: pa.Table
     groups: pa.Table
@@ -72,12 +70,18 @@ class Analysis:
             return self.in_memory
         return pq.read_table(self.folder / "analysis" / "examples.parquet")
 
-    def cell_folder(self, cell: str) -> Path:
-        """Where a cell's curves are."""
-        return self.folder / "cells" / cell
+    @property
+    def folder(self) -> Path:
+        """The study's folder."""
+        return self.reader.folder.path
+
+    @property
+    def study(self) -> StudySpec:
+        """Its specification."""
+        return self.reader.folder.spec
 
 
-def analyze(study_dir: Path) -> Analysis:
+def analyze(study: Path | StudyReader) -> Analysis:
     """Analyse every completed cell of a study and write the tables to STUDY_DIR/analysis/.
 
     Cells of more than a GiB of curves are read block by block, and their rows wait on the disk: docs/size.md.
@@ -85,63 +89,63 @@ def analyze(study_dir: Path) -> Analysis:
     Cells that failed, are under way or never started are listed in `missing`, not dropped. Each cell's bootstrap
     is seeded from the study's analysis seed and the cell's id, so that no cell's numbers depend on the others.
 
+    Args:
+        study: the study's folder, or what reads its cells.
+
     Raises:
         SpecError: study.yaml is missing or not valid.
         StoreError: the folder holds no cells, none is complete, or a completed cell is damaged (it is named).
     """
-    study = read_study(study_dir)
-    found = study_status(study_dir)
-    done = [cell.cell for cell in found if cell.state == "done" and cell.in_study]
-    missing = [_missing(cell) for cell in found if cell.state != "done" or not cell.in_study]
-    if not done:
+    reader = StudyReader.at(study)
+    folder = reader.folder
+    missing = [_missing(cell) for cell in folder.statuses if cell.state != "done" or not cell.in_study]
+    if not folder.done:
         shown = "; ".join(
             f"{c['cell']}: {c['state']}" + (c["error"] and f" ({c['error']})") for c in missing[:5]
         )
         raise StoreError(
-            f"{study_dir} has no completed cell to analyse ({shown}). Run it first: dissensus run {study_dir}"
+            f"{folder.path} has no completed cell to analyse ({shown}). Run it first: dissensus run {folder.path}"
         )
-    planned = {item.cell.cell_id: item for item in plan(study)}
-    with ExampleRows(study_dir / "analysis") as rows:
+    with ExampleRows(folder.path / "analysis") as rows:
         tables = []
-        for name in done:
-            own = _analyze_one(study_dir / "cells" / name, planned[name], study)
+        for name in folder.done:
+            own = _analyze_one(reader, name)
             rows.add(own.examples)
             tables.append((own.cell, own.groups))
             del own
         cells = _table([cell for cell, _ in tables])
+        conditions = [item.cell.condition for item in folder.planned.values()]
         analysis = Analysis(
-            folder=study_dir,
-            study=study,
+            reader=reader,
             cells=cells,
-            conditions=_table(
-                condition_rows(cells.to_pylist(), [item.cell.condition for item in planned.values()])
-            ),
+            conditions=_table(condition_rows(cells.to_pylist(), conditions)),
             groups=pa.concat_tables([groups for _, groups in tables]),
             missing=pa.Table.from_pylist(missing, schema=MISSING_SCHEMA),
             in_memory=rows.table(),
         )
-        _write(analysis, rows, _inputs(study, found, study_dir))
+        _write(analysis, rows, inputs_of(folder))
     return analysis
 
 
-def load_analysis(study_dir: Path) -> Analysis | None:
+def load_analysis(study: Path | StudyReader) -> Analysis | None:
     """The tables that `analyze` wrote, or None when there are none or the study has changed since.
 
     Changed: a cell was added, finished, run again or removed, the study's analysis settings are others, or
     another version of dissensus wrote the tables.
     """
-    study = read_study(study_dir)
-    folder = study_dir / "analysis"
+    reader = StudyReader.at(study)
+    folder, made = reader.folder, reader.folder.path / "analysis"
+    _ = folder.spec  # nothing is loaded where there is no study
     try:
-        stored = json.loads((folder / "inputs.json").read_text(encoding="utf-8"))
+        stored = json.loads((made / "inputs.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    if not isinstance(stored, dict) or stored.pop("tables", None) != _checksums(folder):
+    if not isinstance(stored, dict) or stored.pop("tables", None) != _checksums(made):
         return None
-    if stored != _inputs(study, study_status(study_dir), study_dir):
+    if stored != inputs_of(folder):
         return None
-    tables = {name: pq.read_table(folder / f"{name}.parquet") for name in TABLES if name != "examples"}
-    return Analysis(folder=study_dir, study=study, **tables)
+    tables = {name: pq.read_table(made / f"{name}.parquet") for name in TABLES if name != "examples"}
+    return Analysis(reader=reader, **tables)
 
 
 def summary_table(analysis: Analysis) -> list[dict[str, Any]]:
@@ -171,37 +175,25 @@ def _missing_row(cell: CellStatus, state: str, error: str) -> dict[str, str]:
     return {"cell": cell.cell, "condition": cell.condition, "state": state, "error": error}
 
 
-def _analyze_one(folder: Path, planned: Planned, study: StudySpec) -> CellTables:
-    curves = open_cell(folder, planned.cell, study.analysis)
+def _analyze_one(reader: StudyReader, name: str) -> CellTables:
+    cell = reader.cell(name)
     try:
-        return analyze_cell(folder.name, planned.cell, curves, study.analysis)
+        return analyze_cell(cell)
     except DissensusError as problem:
-        raise StoreError(f"cell {folder.name}: {problem}") from None
+        raise StoreError(f"cell {name}: {problem}") from None
 
 
-def inputs_of(study_dir: Path) -> dict[str, Any]:
-    """What tables of a study are made from, as plain data: another value means that they are old.
-
-    Raises:
-        SpecError: the folder is no study's.
-    """
-    return _inputs(read_study(study_dir), study_status(study_dir), study_dir)
-
-
-def _inputs(study: StudySpec, found: Sequence[CellStatus], study_dir: Path) -> dict[str, Any]:
+def inputs_of(folder: StudyFolder) -> dict[str, Any]:
+    """What tables of a study are made from, as plain data: another value means that they are old."""
     from dissensus import __version__
 
     return {
         "schema": SCHEMA_VERSION,
         "version": __version__,
-        "study": study.digest(),
+        "study": folder.spec.digest(),
         "cells": [
-            {
-                **_missing(cell),
-                "state": cell.state,
-                "manifest": _checksum(study_dir / "cells" / cell.cell / "manifest.json"),
-            }
-            for cell in found
+            {**_missing(cell), "state": cell.state, "manifest": folder.manifests[cell.cell]}
+            for cell in folder.statuses
         ],
     }
 

@@ -83,7 +83,7 @@ class Lines:
         number_of = self._order.setdefault(status.cell, len(self._order) + 1)
         head = f"[{number_of}/{self._total}] {status.cell}:"
         now = time.monotonic()
-        self._left.heed(status)
+        self._left.update(status)
         if status.state != "running":
             began = self._last.pop(status.cell, None) is not None
             tell = began and status.state == "done" and self._left.share < 1
@@ -126,7 +126,7 @@ class Screen:
         """See `RunProgress`."""
         with self._lock:
             before = self._running.pop(status.cell, None)
-            self._left.heed(status)
+            self._left.update(status)
             if status.state == "running":
                 self._running[status.cell] = status
                 return

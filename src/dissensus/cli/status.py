@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 def status(folder: Folder, as_json: Json = False) -> None:
     """Show how far each cell of a study is."""
     from dissensus.remote import is_url, study_folder
-    from dissensus.study.status import study_status
+    from dissensus.study.folder import StudyFolder
 
     with study_folder(folder, curves=False) as here:
-        cells = study_status(here, elsewhere=is_url(folder))
+        cells = StudyFolder(here, elsewhere=is_url(folder)).statuses
     if as_json:
         emit_json([cell.to_json() for cell in cells])
         return

@@ -10,7 +10,7 @@ import typer
 from dissensus.cli.notes import print_cell_notes
 from dissensus.cli.output import emit_json, note, say
 from dissensus.cli.summary import summary
-from dissensus.errors import DissensusError, SpecError
+from dissensus.errors import DissensusError
 
 if TYPE_CHECKING:
     from dissensus.analysis.tables import Analysis
@@ -83,32 +83,6 @@ Retries = Annotated[
         help="Tries more for cells whose worker or machine died; default: 3, on this machine 0.",
     ),
 ]
-Cluster = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--cluster",
-        metavar="KEY=NUMBER,...",
-        help="--plan: machines to plan for, e.g. nodes=8,cpus=16,gpus=1,memory=128 (GiB). May be repeated.",
-    ),
-]
-Calibration = Annotated[
-    Path | None,
-    typer.Option(
-        "--calibration",
-        metavar="FILE",
-        help="--plan: timings from the JSON of an earlier plan, in place of measuring.",
-    ),
-]
-Assume = Annotated[
-    str | None,
-    typer.Option(
-        "--assume",
-        metavar="KEY=NUMBER,...",
-        help="--plan: a rate in place of measuring, e.g. tflops=67,share=0.35 (of the peak, at the cells' precision).",
-    ),
-]
-
-
 QuotesOption = Annotated[
     str | None,
     typer.Option(
@@ -179,9 +153,6 @@ def run(
         bool,
         typer.Option("--plan", help="Say what is left to do and how long it will take; run nothing."),
     ] = False,
-    cluster: Cluster = None,
-    calibration: Calibration = None,
-    assume: Assume = None,
     as_json: Json = False,
 ) -> None:
     """Run a study, or resume it.
@@ -212,11 +183,8 @@ def run(
 
         if is_url(place):
             fetch_study(Remote(place), folder)
-        print_plan(spec, folder, cluster=cluster or (), calibration=calibration, assume=assume, **options)
+        print_plan(spec, folder, **options)
     else:
-        for option, value in (("cluster", cluster), ("calibration", calibration), ("assume", assume)):
-            if value is not None:
-                raise SpecError(f"--{option} is about what a study would cost; add --plan")
         remote = place if is_url(place) else None
         chosen = read_quotes(quotes) if quotes is not None else None
         _run_and_report(
@@ -280,11 +248,11 @@ def _study_and_place(study: str, out: str | None) -> tuple[StudySpec, str]:
     """What to run, and the folder or URL that it lives in."""
     from dissensus.remote import is_url, study_folder
     from dissensus.study.builtin import load_study
-    from dissensus.study.status import read_study
+    from dissensus.study.folder import StudyFolder
 
     if is_url(study):
         with study_folder(study, curves=False) as here:
-            return read_study(here), out or study
+            return StudyFolder(here).spec, out or study
     spec, given = load_study(study), Path(study).expanduser()
     is_folder = given.is_dir() and (given / "study.yaml").is_file()
     return spec, out or str(given if is_folder else Path("runs") / spec.name)
@@ -333,16 +301,18 @@ def _run_and_report(
     trouble = bool(result.failures)
     rows: list[dict[str, Any]] = []
     if with_report and any(cell.state == "done" for cell in result.cells):
+        from dissensus.analysis.study_reading import KEPT, StudyReader
         from dissensus.analysis.tables import analyze as make_tables
         from dissensus.analysis.tables import summary_table
         from dissensus.report.page import write_report
 
         try:
             note("analysing the curves ...")
-            tables = make_tables(out)
+            reader = StudyReader.at(out, keep=KEPT)
+            tables = make_tables(reader)
             rows = summary_table(tables)
             note("writing the report ...")
-            page = write_report(out)
+            page = write_report(reader)
         except DissensusError as error:
             note(f"error: the runs ended, but could not be analysed: {error}")
             trouble = True
@@ -366,9 +336,9 @@ def _run_and_report(
 def _say_what_did_not_learn(tables: Analysis) -> None:
     """A line for each condition that learned nothing."""
     from dissensus.analysis.advice import not_learned
-    from dissensus.study.grid import expand
 
-    for line in not_learned(tables.conditions.to_pylist(), expand(tables.study)):
+    cells = [item.cell for item in tables.reader.folder.planned.values()]
+    for line in not_learned(tables.conditions.to_pylist(), cells):
         note(f"warning: {line}")
 
 

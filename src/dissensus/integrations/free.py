@@ -23,8 +23,9 @@ from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import DataError, ModelError, SpecError
 from dissensus.integrations.outputs import refuse_packed, said
 from dissensus.integrations.rows import ROW, IdCollator
+from dissensus.models.insides import INSIDES, present
+from dissensus.models.user_model import base_of, check_label_order
 from dissensus.record.free import FreeRecorder, Places
-from dissensus.record.own_model import same_order
 
 
 def record_free(
@@ -197,11 +198,11 @@ class FreeCallback(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         step = self._trainer.state.global_step
         bare = self._trainer.accelerator.unwrap_model(module, keep_fp32_wrapper=True)
-        bare = bare.get_base_model() if hasattr(bare, "get_base_model") else bare
+        bare = base_of(bare)
         found, scored = said(bare, outputs, labels, len(rows))
         if scored is None:
             if not self._named:
-                same_order(self._dataset.labels, getattr(getattr(bare, "config", None), "id2label", None))
+                check_label_order(self._dataset.labels, bare)
                 self._named = True
             recorder.observe(step, Places(rows), found)
         else:  # a loss over no tokens would be 0, the best there is
@@ -210,6 +211,8 @@ class FreeCallback(TrainerCallback):  # type: ignore[misc]
 
 def _refuse(trainer: Trainer) -> None:
     args = trainer.args
+    if not present("signature columns"):
+        raise ModelError(INSIDES["signature columns"].gone())
     if getattr(args, "packing", False) or getattr(trainer, "padding_free", False):
         raise ModelError(
             "the trainer packs several examples into a row (packing or padding_free), and the free mode needs a row an "

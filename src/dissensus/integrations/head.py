@@ -1,4 +1,4 @@
-"""A trap of adapters: a classifier head that is new and neither trained nor saved."""
+"""Untrained heads: a warning where an adapter neither trains nor saves a new classifier head."""
 
 from __future__ import annotations
 

@@ -55,7 +55,8 @@ class CurveCallback(_Callback):
         path: folder of the curves store.
         tracked: the tracked set, whose labels a classifier scores; or a probe (`dissensus.record.probes`).
         model: the transformers model inside the `LightningModule`: its attribute's name (dots reach further down), or a
-            function that gives it; None: the module itself, which must then answer as one, or be read by `score=`.
+            function that gives it; None: the module itself, which must then answer as one, or be read by a
+            `LabelProbe` with `score=`.
         live: log contested and settled loss, the un-learned shares and rho so far to the trainer's loggers at each
             point, and warn when the contested group rises.
         **options: of `CurveRecorder`. `tokenizer` is the module's own attribute of that name unless given;
@@ -91,12 +92,8 @@ class CurveCallback(_Callback):
         bare_module(trainer.strategy.model)  # refuses sharded weights, which the module inside does not show
         model, step = self._found(pl_module), int(trainer.global_step)
         options: dict[str, Any] = dict(self._options)
-        if isinstance(self._tracked, AnnotatedDataset) and not options.keys() & {
-            "encoded",
-            "tokenizer",
-            "scoring",
-        }:
-            options["tokenizer"] = getattr(pl_module, "tokenizer", None)
+        if isinstance(self._tracked, AnnotatedDataset):
+            options.setdefault("tokenizer", getattr(pl_module, "tokenizer", None))
         options.setdefault("optimizer", trainer.optimizers)  # a schedule-free one evaluates at other weights
         if self._live:
             options["watchers"] = [*options.get("watchers", ()), LiveCurves(partial(_log, trainer))]
@@ -108,7 +105,7 @@ class CurveCallback(_Callback):
             **{**options, "resume": step > 0},  # whether it resumes is the trainer's to know
         )
         if step > 0:
-            self.recorder.take_up(step)
+            self.recorder.resume_from(step)
         self.recorder.step(model, step)
 
     def on_train_batch_end(

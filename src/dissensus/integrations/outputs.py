@@ -1,4 +1,4 @@
-"""What a training forward said of each row of its batch, from the model's outputs; or, in words, why that is hidden."""
+"""Outputs of a training forward: each row's logits or loss; or, in words, why they are hidden."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dissensus.errors import ModelError
-from dissensus.record.own_model import refuse_other_heads
+from dissensus.models.user_model import refuse_other_heads
 from dissensus.record.probes.sequences import IGNORED
 
 PACKED = ("cu_seq_lens_q", "cu_seq_lens_k", "seq_idx")

@@ -1,4 +1,4 @@
-"""What TRL's preference trainers say of a pair's margin: beta, truncation, and the model that is compared with."""
+"""Settings of TRL's preference trainers: beta, truncation, and the reference model of a pair's margin."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ from dissensus.data.annotations import AnnotatedDataset
 from dissensus.integrations.head import warn_of_an_untrained_head
 from dissensus.integrations.preferences import follow_trainer
 from dissensus.live import LiveCurves
+from dissensus.models.insides import present
 from dissensus.models.wrappers import bare_module
 from dissensus.record.probes.base import Probe
 from dissensus.record.probes.preferences import PreferenceProbe
@@ -40,7 +41,10 @@ def record(
     """
     callback = CurveCallback(path, tracked, **options)
     callback.trainer = trainer
-    trainer.callback_handler.callbacks.insert(0, callback)
+    if present("callback order"):
+        trainer.callback_handler.callbacks.insert(0, callback)
+    else:
+        trainer.add_callback(callback)
     return callback
 
 
@@ -57,7 +61,7 @@ class CurveCallback(TrainerCallback):  # type: ignore[misc]
         live: let contested and settled loss, the un-learned shares and rho so far go with the trainer's next log to
             whatever tracker it reports to, and warn when the contested group rises. A `LiveCurves` of your own has
             other settings; two recordings of one trainer need different prefixes.
-        **options: of `CurveRecorder`: `points`, `max_overhead`, `regime`, `max_length`, `score` and so on.
+        **options: of `CurveRecorder`: `points`, `max_overhead`, `regime` and so on.
 
     Attributes:
         recorder: the recorder, once training has begun.
@@ -93,8 +97,8 @@ class CurveCallback(TrainerCallback):  # type: ignore[misc]
         if isinstance(tracked, PreferenceProbe):
             follow_trainer(tracked, self.trainer, args, model)
         options: dict[str, Any] = dict(self._options)
-        if isinstance(tracked, AnnotatedDataset) and not options.keys() & {"encoded", "tokenizer"}:
-            options["tokenizer"] = tokenizer
+        if isinstance(tracked, AnnotatedDataset):
+            options.setdefault("tokenizer", tokenizer)
         if hasattr(kwargs.get("optimizer"), "param_groups"):  # a schedule-free one evaluates at other weights
             options.setdefault("optimizer", kwargs["optimizer"])
         if self._live is not None:
@@ -110,7 +114,7 @@ class CurveCallback(TrainerCallback):  # type: ignore[misc]
             **{**options, "resume": resumed},  # whether it resumes is the trainer's to know
         )
         if resumed:
-            self.recorder.take_up(state.global_step)
+            self.recorder.resume_from(state.global_step)
         self.recorder.step(model, state.global_step)
 
     def on_step_end(

@@ -1,4 +1,4 @@
-"""From a model's name to tokenizer, weights and a scoring head, for encoders and decoder-only models."""
+"""Models: from a name to tokenizer, weights and a scoring head; and all insides of transformers, PEFT and torch."""
 
 from dissensus.models.registry import BUILTIN, ModelCard
 from dissensus.models.resolve import ModelListing, ResolvedModel, list_models, pull_model, resolve_model

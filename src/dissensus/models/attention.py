@@ -18,9 +18,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AttentionInterface, AttentionMaskInterface
-from transformers.masking_utils import sdpa_mask
 
+from dissensus.models.insides import present
 from dissensus.models.packing import Layout, Run
 from dissensus.models.run_attention import Rules, run_attention
 
@@ -234,6 +233,17 @@ class _Rules:
         return weights @ value
 
 
-AttentionInterface.register(PACKED, packed_attention)
-AttentionInterface.register(PADDED, padded_attention)
-AttentionMaskInterface.register(PADDED, sdpa_mask)
+def _register() -> bool:
+    if not present("attention interface"):
+        return False
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import sdpa_mask
+
+    AttentionInterface.register(PACKED, packed_attention)
+    AttentionInterface.register(PADDED, padded_attention)
+    AttentionMaskInterface.register(PADDED, sdpa_mask)
+    return True
+
+
+PLUGS_IN = _register()
+"""Whether transformers takes these implementations; where it does not, models attend by their own."""

@@ -1,4 +1,4 @@
-"""From examples to token ids, once, before training; and from token ids to padded batches."""
+"""Tokenisation: examples to token ids, once, before training; token ids to padded batches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a checkpoint's weights fill the model that its configuration describes.
+"""Checkpoint weights held against the model that its configuration describes.
 
 transformers draws what a file lacks from random numbers and leaves out what it does not know. That is right for a
 scoring head, which a checkpoint of a language model cannot have, and wrong everywhere else: a layer of random numbers

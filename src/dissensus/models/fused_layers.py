@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from dissensus.errors import ModelError
+from dissensus.models.insides import present
 from dissensus.models.merging import LoraParts, lora_parts
 from dissensus.models.scoring import ScoringModel
 
@@ -162,7 +163,11 @@ class _StackedLayer:
     def refresh(self) -> None:
         """Copy the slots' factors into the stacks."""
         own = [s.a.detach() for s in self._slots] + [s.b.detach() for s in self._slots]
-        torch._foreach_copy_(self._stacked, own)
+        if present("copies of lists"):
+            torch._foreach_copy_(self._stacked, own)
+            return
+        for stacked, factor in zip(self._stacked, own, strict=True):
+            stacked.copy_(factor)
 
     def forward(self, rows: dict[int, _Rows], x: Tensor) -> Tensor:
         """The layer's output for rows (.., in) of all slots."""
@@ -187,7 +192,7 @@ class _StackedLayer:
 
 def _adapted(model: ScoringModel) -> dict[str, Any]:
     """LoRA layers of the body by name, those that belong to the head left out."""
-    if not hasattr(model.module, "get_base_model"):
+    if not hasattr(model.module, "get_base_model") or not present("lora layers"):
         return {}
     from peft.tuners import lora
 

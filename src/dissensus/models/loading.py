@@ -1,4 +1,4 @@
-"""From a specification of a model to a scoring model: its files, tokenizer, weights and head.
+"""Loading a scoring model from its specification: files, tokenizer, weights and head.
 
 Weights are fp32, or as `dtype` and `quantization` say. Modules that the checkpoint lacks are always fp32, with the
 numbers that they have over an fp32 base, so that cells that differ in the base's precision share them. Nothing but a
@@ -13,17 +13,19 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import transformers
 from torch import nn
 
 from dissensus.config import ModelSpec
 from dissensus.errors import ModelError
+from dissensus.models.attention import PLUGS_IN
 from dissensus.models.encoding import answer_template, plain_template
 from dissensus.models.fitting import fit, refuse_not_finite
 from dissensus.models.low_precision import DTYPES, keep_in_float32, keep_layout, quantized, stored_numbers
 from dissensus.models.model_files import explained, made, model_files, quiet_transformers
 from dissensus.models.registry import ARCHITECTURES
 from dissensus.models.repair import repair
-from dissensus.models.scoring import ScoringModel
+from dissensus.models.scoring import ScoringModel, packed_rows_agree
 
 _log = logging.getLogger(__name__)
 
@@ -86,7 +88,7 @@ def load_scoring_model(
         template = spec.prompt or default
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     module.config.pad_token_id = int(pad or 0)
-    return ScoringModel(
+    model = ScoringModel(
         module=module,
         tokenizer=tokenizer,
         kind=kind,
@@ -101,8 +103,16 @@ def load_scoring_model(
         note=found.note,
         notes=(*stripped, *fitted.notes),
         loading=fitted.loading,
-        packs=config.model_type in ARCHITECTURES and ARCHITECTURES[config.model_type].packs,
+        packs=PLUGS_IN and config.model_type in ARCHITECTURES and ARCHITECTURES[config.model_type].packs,
     )
+    if model.packs and not packed_rows_agree(model):
+        model.packs = False
+        _log.warning(
+            "model %s (%s) does not give packed rows what it gives padded batches with transformers %s: it is read in "
+            "padded batches, with the same numbers and slower",
+            spec.name, config.model_type, transformers.__version__,
+        )  # fmt: skip
+    return model
 
 
 def check_weights(spec: ModelSpec) -> None:

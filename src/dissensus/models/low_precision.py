@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from dissensus.config import ModelSpec
 from dissensus.errors import MissingDependencyError, ModelError
+from dissensus.models.insides import present
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -61,6 +62,8 @@ def keep_in_float32(module: Any, fresh: Sequence[str], seed: int) -> None:
             )
         head.float()
         head.register_forward_pre_hook(_in_own_precision)
+    if not present("fresh weights"):
+        return
     # transformers draws what is not marked as drawn, as when it loaded the model; some do so from outside the head.
     anew = {id(part) for head in heads for part in (*head.modules(), *head.parameters())}
     around = {
@@ -101,3 +104,17 @@ def stored_numbers(parameter: nn.Parameter) -> Iterator[Tensor]:
         for _, value in sorted(state.as_dict(packed=True).items()):
             if isinstance(value, Tensor):
                 yield value
+
+
+def answer_in_own_precision(module: nn.Module) -> None:
+    """Let IA3 over 4-bit layers answer in the precision of their input, in place.
+
+    PEFT 0.21's answer in float32, which the rest of a bf16 base cannot read.
+    """
+    for layer in module.modules():
+        if type(layer).__name__ == "Linear4bit" and hasattr(layer, "ia3_l"):
+            layer.register_forward_hook(_in_precision_of_input)
+
+
+def _in_precision_of_input(_module: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> Tensor:
+    return out.to(inputs[0].dtype)

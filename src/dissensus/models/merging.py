@@ -18,10 +18,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from dissensus.models.insides import present
 from dissensus.models.patched import OwnForward, patched_inside
 
 Precision = Literal["fp32", "bf16"]
 Forward = Callable[[Tensor], Tensor]
+
+IA3_SCALES = ".ia3_l."
+"""Part of the names of IA3's scales, which PEFT stores as matrices of one column."""
 
 
 @contextlib.contextmanager
@@ -133,7 +137,7 @@ class LoraParts:
 
 def lora_parts(layer: Any) -> LoraParts | None:
     """The parts of a layer that is W + s B A and nothing else, or None."""
-    if "peft" not in sys.modules:  # then no layer is one of its
+    if "peft" not in sys.modules or not present("lora layers"):  # without peft no layer is one of its
         return None
     from peft.tuners import lora
 
@@ -160,7 +164,7 @@ def _folded(layer: Any) -> tuple[Tensor, Tensor | None] | None:
 
 
 def _folded_ia3(layer: Any) -> tuple[Tensor, Tensor | None] | None:
-    if "peft" not in sys.modules:
+    if "peft" not in sys.modules or not present("ia3 layers"):
         return None
     from peft.tuners import ia3
 
@@ -186,14 +190,21 @@ def _plain(layer: Any) -> tuple[Tensor, Tensor | None] | None:
 
 def _weight(layer: Any) -> Tensor | None:
     """The weight of a plain linear layer as (out, in); None for other layers."""
-    from transformers.pytorch_utils import Conv1D
-
     if type(layer) is nn.Linear:
         return layer.weight
-    if type(layer) is Conv1D:
+    if stored_transposed(layer):
         weight: Tensor = layer.weight
         return weight.t()
     return None
+
+
+def stored_transposed(layer: nn.Module) -> bool:
+    """Whether a linear layer stores its weight as (in, out), as GPT-2's do (transformers' Conv1D)."""
+    if not present("transposed layers"):
+        return False
+    from transformers.pytorch_utils import Conv1D
+
+    return type(layer) is Conv1D
 
 
 def _inside_blocks(module: nn.Module) -> set[int]:

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 
 from dissensus.config import ModelSpec
 from dissensus.errors import MissingDependencyError, ModelError
+from dissensus.models.insides import present
 from dissensus.models.registry import ARCHITECTURES
 from dissensus.models.repair import Repair
 from dissensus.models.resolve import ResolvedModel, resolve_model
@@ -120,12 +121,15 @@ def _refuse_empty_tokenizer(name: str, tokenizer: Any) -> None:
 
 
 def _kind(model_type: str) -> str:
-    from transformers.models.auto import modeling_auto
-
     if model_type in ARCHITECTURES:
         return ARCHITECTURES[model_type].kind
-    causal = model_type in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-    masked = model_type in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    if present("mapping names"):
+        from transformers.models.auto import modeling_auto
+
+        causal = model_type in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+        masked = model_type in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    else:
+        masked = causal = False  # then only the architectures of the registry are known
     if causal and not masked:
         return "decoder"
     if masked:

@@ -1,4 +1,4 @@
-"""Whether a model computes as its classes say: patched forward passes, hooks, prompts that PEFT puts in front.
+"""Patched forward passes, hooks and learned prompts, which quicker ways through a model would leave out.
 
 A quicker way through a model (packed rows, body and head apart, folded adapters) leaves out the code that it goes
 around. That is exact where that code is transformers' own and does what is known of it. Whatever somebody put there may
@@ -13,6 +13,8 @@ from typing import Any
 
 from torch import nn
 from torch.nn.modules import module as torch_module
+
+from dissensus.models.insides import present
 
 KNOWN = ("transformers", "peft", "accelerate", "trl", "deepspeed", "torch", "dissensus")
 """Packages whose own forward passes and hooks are let through."""
@@ -34,6 +36,8 @@ def patched(model: nn.Module) -> str:
     A class of somebody's own deep inside a model computes as its class says; a transformers class whose `forward` was
     replaced does not, neither in the instance nor in the class.
     """
+    if not present("hooks"):
+        return "hooks cannot be seen with this version of torch"
     found = _global_hook() or _prompts(model)
     if found:
         return found
@@ -48,8 +52,10 @@ def patched(model: nn.Module) -> str:
 
 def patched_inside(layer: nn.Module) -> bool:
     """Whether a layer's own forward pass is patched, or anything inside it is patched or hooked."""
-    return _replaced(layer) or any(
-        _replaced(part) or _hooked(part) for part in layer.modules() if part is not layer
+    return (
+        _replaced(layer)
+        or not present("hooks")
+        or any(_replaced(part) or _hooked(part) for part in layer.modules() if part is not layer)
     )
 
 

@@ -141,9 +141,6 @@ ARCHITECTURES: dict[str, Architecture] = {
     "gemma2": replace(_LLAMA, packs=False),
 }
 
-ENCODERS = frozenset(name for name, architecture in ARCHITECTURES.items() if architecture.kind == "encoder")
-"""The encoders among `ARCHITECTURES`."""
-
 BUILTIN: dict[str, ModelCard] = {
     card.name: card
     for card in (

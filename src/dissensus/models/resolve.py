@@ -1,4 +1,4 @@
-"""From a model's name to its files: local folder, local cache, hub, then a package that carries the weights."""
+"""Model names to files: local folder, local cache, hub, then a package that carries the weights."""
 
 from __future__ import annotations
 

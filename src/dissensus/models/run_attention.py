@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dissensus.models.insides import present
 from dissensus.models.packing import Layout, Run
 
 Mask = Callable[[int], Tensor | None]
@@ -76,12 +77,18 @@ class _RunAttention(torch.autograd.Function):
             towards = torch.bmm(g, v.transpose(1, 2))
             if kept is not None:
                 towards.mul_(kept)
-            # Of a softmax P: dS = P (dP - sum of dP P over the keys).
-            scores = torch._softmax_backward_data(towards, weights, -1, weights.dtype)
+            scores = _softmax_gradient(towards, weights)
             _write(scores, k, rules.scale, into[0], run)
             _write(scores.transpose(1, 2), q, rules.scale, into[1], run)
             _write(dropped.transpose(1, 2), g, 1.0, into[2], run)
         return *into, None, None
+
+
+def _softmax_gradient(towards: Tensor, weights: Tensor) -> Tensor:
+    """Of a softmax P over the last axis: dS = P (dP - sum of dP P), in one kernel where torch has it."""
+    if present("softmax backward"):
+        return torch._softmax_backward_data(towards, weights, -1, weights.dtype)
+    return weights * (towards - (towards * weights).sum(-1, keepdim=True))
 
 
 def _by_head(part: Tensor, run: Run) -> Tensor:

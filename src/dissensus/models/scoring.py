@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import ModelError
-from dissensus.models.attention import PACKED, PADDED, attending
+from dissensus.models.attention import PACKED, PADDED, PLUGS_IN, attending
 from dissensus.models.dropout import DropoutKeys, Keys, token_keys
 from dissensus.models.encoding import Encoded, encode
 from dissensus.models.label_tokens import label_tokens_only
@@ -197,7 +197,7 @@ class ScoringModel:
         """Label logits of a padded batch, at least float32, shape (b, K), in the batch's order."""
         base = self.base
         architecture = ARCHITECTURES.get(base.config.model_type)
-        plugs = architecture is not None and architecture.packs
+        plugs = PLUGS_IN and architecture is not None and architecture.packs
         with self._reading(PADDED) if plugs else contextlib.nullcontext():
             if self.kind == "encoder":
                 return _at_least_float32(self.module(**batch).logits)
@@ -223,6 +223,32 @@ class ScoringModel:
         return base.get_decoder() if self.head == "verbalizer" else getattr(base, base.base_model_prefix)
 
 
+def packed_rows_agree(model: ScoringModel) -> bool:
+    """Whether a model gives packed rows what it gives padded batches, asked of two short rows of tokens.
+
+    A transformers whose layers no longer hand through what packed rows need shows here, before any training. Rounding
+    passes: the bound is a thousandth of the largest logit in full precision, a tenth in half.
+    """
+    vocabulary = int(getattr(model.base.config, "vocab_size", 16))
+    tokens = [token for token in range(min(vocabulary, 16)) if token != model.pad_id][:8]
+    asked = Encoded(("short", "long"), (tuple(tokens[:3]), tuple(tokens)), None, 0)
+    was, logits = model.packs, []
+    with torch.no_grad():
+        for packs in (False, True):
+            model.packs = packs
+            try:
+                rows, found = model.score_rows(asked, [0, 1])
+            except (TypeError, ValueError, AttributeError, RuntimeError, IndexError, KeyError):
+                return not packs  # where padded batches fail alike, they say why when they are needed
+            finally:
+                model.packs = was
+            logits.append(found[torch.from_numpy(np.argsort(rows))])
+    padded, packed = logits
+    half = next(model.module.parameters()).dtype in (torch.bfloat16, torch.float16)
+    bound = (0.1 if half else 1e-3) * padded.abs().max().clamp(min=1.0)
+    return not bool((padded - packed).abs().max() > bound)  # NaN in both is no disagreement
+
+
 def scoring_view(module: nn.Module, pad_id: int) -> ScoringModel | None:
     """A model from somebody's own script as a scoring model that packs, or None where it is not of a known kind.
 
@@ -238,6 +264,7 @@ def scoring_view(module: nn.Module, pad_id: int) -> ScoringModel | None:
     if (
         architecture is None
         or not architecture.packs
+        or not PLUGS_IN
         or not kind.__module__.startswith("transformers.models.")
         or not kind.__name__.endswith("ForSequenceClassification")
         or next(module.parameters()).dtype not in (torch.float32, torch.float64)

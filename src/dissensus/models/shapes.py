@@ -1,4 +1,4 @@
-"""How large a model is, from its published configuration: weights, adapters and operations, without the model.
+"""Sizes of a model from its published configuration: weights, adapters and operations, without the model.
 
 The counts are those of `benchmarks/flops.py`: the linear layers of the body, and attention's products. What is left out
 is small (normalisation, heads), except DeBERTa's relative positions, which add a tenth or two to its operations.

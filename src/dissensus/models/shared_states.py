@@ -1,4 +1,4 @@
-"""What the head reads before training begins, computed once for all cells that begin with the same body.
+"""Hidden states at step 0, computed once for all cells that begin with the same body.
 
 At step 0 an adapter changes nothing (LoRA's B is zero, IA3's scales are one), so cells of one model, data set and
 method that differ in seed or rank differ in their heads alone. The first of them leaves its states in the study's

@@ -1,4 +1,4 @@
-"""What a model's weight files hold, read from their headers alone, and their names without the prefixes of wrappers.
+"""Weight files: their headers alone, and names of weights without the prefixes of wrappers.
 
 Training wrappers put prefixes before the names of what they wrap: torch.compile `_orig_mod.`, DistributedDataParallel
 `module.`. transformers finds no such name in the model and would draw every weight anew.

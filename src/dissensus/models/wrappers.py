@@ -1,4 +1,4 @@
-"""What training puts around a model, taken off for a tracking pass without touching it."""
+"""Wrappers of training (DDP, DeepSpeed, compile, Accelerate), taken off for a tracking pass without touching them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When to measure: at steps fixed beforehand, or as often as a budget of time allows. Imports no torch."""
+"""Tracking budget: fixed steps, or as many tracking points as a share of the training time allows. Imports no torch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dissensus.errors import SpecError
-from dissensus.record.notices import Notices
+from dissensus.record.observers import Notices
 
 SPENT = 0.9
 """Share of the budget that is planned with: the next passes may take longer than the last ones."""

@@ -1,4 +1,4 @@
-"""What becomes of a recorder's own failures: the recording stops with a warning, and the training goes on. No torch."""
+"""Failures of a recorder: the recording stops with a warning, and the training continues. Imports no torch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from dissensus.errors import SpecError, StoreError
 from dissensus.models.memory import is_out_of_memory
-from dissensus.record.notices import Notices
+from dissensus.record.observers import Notices
 from dissensus.store.files import read_manifest
 
 OnError = Literal["stop", "raise"]

@@ -20,8 +20,8 @@ from dissensus.errors import DataError, SpecError, StoreError
 from dissensus.record.failures import Failures, OnError
 from dissensus.record.free_epoch import Epoch, Rows, Seen, copied, device, log_softmax, processes
 from dissensus.record.free_epoch import Places as Places
-from dissensus.record.free_resume import SEEN, UNFINISHED, point_of, take_up
-from dissensus.record.notices import Notices
+from dissensus.record.free_resume import SEEN, UNFINISHED, point_of, resume_from
+from dissensus.record.observers import Notices
 from dissensus.record.schedule import whole_number
 from dissensus.store import CurvesWriter
 
@@ -104,7 +104,7 @@ class FreeRecorder:
         self._asked = total_steps
         self._finished = False
         self._notices = Notices(quiet=quiet, first=self._processes.first)
-        self._failures = Failures(on_error, self._notices, Path(path), alone=self._processes.world == 1)
+        self._failures = Failures(on_error, self._notices, Path(path), alone=self._processes.world_size == 1)
         self._taken = resume_at or 0
         self._ended = self._taken == total_steps
         self._lost_before = 0
@@ -301,10 +301,10 @@ class FreeRecorder:
     @contextmanager
     def _together(self) -> Iterator[None]:
         """What fails inside, or failed before, in one process is raised in all."""
-        if self._processes.world == 1:
+        if self._processes.world_size == 1:
             yield
             return
-        with self._processes.unison(device()):
+        with self._processes.all_or_none(device()):
             self._failures.meet()
             yield
 
@@ -382,7 +382,7 @@ class FreeRecorder:
                 f"is {facts[other[0]]!r}. Choose another folder, or delete that one"
             )
         if resume_at is not None:
-            found = take_up(
+            found = resume_from(
                 writer, resume_at, steps_per_epoch=self.steps_per_epoch, total_steps=self.total_steps
             )
             self._ever = found.ever

@@ -1,4 +1,4 @@
-"""What the forward passes of one epoch said of each example: kept as it comes, put together over the processes."""
+"""Losses of one epoch from the training's own forward passes, joined over the processes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dissensus.data.annotations import NO_GOLD, AnnotatedDataset
 from dissensus.errors import DataError, SpecError, StoreError
 from dissensus.files import write_atomic
-from dissensus.record.processes import Ranks, ranks
+from dissensus.record.processes import ProcessGroup, process_group
 
 if TYPE_CHECKING:
     import torch
@@ -91,7 +91,7 @@ class Epoch:
         seen: what was seen before an interruption.
     """
 
-    def __init__(self, dataset: AnnotatedDataset, processes: Ranks, seen: Seen | None = None) -> None:
+    def __init__(self, dataset: AnnotatedDataset, processes: ProcessGroup, seen: Seen | None = None) -> None:
         n = len(dataset)
         self._dataset, self._gold, self._processes = dataset, dataset.gold, processes
         self._own = seen or Seen(
@@ -147,27 +147,27 @@ class Epoch:
         The log-probabilities are the first process' to use; the others get the same.
         """
         self.drain()
-        if processes().world != self._processes.world:
+        if processes().world_size != self._processes.world_size:
             raise SpecError(
                 "torch.distributed was started after FreeRecorder was made; make the recorder after "
                 "init_process_group (Accelerator() and Trainer do that), so that the processes share the work"
             )
         own = self._own
-        if self._processes.world == 1:
+        if self._processes.world_size == 1:
             return own
         where = device()
         mine = _mine(own.any, self._processes, where)
         columns = np.column_stack([own.log_probs, own.step, np.ones_like(own.step)])
         columns[~mine] = 0  # a number and zeros: their sum over the processes is exact
-        found = self._processes.together(columns, where)
-        looks = self._processes.together(own.looks.copy(), where)
+        found = self._processes.all_reduce(columns, where)
+        looks = self._processes.all_reduce(own.looks.copy(), where)
         found[found[:, -1] == 0] = np.nan
         return Seen(np.ascontiguousarray(found[:, :-2]), found[:, -2].copy(), looks)
 
 
-def processes() -> Ranks:
+def processes() -> ProcessGroup:
     """The run's processes; where nobody has imported torch there is one."""
-    return ranks() if "torch" in sys.modules else Ranks()
+    return process_group() if "torch" in sys.modules else ProcessGroup()
 
 
 def log_softmax(logits: Any) -> Any:
@@ -201,12 +201,12 @@ def device() -> torch.device:
     return torch.device(found.type, torch.accelerator.current_device_index())
 
 
-def _mine(seen: NDArray[np.bool_], own: Ranks, device: torch.device) -> NDArray[np.bool_]:
+def _mine(seen: NDArray[np.bool_], own: ProcessGroup, device: torch.device) -> NDArray[np.bool_]:
     """Which examples this process is the lowest to have seen, shape (n,)."""
     taken, mine = np.zeros(len(seen), dtype=np.bool_), np.zeros(len(seen), dtype=np.bool_)
-    for rank in range(own.world):
+    for rank in range(own.world_size):
         theirs = (seen & ~taken if rank == own.rank else np.zeros_like(seen)).astype(np.float32)
-        found = own.together(theirs, device) > 0
+        found = own.all_reduce(theirs, device) > 0
         if rank == own.rank:
             mine = found
         taken |= found

@@ -37,7 +37,7 @@ def point_of(step: int, steps_per_epoch: int, total_steps: int) -> int:
     return min((step // steps_per_epoch + 1) * steps_per_epoch, total_steps)
 
 
-def take_up(writer: CurvesWriter, step: int, *, steps_per_epoch: int, total_steps: int) -> TakenUp:
+def resume_from(writer: CurvesWriter, step: int, *, steps_per_epoch: int, total_steps: int) -> TakenUp:
     """Keep what had been seen within the first `step` optimiser steps, and drop the rest from the store.
 
     Raises `StoreError` if an epoch that had ended by then is not stored.

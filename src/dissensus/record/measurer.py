@@ -12,19 +12,18 @@ import numpy as np
 
 from dissensus.data.annotations import NO_GOLD
 from dissensus.errors import SpecError
+from dissensus.models.schedule_free import evaluation_weights, schedule_free
 from dissensus.record.failures import Failures
-from dissensus.record.notices import Notices
+from dissensus.record.observers import Notices, Watcher, gold_losses
 from dissensus.record.probes.base import Compares, Measured, Probe
-from dissensus.record.schedule_free import evaluation_weights, schedule_free
 from dissensus.record.sharing import same_probe, share_points
 from dissensus.record.tracking import tracking_pass
-from dissensus.record.watching import Watcher, gold_losses
 from dissensus.store import CurvesWriter, PartWriter
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from dissensus.record.processes import Ranks
+    from dissensus.record.processes import ProcessGroup
 
 
 class Measurer:
@@ -32,7 +31,7 @@ class Measurer:
 
     Args:
         probe: what is asked of the model.
-        ranks: the run's processes.
+        group: the run's processes.
         folder: of the store, as this process was told.
         token_budget: tokens a forward pass.
         precision: of a pass.
@@ -52,7 +51,7 @@ class Measurer:
     def __init__(
         self,
         probe: Probe,
-        ranks: Ranks,
+        group: ProcessGroup,
         folder: Path,
         *,
         token_budget: int,
@@ -65,7 +64,7 @@ class Measurer:
         self.writer: CurvesWriter | None = None
         self.measured: set[int] = set()
         self.seconds = self.last_pass = 0.0
-        self._probe, self._ranks, self._folder = probe, ranks, folder
+        self._probe, self._group, self._folder = probe, group, folder
         self.examples = len(probe.dataset)
         self._tracked = probe.tracked(token_budget)
         self._precision: Literal["fp32", "bf16"] = precision
@@ -76,7 +75,7 @@ class Measurer:
         self._ways: dict[str, str] = {}
         self._undefined = 0
         self._part: PartWriter | None = None
-        self._met = self._agreed = ranks.world == 1
+        self._met = self._agreed = group.world_size == 1
         self._background: ThreadPoolExecutor | None = None
         self._writing: Future[None] | None = None
 
@@ -103,9 +102,9 @@ class Measurer:
 
     def agree(self, model: nn.Module) -> None:
         """Once, and again after a return to an earlier step: every process learns what the first one has stored."""
-        from dissensus.record.processes import ranks
+        from dissensus.record.processes import process_group
 
-        if ranks().world != self._ranks.world:
+        if process_group().world_size != self._group.world_size:
             raise SpecError(
                 "torch.distributed was started after CurveRecorder was made; make the recorder after "
                 "init_process_group (Accelerator() and Trainer do that), so that the processes share the work"
@@ -113,19 +112,19 @@ class Measurer:
         if not self._agreed:
             device = next(model.parameters()).device
             if not self._met:
-                same_probe(self._ranks, self._probe, device)
-                self._part = share_points(self._ranks, self.writer, self._probe.dataset, self._folder, device)
+                same_probe(self._group, self._probe, device)
+                self._part = share_points(self._group, self.writer, self._probe.dataset, self._folder, device)
                 self._met = True
-            self.measured = set(self._ranks.agreed(sorted(self.measured), device))
+            self.measured = set(self._group.broadcast(sorted(self.measured), device))
             if isinstance(self._probe, Compares):
-                self._probe.reference = self._ranks.as_first_has(self._probe.reference, device)
+                self._probe.reference = self._group.broadcast_array(self._probe.reference, device)
             self._agreed = True
 
     def measure(self, model: nn.Module, step: int) -> None:
         """Measure a tracking point and write it in the background. Fails in every process, or in none."""
         begin = time.perf_counter()
         point = self.point(model, untrained=step == 0)
-        with self._ranks.unison(next(model.parameters()).device):
+        with self._group.all_or_none(next(model.parameters()).device):
             self._warn_not_finite(model, step, point)
             self._failures.meet()
             self.flush()  # at most one point is under way, so memory does not grow with their number
@@ -164,7 +163,7 @@ class Measurer:
         try:
             self.flush()
         except Exception as error:
-            if self._ranks.world == 1:
+            if self._group.world_size == 1:
                 raise
             self._failures.pending = error
 
@@ -178,7 +177,7 @@ class Measurer:
             if "read" in self.writer.provenance:
                 self.writer.note(read=self._ways)
             self.begin(total_steps)
-        self._agreed = self._ranks.world == 1
+        self._agreed = self._group.world_size == 1
 
     def close(self) -> None:
         """Let the background thread end; another point would begin a new one."""
@@ -198,7 +197,7 @@ class Measurer:
         """Say what is at fault where more losses are not finite than before."""
         gold = self._probe.dataset.gold != NO_GOLD
         undefined = int((~np.isfinite(gold_losses(point.log_probs, self._probe.dataset)) & gold).sum())
-        if undefined > self._undefined and self._ranks.first:
+        if undefined > self._undefined and self._group.first:
             from dissensus.models.not_finite import why_not_measured
 
             words = why_not_measured(model, step=step, undefined=undefined, known=int(gold.sum()))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import DataError, SpecError, StoreError
@@ -12,27 +12,29 @@ from dissensus.record.probes.base import Probe
 from dissensus.record.probes.labels import LabelProbe
 from dissensus.store import CurvesWriter
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 ASKED = ("probe", "beta")
 """Facts of a probe that say what was asked of the model."""
 
 
-def probe_of(tracked: AnnotatedDataset | Probe, **options: Any) -> Probe:
+def probe_of(tracked: AnnotatedDataset | Probe, tokenizer: PreTrainedTokenizerBase | None) -> Probe:
     """What is asked about the tracked examples.
 
     Args:
         tracked: a data set, whose labels are scored, or a probe.
-        options: of `LabelProbe`; None (and its default `max_length`) are those that were not given.
+        tokenizer: of a data set.
 
     Raises:
-        SpecError: it is neither, or a probe with options of a data set.
+        SpecError: it is neither, or a probe with a tokenizer.
         DataError: there are no examples.
     """
     if isinstance(tracked, AnnotatedDataset):
         found: Any = tracked
     elif all(hasattr(tracked, name) for name in ("dataset", "tracked", "measured")):
-        given = sorted(name for name, value in options.items() if value is not None and name != "max_length")
-        if given:
-            raise SpecError(f"a probe brings its tokens with it; leave out {', '.join(given)}")
+        if tokenizer is not None:
+            raise SpecError("a probe brings its tokens with it; leave out tokenizer")
         found = tracked.dataset
     else:
         raise SpecError(
@@ -41,7 +43,21 @@ def probe_of(tracked: AnnotatedDataset | Probe, **options: Any) -> Probe:
         )
     if len(found) == 0:
         raise DataError("the tracked set has no examples; give at least one")
-    return LabelProbe(tracked, **options) if isinstance(tracked, AnnotatedDataset) else tracked
+    return LabelProbe(tracked, tokenizer=tokenizer) if isinstance(tracked, AnnotatedDataset) else tracked
+
+
+def cautions(probe: Probe) -> list[str]:
+    """What is to be said of the tracked examples before any is measured; of a study's cells the report says it."""
+    if isinstance(probe, LabelProbe) and probe.of_study:
+        return []
+    facts, n = probe.facts, len(probe.dataset)
+    cut, empty = facts.get("truncated_examples", 0), facts.get("empty_examples", 0)
+    said = []
+    if cut:
+        said.append(f"{cut} of {n} tracked examples are longer than max_length and were cut")
+    if empty:
+        said.append(f"{empty} of {n} tracked examples have no text to score: their loss is NaN")
+    return said
 
 
 def open_store(
@@ -50,7 +66,6 @@ def open_store(
     *,
     total_steps: int,
     regime: str | Sequence[str],
-    provenance: Mapping[str, Any],
     resume: bool,
 ) -> CurvesWriter:
     """A writer for what a probe measures.
@@ -64,7 +79,7 @@ def open_store(
         total_steps=total_steps,
         regime=regime,
         covariates=probe.covariates,
-        provenance={**provenance, **probe.facts},
+        provenance=dict(probe.facts),
         values=probe.values,
         token_losses=probe.token_losses,
         resize=resume,

@@ -24,20 +24,20 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _KNOWN_TO_ALL = "_dissensus_known_to_all"
-"""Attribute of an error that every process has been told of, so that an outer `unison` does not tell it again."""
+"""Attribute of an error that every process has been told of, so that an outer `all_or_none` does not tell it again."""
 
 
 @dataclass(frozen=True)
-class Ranks:
+class ProcessGroup:
     """This process among those of a run.
 
     Attributes:
         rank: its number, from 0.
-        world: how many there are.
+        world_size: how many there are.
     """
 
     rank: int = 0
-    world: int = 1
+    world_size: int = 1
 
     @property
     def first(self) -> bool:
@@ -45,12 +45,12 @@ class Ranks:
         return self.rank == 0
 
     def share(self, batches: Sequence[T]) -> Sequence[T]:
-        """This process' share of the batches: every `world`-th."""
-        return batches[self.rank :: self.world]
+        """This process' share of the batches: every `world_size`-th."""
+        return batches[self.rank :: self.world_size]
 
-    def together(self, values: NDArray[np.float32], device: torch.device) -> NDArray[np.float32]:
+    def all_reduce(self, values: NDArray[np.float32], device: torch.device) -> NDArray[np.float32]:
         """What all processes measured, of which each gives its own rows and 0 elsewhere; the same on every process."""
-        if self.world == 1:
+        if self.world_size == 1:
             return values
         import torch
         import torch.distributed as dist
@@ -59,9 +59,9 @@ class Ranks:
         dist.all_reduce(tensor)  # a number and zeros: the sum is exact
         return tensor.cpu().numpy()
 
-    def total(self, value: float, device: torch.device) -> float:
+    def sum(self, value: float, device: torch.device) -> float:
         """The sum of a number over the processes, the same on every one."""
-        if self.world == 1:
+        if self.world_size == 1:
             return value
         import torch
         import torch.distributed as dist
@@ -70,9 +70,9 @@ class Ranks:
         dist.all_reduce(tensor)
         return float(tensor)
 
-    def agreed(self, numbers: Sequence[int], device: torch.device, *, source: int = 0) -> list[int]:
+    def broadcast(self, numbers: Sequence[int], device: torch.device, *, source: int = 0) -> list[int]:
         """Whole numbers as the process `source` has them, on every process."""
-        if self.world == 1:
+        if self.world_size == 1:
             return list(numbers)
         import torch
         import torch.distributed as dist
@@ -87,21 +87,21 @@ class Ranks:
         found: list[int] = values.tolist()
         return found
 
-    def as_first_has(
+    def broadcast_array(
         self, values: NDArray[np.float64] | None, device: torch.device
     ) -> NDArray[np.float64] | None:
         """Numbers as the first process has them, bit for bit, on every process; None where it has none."""
-        if self.world == 1:
+        if self.world_size == 1:
             return values
-        bits = self.agreed([] if values is None else values.view(np.int64).tolist(), device)
+        bits = self.broadcast([] if values is None else values.view(np.int64).tolist(), device)
         return np.array(bits, dtype=np.int64).view(np.float64) if bits else None
 
     @contextlib.contextmanager
-    def unison(self, device: torch.device) -> Iterator[None]:
+    def all_or_none(self, device: torch.device) -> Iterator[None]:
         """Let all processes do what is inside, or none: what goes wrong in one of them is raised in every one.
 
         Without it the others would go on to the next exchange and wait there. Inside, other exchanges may only follow
-        a further `unison`, at once: whatever one process does before that, the others are told at that place.
+        a further `all_or_none`, at once: whatever one process does before that, the others are told at that place.
 
         Raises:
             DissensusError: of the kind and with the message of the first process in which it went wrong; there, and
@@ -111,21 +111,21 @@ class Ranks:
         try:
             yield
         except Exception as caught:
-            if self.world == 1 or getattr(caught, _KNOWN_TO_ALL, False):
+            if self.world_size == 1 or getattr(caught, _KNOWN_TO_ALL, False):
                 raise
             error = caught
-        if self.world == 1:
+        if self.world_size == 1:
             return
         import torch
         import torch.distributed as dist
 
-        failed = torch.tensor([self.world if error is None else self.rank], device=_where(device))
+        failed = torch.tensor([self.world_size if error is None else self.rank], device=_where(device))
         dist.all_reduce(failed, dist.ReduceOp.MIN)
         first = int(failed)
-        if first == self.world:
+        if first == self.world_size:
             return
         said = "" if error is None else f"{type(error).__name__}\n{error}"
-        text = bytes(self.agreed(list(said.encode()), device, source=first)).decode()
+        text = bytes(self.broadcast(list(said.encode()), device, source=first)).decode()
         if error is None:
             kind, _, message = text.partition("\n")
             error = error_like(kind, message, first)
@@ -133,7 +133,7 @@ class Ranks:
         raise error
 
 
-class EvenRanks(Ranks):
+class EvenProcessGroup(ProcessGroup):
     """Processes that must all make as many forward passes: each holds a part of the weights, and they gather them.
 
     Whoever has a batch less than the others reads the first one once more, and throws the result away.
@@ -148,7 +148,7 @@ class EvenRanks(Ranks):
         """This process' share of the batches, and one more where others have one more."""
         own = super().share(batches)
         object.__setattr__(self, "own", len(own))
-        missing = -(-len(batches) // self.world) - len(own)
+        missing = -(-len(batches) // self.world_size) - len(own)
         return [*own, *batches[:missing]]
 
 
@@ -172,18 +172,18 @@ def _where(device: torch.device) -> torch.device:
     import torch.distributed as dist
 
     kinds = {
-        pair.split(":")[0] for pair in dist.get_backend_config().split(",")
+        pair.split(":")[0] for pair in getattr(dist, "get_backend_config", dist.get_backend)().split(",")
     }  # such as "cpu:gloo,cuda:nccl"
-    if "cpu" in kinds:
+    if kinds & {"cpu", "gloo"}:
         return torch.device("cpu")
     # Weights may wait in the CPU's memory (FSDP's offload), which such a backend cannot read.
     return torch.device("cuda") if device.type == "cpu" and "cuda" in kinds else device
 
 
-def ranks() -> Ranks:
+def process_group() -> ProcessGroup:
     """The processes of the run that this one is part of; one where torch.distributed is not in use."""
     import torch.distributed as dist
 
     if not (dist.is_available() and dist.is_initialized()):
-        return Ranks()
-    return Ranks(dist.get_rank(), dist.get_world_size())
+        return ProcessGroup()
+    return ProcessGroup(dist.get_rank(), dist.get_world_size())

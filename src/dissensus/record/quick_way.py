@@ -1,4 +1,4 @@
-"""Whether a model is read in the quick way at a tracking point: one answer for all processes of a run.
+"""Quick way or the model's own forward pass: one decision for all processes at a tracking point.
 
 The quick way gives the model's own numbers, or it is not taken: a few examples are asked about both ways. A process
 that finds a difference, has no memory for the question, or fails, takes all the others along.
@@ -15,7 +15,7 @@ from dissensus.models.memory import free_memory, is_out_of_memory
 if TYPE_CHECKING:
     import torch
 
-    from dissensus.record.processes import Ranks
+    from dissensus.record.processes import ProcessGroup
 
 log = logging.getLogger("dissensus")
 
@@ -26,23 +26,27 @@ NO_MEMORY = "not enough memory to compare it with the model's own forward pass"
 
 
 def why_not(
-    ranks: Ranks, device: torch.device, doubts: Callable[[], str], agrees: Callable[[], bool], differs: str
+    group: ProcessGroup,
+    device: torch.device,
+    doubts: Callable[[], str],
+    agrees: Callable[[], bool],
+    differs: str,
 ) -> str:
     """Why no process takes the quick way, in words; '' where all of them do.
 
     Args:
-        ranks: the run's processes; each calls this at the same time.
+        group: the run's processes; each calls this at the same time.
         device: what numbers are exchanged on.
         doubts: what speaks against it beforehand, in this process; '' for nothing. What it raises is raised in all.
         agrees: whether both ways give the same numbers, in this process. What a model that is built otherwise raises
             counts as no.
         differs: the words for that.
     """
-    with ranks.unison(device):
+    with group.all_or_none(device):
         own = doubts() or _compared(agrees, differs)
-    if not ranks.total(float(bool(own)), device):
+    if not group.sum(float(bool(own)), device):
         return ""
-    short = ranks.total(float(own == NO_MEMORY), device)
+    short = group.sum(float(own == NO_MEMORY), device)
     return NO_MEMORY if short else own or differs
 
 

@@ -11,13 +11,13 @@ from dissensus.errors import StoreError
 from dissensus.record.budget import TWO_POINTS, Budget, Timing, cost, decides_at, too_short
 from dissensus.record.failures import Failures
 from dissensus.record.measurer import Measurer
-from dissensus.record.notices import Notices
+from dissensus.record.observers import Notices
 from dissensus.record.schedule import TrackingPoints, whole_number
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from dissensus.record.processes import Ranks
+    from dissensus.record.processes import ProcessGroup
 
 
 class RecordedRun:
@@ -29,7 +29,7 @@ class RecordedRun:
         budget: what spaces them by time, if anything does.
         failures: what becomes of failures.
         notices: what speaks.
-        ranks: the run's processes.
+        group: the run's processes.
 
     Attributes:
         points: the tracking points, as they are now.
@@ -43,16 +43,16 @@ class RecordedRun:
         budget: Budget | None,
         failures: Failures,
         notices: Notices,
-        ranks: Ranks,
+        group: ProcessGroup,
     ) -> None:
         self.points = points
         self.finished = False
         self._measurer, self._budget, self._failures = measurer, budget, failures
-        self._notices, self._ranks = notices, ranks
+        self._notices, self._group = notices, group
         self._model: weakref.ref[nn.Module] | None = None
         self._began: float | None = None
         self._from: int | None = None
-        self._told_cost = self._told_end = False
+        self._announced_cost = self._told_end = False
         self._new_end = ""
 
     @property
@@ -78,7 +78,7 @@ class RecordedRun:
                 return self._now(model, step)
             self._plan(model, step)
         elif self._budget is None and since == decides_at(self.points.asked):
-            self._tell_cost(since)
+            self._announce_cost(since)
         due = [p for p in self.points.steps if p <= step and p not in measured]
         if not due:
             return False
@@ -237,20 +237,20 @@ class RecordedRun:
         rest: Sequence[int] = ()
         if timing.measurable:
             rest = self._budget.rest(step, taken, timing, last, begin=begin)
-        rest = self._ranks.agreed(rest, next(model.parameters()).device)
+        rest = self._group.broadcast(rest, next(model.parameters()).device)
         if not rest:
             self._budget.wait()
             return
         self.points.steps = tuple(sorted({*taken, *rest}))
-        if not self._told_cost:
-            self._told_cost = True
+        if not self._announced_cost:
+            self._announced_cost = True
             self._budget.announce(self._notices, timing, step - begin, last, len(self.points.steps))
 
-    def _tell_cost(self, taken: int) -> None:
+    def _announce_cost(self, taken: int) -> None:
         """Say once what recording will cost, when a pass and some steps were timed."""
-        if self._told_cost or self._measurer.last_pass == 0:
+        if self._announced_cost or self._measurer.last_pass == 0:
             return
-        self._told_cost = True
+        self._announced_cost = True
         self._notices.say(
             cost(
                 self.timing,
@@ -289,8 +289,8 @@ class RecordedRun:
             if self._budget is not None:
                 facts = {"max_overhead": self._budget.share, "points": count}
                 writer.note(budget={**facts, "aulc": TWO_POINTS} if count == 2 else facts)
-                if count == 2 and not self._told_cost:
-                    self._told_cost = True
+                if count == 2 and not self._announced_cost:
+                    self._announced_cost = True
                     self._notices.warn(
                         f"{too_short(self.points.total)}, so max_overhead had nothing to space points by: the first "
                         f"and the last were measured. {TWO_POINTS} Leave max_overhead out in so short a run"
@@ -312,7 +312,7 @@ class RecordedRun:
                 )
         self._close()
 
-    def tell_end(self) -> None:
+    def announce_end(self) -> None:
         """Say where the recording ends now, if that was another place when it was told. Call when training is over."""
         if self._new_end:
             self._notices.say(self._new_end)

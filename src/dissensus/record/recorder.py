@@ -1,4 +1,4 @@
-"""The recorder that people put into their own training script: when it measures, and what a run's end is.
+"""`CurveRecorder`, for a training script of one's own: when it measures, and where a run ends.
 
 What it measures with is `measurer.py`, what becomes of its failures `failures.py`. torch is imported only when
 something is measured, so that a notebook without torch can import the names.
@@ -7,36 +7,29 @@ something is measured, so that a notebook without torch can import the names.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import MissingDependencyError, SpecError, StoreError
-from dissensus.models.encoding import Encoded
-from dissensus.record.batch_count import BatchCount, Remainder
 from dissensus.record.budget import Budget, Timing
 from dissensus.record.failures import Failures, OnError
 from dissensus.record.measurer import Measurer
-from dissensus.record.notices import Notices
-from dissensus.record.opening import open_store, probe_of
+from dissensus.record.observers import Notices, Watcher, gold_losses
+from dissensus.record.opening import cautions, open_store, probe_of
 from dissensus.record.probes.base import Probe
 from dissensus.record.recorded_run import RecordedRun
-from dissensus.record.schedule import TrackingPoints, tracking_steps, whole_number
-from dissensus.record.tracking import Score
-from dissensus.record.watching import Watcher, gold_losses
+from dissensus.record.schedule import BatchCount, Remainder, TrackingPoints, tracking_steps, whole_number
 from dissensus.store import CurvesWriter
 
 if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedTokenizerBase
-
-    from dissensus.models.scoring import ScoringModel
-    from dissensus.models.shared_states import SharedStates
 
 T = TypeVar("T")
 
@@ -71,16 +64,11 @@ class CurveRecorder:
         tracked: the tracked set, whose labels a classifier scores; or a probe, which asks a language model for
             completions or preferences (`dissensus.record.probes`).
         total_steps: optimiser steps of the whole run, all epochs.
-        tokenizer: of a labels probe, as are the next six; see `probes.labels.LabelProbe`.
-        encoded: see there.
-        pad_id: see there.
-        score: see there.
-        scoring: see there.
-        states: see there.
-        max_length: see there.
-        points: tracking points, step 0 and the last included; with `max_overhead`, at most so many.
-        schedule: 'linear' or 'log'.
-        steps: explicit tracking steps instead; 0 and the last are added.
+        tokenizer: of a tracked set's texts, at 128 tokens each. For another length, other inputs or other outputs
+            give a probe instead: `probes.labels.LabelProbe(tracked, tokenizer=tokenizer, max_length=256, score=score)`.
+        points: how many tracking points, evenly spaced, step 0 and the last included; with `max_overhead`, at most so
+            many. Or the steps themselves, such as `tracking_steps(total_steps, points=20, schedule="log")`
+            (`dissensus.record.schedule`); 0 and the last are added.
         max_overhead: space the points so that tracking takes at most this share of the training time (0.10: a tenth);
             first and last are kept. What was chosen is said, and `points` says it.
         regime: 'held_out' or 'trained_on', one for all or one an example.
@@ -90,7 +78,6 @@ class CurveRecorder:
         resume: continue a store that an interrupted run of the same examples left here. With another `total_steps` the
             run is extended (or shortened), and progress counts over the new number.
         watchers: what looks on, in the first process.
-        provenance: JSON values that go into the manifest.
         optimizer: of the training. Needed for schedule-free optimisers alone, which evaluate at other weights than they
             train with; the trainers' callbacks find it themselves.
         on_error: 'stop' or 'raise'; see above.
@@ -98,7 +85,7 @@ class CurveRecorder:
 
     Raises:
         StoreError: `path` holds tracking points already and `resume` is not set, or it holds another run.
-        DataError: `encoded` does not hold the tracked ids, or nothing is tracked.
+        DataError: nothing is tracked.
         SpecError: arguments that do not go together.
     """
 
@@ -109,56 +96,42 @@ class CurveRecorder:
         *,
         total_steps: int,
         tokenizer: PreTrainedTokenizerBase | None = None,
-        encoded: Encoded | None = None,
-        pad_id: int | None = None,
-        score: Score | None = None,
-        scoring: ScoringModel | None = None,
-        states: SharedStates | None = None,
-        max_length: int = 128,
-        points: int = 20,
-        schedule: Literal["linear", "log"] = "linear",
-        steps: Sequence[int] | None = None,
+        points: int | Sequence[int] = 20,
         max_overhead: float | None = None,
         regime: str | Sequence[str] = "held_out",
         token_budget: int = 4096,
         precision: Literal["fp32", "bf16"] = "fp32",
         resume: bool = False,
         watchers: Sequence[Watcher] = (),
-        provenance: Mapping[str, Any] | None = None,
         optimizer: Any = None,
         on_error: OnError = "stop",
         quiet: bool = False,
     ) -> None:
         _need_torch()
-        from dissensus.record.processes import ranks
+        from dissensus.record.processes import process_group
 
         if precision not in ("fp32", "bf16"):
             raise SpecError(f"precision is {precision!r}; expected 'fp32' or 'bf16'")
         total_steps = whole_number(
             total_steps, "total_steps", hint="optimiser steps of the whole run, all epochs"
         )
+        named = points if isinstance(points, Iterable) else None
         planned = TrackingPoints(
-            total_steps, tracking_steps(total_steps, points=points, schedule=schedule, steps=steps)
+            total_steps,
+            tracking_steps(total_steps, points=20 if named is not None else cast(int, points), steps=named),
         )
         budget = None
         if max_overhead is not None:
-            if steps is not None or schedule != "linear":
-                raise SpecError("max_overhead spaces the points itself; leave out steps and schedule")
-            budget = Budget(max_overhead, total_steps, points)
+            if named is not None:
+                raise SpecError(
+                    "max_overhead spaces the points itself; give points as a number, or leave it out"
+                )
+            budget = Budget(max_overhead, total_steps, cast(int, points))
             planned = TrackingPoints(total_steps, (0, total_steps))
-        self._probe = probe_of(
-            tracked,
-            tokenizer=tokenizer,
-            encoded=encoded,
-            pad_id=pad_id,
-            score=score,
-            scoring=scoring,
-            states=states,
-            max_length=max_length,
-        )
-        here, folder = ranks(), Path(path)
+        self._probe = probe_of(tracked, tokenizer)
+        here, folder = process_group(), Path(path)
         notices = Notices(quiet=quiet, first=here.first)
-        self._failures = Failures(on_error, notices, folder, alone=here.world == 1)
+        self._failures = Failures(on_error, notices, folder, alone=here.world_size == 1)
         self._measurer = Measurer(
             self._probe,
             here,
@@ -172,23 +145,14 @@ class CurveRecorder:
         )
         self._run = RecordedRun(self._measurer, planned, budget, self._failures, notices, here)
         self._count, self._notices = BatchCount(), notices
-        cut = self._probe.facts.get("truncated_examples", 0)
-        if cut and scoring is None:
-            notices.warn(
-                f"{cut} of {len(self._probe.dataset)} tracked examples are longer than max_length and were cut"
-            )
-        empty = self._probe.facts.get("empty_examples", 0)
-        if empty:
-            notices.warn(
-                f"{empty} of {len(self._probe.dataset)} tracked examples have no text to score: their loss is NaN"
-            )
+        for caution in cautions(self._probe):
+            notices.warn(caution)
         if here.first:
             writer = open_store(
                 path,
                 self._probe,
                 total_steps=total_steps,
                 regime=regime,
-                provenance=provenance or {},
                 resume=resume,
             )
             self._measurer.open(writer, total_steps)
@@ -267,7 +231,7 @@ class CurveRecorder:
                 measured = self._run.measure_now(model, step)
         return measured
 
-    def take_up(self, step: int) -> None:
+    def resume_from(self, step: int) -> None:
         """Resume from a checkpoint taken after `step` steps: later points are measured again.
 
         Raises `StoreError` where the run's first part was not recorded here.
@@ -348,7 +312,7 @@ class CurveRecorder:
         if not self._failures.stopped:
             with self._failures.contained():
                 self._run.end_early(model, step)
-        self._run.tell_end()
+        self._run.announce_end()
 
     def discard(self) -> None:
         """Delete what was recorded, unless it is finished: the run is begun anew, with other settings."""
@@ -362,7 +326,7 @@ class CurveRecorder:
         with `on_error="raise"` that is a `StoreError`.
         """
         self._finish()
-        self._run.tell_end()
+        self._run.announce_end()
 
     def _finish(self) -> None:
         if not self._failures.stopped:

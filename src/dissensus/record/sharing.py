@@ -1,4 +1,4 @@
-"""What the processes of a run agree on before the first point: what is tracked, and whether they write it together."""
+"""Agreement of a run's processes before the first point: the tracked set, and whether they write it together."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from dissensus.store.parts import end_session_sign, new_session, sees_session, s
 if TYPE_CHECKING:
     import torch
 
-    from dissensus.record.processes import Ranks
+    from dissensus.record.processes import ProcessGroup
 
 
-def same_probe(ranks: Ranks, probe: Probe, device: torch.device) -> None:
+def same_probe(group: ProcessGroup, probe: Probe, device: torch.device) -> None:
     """Raise `SpecError` in every process unless all ask the same: data, probe, beta and reference.
 
     Each measures and may write a share of the rows, which would otherwise be answers to different questions.
     """
     own = {"data": probe.dataset.fingerprint, **probe.facts}
     said = json.dumps(own, sort_keys=True, default=str)
-    first = json.loads(bytes(ranks.agreed(list(said.encode()), device)).decode())
-    with ranks.unison(device):
+    first = json.loads(bytes(group.broadcast(list(said.encode()), device)).decode())
+    with group.all_or_none(device):
         own = json.loads(said)
         differing = [key for key in sorted({*own, *first}) if own.get(key) != first.get(key)]
         if differing:
             what = "; ".join(
-                f"{key} is {own.get(key)!r} in process {ranks.rank}, and {first.get(key)!r} in the first"
+                f"{key} is {own.get(key)!r} in process {group.rank}, and {first.get(key)!r} in the first"
                 for key in differing
             )
             raise SpecError(
@@ -41,7 +41,11 @@ def same_probe(ranks: Ranks, probe: Probe, device: torch.device) -> None:
 
 
 def share_points(
-    ranks: Ranks, writer: CurvesWriter | None, data: AnnotatedDataset, folder: Path, device: torch.device
+    group: ProcessGroup,
+    writer: CurvesWriter | None,
+    data: AnnotatedDataset,
+    folder: Path,
+    device: torch.device,
 ) -> PartWriter | None:
     """Let the processes write points together, where that pays and all of them see the first one's folder.
 
@@ -49,7 +53,7 @@ def share_points(
     writes alone.
 
     Args:
-        ranks: the processes.
+        group: the processes.
         writer: the store, in the first process.
         data: the tracked examples.
         folder: of the store, as this process was told.
@@ -58,23 +62,23 @@ def share_points(
     Returns:
         What this process writes its rows with; None in the first one, whose `writer` knows, and where it writes alone.
     """
-    rows = shares(len(data), len(data.labels), ranks.world)
+    rows = shares(len(data), len(data.labels), group.world_size)
     if len(rows) == 1:
         return None
-    (session,) = ranks.agreed([0 if writer is None else new_session(writer.path)], device)
-    seen = ranks.total(float(sees_session(folder, session)), device)
+    (session,) = group.broadcast([0 if writer is None else new_session(writer.path)], device)
+    seen = group.sum(float(sees_session(folder, session)), device)
     if writer is not None:
         end_session_sign(writer.path, session)
-        if seen == ranks.world:
-            writer.share_with(ranks.world, session)
+        if seen == group.world_size:
+            writer.share_with(group.world_size, session)
         return None
-    if seen < ranks.world:
+    if seen < group.world_size:
         return None
     return PartWriter(
         folder,
         labels=len(data.labels),
         fingerprint=data.fingerprint,
-        number=ranks.rank,
+        number=group.rank,
         rows=rows,
         session=session,
     )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dissensus.models.packing import PackedBatch
     from dissensus.models.scoring import ScoringModel
     from dissensus.models.shared_states import SharedStates
-    from dissensus.record.processes import Ranks
+    from dissensus.record.processes import ProcessGroup
 
 Score = Callable[["nn.Module", Mapping[str, "Tensor"]], "Tensor"]
 """(model, padded batch) -> label logits of shape (b, K)."""
@@ -33,7 +33,7 @@ class TrackedSet(Protocol):
     """
 
     def scores(
-        self, model: nn.Module, *, untrained: bool, ranks: Ranks
+        self, model: nn.Module, *, untrained: bool, group: ProcessGroup
     ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
         """For each batch of this process' share: the rows it holds, and what was measured of them, (b, C).
 
@@ -72,13 +72,13 @@ class PaddedSet:
         model: nn.Module,
         *,
         untrained: bool,  # noqa: ARG002 - nothing is known of the model's parts
-        ranks: Ranks,
+        group: ProcessGroup,
     ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
         """See `TrackedSet`."""
         from dissensus.models.sharded import computes_on
 
         device = computes_on(model)
-        for rows in ranks.share(self._batches):
+        for rows in group.share(self._batches):
             batch = {k: v.to(device) for k, v in self._encoded.batch(rows, self._pad_id).items()}
             logits = self._score(model, batch)
             if logits.ndim != 2 or len(logits) != len(rows):
@@ -115,7 +115,7 @@ class PackedSet:
         ]
 
     def scores(
-        self, model: nn.Module, *, untrained: bool, ranks: Ranks
+        self, model: nn.Module, *, untrained: bool, group: ProcessGroup
     ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
         """See `TrackedSet`."""
         import torch
@@ -123,11 +123,11 @@ class PackedSet:
         from dissensus.models.sharded import computes_on
 
         device = computes_on(model)
-        shared = self._states if untrained and ranks.world == 1 else None
+        shared = self._states if untrained and group.world_size == 1 else None
         known = None if shared is None else shared.load()
         made: list[Tensor] = []
         begin = 0
-        for batch in ranks.share(self._batches):
+        for batch in group.share(self._batches):
             if shared is None:
                 yield batch.rows, over_labels(self._logits(batch.to(device)))
                 continue
@@ -193,13 +193,13 @@ def tracking_pass(
     from dissensus.models.merging import folded_adapters
     from dissensus.models.sharded import Whole, computes_on, sharded_modules
     from dissensus.models.wrappers import bare_module, plain_forward
-    from dissensus.record.processes import EvenRanks, ranks
+    from dissensus.record.processes import EvenProcessGroup, process_group
 
     model = bare_module(model)
-    here = ranks()
+    here = process_group()
     device = computes_on(model)
     sharded = sharded_modules(model)
-    even = EvenRanks(here.rank, here.world) if sharded else None
+    even = EvenProcessGroup(here.rank, here.world_size) if sharded else None
     # fp32 switches off an autocast that the caller's loop is in: the curves' precision is not the training's.
     lower = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
     order: list[NDArray[np.int64]] = []
@@ -207,9 +207,9 @@ def tracking_pass(
     folded = folded_adapters(model, precision, at_each_call=bool(sharded))
     asked = Whole(model) if sharded else model
     # What goes wrong in one process is raised in all, unless the passes themselves exchange weights.
-    together = contextlib.nullcontext() if sharded else here.unison(device)
+    together = contextlib.nullcontext() if sharded else here.all_or_none(device)
     with together, _undisturbed(model, device), plain_forward(model), folded, lower:
-        for rows, batch in tracked.scores(asked, untrained=untrained, ranks=even or here):
+        for rows, batch in tracked.scores(asked, untrained=untrained, group=even or here):
             if even is not None and len(order) == even.own:
                 continue  # read once more for the other processes' sake
             order.append(rows)
@@ -218,24 +218,24 @@ def tracking_pass(
         for part in sharded:
             part.reshard()  # the outermost keeps what it gathered, which would be old after the next step
         found = torch.cat(values).float().cpu().numpy() if values else np.zeros((0, 0), dtype=np.float32)
-    (columns,) = here.agreed(found.shape[1:], device)  # a process may have no batch, the first one has
-    out = (np.empty if here.world == 1 else np.zeros)((n, columns), dtype=np.float32)
+    (columns,) = here.broadcast(found.shape[1:], device)  # a process may have no batch, the first one has
+    out = (np.empty if here.world_size == 1 else np.zeros)((n, columns), dtype=np.float32)
     if order:
         out[np.concatenate(order)] = found
-    if here.world > 1:
+    if here.world_size > 1:
         _each_once(n, order, here, device)
-    return here.together(out, device)
+    return here.all_reduce(out, device)
 
 
-def _each_once(n: int, order: Sequence[NDArray[np.int64]], here: Ranks, device: torch.device) -> None:
+def _each_once(n: int, order: Sequence[NDArray[np.int64]], here: ProcessGroup, device: torch.device) -> None:
     """Raise `ModelError` unless the processes' shares hold each row once: what they measured would be added up."""
     own = np.bincount(np.concatenate(order), minlength=n) if order else np.zeros(n)
-    wrong = int((here.together(own.astype(np.float32), device) != 1).sum())
+    wrong = int((here.all_reduce(own.astype(np.float32), device) != 1).sum())
     if wrong:
         raise ModelError(
-            f"{wrong} of {n} rows were measured by no process or by several of the {here.world}: they cut the tracked "
-            "set into other batches, because one could read the model in packed rows and another could not. Give the "
-            "recorder `score=`, with which all of them pad alike"
+            f"{wrong} of {n} rows were measured by no process or by several of the {here.world_size}: they cut the "
+            "tracked set into other batches, because one could read the model in packed rows and another could not. "
+            "Track a LabelProbe with `score=`, with which all of them pad alike"
         )
 
 

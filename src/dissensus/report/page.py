@@ -17,10 +17,11 @@ import pyarrow.compute as pc
 from markupsafe import Markup, escape
 
 from dissensus.analysis.across import load_across
+from dissensus.analysis.study_reading import KEPT, StudyReader
 from dissensus.analysis.tables import Analysis, analyze, load_analysis
 from dissensus.config import NO_VARIANT
 from dissensus.files import write_atomic
-from dissensus.report import settings, words
+from dissensus.report import words
 from dissensus.report.backing import backing_grid
 from dissensus.report.beside import AcrossView, across_view
 from dissensus.report.findings import NotLearned, findings, limits_of_reading, not_learned
@@ -33,7 +34,6 @@ from dissensus.report.svg import interval, key
 from dissensus.report.tables import GROUPS, ConditionRow, condition_row
 from dissensus.report.views import ConditionView, condition_views
 from dissensus.stats import MIN_CLUSTERS
-from dissensus.study.status import read_study
 from dissensus.wording import number
 
 
@@ -115,24 +115,26 @@ class Page:
     left_out: str
 
 
-def write_report(study_dir: Path, *, quotes: Quotes | None = None) -> Path:
+def write_report(study: Path | StudyReader, *, quotes: Quotes | None = None) -> Path:
     """Write STUDY_DIR/report.html and STUDY_DIR/figures/; analyses first where the tables are missing or old.
 
     Args:
-        study_dir: the study's folder.
+        study: the study's folder, or what reads its cells.
         quotes: examples whose text is quoted, at most, or 'all'; the others are shown by id alone, so that a page can
             be passed on where its data cannot. What is given is kept with the study (report.json). Default: what was
             kept, else no limit.
 
     Returns the page's path. Raises what `analyze` raises, and SpecError where what was kept cannot be read.
     """
+    reader = StudyReader.at(study, keep=KEPT)
+    folder = reader.folder.path
     if quotes is not None:
-        read_study(study_dir)  # nothing is kept where there is no study
-        keep_quotes(study_dir, quotes)
-    kept = kept_quotes(study_dir)
-    analysis = load_analysis(study_dir) or analyze(study_dir)
+        _ = reader.folder.spec  # nothing is kept where there is no study
+        keep_quotes(folder, quotes)
+    kept = kept_quotes(folder)
+    analysis = load_analysis(reader) or analyze(reader)
     html = render(build(analysis, quotes=kept))
-    path = study_dir / "report.html"
+    path = folder / "report.html"
     write_atomic(path, html)
     return path
 
@@ -168,7 +170,8 @@ def build(analysis: Analysis, *, quotes: Quotes = "all") -> Page:
     study = analysis.study
     alpha = 1 - study.analysis.confidence
     rows = _own_conditions(analysis)
-    shown = settings.cells_shown(study, analysis.cells["cell"].to_pylist())
+    planned = analysis.reader.folder.planned
+    shown = tuple(planned[name].cell for name in analysis.cells["cell"].to_pylist())
     cells = tuple(cell for cell in shown if cell.variant is None) or shown
     views, stored = condition_views(analysis, rows, cells)
     families = tuple(
@@ -195,7 +198,7 @@ def build(analysis: Analysis, *, quotes: Quotes = "all") -> Page:
         scale=_scale(rows),
         missing=missing,
         cells=tuple(cell_facts(analysis, row) for row in analysis.cells.to_pylist()),
-        across=across_view(across, alpha) if (across := load_across(analysis.folder)) else None,
+        across=across_view(across, alpha) if (across := load_across(analysis.reader)) else None,
         sections=further_sections(analysis),
         specification=specification(study),
         name=study.name,

@@ -41,7 +41,7 @@ class CellFacts:
 
 def cell_facts(analysis: Analysis, row: Mapping[str, Any]) -> CellFacts:
     """Fingerprints, sizes and versions from the manifest of a row of the cells table."""
-    path = analysis.cell_folder(row["cell"]) / "manifest.json"
+    path = analysis.reader.folder.cell(row["cell"]) / "manifest.json"
     manifest = json.loads(path.read_text(encoding="utf-8"))
     provenance = manifest["provenance"]
     facts = {"tracked fingerprint": str(manifest.get("tracked_fingerprint") or "")[:16]}

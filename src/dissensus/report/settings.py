@@ -8,18 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from dissensus.config import ModelSpec, RunSpec, StudySpec
+from dissensus.config import ModelSpec, RunSpec
 from dissensus.report.tables import method_words, percent
-from dissensus.study.grid import expand
 
 PROMPT_SHOWN = 400
 """Characters of a prompt that the page shows; the specification holds all of it."""
-
-
-def cells_shown(study: StudySpec, done: Iterable[str]) -> tuple[RunSpec, ...]:
-    """The study's cells whose ids are in `done`, those with a result; all of them when none is."""
-    cells, names = expand(study), frozenset(done)
-    return tuple(cell for cell in cells if cell.cell_id in names) or cells
 
 
 def rates_sentence(cells: Sequence[RunSpec]) -> str:

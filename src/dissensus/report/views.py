@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from markupsafe import Markup
 
-from dissensus.analysis.stored import on_gold
 from dissensus.analysis.tables import Analysis
 from dissensus.config import RunSpec
 from dissensus.curves import Curves
@@ -21,7 +20,6 @@ from dissensus.report.examples import NO_RISERS, RiserList, risers
 from dissensus.report.labels import label_words
 from dissensus.report.tables import GROUPS, ConditionRow
 from dissensus.report.trend import trend
-from dissensus.store import load_curves
 
 
 @dataclass(frozen=True)
@@ -103,10 +101,7 @@ def condition_views(
 def _load(analysis: Analysis, condition: str) -> list[Curves]:
     """The condition's curves, one a seed. Checksums were verified by the analysis."""
     cells = _of(analysis.cells, condition)["cell"].to_pylist()
-    return [
-        on_gold(load_curves(analysis.cell_folder(cell), verify=False), analysis.study.analysis)
-        for cell in cells
-    ]
+    return [analysis.reader.cell(cell, verify=False).curves for cell in cells]
 
 
 def _of(table: pa.Table, condition: str) -> pa.Table:

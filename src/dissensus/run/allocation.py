@@ -1,13 +1,16 @@
-"""How much of the machine a study takes when nobody says: workers, threads of each, cells trained in one pass."""
+"""Allocation: workers, threads of each and cells in one pass when nobody says; what a study says of each cell."""
 
 from __future__ import annotations
 
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from dissensus import threads
+from dissensus.config import Execution, StudySpec
 from dissensus.run.engines.base import GIB_A_PROCESS
+from dissensus.study.grid import expand, matching
 
 DEFAULT_FUSE = 1
 """Most LoRA cells that train in one pass when nobody says: a CPU gains nothing from more, and no GPU was measured."""
@@ -62,3 +65,22 @@ def available_gib(meminfo: Path = Path("/proc/meminfo")) -> float | None:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
     except (AttributeError, OSError, ValueError):
         return None
+
+
+def executions(study: StudySpec) -> dict[str, Execution]:
+    """What each cell of a study is given, by its id; later rules over earlier ones.
+
+    Raises:
+        SpecError: a rule matches no cell, or what comes together for a cell is not valid.
+    """
+    cells = expand(study)
+    settings_of: dict[str, dict[str, Any]] = {cell.cell_id: {} for cell in cells}
+    last = dict.fromkeys(settings_of, 0)
+    for index, rule in enumerate(study.execution):
+        for cell in matching(rule.when, cells, f"study {study.name!r}: execution.{index}.when"):
+            settings_of[cell.cell_id].update(rule.set)
+            last[cell.cell_id] = index
+    return {
+        name: Execution.parse(settings, f"study {study.name!r}", prefix=f"execution.{last[name]}.set")
+        for name, settings in settings_of.items()
+    }

@@ -1,4 +1,4 @@
-"""One cell, from its specification to its curves store: data, model, method, loop, recorder."""
+"""One cell: from its specification to its curves store, by data, model, method, training loop and recorder."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ import numpy as np
 from dissensus.config import Execution, RunSpec
 from dissensus.data.assembly import CellData, assemble
 from dissensus.errors import MissingDependencyError, SpecError, StoreError
-from dissensus.run.progress import CellProgress, Teller
+from dissensus.run.progress import CellProgress, ProgressReporter
 from dissensus.seeds import stream_seed
-from dissensus.study.cell_folder import stored_already
+from dissensus.study.folder import stored_already
 
-__all__ = ["CellProgress", "OpenCell", "open_cell", "run_cell"]
+__all__ = ["CellProgress", "PreparedCell", "prepare_cell", "run_cell"]
 
 if TYPE_CHECKING:
     import torch
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from dissensus.models.encoding import Encoded
     from dissensus.models.scoring import ScoringModel
     from dissensus.models.shared_states import SharedStates
-    from dissensus.record.processes import Ranks
+    from dissensus.record.processes import ProcessGroup
     from dissensus.record.recorder import CurveRecorder
     from dissensus.train.checkpoint import Checkpoint
     from dissensus.train.loop import TrainingRun
@@ -79,7 +79,7 @@ def run_cell(
                     on_progress=on_progress,
                 )
             return
-    cell = open_cell(
+    cell = prepare_cell(
         spec,
         folder,
         data_dir=data_dir,
@@ -94,20 +94,20 @@ def run_cell(
 
 
 @dataclass(frozen=True)
-class OpenCell:
+class PreparedCell:
     """A cell that is set up: data, model, method, recorder. What is left is to train it.
 
     Attributes:
         run: what is to be trained.
         recorder: what measures it.
         checkpoint: what it resumes from.
-        tell: called with the phase that begins.
+        on_phase: called with the phase that begins.
     """
 
     run: TrainingRun
     recorder: CurveRecorder
     checkpoint: Checkpoint
-    tell: Callable[[str], None]
+    on_phase: Callable[[str], None]
 
     def train(self) -> None:
         """Train it by itself."""
@@ -117,15 +117,15 @@ class OpenCell:
 
     def close(self) -> None:
         """Mark the curves of the trained cell complete; nothing is left to resume."""
-        here = self.run.team.ranks
-        self.tell("saving")
-        with here.unison(self.run.device):
+        here = self.run.parallel.group
+        self.on_phase("saving")
+        with here.all_or_none(self.run.device):
             self.recorder.finish()
             if here.first:
                 self.checkpoint.remove()
 
 
-def open_cell(
+def prepare_cell(
     spec: RunSpec,
     folder: Path,
     *,
@@ -135,10 +135,10 @@ def open_cell(
     on_progress: Callable[[CellProgress], None] | None = None,
     base: ScoringModel | None = None,
     execution: Execution | None = None,
-) -> OpenCell | None:
+) -> PreparedCell | None:
     """Set up a cell in `folder`; None when it is finished already. See `run_cell`.
 
-    In a process group every process calls this. The first one claims the folder, and looks up data and weights before
+    In a process group every process calls this. The first one checks the folder, and looks up data and weights before
     the others do; what goes wrong in one of them is raised in all.
 
     Args:
@@ -152,35 +152,37 @@ def open_cell(
         raise MissingDependencyError("torch", "train", "running a cell") from None
     # Imported here: a study whose cells are all done needs none of them.
     from dissensus.models.loading import load_scoring_model
+    from dissensus.models.recompute import recompute_activations
     from dissensus.models.resolve import resolve_model
-    from dissensus.record.processes import ranks
+    from dissensus.record.probes.labels import LabelProbe
+    from dissensus.record.processes import process_group
     from dissensus.record.recorder import CurveRecorder
-    from dissensus.record.schedule import total_steps
+    from dissensus.record.schedule import total_steps, tracking_steps
     from dissensus.train.checkpoint import Checkpoint
     from dissensus.train.fused import share_frozen_weights
     from dissensus.train.loop import TrainingRun, TrainingSet
-    from dissensus.train.methods import apply_method, recompute_activations
-    from dissensus.train.parallel import team_for
+    from dissensus.train.methods import apply_method
+    from dissensus.train.parallel import parallel_training
 
-    how, here = execution or Execution(), ranks()
+    how, here = execution or Execution(), process_group()
     if threads is not None:
         torch.set_num_threads(threads)
     where = _device(device, here, how, spec)
     finished, ready = False, None
-    with here.unison(where):
+    with here.all_or_none(where):
         if here.first:
             finished = stored_already(spec, folder)
-            if here.world > 1 and not finished:  # what has to be fetched is fetched once
+            if here.world_size > 1 and not finished:  # what has to be fetched is fetched once
                 ready = _assembled(spec, data_dir)
                 resolve_model(spec.model.name, spec.model.revision)
-    if here.agreed([finished], where)[0]:
+    if here.broadcast([finished], where)[0]:
         return None
-    teller = Teller(on_progress if here.first else None)
-    with here.unison(where):
-        teller.tell("loading data")
+    progress = ProgressReporter(on_progress if here.first else None)
+    with here.all_or_none(where):
+        progress.begin_phase("loading data")
         data = ready or _assembled(spec, data_dir)
         labels = _training_labels(spec, data, folder if here.first else None)
-        teller.tell("loading model")
+        progress.begin_phase("loading model")
         model = load_scoring_model(
             spec.model,
             data.tracked.labels,
@@ -199,30 +201,19 @@ def open_cell(
             recompute_activations(model)
         if how.sharding == "none":  # sharded weights are moved block by block
             model.module.to(where)
-        teller.tell("encoding texts")
+        progress.begin_phase("encoding texts")
         training = TrainingSet(model.encode(data.train), labels)
         tracked = model.encode(data.tracked)
-    team = team_for(model, how.sharding, device=where, cpu_offload=how.cpu_offload)
+    parallel = parallel_training(model, how.sharding, device=where, cpu_offload=how.cpu_offload)
     steps = total_steps(len(labels), spec.training)
     versions = _versions(where, here, how)
-    with here.unison(where):
-        recorder = CurveRecorder(
-            folder,
+    with here.all_or_none(where):
+        probe = LabelProbe.of_cell(
             data.tracked,
-            total_steps=steps,
+            model,
             encoded=tracked,
-            scoring=model,
             states=_shared_states(spec, folder, model, tracked),
-            precision=spec.tracking.precision,
-            points=spec.tracking.points,
-            schedule=spec.tracking.schedule,
-            steps=spec.tracking.steps,
-            regime=spec.regime,
-            token_budget=spec.tracking.token_budget,
-            resume=True,
-            on_error="raise",
-            quiet=True,
-            provenance={
+            facts={
                 "train_fingerprint": data.train.fingerprint,
                 "train_examples": len(data.train),
                 "dropped_shared": data.dropped_shared,
@@ -240,13 +231,26 @@ def open_cell(
                 "versions": versions,
             },
         )
+        when = spec.tracking
+        recorder = CurveRecorder(
+            folder,
+            probe,
+            total_steps=steps,
+            points=tracking_steps(steps, points=when.points, schedule=when.schedule, steps=when.steps),
+            precision=when.precision,
+            regime=spec.regime,
+            token_budget=when.token_budget,
+            resume=True,
+            on_error="raise",
+            quiet=True,
+        )
         if here.first:
-            _same_ground(recorder.writer.provenance, data, model.fingerprint, folder)
+            _refuse_changed_inputs(recorder.writer.provenance, data, model.fingerprint, folder)
             if recorder.writer.provenance["versions"] != versions:  # allowed, but no longer bit-identical
                 recorder.writer.note(resumed_under=versions)
 
-    teller.knows(recorder, steps)
-    teller.step(max(recorder.steps, default=0), float("nan"))
+    progress.set_totals(recorder, steps)
+    progress.step(max(recorder.steps, default=0), float("nan"))
     checkpoint = Checkpoint(folder / "checkpoint")
     run = TrainingRun(
         model,
@@ -256,12 +260,12 @@ def open_cell(
         seed=spec.seed,
         recorder=recorder,
         checkpoint=checkpoint,
-        on_step=teller.step,
-        on_phase=teller.tell,
-        team=team,
+        on_step=progress.step,
+        on_phase=progress.begin_phase,
+        parallel=parallel,
         checkpoint_seconds=how.checkpoint_seconds,
     )
-    return OpenCell(run, recorder, checkpoint, teller.tell)
+    return PreparedCell(run, recorder, checkpoint, progress.begin_phase)
 
 
 def _assembled(spec: RunSpec, data_dir: Path | None) -> CellData:
@@ -270,7 +274,7 @@ def _assembled(spec: RunSpec, data_dir: Path | None) -> CellData:
     )
 
 
-def _device(name: str | None, here: Ranks, how: Execution, spec: RunSpec) -> torch.device:
+def _device(name: str | None, here: ProcessGroup, how: Execution, spec: RunSpec) -> torch.device:
     """Where this process computes: of several on one machine's GPUs, each on its own.
 
     Raises:
@@ -278,7 +282,7 @@ def _device(name: str | None, here: Ranks, how: Execution, spec: RunSpec) -> tor
     """
     from dissensus.models.scoring import device_for
 
-    if how.sharding == "fsdp" and here.world == 1:
+    if how.sharding == "fsdp" and here.world_size == 1:
         raise SpecError(
             "sharding: fsdp leaves a part of the weights on each of several processes, and this is one; set processes, "
             "or leave sharding out"
@@ -288,13 +292,15 @@ def _device(name: str | None, here: Ranks, how: Execution, spec: RunSpec) -> tor
             f"quantization: {spec.model.quantization} and sharding: fsdp do not go together: 4-bit weights are "
             "not cut. Use sharding: none; a 4-bit base is small"
         )
-    found = device_for(name)
-    if here.world > 1 and found.type == "cuda" and found.index is None:
+    device = device_for(name)
+    if here.world_size > 1 and device.type == "cuda" and device.index is None:
         import torch
 
-        found = torch.device("cuda", int(os.environ.get("LOCAL_RANK", here.rank)) % torch.cuda.device_count())
-        torch.cuda.set_device(found)
-    return found
+        device = torch.device(
+            "cuda", int(os.environ.get("LOCAL_RANK", here.rank)) % torch.cuda.device_count()
+        )
+        torch.cuda.set_device(device)
+    return device
 
 
 def _shared_states(spec: RunSpec, folder: Path, model: ScoringModel, tracked: Encoded) -> SharedStates | None:
@@ -330,8 +336,10 @@ def _training_labels(
     return noisy.labels
 
 
-def _same_ground(provenance: dict[str, object], data: CellData, model_fingerprint: str, folder: Path) -> None:
-    """A resumed run must stand on the data and the weights that it began with."""
+def _refuse_changed_inputs(
+    provenance: dict[str, object], data: CellData, model_fingerprint: str, folder: Path
+) -> None:
+    """Raise `StoreError` where a resumed run has other data or weights than it began with."""
     now = {"train_fingerprint": data.train.fingerprint, "model_fingerprint": model_fingerprint}
     for key, value in now.items():
         if provenance.get(key) != value:
@@ -341,12 +349,12 @@ def _same_ground(provenance: dict[str, object], data: CellData, model_fingerprin
             )
 
 
-def _versions(device: torch.device, here: Ranks, how: Execution) -> dict[str, str]:
+def _versions(device: torch.device, here: ProcessGroup, how: Execution) -> dict[str, str]:
     packages = ("dissensus", "torch", "transformers", "peft", "numpy")
     import torch
 
     # What one process computes as ever leaves no trace; several add numbers up in another order.
-    together = {"processes": str(here.world), "sharding": how.sharding} if here.world > 1 else {}
+    together = {"processes": str(here.world_size), "sharding": how.sharding} if here.world_size > 1 else {}
     return {
         "python": platform.python_version(),
         **{name: version(name) for name in packages},

@@ -1,4 +1,4 @@
-"""What a study's cells need is looked at before any worker starts, once: data sets and models.
+"""Checks before a run: the data sets and models that a study's cells need, looked at once.
 
 Imports torch for model folders alone, whose weights are held against their configuration by the files' headers.
 

@@ -1,4 +1,4 @@
-"""Where a study that is being run lives: a folder here, and, where it has a URL, its image there. Imports no torch."""
+"""Destination of a running study: its folder here, and, where it has a URL, its image there. Imports no torch."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from dissensus.remote import Mirror, Publisher, Remote, fetch_study
 from dissensus.study.status import CellStatus
 
 
-class Home:
+class Destination:
     """The study's folder, and its URL if it has one; without one nothing here does anything.
 
-    Cells that train on this machine are published from here as they go on. Cells that train elsewhere are published
-    by the machine that has them (`engines/hosted.py`): from here go their statuses alone, and their curves are
+    Cells that train on this machine are published from here as they train. Cells that train elsewhere are published
+    by the machine that has them (`engines/node_cells.py`): from here go their statuses alone, and their curves are
     brought here when all is over.
 
     Args:
@@ -31,7 +31,7 @@ class Home:
         self._publishers: dict[str, Publisher] = {}
 
     def fetch(self) -> None:
-        """Bring what is there already: finished cells, and what others go on from if they are to train here."""
+        """Fetch what is there already: finished cells, and what others resume from if they are to train here."""
         if self._remote is not None:
             fetch_study(self._remote, self._out, checkpoints=not self._elsewhere)
 
@@ -40,8 +40,8 @@ class Home:
         if self._remote is not None:
             self._remote.put(self._out / "study.yaml", "study.yaml")
 
-    def heed(self, before: CellStatus, now: CellStatus) -> None:
-        """Take in a change of a cell.
+    def cell_changed(self, before: CellStatus, now: CellStatus) -> None:
+        """Publish what a change of a cell asks for.
 
         Raises:
             StoreError: the end of a cell that trained here cannot be published.
@@ -58,7 +58,7 @@ class Home:
             publisher_of.__exit__(None, None, None)
 
     def fetch_curves(self, statuses: Mapping[str, CellStatus]) -> None:
-        """Bring the curves of cells that ended elsewhere."""
+        """Fetch the curves of cells that ended elsewhere."""
         if self._remote is None or not self._elsewhere:
             return
         for name, status in statuses.items():
@@ -68,7 +68,7 @@ class Home:
                 )
 
     def close(self) -> None:
-        """Publish what is left of cells that did not end; what cannot be is gone on with from here."""
+        """Publish what is left of cells that did not end; what cannot be published is resumed from here."""
         while self._publishers:
             with contextlib.suppress(StoreError):
                 self._publishers.popitem()[1].__exit__(None, None, None)

@@ -1,4 +1,4 @@
-"""Several cells over one frozen model in one process: `cell.run_cell` for all of them at once.
+"""Fused cells: several LoRA cells over one frozen model, trained in one pass in one process.
 
 Every cell has the folder, the store, the checkpoint and the results that it would have alone; see `train/fused.py`
 for what is common.
@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from dissensus.config import Execution, RunSpec
-from dissensus.run.cell import CellProgress, OpenCell, open_cell
+from dissensus.run.cell import CellProgress, PreparedCell, prepare_cell
 
 
 def run_cells(
@@ -42,12 +42,12 @@ def run_cells(
     Raises:
         Exception: what went wrong with the common pass; every cell that has not ended by then has failed with it.
     """
-    opened: dict[int, OpenCell] = {}
+    prepared: dict[int, PreparedCell] = {}
     for place, (spec, folder) in enumerate(cells):
-        base = next((other.run.model for other in opened.values()), None)
+        base = next((other.run.model for other in prepared.values()), None)
         report = partial(on_progress, place)
         try:
-            cell = open_cell(
+            cell = prepare_cell(
                 spec,
                 folder,
                 data_dir=data_dir,
@@ -67,13 +67,13 @@ def run_cells(
         if cell is None:
             on_end(place, None)
         else:
-            opened[place] = cell
-            cell.tell("waiting")
-    if opened:
-        _train_together(opened, on_end)
+            prepared[place] = cell
+            cell.on_phase("waiting")
+    if prepared:
+        _train_together(prepared, on_end)
 
 
-def _must_run_alone(cell: OpenCell, spec: RunSpec) -> bool:
+def _must_run_alone(cell: PreparedCell, spec: RunSpec) -> bool:
     # Imported here, as below: a job whose cells are all done needs no torch.
     from dissensus.models.fused_layers import obstacle
 
@@ -83,15 +83,17 @@ def _must_run_alone(cell: OpenCell, spec: RunSpec) -> bool:
     return reason is not None
 
 
-def _train_together(opened: dict[int, OpenCell], on_end: Callable[[int, Exception | None], None]) -> None:
+def _train_together(
+    prepared: dict[int, PreparedCell], on_end: Callable[[int, Exception | None], None]
+) -> None:
     from dissensus.train.fused import train_fused
 
-    places = list(opened)
-    for which, error in train_fused([cell.run for cell in opened.values()]):
+    places = list(prepared)
+    for which, error in train_fused([cell.run for cell in prepared.values()]):
         place, outcome = places[which], error
         if outcome is None:
             try:
-                opened[place].close()
+                prepared[place].close()
             except Exception as failure:  # noqa: BLE001 - as above
                 outcome = failure
         on_end(place, outcome)

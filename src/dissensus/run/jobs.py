@@ -1,4 +1,4 @@
-"""Which cells share a worker process: LoRA cells over one frozen model can train in one pass (`train/fused.py`)."""
+"""Jobs: which cells share a worker process. LoRA cells over one frozen model can train in one pass (train/fused.py)."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def jobs(
         together = plain and cell.method.name == "lora" and cell.method.dropout == 0
         groups.setdefault(_common(cell) if together else cell.cell_id, []).append(cell)
     place = {cell.cell_id: i for i, cell in enumerate(cells)}
-    made = [job for group in groups.values() for job in _shared_out(group, fuse)]
-    return tuple(sorted(made, key=lambda job: place[job[0].cell_id]))
+    grouped = [job for group in groups.values() for job in _shared_out(group, fuse)]
+    return tuple(sorted(grouped, key=lambda job: place[job[0].cell_id]))
 
 
 def _common(cell: RunSpec) -> str:

@@ -1,4 +1,4 @@
-"""What a cell says of how far it is, phase by phase and step by step. Imports no torch."""
+"""Progress of a cell, phase by phase and step by step. Imports no torch."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ class CellProgress:
     phase: str = "training"
 
 
-class Teller:
-    """Says how far a cell is, as its parts go by; says nothing where nobody listens."""
+class ProgressReporter:
+    """Reports how far a cell is; reports nothing without a callback."""
 
-    def __init__(self, hear: Callable[[CellProgress], None] | None) -> None:
-        self._hear = hear
+    def __init__(self, on_progress: Callable[[CellProgress], None] | None) -> None:
+        self._on_progress = on_progress
         self._now = CellProgress(0, 0, 0, 0, float("nan"))
         self._recorder: CurveRecorder | None = None
 
-    def knows(self, recorder: CurveRecorder, total_steps: int) -> None:
-        """From here on there are numbers."""
+    def set_totals(self, recorder: CurveRecorder, total_steps: int) -> None:
+        """From here on the numbers are known."""
         self._recorder = recorder
         self._now = replace(self._now, total_steps=total_steps)
 
-    def tell(self, phase: str, step: int | None = None) -> None:
+    def begin_phase(self, phase: str, step: int | None = None) -> None:
         """Another phase begins, after so many steps."""
         self._send(phase, **({} if step is None else {"step": step}))
 
@@ -54,7 +54,7 @@ class Teller:
         self._send("training", step=step, loss=loss)
 
     def _send(self, phase: str, **news: float) -> None:
-        if self._hear is None:
+        if self._on_progress is None:
             return
         if self._recorder is not None:
             news |= {
@@ -62,4 +62,4 @@ class Teller:
                 "tracking_points": len(self._recorder.points),
             }
         self._now = replace(self._now, phase=phase, **news)  # type: ignore[arg-type]
-        self._hear(self._now)
+        self._on_progress(self._now)

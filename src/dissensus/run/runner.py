@@ -1,4 +1,4 @@
-"""Runs the cells of a study on an engine's workers, a job at a time each; stored curves are all that it leaves.
+"""Runner of a study: runs its cells on an engine's workers, a job at a time each; stored curves are all that it leaves.
 
 A job is one cell, or several that train in one pass (`jobs.py`). Cells that are done are skipped, others start or
 resume; a cell that fails does not stop the others. The runner owns each cell's `status.json`; what happens inside a
@@ -20,24 +20,18 @@ from typing import Any
 from dissensus.config import Execution, RunSpec, StudySpec, When
 from dissensus.errors import SpecError, StoreError
 from dissensus.files import write_atomic
-from dissensus.run.allocation import DEFAULT_FUSE, default_threads
-from dissensus.run.destination import Home
-from dissensus.run.engines.base import Engine, Event, Needs, needs_of
+from dissensus.run import messages
+from dissensus.run.allocation import DEFAULT_FUSE, default_threads, executions
+from dissensus.run.destination import Destination
+from dissensus.run.engines.base import Engine, Needs, needs_of
 from dissensus.run.engines.local import LocalEngine
-from dissensus.run.engines.node import sealed
-from dissensus.run.execution import executions
-from dissensus.run.job import LiveJob
+from dissensus.run.engines.node import order_for_nodes
+from dissensus.run.job_status import RunningJob
 from dissensus.run.jobs import Job, jobs
+from dissensus.run.messages import RUN_CELL, RUN_CELLS, Event, JobOrder
 from dissensus.study.grid import expand, select
 from dissensus.study.lock import StudyLock
 from dissensus.study.status import CellStatus, cell_folder, cut_off, read_status, write_status
-
-OWN_CELL = "dissensus.run.cell:run_cell"
-RUN_CELL = OWN_CELL
-"""What runs a cell, as module:function; imported by the worker alone."""
-
-RUN_CELLS = "dissensus.run.fused_cells:run_cells"
-"""The same for a job of several cells."""
 
 OnChange = Callable[[CellStatus], None]
 OnStage = Callable[[str], None]
@@ -130,10 +124,10 @@ def run_study(
         raise SpecError(f"cannot make the study's folder {out}: {error.strerror}") from None
     engine = engine or LocalEngine(workers=workers, device=device)
     with StudyLock(out):
-        home = Home(out, remote, elsewhere=engine.elsewhere)
-        home.fetch()
+        destination = Destination(out, remote, elsewhere=engine.elsewhere)
+        destination.fetch()
         diff = _keep_study(study, out)
-        home.publish_study()
+        destination.publish_study()
         _mark_interrupted(out)
         statuses = {cell.cell_id: read_status(cell_folder(out, cell), cell) for cell in cells}
         skipped = frozenset(name for name, status in statuses.items() if status.state == "done")
@@ -141,14 +135,16 @@ def run_study(
             out,
             engine,
             carried_out,
-            home,
-            order={
-                "run_cell": run_cell or RUN_CELL,
-                "run_cells": run_cells or RUN_CELLS,
-                "data_dir": str(data_dir) if data_dir else None,
-                "device": device,
-                "remote": remote,
-            },
+            destination,
+            order=JobOrder(
+                cells=(),  # and threads: as each job has them
+                threads=1,
+                run_cell=run_cell or RUN_CELL,
+                run_cells=run_cells or RUN_CELLS,
+                data_dir=data_dir,
+                device=device,
+                remote=remote,
+            ),
             tries=1 + (engine.retries if retries is None else retries),
             on_change=on_change or (lambda _status: None),
             on_stage=on_stage or (lambda _words: None),
@@ -159,7 +155,7 @@ def run_study(
                 session.on_change(statuses[name])
         left = [cell for cell in cells if cell.cell_id not in skipped]
         if left:
-            if session.order["run_cell"] == OWN_CELL:  # what another one needs, nobody here can tell
+            if session.order.run_cell == messages.RUN_CELL:  # what another one needs, cannot be known here
                 from dissensus.run.checking import check_inputs
 
                 check_inputs(
@@ -170,7 +166,7 @@ def run_study(
                     on_note=on_note or (lambda _words: None),
                 )
             session.run(left, fuse=fuse, workers=workers, threads=threads)
-            home.fetch_curves(statuses)
+            destination.fetch_curves(statuses)
         return StudyResult(out, tuple(statuses.values()), skipped, diff)
 
 
@@ -190,8 +186,8 @@ class _Session:
     out: Path
     engine: Engine
     executions: Mapping[str, Execution]
-    home: Home
-    order: Mapping[str, Any]
+    destination: Destination
+    order: JobOrder
     tries: int
     on_change: OnChange
     on_stage: OnStage
@@ -201,26 +197,26 @@ class _Session:
         self, cells: Sequence[RunSpec], *, fuse: int | None, workers: int | None, threads: int | None
     ) -> None:
         """Run cells, so many jobs at a time, until none is left."""
-        live: dict[int, LiveJob] = {}
+        running: dict[int, RunningJob] = {}
         events: queue.SimpleQueue[tuple[int, Event]] = queue.SimpleQueue()
-        ground: AbstractContextManager[Mapping[str, Any]] = (
-            sealed(self.out) if self.engine.elsewhere else nullcontext({})
+        orders: AbstractContextManager[JobOrder] = (
+            order_for_nodes(self.order, self.out) if self.engine.elsewhere else nullcontext(self.order)
         )
-        with _terminated_is_interrupted(), ground as common:
+        with _terminated_is_interrupted(), orders as order:
             try:
                 self.engine.open()
                 tasks, slots = self._tasks(cells, fuse=fuse, workers=workers, threads=threads)
                 left = list(enumerate(tasks))
-                while left or live:
-                    while left and len(live) < slots:
+                while left or running:
+                    while left and len(running) < slots:
                         number, task = left.pop(0)
-                        live[number] = self._start(number, task, common, events)
+                        running[number] = self._start(number, task, order, events)
                     number, event = events.get()
-                    if number not in live:  # the end of an idle worker, or of one that was given up
+                    if number not in running:  # the end of an idle worker, or of one that was given up
                         continue
-                    self._tell(live[number].heed(event))
-                    if live[number].over:
-                        job, task = live.pop(number), tasks[number]
+                    self._changed(running[number].handle(event))
+                    if running[number].over:
+                        job, task = running.pop(number), tasks[number]
                         if job.worker is not None:
                             self.engine.release(job.worker)
                         if job.lost:
@@ -229,18 +225,18 @@ class _Session:
                             tasks.append(again)
             finally:
                 # Empty unless something (Ctrl-C, an error in `on_change`) cut the loop short.
-                if live:
+                if running:
                     with suppress(Exception):  # whoever shows this may be what went wrong
                         self.on_stage("stopping the workers")
-                for cut in live.values():
+                for cut in running.values():
                     if cut.worker is not None:
                         cut.worker.ask_to_stop()
-                for cut in live.values():
+                for cut in running.values():
                     for status in cut.stop():
                         with suppress(StoreError):  # something else ended the run, and is what is said
-                            self.home.heed(self.statuses[status.cell], status)
+                            self.destination.cell_changed(self.statuses[status.cell], status)
                 self.engine.close()
-                self.home.close()
+                self.destination.close()
 
     def _tasks(
         self, cells: Sequence[RunSpec], *, fuse: int | None, workers: int | None, threads: int | None
@@ -262,31 +258,31 @@ class _Session:
         self,
         number: int,
         task: _Task,
-        common: Mapping[str, Any],
+        order: JobOrder,
         events: queue.SimpleQueue[tuple[int, Event]],
-    ) -> LiveJob:
+    ) -> RunningJob:
         task.tried += 1
         folder = cell_folder(self.out, task.job[0])
         folder.mkdir(parents=True, exist_ok=True)
-        return LiveJob(
+        return RunningJob(
             task.job,
             self.statuses,
             self.out,
             worker=self.engine.hire(task.needs, folder / "log.txt"),
-            order={**common, **self.order, "threads": task.needs.threads, "device": self._device(task.needs)},
+            order=replace(order, threads=task.needs.threads, device=self._device(task.needs)),
             executions=self.executions,
             last_try=task.tried >= self.tries,
-            hear=lambda event: events.put((number, event)),
+            on_event=lambda event: events.put((number, event)),
         )
 
     def _device(self, needs: Needs) -> str | None:
         """What the job computes on: no GPU that it did not reserve."""
-        device: str | None = self.order["device"]
-        return "cpu" if device is None and self.engine.elsewhere and needs.gpus == 0 else device
+        default = self.order.device
+        return "cpu" if default is None and self.engine.elsewhere and needs.gpus == 0 else default
 
-    def _tell(self, changed: Iterable[CellStatus]) -> None:
+    def _changed(self, changed: Iterable[CellStatus]) -> None:
         for status in changed:
-            self.home.heed(self.statuses[status.cell], status)
+            self.destination.cell_changed(self.statuses[status.cell], status)
             self.statuses[status.cell] = status
             self.on_change(status)
 

@@ -45,32 +45,32 @@ def step_warnings(cells: Iterable[tuple[RunSpec, int | None]]) -> tuple[StepWarn
     - the learning rate still rises in more than half of the steps;
     - fewer steps than intervals between the tracking points that are asked for.
     """
-    found: dict[tuple[str, str], StepWarning] = {}
+    warnings: dict[tuple[str, str], StepWarning] = {}
     for cell, steps in cells:
         if steps is None:
             continue
         for kind, words in _trouble(cell, steps):
-            found.setdefault((cell.condition, kind), StepWarning(cell.condition, steps, words))
-    return tuple(found.values())
+            warnings.setdefault((cell.condition, kind), StepWarning(cell.condition, steps, words))
+    return tuple(warnings.values())
 
 
 def _trouble(cell: RunSpec, steps: int) -> list[tuple[str, str]]:
-    training, tracking, found = cell.training, cell.tracking, []
+    training, tracking, troubles = cell.training, cell.tracking, []
     if steps < FEWEST_STEPS:
         epochs = math.ceil(training.epochs * FEWEST_STEPS / steps)
         words = (
             f"{_steps(steps)} may be too few to learn anything (below {FEWEST_STEPS}, small models learned nothing at "
             f"usual rates): set epochs to {epochs} or more, or a smaller batch_size (now {training.batch_size})"
         )
-        found.append(("few", words))
+        troubles.append(("few", words))
     warm = round(training.warmup * steps)
     if warm > steps / 2:
         words = f"the learning rate still rises in {warm} of {_steps(steps)}: lower warmup (now {training.warmup:g})"
-        found.append(("warmup", words))
+        troubles.append(("warmup", words))
     if tracking.steps is None and tracking.points > steps + 1:
         words = f"{tracking.points} tracking points are asked for, and {_steps(steps)} allow {steps + 1}"
-        found.append(("points", words))
-    return found
+        troubles.append(("points", words))
+    return troubles
 
 
 def _steps(steps: int) -> str:
@@ -83,16 +83,16 @@ def train_size_of(cell: RunSpec) -> int | None:
     drawn = data.train_size if data.train is not None else 0
     if cell.regime == "held_out" or drawn is None:
         return drawn
-    own = data.tracked_size
-    if own is None:
-        own = data.tracked.known_size()
-    return None if own is None else own + drawn
+    tracked = data.tracked_size
+    if tracked is None:
+        tracked = data.tracked.known_size()
+    return None if tracked is None else tracked + drawn
 
 
 def steps_before_a_run(cells: Sequence[RunSpec], data_dir: Path | None) -> list[tuple[RunSpec, int | None]]:
     """Each cell with its optimiser steps, from the study and, for a small table of one's own, from its rows."""
     known: dict[tuple[str, str], int | None] = {}
-    found: list[tuple[RunSpec, int | None]] = []
+    steps_of: list[tuple[RunSpec, int | None]] = []
     for cell in cells:
         size = train_size_of(cell)
         if size is None:
@@ -100,8 +100,8 @@ def steps_before_a_run(cells: Sequence[RunSpec], data_dir: Path | None) -> list[
             if key not in known:
                 known[key] = _rows_of_a_table(cell, data_dir)
             size = known[key]
-        found.append((cell, None if size is None else total_steps(size, cell.training)))
-    return found
+        steps_of.append((cell, None if size is None else total_steps(size, cell.training)))
+    return steps_of
 
 
 def _rows_of_a_table(cell: RunSpec, data_dir: Path | None) -> int | None:

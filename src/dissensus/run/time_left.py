@@ -1,8 +1,8 @@
-"""How much of a study is done and how long the rest will take, from what its cells have done so far.
+"""Time left: how much of a study is done and how long the rest will take, from what its cells have done so far.
 
-A cell's share is the mean of its steps' and its tracking points' share. The rest of a running cell is reckoned at the
+A cell's share is the mean of its steps' and its tracking points' share. The rest of a running cell is estimated at the
 pace of its own run since it began to train; that of a waiting one from the seconds that its likes took: cells of its
-condition, else of its model and data set, else of its model. What has no such like is not reckoned, and the sum then
+condition, else of its model and data set, else of its model. What has no such like is not estimated, and the sum then
 says so: it is a lower bound, and unknown where nothing at all is known.
 """
 
@@ -29,7 +29,7 @@ class Left:
 
     Attributes:
         seconds: of the clock, at least 0; None where nothing is known.
-        at_least: whether a part is not reckoned, because nothing like it has run.
+        at_least: whether a part is not estimated, because nothing like it has run.
     """
 
     seconds: float | None
@@ -38,7 +38,7 @@ class Left:
 
 @dataclass
 class _Run:
-    """A cell's run under way: when it was taken up and began to train, and its share then and now."""
+    """A cell's run under way: when it started and began to train, and its share then and now."""
 
     taken: float
     begun: float = 0.0
@@ -92,7 +92,7 @@ class TimeLeft:
         """Share of the cells that is done, in [0, 1]: each cell counts the same, a running one by its own share."""
         return sum(self._shares.values()) / len(self._shares) if self._shares else 1.0
 
-    def heed(self, status: CellStatus) -> None:
+    def update(self, status: CellStatus) -> None:
         """Take in a change of a cell."""
         name, now = status.cell, self._clock()
         if name not in self._kinds:
@@ -143,8 +143,8 @@ class TimeLeft:
 
     def _rest(self, name: str, now: float) -> float | None:
         run = self._runs.get(name)
-        if run is not None and (own := run.rest(now)) is not None:
-            return own
+        if run is not None and (rest := run.rest(now)) is not None:
+            return rest
         whole = self._whole(name)
         return None if whole is None else whole * (1 - self._shares[name])
 

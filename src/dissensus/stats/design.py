@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 
 from dissensus.stats.basis import Form, covariate_basis
 from dissensus.stats.bootstrap import FloatArray, IntArray
 from dissensus.stats.correlation import Correlation, pearson, resampled_spearman
-from dissensus.stats.draws import Draws
+from dissensus.stats.draws import Draws, Memo
 from dissensus.stats.products import product
 from dissensus.stats.ranks import RankedSample, average_ranks
 
+Made = TypeVar("Made")
 LEFT = 0.02
 """Share of a rank's variance that covariates must leave: below it they are said to determine it. What is left then is
 mostly what a spline cannot follow, a function of the covariates still."""
@@ -70,6 +73,8 @@ class RankDesign:
         units: IntArray | None = None,
         *,
         form: Form = "flexible",
+        samples: tuple[RankedSample, RankedSample] | None = None,
+        basis: FloatArray | None = None,
     ) -> RankDesign:
         """Sort and rank columns of shape (n,) without NaN.
 
@@ -80,12 +85,15 @@ class RankDesign:
             classes: names of the covariates that hold class codes.
             units: number of the unit that each example is drawn with; default: each is its own.
             form: how a numeric covariate enters; see `stats.basis`.
+            samples: x and y, where another design has sorted them already.
+            basis: of the covariates, where another design has made it already.
         """
+        first, second = samples or (RankedSample.of(x, units), RankedSample.of(y, units))
         return cls(
-            x=RankedSample.of(x, units),
-            y=RankedSample.of(y, units),
+            x=first,
+            y=second,
             ranks=np.stack([average_ranks(x), average_ranks(y)]),
-            basis=covariate_basis(covariates, classes, len(x), form),
+            basis=covariate_basis(covariates, classes, len(x), form) if basis is None else basis,
             units=units,
             order=np.argsort(units, kind="stable") if units is not None else np.empty(0, dtype=np.intp),
         )
@@ -125,16 +133,23 @@ class RankDesign:
         if self.basis.shape[1] == 0:
             plain = resampled_spearman(self.x, self.y, draws)
             return np.stack([plain, plain], axis=1)
-        weights, total = draws.weights, draws.totals
-        rank_x, rank_y = self.x.rank(draws), self.y.rank(draws)
-        for ranks in (rank_x, rank_y):
-            ranks -= total[:, None]  # the mean of the doubled ranks
-        weighted_x, weighted_y = weights * rank_x, weights * rank_y
+        total = draws.totals
+        x, y = (
+            _kept(draws.ranked, "ranks", (own,), partial(_centred, own, draws)) for own in (self.x, self.y)
+        )
         raw = np.empty((len(total), 2, 2))
-        raw[:, 0, 0] = np.einsum("bn,bn->b", weighted_x, rank_x)
-        raw[:, 1, 1] = np.einsum("bn,bn->b", weighted_y, rank_y)
-        raw[:, 0, 1] = raw[:, 1, 0] = np.einsum("bn,bn->b", weighted_x, rank_y)
-        gram, sides = self._gram(draws), self._sides(weighted_x, weighted_y)
+        raw[:, 0, 0], raw[:, 1, 1] = x.squares, y.squares
+        raw[:, 0, 1] = raw[:, 1, 0] = _kept(
+            draws.sums, "xy", (self.x, self.y), lambda: np.einsum("bn,bn->b", x.weighted, y.ranks)
+        )
+        gram = _kept(draws.sums, "gram", (self.basis,), lambda: self._gram(draws))
+        sides = np.stack(
+            [
+                _kept(draws.sums, "side", (self.basis, own), partial(self._side, ranked.weighted))
+                for own, ranked in ((self.x, x), (self.y, y))
+            ],
+            axis=2,
+        )
         left = raw - sides.swapaxes(1, 2) @ np.linalg.solve(gram, sides)
         whole = np.where(np.einsum("bjj->bj", raw) > 1e-11 * total[:, None] ** 3, 1.0, 0.0)
         return np.stack([_correlation(raw, whole), _correlation(left, whole * self._left(raw, left))], axis=1)
@@ -163,9 +178,9 @@ class RankDesign:
                 if counts.shape[1] <= rows:
                     self._kept.append(own)
                 sums += product(counts[:, begin : begin + rows], own)
-        gram = np.empty((len(counts), k, k))
-        gram[:, upper[0], upper[1]] = sums
-        gram[:, upper[1], upper[0]] = sums
+        place = np.empty((k, k), dtype=np.intp)
+        place[upper] = place.T[upper] = np.arange(len(upper[0]))
+        gram = np.take(sums, place.reshape(-1), axis=1).reshape(len(counts), k, k)
         own = np.arange(k)
         gram[:, own, own] += RIDGE * draws.totals[:, None]
         return gram
@@ -184,14 +199,11 @@ class RankDesign:
         basis = self.basis[rows]
         return np.column_stack([np.ones(len(basis)), basis * np.sqrt(len(self.basis))])
 
-    def _sides(self, weighted_x: FloatArray, weighted_y: FloatArray) -> FloatArray:
-        """Sums of products of the columns with x and y, shape (b, 1 + k, 2)."""
-        scale = np.sqrt(len(self.basis))
-        found = [
-            np.column_stack([weighted.sum(axis=1), scale * product(weighted, self.basis)])
-            for weighted in (weighted_x, weighted_y)
-        ]
-        return np.stack(found, axis=2)
+    def _side(self, weighted: FloatArray) -> FloatArray:
+        """Sums of products of the columns with x or y, shape (b, 1 + k)."""
+        return np.column_stack(
+            [weighted.sum(axis=1), np.sqrt(len(self.basis)) * product(weighted, self.basis)]
+        )
 
     def _residuals(self) -> tuple[FloatArray, FloatArray]:
         """What the covariates leave of the centred ranks of x and of y, each of shape (n,)."""
@@ -203,6 +215,32 @@ class RankDesign:
                 left - self.basis @ (self.basis.T @ left)
             )  # removes what rounding left in its directions
         return found[0], found[1]
+
+
+@dataclass(frozen=True)
+class _Centred:
+    """A column's ranks in b resamples of n examples.
+
+    Attributes:
+        ranks: doubled, minus their mean over the draws, shape (b, n).
+        weighted: the same times the draws of each example.
+        squares: sum over the draws of the squares, shape (b,).
+    """
+
+    ranks: FloatArray
+    weighted: FloatArray
+    squares: FloatArray
+
+
+def _centred(sample: RankedSample, draws: Draws) -> _Centred:
+    ranks = sample.rank(draws)
+    ranks -= draws.totals[:, None]  # the mean of the doubled ranks
+    weighted = draws.weights * ranks
+    return _Centred(ranks, weighted, np.einsum("bn,bn->b", weighted, ranks))
+
+
+def _kept(memo: Memo | None, what: str, objects: tuple[object, ...], make: Callable[[], Made]) -> Made:
+    return make() if memo is None else memo.of(what, objects, make)
 
 
 def _correlation(products: FloatArray, usable: FloatArray) -> FloatArray:

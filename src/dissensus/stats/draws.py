@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -28,6 +29,10 @@ HELD = 2**32
 a chunk of two resamples is the smallest that there is."""
 
 
+RANKED, SUMS = 2, 8
+"""Columns whose ranks a chunk keeps (two arrays of the size of its draws each), and sums of products."""
+
+
 @dataclass(frozen=True)
 class Units:
     """What is drawn: examples, or clusters of them.
@@ -49,6 +54,32 @@ class Units:
         return cls(index, np.bincount(index).astype(np.float64))
 
 
+Made = TypeVar("Made")
+
+
+class Memo:
+    """What was computed on a chunk of draws and is asked for again, by other statistics of the same columns.
+
+    Args:
+        most: results that are kept; the one that was asked for longest ago goes first.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        # The objects are kept beside the result: only then does an id stand for one of them.
+        self._kept: dict[tuple[object, ...], tuple[tuple[object, ...], Any]] = {}
+
+    def of(self, what: str, objects: tuple[object, ...], make: Callable[[], Made]) -> Made:
+        """The result of this name on these objects, made where it is not kept; whoever gets it leaves it as it is."""
+        key = (what, *map(id, objects))
+        kept = self._kept.pop(key, None) or (objects, make())
+        self._kept[key] = kept
+        if len(self._kept) > self._most:
+            del self._kept[next(iter(self._kept))]
+        made: Made = kept[1]
+        return made
+
+
 @dataclass(frozen=True)
 class Draws:
     """A chunk of b resamples of n examples.
@@ -58,16 +89,20 @@ class Draws:
         packed_totals: N, packed, shape (b, 1).
         weights: draws of each example, shape (b, n).
         totals: N, draws of each resample, shape (b,).
+        ranked: ranks of columns, where the chunk serves several statistics; None where it serves one.
+        sums: sums of products, likewise.
     """
 
     counts: Lanes
     packed_totals: Lanes
     weights: FloatArray
     totals: FloatArray
+    ranked: Memo | None = None
+    sums: Memo | None = None
 
     @classmethod
-    def of(cls, counts: CountArray, units: Units) -> Draws:
-        """Draws from counts of units, shape (b, units)."""
+    def of(cls, counts: CountArray, units: Units, *, several: bool = False) -> Draws:
+        """Draws from counts of units, shape (b, units); `several`: keep what other statistics may ask for again."""
         weights = counts.astype(np.float64)
         # einsum and not a matrix product: the latter would be shared out over threads again.
         totals = np.einsum("bu,u->b", weights, units.sizes)
@@ -78,6 +113,8 @@ class Draws:
             packed_totals=Lanes.of(totals[:, None], largest=largest),
             weights=weights if units.of is None else lanes.take(units.of).numbers(),
             totals=totals,
+            ranked=Memo(RANKED) if several else None,
+            sums=Memo(SUMS) if several else None,
         )
 
 

@@ -25,7 +25,7 @@ def average_ranks(values: FloatArray) -> FloatArray:
     return np.asarray((last - (sizes - 1) / 2)[dense.reshape(values.shape)], dtype=np.float64)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RankedSample:
     """A sample that was sorted once and can be ranked in any number of resamples.
 

@@ -1,4 +1,4 @@
-"""One run at a time in a study's folder.
+"""Lock of a study's folder: one run at a time.
 
 The operating system holds the lock for the life of the process that took it, so that a killed run leaves
 nothing to clean up, and whether a run is under way can be asked without trusting a stored process id.

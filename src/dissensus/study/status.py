@@ -1,4 +1,4 @@
-"""What has become of each cell of a study: the file `status.json`, and the view of a whole folder."""
+"""Status of a cell of a study: the file `status.json` in its folder, with every try of the cell so far."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from dissensus.config import RunSpec, StudySpec
-from dissensus.errors import DissensusError, SpecError
+from dissensus.config import RunSpec
+from dissensus.errors import DissensusError
 from dissensus.files import write_atomic
-from dissensus.study.grid import expand
-from dissensus.study.lock import lock_held
 
 State = Literal["pending", "running", "interrupted", "failed", "done"]
 
@@ -139,39 +137,6 @@ def cut_off(status: CellStatus) -> CellStatus:
     return replace(found, state="interrupted", phase="", ended=status.ended, error="")
 
 
-def study_status(study_dir: Path, *, elsewhere: bool = False) -> tuple[CellStatus, ...]:
-    """The status of every cell that the study lists, in its order, then of other cell folders found there.
-
-    A cell that was being run when its process was killed is 'interrupted', not 'running'.
-
-    Args:
-        study_dir: the study's folder.
-        elsewhere: whether it is an image of what other machines run, so that nobody here can tell who lives.
-
-    Raises:
-        SpecError: the folder is missing or holds no study, or its study.yaml is not valid.
-    """
-    cells = expand(read_study(study_dir))
-    alive = elsewhere or lock_held(study_dir)
-    found = [_settled(read_status(cell_folder(study_dir, spec), spec), alive) for spec in cells]
-    listed = {status.cell for status in found}
-    root = study_dir / "cells"
-    others = sorted(p for p in root.iterdir() if p.is_dir() and p.name not in listed) if root.is_dir() else []
-    found += [replace(_settled(read_status(folder), alive), in_study=False) for folder in others]
-    return tuple(found)
-
-
-def read_study(study_dir: Path) -> StudySpec:
-    """The resolved specification in a study's folder; `SpecError` when there is none."""
-    path = study_dir / "study.yaml"
-    if not path.is_file():
-        what = "there is no such folder" if not study_dir.exists() else "it has no study.yaml"
-        raise SpecError(
-            f"{study_dir} is no study's folder: {what}. Give the folder that `dissensus run` wrote."
-        )
-    return StudySpec.from_yaml(path)
-
-
 def cell_folder(study_dir: Path, spec: RunSpec) -> Path:
     """Where a study keeps a cell."""
     return study_dir / "cells" / spec.cell_id
@@ -206,10 +171,6 @@ def write_status(folder: Path, status: CellStatus) -> None:
     data = status.to_json()
     del data["in_study"]
     write_atomic(folder / "status.json", json.dumps(data, indent=1) + "\n")
-
-
-def _settled(status: CellStatus, alive: bool) -> CellStatus:
-    return status if alive else cut_off(status)
 
 
 def _tries(stored: Any) -> tuple[Try, ...]:

@@ -1,4 +1,4 @@
-"""What resuming needs: trainable weights, optimiser state and the step, in one file replaced atomically."""
+"""Checkpoints: trainable weights, optimiser state and the step, in one file replaced atomically."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from dissensus.config import TrainingSpec
 from dissensus.errors import ModelError
 from dissensus.models.encoding import Encoded
+from dissensus.models.merging import IA3_SCALES
 from dissensus.models.not_finite import why_training_stopped
 from dissensus.models.scoring import ScoringModel
 from dissensus.models.sharded import whole
@@ -24,7 +25,7 @@ from dissensus.record.schedule import learning_rate_factor, total_steps
 from dissensus.seeds import stream_seed
 from dissensus.train.checkpoint import Checkpoint
 from dissensus.train.methods import trainable_parameters
-from dissensus.train.parallel import Team
+from dissensus.train.parallel import ParallelTraining
 
 CHECKPOINT_SECONDS = 60.0
 """A checkpoint is written at the first tracking point this long after the last one, where nobody says otherwise."""
@@ -59,13 +60,13 @@ def train(
     recorder: CurveRecorder | None = None,
     checkpoint: Checkpoint | None = None,
     on_step: OnStep | None = None,
-    team: Team | None = None,
+    parallel: ParallelTraining | None = None,
 ) -> None:
     """Train `model.module` in place, measuring with `recorder`, resuming from `checkpoint` if it holds a state.
 
     Data order depends on (seed, epoch, n) alone and dropout on (seed, step, example), so the run is the same
     whether or not it was interrupted, whether or not it is recorded, however its batches are laid out, and by how
-    many processes they are read (`team`, see `parallel.py`).
+    many processes they are read (`parallel`, see `parallel.py`).
 
     Raises:
         ModelError: the training loss is no longer finite.
@@ -80,7 +81,7 @@ def train(
             recorder=recorder,
             checkpoint=checkpoint,
             on_step=on_step,
-            team=team,
+            parallel=parallel,
         )
     )
 
@@ -91,7 +92,14 @@ def train_run(run: TrainingRun) -> None:
     while not run.done:
         rows, step = run.batch_rows(), run.taken + 1
         loss = accumulate(
-            run.model, run.data, rows, run.spec, seed=run.seed, step=step, device=run.device, team=run.team
+            run.model,
+            run.data,
+            rows,
+            run.spec,
+            seed=run.seed,
+            step=step,
+            device=run.device,
+            parallel=run.parallel,
         )
         run.update(loss, float(run.clip()))
     run.end()
@@ -107,7 +115,7 @@ class TrainingRun:
         data: what it is trained on.
         spec: the optimisation.
         seed: of the run; data order and dropout follow from it.
-        team: the processes that train it, of which each holds such a run.
+        parallel: the processes that train it, of which each holds such a run.
         device: where the model computes.
         steps: optimiser steps in all.
         taken: optimiser steps taken so far.
@@ -124,7 +132,7 @@ class TrainingRun:
         recorder: CurveRecorder | None = None,
         checkpoint: Checkpoint | None = None,
         on_step: OnStep | None = None,
-        team: Team | None = None,
+        parallel: ParallelTraining | None = None,
         checkpoint_seconds: float | None = None,
         on_phase: OnPhase | None = None,
     ) -> None:
@@ -132,7 +140,7 @@ class TrainingRun:
         self.data = data
         self.spec = spec
         self.seed = seed
-        self.team = team or Team()
+        self.parallel = parallel or ParallelTraining()
         self.device = model.device
         self.steps = total_steps(len(data.labels), spec)
         self.taken = 0
@@ -148,7 +156,7 @@ class TrainingRun:
         )
         self._saved = time.monotonic()
         # Sharded weights are gathered by the forward pass of what they were sharded under.
-        self._measured_model = self.team.root or model.module
+        self._measured_model = self.parallel.root or model.module
 
     @property
     def done(self) -> bool:
@@ -209,9 +217,9 @@ class TrainingRun:
         if measured and self._checkpoint and not self.done and self._checkpoint_is_due():
             self._on_phase("saving", self.taken)
             if recorder is not None:
-                with self.team.ranks.unison(self.device):
+                with self.parallel.group.all_or_none(self.device):
                     recorder.flush()  # a checkpoint must not be ahead of the curves on the disk
-            self._checkpoint.save(step, self._parameters, self._optimizer, first=self.team.ranks.first)
+            self._checkpoint.save(step, self._parameters, self._optimizer, first=self.parallel.group.first)
             self._saved = time.monotonic()
             self._on_phase("training", self.taken)
 
@@ -224,14 +232,14 @@ class TrainingRun:
     def _checkpoint_is_due(self) -> bool:
         """Whether enough time has passed on the first process' clock: whatever is written, all give their parts."""
         wanted = CHECKPOINT_SECONDS if self._checkpoint_seconds is None else self._checkpoint_seconds
-        (due,) = self.team.ranks.agreed([time.monotonic() - self._saved > wanted], self.device)
+        (due,) = self.parallel.group.broadcast([time.monotonic() - self._saved > wanted], self.device)
         return bool(due)
 
     def end(self) -> None:
         """Wait until what was measured is on the disk."""
         if self._recorder is not None:
             self._on_phase("saving", self.taken)
-            with self.team.ranks.unison(self.device):
+            with self.parallel.group.all_or_none(self.device):
                 self._recorder.flush()
 
 
@@ -244,24 +252,24 @@ def accumulate(
     seed: int,
     step: int,
     device: torch.device,
-    team: Team | None = None,
+    parallel: ParallelTraining | None = None,
 ) -> float:
     """Add the gradient of the batch's mean loss; the loss in nats.
 
-    The batch is dealt out to the processes of `team`, and each share cut into length-sorted micro-batches. Each
+    The batch is dealt out to the processes of `parallel`, and each share cut into length-sorted micro-batches. Each
     contributes its summed loss over the whole batch's size, and dropout belongs to the example, so neither the gradient
     nor the loss depends on the cut.
     """
-    team = team or Team()
-    here = team.ranks
-    micro = micro_batches(data, team.own(rows, data.encoded.lengths[rows]), spec)
-    parts = team.parts(len(rows), spec.gradient_accumulation_steps)
+    parallel = parallel or ParallelTraining()
+    here = parallel.group
+    micro = micro_batches(data, parallel.own(rows, data.encoded.lengths[rows]), spec)
+    parts = parallel.parts(len(rows), spec.gradient_accumulation_steps)
     total = 0.0
     for part in range(parts):
         # For whatever draws random numbers without keys.
         torch.manual_seed(stream_seed(seed, "dropout", step, part, *([here.rank] if here.rank else [])))
         idle = part >= len(micro)  # the others wait for this process' gradient, which is zero
-        with team.exchanging(last=part == parts - 1):
+        with parallel.exchanging(last=part == parts - 1):
             with autocast(device, spec.precision):
                 scored, logits = model.score_rows(
                     data.encoded, rows[:1] if idle else micro[part], stream=stream_seed(seed, "dropout", step)
@@ -270,9 +278,9 @@ def accumulate(
             if idle:
                 loss = loss * 0.0
             # Gradients are averaged over the processes, and what is wanted is their sum.
-            (loss * here.world if here.world > 1 else loss).backward()  # type: ignore[no-untyped-call]
+            (loss * here.world_size if here.world_size > 1 else loss).backward()  # type: ignore[no-untyped-call]
         total += float(loss.detach())
-    return here.total(total, device)
+    return here.sum(total, device)
 
 
 def micro_batches(data: TrainingSet, rows: NDArray[np.int64], spec: TrainingSpec) -> list[NDArray[np.int64]]:
@@ -304,7 +312,7 @@ def _batch_rows(step: int, n: int, batch_size: int, seed: int) -> NDArray[np.int
 
 def parameter_groups(parameters: dict[str, nn.Parameter], weight_decay: float) -> list[dict[str, object]]:
     """Decay for matrices; none for biases, normalisation weights and IA3's scales, which are stored as (d, 1)."""
-    decayed = {name for name, p in parameters.items() if p.ndim > 1 and ".ia3_l." not in name}
+    decayed = {name for name, p in parameters.items() if p.ndim > 1 and IA3_SCALES not in name}
     matrices = [p for name, p in parameters.items() if name in decayed]
     vectors = [p for name, p in parameters.items() if name not in decayed]
     groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]

@@ -12,7 +12,8 @@ from torch import nn
 from dissensus.config import MethodSpec
 from dissensus.errors import ModelError
 from dissensus.models.dropout import install_keyed_dropout
-from dissensus.models.merging import lean_lora
+from dissensus.models.low_precision import answer_in_own_precision
+from dissensus.models.merging import lean_lora, stored_transposed
 from dissensus.models.registry import ARCHITECTURES, Architecture
 from dissensus.models.scoring import ScoringModel
 
@@ -44,31 +45,7 @@ def apply_method(model: ScoringModel, method: MethodSpec, *, adapter_seed: int) 
             raise ModelError(f"{method.label} could not be applied: {error}") from None
     model.dropout = install_keyed_dropout(model.module)
     lean_lora(model.module)
-    for layer in model.module.modules():
-        # PEFT 0.21's IA3 over 4-bit layers answers in float32, which the rest of a bf16 base cannot read.
-        if type(layer).__name__ == "Linear4bit" and hasattr(layer, "ia3_l"):
-            layer.register_forward_hook(_in_precision_of_input)
-
-
-def recompute_activations(model: ScoringModel) -> None:
-    """Let the blocks compute their activations again on the way back instead of keeping them, in place.
-
-    The repetition is told what the forward pass was told (`ScoringModel.recomputing`), so the gradient is the same.
-
-    Raises:
-        ModelError: the architecture does not offer it.
-    """
-    base = model.base
-    base.config.use_cache = False  # of no use here, and at odds with it
-    # transformers calls it so since 5.23; before, by the older name.
-    enable = getattr(base, "activation_checkpointing_enable", None) or base.gradient_checkpointing_enable
-    try:
-        enable({"use_reentrant": False, "context_fn": model.recomputing})
-    except ValueError as error:
-        raise ModelError(
-            f"gradient_checkpointing cannot be had for this {base.config.model_type} model ({error}); "
-            "leave it out"
-        ) from None
+    answer_in_own_precision(model.module)
 
 
 def trainable_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
@@ -95,8 +72,7 @@ def peft_config(model: ScoringModel, method: MethodSpec, peft: Any) -> Any:
     hits = [n for n in names if _matches(n, targets)]
     if not hits:
         raise ModelError(f"method.targets {targets!r} match no module of this {model_type} model")
-    # GPT-2 stores its projections transposed (Conv1D); adapters must be told.
-    transposed = any(type(module.get_submodule(n)).__name__ == "Conv1D" for n in hits)
+    transposed = any(stored_transposed(module.get_submodule(n)) for n in hits)  # adapters must be told
     common = {
         "target_modules": targets,
         "modules_to_save": list(model.fresh) or None,
@@ -117,12 +93,6 @@ def peft_config(model: ScoringModel, method: MethodSpec, peft: Any) -> Any:
     else:
         feedforward = architecture.ia3_feedforward if architecture else []
     return peft.IA3Config(feedforward_modules=feedforward, **common)
-
-
-def _in_precision_of_input(
-    _module: nn.Module, inputs: tuple[torch.Tensor, ...], out: torch.Tensor
-) -> torch.Tensor:
-    return out.to(inputs[0].dtype)
 
 
 def _pattern(architecture: Architecture | None, method: str) -> str:

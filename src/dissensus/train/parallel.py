@@ -2,7 +2,7 @@
 
 `none` leaves the whole model on every process (DDP, by way of Accelerate); `fsdp` leaves a part of its weights on each
 (`fully_shard`; Accelerate's own way there does not know CPUs). Both listen to the forward pass of the module that they
-wrap, and what is called here are parts of a model; so both wrap an `Entry`, through which the parts are called.
+wrap, and what is called here are parts of a model; so both wrap a `ForwardWrapper`, through which they are called.
 
 A batch is dealt out by length, so that each process has about as many tokens. No row is dealt twice and none is made
 up: a process that has none in some part reads one with a weight of nothing, for the others wait for its gradient.
@@ -23,7 +23,7 @@ from torch import nn
 
 from dissensus.errors import MissingDependencyError
 from dissensus.models.sharded import shard
-from dissensus.record.processes import Ranks, ranks
+from dissensus.record.processes import ProcessGroup, process_group
 
 if TYPE_CHECKING:
     from dissensus.models.scoring import ScoringModel
@@ -32,7 +32,7 @@ T = TypeVar("T")
 Sharding = Literal["none", "fsdp"]
 
 
-class Entry(nn.Module):
+class ForwardWrapper(nn.Module):
     """A module whose forward pass is whatever is to be computed with the parts of another."""
 
     def __init__(self, module: nn.Module) -> None:
@@ -45,28 +45,28 @@ class Entry(nn.Module):
 
 
 @dataclass(frozen=True)
-class Team:
+class ParallelTraining:
     """The processes that train one model together, as the loop of one of them sees them.
 
     Attributes:
-        ranks: this process among them.
+        group: this process among them.
         wrapped: the DDP module around the model; None where there is none.
         root: the sharded module around the model; None where there is none.
     """
 
-    ranks: Ranks = field(default_factory=Ranks)
+    group: ProcessGroup = field(default_factory=ProcessGroup)
     wrapped: Any = None
     root: nn.Module | None = None
 
     def own(self, rows: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-        """This process' rows of a batch, given the batch's rows and their lengths; see `dealt`."""
-        if self.ranks.world == 1:
+        """This process' rows of a batch, given the batch's rows and their lengths; see `balanced_share`."""
+        if self.group.world_size == 1:
             return rows
-        return dealt(rows, lengths, self.ranks)
+        return balanced_share(rows, lengths, self.group)
 
     def parts(self, rows: int, wanted: int) -> int:
         """Into how many parts every process cuts its share of a batch of `rows`, at most `wanted`."""
-        return min(wanted, -(-rows // self.ranks.world))
+        return min(wanted, -(-rows // self.group.world_size))
 
     @contextlib.contextmanager
     def exchanging(self, last: bool) -> Iterator[None]:
@@ -75,7 +75,9 @@ class Team:
             yield
 
 
-def dealt(rows: NDArray[np.int64], lengths: NDArray[np.int64], here: Ranks) -> NDArray[np.int64]:
+def balanced_share(
+    rows: NDArray[np.int64], lengths: NDArray[np.int64], here: ProcessGroup
+) -> NDArray[np.int64]:
     """This process' share of a batch: longest first, forth and back, so that tokens are balanced.
 
     Args:
@@ -84,18 +86,18 @@ def dealt(rows: NDArray[np.int64], lengths: NDArray[np.int64], here: Ranks) -> N
         here: this process among the others; the shares differ by a row at most.
     """
     order = rows[np.argsort(-lengths, kind="stable")]
-    place = np.arange(len(order)) % (2 * here.world)
-    own: NDArray[np.int64] = order[np.minimum(place, 2 * here.world - 1 - place) == here.rank]
+    place = np.arange(len(order)) % (2 * here.world_size)
+    own: NDArray[np.int64] = order[np.minimum(place, 2 * here.world_size - 1 - place) == here.rank]
     return own
 
 
-def team_for(
+def parallel_training(
     model: ScoringModel,
     sharding: Sharding = "none",
     *,
     device: torch.device | None = None,
     cpu_offload: bool = False,
-) -> Team:
+) -> ParallelTraining:
     """Let all processes of the process group train `model` together, in place; alone where there is no group.
 
     Every process calls this with the same model, made trainable and not yet given to an optimiser.
@@ -110,16 +112,16 @@ def team_for(
         ModelError: the weights cannot be sharded.
         MissingDependencyError: Accelerate is missing.
     """
-    here = ranks()
+    here = process_group()
     if sharding == "fsdp":
         model.placed = device or model.device  # its weights may wait elsewhere from now on
-        model.entry = root = shard(Entry(model.module), model.placed, cpu_offload=cpu_offload)
-        return Team(here, root=root)
-    if here.world == 1:
-        return Team(here)
+        model.entry = root = shard(ForwardWrapper(model.module), model.placed, cpu_offload=cpu_offload)
+        return ParallelTraining(here, root=root)
+    if here.world_size == 1:
+        return ParallelTraining(here)
     wrapped = _ddp(model)
     model.entry = wrapped
-    return Team(here, wrapped)
+    return ParallelTraining(here, wrapped)
 
 
 def _ddp(model: ScoringModel) -> Any:
@@ -144,7 +146,7 @@ def _ddp(model: ScoringModel) -> Any:
     with warnings.catch_warnings():
         # Accelerate knows `broadcast_buffers` by the name that torch 2.13 is about to retire: theirs to settle.
         warnings.simplefilter("ignore", FutureWarning)
-        return accelerator.prepare_model(Entry(model.module))
+        return accelerator.prepare_model(ForwardWrapper(model.module))
 
 
 def _has_unused(model: ScoringModel) -> bool:

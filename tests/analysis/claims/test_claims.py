@@ -17,19 +17,20 @@ from dissensus.analysis.claims.simulated import simulated_study
 from dissensus.analysis.claims.tables import claims_from_json, claims_json, claims_table
 from dissensus.analysis.claims.trial import ClaimRates, try_verdicts
 from dissensus.analysis.claims.worlds import WORLDS
-from dissensus.analysis.evidence import Cell, Evidence
+from dissensus.analysis.reading import CellReading
+from dissensus.analysis.study_reading import StudyReading
 from dissensus.data.agreement import annotation_entropy
 from dissensus.metrics import aulc
 from dissensus.stats import entropy_groups, partial_spearman, spearman
 
 
-def study(world: str, seed: int = 0, items: int = 240) -> Evidence:
+def study(world: str, seed: int = 0, items: int = 240) -> StudyReading:
     return simulated_study(
         replace(WORLDS[world], items=items), np.random.default_rng([9, seed]), resamples=100
     )
 
 
-def judged(evidence: Evidence, *, thorough: bool = False) -> dict[str, ClaimVerdict]:
+def judged(evidence: StudyReading, *, thorough: bool = False) -> dict[str, ClaimVerdict]:
     return {claim.claim: claim for claim in judge_claims(evidence, thorough=thorough)}
 
 
@@ -38,9 +39,9 @@ def asked(claim: ClaimVerdict, name: str) -> Question:
 
 
 def kept(
-    evidence: Evidence, *, methods: tuple[str, ...] = ("lora", "full", "ia3"), **fixed: object
-) -> Evidence:
-    def fits(cell: Cell) -> bool:
+    evidence: StudyReading, *, methods: tuple[str, ...] = ("lora", "full", "ia3"), **fixed: object
+) -> StudyReading:
+    def fits(cell: CellReading) -> bool:
         spec = cell.spec
         facts = {
             "model": spec.model.name,
@@ -54,12 +55,12 @@ def kept(
 
 
 @pytest.fixture(scope="module")
-def planted() -> Evidence:
+def planted() -> StudyReading:
     return study("planted", items=480)
 
 
 @pytest.fixture(scope="module")
-def found(planted: Evidence) -> dict[str, ClaimVerdict]:
+def found(planted: StudyReading) -> dict[str, ClaimVerdict]:
     return judged(planted)
 
 
@@ -83,7 +84,7 @@ def test_one_reversed_condition_is_named() -> None:
 
 
 def test_rho_of_a_condition_is_the_mean_over_its_seeds(
-    planted: Evidence, found: dict[str, ClaimVerdict]
+    planted: StudyReading, found: dict[str, ClaimVerdict]
 ) -> None:
     (question,) = found["C1"].questions
     assert len(question.parts) == 16
@@ -95,17 +96,17 @@ def test_rho_of_a_condition_is_the_mean_over_its_seeds(
     assert set(part.cells) == {cell.name for cell in cells}
 
 
-def test_an_interval_over_one_seed_is_the_bootstraps(planted: Evidence) -> None:
+def test_an_interval_over_one_seed_is_the_bootstraps(planted: StudyReading) -> None:
     alone = kept(planted, seed=0)
     part = judged(alone)["C1"].questions[0].parts[0]
     (cell,) = (c for c in alone.own if c.spec.condition == part.name)
     x, y = annotation_entropy(cell.curves.counts), aulc(cell.curves)
-    direct = spearman(x, y, resamples=4000, rng=0, clusters=cell.clusters)
+    direct = spearman(x, y, resamples=4000, rng=0, clusters=cell.cluster_names)
     assert part.high - part.low == pytest.approx(direct.high - direct.low, rel=0.15)
 
 
 def test_partial_correlations_are_those_of_the_statistics(
-    planted: Evidence, found: dict[str, ClaimVerdict]
+    planted: StudyReading, found: dict[str, ClaimVerdict]
 ) -> None:
     part = asked(found["C4"], "all covariates together").parts[0]
     expected = []
@@ -117,7 +118,7 @@ def test_partial_correlations_are_those_of_the_statistics(
 
 
 def test_decoders_are_paired_with_encoders_of_their_rank_data_regime_and_seed(
-    planted: Evidence, found: dict[str, ClaimVerdict]
+    planted: StudyReading, found: dict[str, ClaimVerdict]
 ) -> None:
     each = asked(found["C2"], "each pair")
     assert len(each.parts) == 4  # two data sets, two regimes
@@ -131,12 +132,12 @@ def test_decoders_are_paired_with_encoders_of_their_rank_data_regime_and_seed(
     assert only.verdict == "not testable here"
 
 
-def test_models_that_track_other_items_are_compared_on_the_common_ones(planted: Evidence) -> None:
+def test_models_that_track_other_items_are_compared_on_the_common_ones(planted: StudyReading) -> None:
     row = np.arange(len(planted.cells[0].curves))
     tracked = {"decoder": row < 100, "encoder": row >= 10}  # neither's are all the other's
 
-    def fewer(cell: Cell) -> Cell:
-        return replace(cell, curves=cell.curves.subset(tracked[cell.spec.model.name]))
+    def fewer(cell: CellReading) -> CellReading:
+        return replace(cell, stored=cell.curves.subset(tracked[cell.spec.model.name]))
 
     claim = judged(replace(planted, cells=tuple(map(fewer, planted.own))))["C2"]
     assert any("90 or more examples" in limit for limit in claim.limits)
@@ -151,7 +152,7 @@ def test_models_that_track_other_items_are_compared_on_the_common_ones(planted: 
     assert part.value == pytest.approx(np.mean(rhos["decoder"]) - np.mean(rhos["encoder"]), abs=1e-12)
 
 
-def test_change_of_contested_loss(planted: Evidence, found: dict[str, ClaimVerdict]) -> None:
+def test_change_of_contested_loss(planted: StudyReading, found: dict[str, ClaimVerdict]) -> None:
     part = asked(found["C3, held out"], "LoRA, encoders").parts[0]
     assert "last minus first" in part.name
     expected = []
@@ -165,7 +166,7 @@ def test_change_of_contested_loss(planted: Evidence, found: dict[str, ClaimVerdi
     assert part.value == pytest.approx(np.mean(expected), abs=1e-12)
 
 
-def test_without_another_method_the_contrasts_are_not_testable(planted: Evidence) -> None:
+def test_without_another_method_the_contrasts_are_not_testable(planted: StudyReading) -> None:
     claim = judged(kept(planted, methods=("lora",)))["C3, trained on"]
     assert asked(claim, "minus the other methods, at the same steps").verdict == "not testable here"
     assert asked(claim, "LoRA, encoders").verdict == "supported"
@@ -184,7 +185,7 @@ def test_each_method_at_its_best_rate() -> None:
         spec = cell.spec.model_copy(update={"method": method, "variant": "rate-high"})
         fall = np.linspace(0, 0.3, len(cell.curves.steps))[None, :, None]
         moved = cell.curves.log_probs + np.where(np.arange(3) == 0, fall, 0).astype(np.float32)
-        made.append(replace(cell, spec=spec, base=cell.spec, curves=replace(cell.curves, log_probs=moved)))
+        made.append(replace(cell, spec=spec, base=cell.spec, stored=replace(cell.curves, log_probs=moved)))
     assert all(differs_in_rate_alone(cell) for cell in made)
     assert not any(differs_in_rate_alone(cell) for cell in evidence.variants)  # those are noise
     longer = made[0].spec.training.model_copy(update={"epochs": made[0].spec.training.epochs + 1})
@@ -208,7 +209,9 @@ def test_each_method_at_its_best_rate() -> None:
     assert "one seed" in shown.note
 
 
-def test_replication_is_asked_inside_each_model(planted: Evidence, found: dict[str, ClaimVerdict]) -> None:
+def test_replication_is_asked_inside_each_model(
+    planted: StudyReading, found: dict[str, ClaimVerdict]
+) -> None:
     claim = found["C5"]
     for name, count in (("data sets", 2), ("seeds", 3)):
         names = [p.name for p in asked(claim, name).parts]
@@ -229,8 +232,8 @@ def test_replication_is_asked_inside_each_model(planted: Evidence, found: dict[s
     assert judged(kept(planted, seed=0, dataset="first"))["C5"].verdict == "not testable here"
 
 
-def test_two_models_on_one_data_set_each_replicate_nothing(planted: Evidence) -> None:
-    def fits(cell: Cell) -> bool:
+def test_two_models_on_one_data_set_each_replicate_nothing(planted: StudyReading) -> None:
+    def fits(cell: CellReading) -> bool:
         return cell.spec.dataset.name == ("first" if cell.spec.model.name == "encoder" else "second")
 
     claim = judged(replace(planted, cells=tuple(filter(fits, planted.own))))["C5"]
@@ -239,7 +242,7 @@ def test_two_models_on_one_data_set_each_replicate_nothing(planted: Evidence) ->
 
 
 def test_means_of_data_sets_are_over_the_same_conditions(
-    planted: Evidence, found: dict[str, ClaimVerdict]
+    planted: StudyReading, found: dict[str, ClaimVerdict]
 ) -> None:
     # IA3 is missing on the second data set: the first one's mean leaves it out as well.
     cells = tuple(
@@ -251,7 +254,7 @@ def test_means_of_data_sets_are_over_the_same_conditions(
     assert not any("ia3" in cell for cell in part.cells)
 
 
-def test_one_seed_replicates_nothing(planted: Evidence) -> None:
+def test_one_seed_replicates_nothing(planted: StudyReading) -> None:
     claim = judged(kept(planted, seed=0))["C5"]
     assert asked(claim, "seeds").verdict == "not testable here"
     assert asked(claim, "data sets").verdict == "supported"
@@ -260,7 +263,7 @@ def test_one_seed_replicates_nothing(planted: Evidence) -> None:
 
 
 def test_flipped_labels_are_ranked_by_the_loss_on_what_was_trained_on(
-    planted: Evidence, found: dict[str, ClaimVerdict]
+    planted: StudyReading, found: dict[str, ClaimVerdict]
 ) -> None:
     part = asked(found["C6"], "flipped labels rank high").parts[0]
     areas = []
@@ -290,32 +293,32 @@ def test_verdicts_as_a_table_and_as_json(found: dict[str, ClaimVerdict]) -> None
     assert back[2].questions[2].needed == claims[2].questions[2].needed
 
 
-def test_the_same_study_gets_the_same_numbers(planted: Evidence, found: dict[str, ClaimVerdict]) -> None:
+def test_the_same_study_gets_the_same_numbers(planted: StudyReading, found: dict[str, ClaimVerdict]) -> None:
     assert claims_json(list(judged(planted).values())) == claims_json(list(found.values()))
 
 
-def test_pairs_that_were_trained_or_tracked_otherwise_are_not_compared(planted: Evidence) -> None:
-    def changed(decoder: Callable[[Cell], Cell]) -> ClaimVerdict:
+def test_pairs_that_were_trained_or_tracked_otherwise_are_not_compared(planted: StudyReading) -> None:
+    def changed(decoder: Callable[[CellReading], CellReading]) -> ClaimVerdict:
         cells = [decoder(c) if c.spec.model.name == "decoder" else c for c in planted.own]
         return judged(replace(planted, cells=tuple(cells)))["C2"]
 
-    def fewer_points(cell: Cell) -> Cell:
+    def fewer_points(cell: CellReading) -> CellReading:
         at = [0, 4, 7]
         curves = replace(cell.curves, steps=cell.curves.steps[at], log_probs=cell.curves.log_probs[:, at])
-        return replace(cell, curves=curves)
+        return replace(cell, stored=curves)
 
-    def shorter(cell: Cell) -> Cell:
+    def shorter(cell: CellReading) -> CellReading:
         curves = replace(cell.curves, steps=cell.curves.steps // 2, total_steps=210)
-        return replace(cell, curves=curves)
+        return replace(cell, stored=curves)
 
-    def elsewhere(cell: Cell) -> Cell:
+    def elsewhere(cell: CellReading) -> CellReading:
         steps = cell.curves.steps.copy()
         steps[1] = 20
-        return replace(cell, curves=replace(cell.curves, steps=steps))
+        return replace(cell, stored=replace(cell.curves, steps=steps))
 
-    def idle(cell: Cell) -> Cell:
+    def idle(cell: CellReading) -> CellReading:
         still = np.repeat(cell.curves.log_probs[:, :1], 8, axis=1)
-        return replace(cell, curves=replace(cell.curves, log_probs=still))
+        return replace(cell, stored=replace(cell.curves, log_probs=still))
 
     for change, why in (
         (fewer_points, "3 and 8 tracking points"),
@@ -328,8 +331,8 @@ def test_pairs_that_were_trained_or_tracked_otherwise_are_not_compared(planted: 
         assert why in claim.finding
 
 
-def test_cells_that_learned_nothing_are_named_and_count_for_nothing(planted: Evidence) -> None:
-    def idle(cell: Cell) -> Cell:
+def test_cells_that_learned_nothing_are_named_and_count_for_nothing(planted: StudyReading) -> None:
+    def idle(cell: CellReading) -> CellReading:
         if cell.spec.method.name != "lora" or cell.spec.model.name != "encoder":
             return cell
         # Everyone's loss rises; nobody is answered rightly who was not before.
@@ -338,7 +341,7 @@ def test_cells_that_learned_nothing_are_named_and_count_for_nothing(planted: Evi
             * np.where(np.arange(3) == cell.curves.gold[:, None], -0.8, 0.1)[:, None]
         )
         return replace(
-            cell, curves=replace(cell.curves, log_probs=cell.curves.log_probs[:, :1] + p.astype(np.float32))
+            cell, stored=replace(cell.curves, log_probs=cell.curves.log_probs[:, :1] + p.astype(np.float32))
         )
 
     found = judged(replace(planted, cells=tuple(map(idle, planted.own))))
@@ -352,9 +355,9 @@ def test_cells_that_learned_nothing_are_named_and_count_for_nothing(planted: Evi
     assert len(found["C1"].questions[0].parts) == 12
 
 
-def test_a_finding_says_what_is_undefined(planted: Evidence) -> None:
+def test_a_finding_says_what_is_undefined(planted: StudyReading) -> None:
     cells = tuple(
-        replace(c, curves=replace(c.curves, steps=c.curves.steps + 1, total_steps=421))
+        replace(c, stored=replace(c.curves, steps=c.curves.steps + 1, total_steps=421))
         for c in kept(planted, seed=0).own
     )
     claim = judged(replace(planted, cells=cells))["C3, trained on"]
@@ -381,14 +384,14 @@ def test_too_many_false_verdicts_are_told_from_the_level() -> None:
     assert not rate(15).within
 
 
-def test_a_lowest_point_of_one_seed_spares_nothing(planted: Evidence) -> None:
+def test_a_lowest_point_of_one_seed_spares_nothing(planted: StudyReading) -> None:
     """Contested loss falls to half of its start and rises to nine tenths: less at the end, and a real late rise.
 
     Over three seeds the rise is shown and the fall does not count against the claim; with one seed the lowest point is
     found on the same run's ups and downs, and the fall counts.
     """
 
-    def dips(cell: Cell) -> Cell:
+    def dips(cell: CellReading) -> CellReading:
         curves = cell.curves
         entropy = annotation_entropy(curves.counts)
         contested = entropy >= np.quantile(entropy, 0.6)
@@ -397,7 +400,7 @@ def test_a_lowest_point_of_one_seed_spares_nothing(planted: Evidence) -> None:
         log_probs = np.repeat(np.log1p(-np.exp(-losses))[:, :, None], curves.log_probs.shape[2], axis=2)
         log_probs -= np.log(curves.log_probs.shape[2] - 1)
         np.put_along_axis(log_probs, curves.gold[:, None, None], -losses[:, :, None], axis=2)
-        return replace(cell, curves=replace(curves, log_probs=log_probs.astype(np.float32)))
+        return replace(cell, stored=replace(curves, log_probs=log_probs.astype(np.float32)))
 
     lora = kept(planted, methods=("lora",))
     dipped = replace(lora, cells=tuple(map(dips, lora.cells)))

@@ -10,12 +10,12 @@ from scipy import stats
 
 from dissensus.analysis.claims.measured import Measured, contrast
 from dissensus.analysis.claims.sampled import CellValue, ConditionValue
-from dissensus.analysis.evidence import Evidence
+from dissensus.analysis.study_reading import StudyReading
 from synthetic_curves import balanced, curves_of, evidence_of
 from synthetic_study import study_spec
 
 
-def small(n: int, *, premises: bool) -> Evidence:
+def small(n: int, *, premises: bool) -> StudyReading:
     """A study of one cell; token counts take three values."""
     curves = balanced(curves_of(n))
     tokens = np.random.default_rng(1).permutation(np.arange(n) % 3).astype(np.float64)
@@ -25,7 +25,7 @@ def small(n: int, *, premises: bool) -> Evidence:
 
 def test_degrees_of_freedom_count_the_covariates() -> None:
     measured = Measured(small(30, premises=False))
-    (cell,) = measured.evidence.cells
+    (cell,) = measured.reading.cells
     plain, held = measured.rho(cell), measured.rho(cell, ("token_count", "gold"))
     # 30 items, each its own cluster: 29 of those, and n - 2 = 28. Three values of the token count and three gold labels
     # are two indicators each, k = 4: n - 2 - k = 24.
@@ -44,7 +44,7 @@ def test_degrees_of_freedom_count_the_covariates() -> None:
 
 def test_few_clusters_have_fewer_degrees_of_freedom_than_covariates_leave() -> None:
     measured = Measured(small(120, premises=True))
-    (cell,) = measured.evidence.cells
+    (cell,) = measured.reading.cells
     held = measured.rho(cell, ("token_count", "gold"))
     # Four pairs to a premise: 30 clusters, 29; n - 2 - k = 114.
     assert (held.clusters, held.df) == (30, 114)

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dissensus.analysis.evidence import Cell, Evidence, load_evidence
 from dissensus.analysis.noise.groups import distances, noisy_cell, noisy_cells
 from dissensus.analysis.noise.tables import (
     CURVES_SCHEMA,
@@ -20,6 +19,8 @@ from dissensus.analysis.noise.tables import (
     noise_likeness,
     noise_ranking,
 )
+from dissensus.analysis.reading import CellReading
+from dissensus.analysis.study_reading import StudyReader, StudyReading
 from dissensus.config import RunSpec, StudySpec
 from dissensus.curves import Curves
 from dissensus.data.noise import NoisyLabels, save_noise
@@ -60,11 +61,13 @@ def curves_of(probabilities: np.ndarray, counts: np.ndarray, **changes: Any) -> 
     return Curves(**{**options, **changes})
 
 
-def evidence_of(curves: Curves, given: NoisyLabels, study: StudySpec | None = None) -> Evidence:
+def evidence_of(curves: Curves, given: NoisyLabels, study: StudySpec | None = None) -> StudyReading:
     study = study or noisy_study()
     own, variant = plan(study)
-    clean = Cell(own.cell, curves)
-    return Evidence(study, (clean, Cell(variant.cell, curves, variant.base, given)), 2)
+    clean = CellReading(own.cell, curves, study.analysis)
+    return StudyReading(
+        study, (clean, CellReading(variant.cell, curves, study.analysis, variant.base, given)), 2
+    )
 
 
 def with_gold(p: list[list[float]]) -> np.ndarray:
@@ -74,7 +77,7 @@ def with_gold(p: list[list[float]]) -> np.ndarray:
 
 
 @pytest.fixture
-def six() -> Evidence:
+def six() -> StudyReading:
     """Entropies 0, 0, .469, .469, 1, 1 bits; items 1 (settled) and 5 (contested) were flipped to label 1."""
     curves = curves_of(
         with_gold([[0.4, 0.8], [0.4, 0.6], [0.4, 0.9], [0.4, 0.5], [0.4, 0.4], [0.4, 0.2]]),
@@ -88,7 +91,7 @@ def rows(table: Any, **where: Any) -> list[dict[str, Any]]:
     return [r for r in table.to_pylist() if all(r[k] == v for k, v in where.items())]
 
 
-def test_group_curves_by_hand(six: Evidence) -> None:
+def test_group_curves_by_hand(six: StudyReading) -> None:
     table = noise_curves(six)
     assert table.schema == CURVES_SCHEMA
 
@@ -114,20 +117,20 @@ def test_group_curves_by_hand(six: Evidence) -> None:
     assert set(table["condition"].to_pylist()) == {"snli.minilm-l6.full.trained_on.noisy"}
 
 
-def test_only_trained_on_examples_count_but_groups_are_those_of_all(six: Evidence) -> None:
+def test_only_trained_on_examples_count_but_groups_are_those_of_all(six: StudyReading) -> None:
     clean, noisy = six.cells
     # Items 0 and 4 were left out of training: without them there is neither a plain nor an unflipped contested item.
     regime = np.where(np.isin(np.arange(6), [0, 4]), "held_out", "trained_on")
-    left = noisy_cell(replace(noisy, curves=replace(noisy.curves, regime=regime)), six.study.analysis)
+    left = noisy_cell(replace(noisy, stored=replace(noisy.curves, regime=regime)))
     assert left.curves.ids == ("i1", "i2", "i3", "i5")
     assert left.entropy_group.tolist() == ["settled", "middle", "middle", "contested"]
     assert left.groups.tolist() == ["flipped", "", "", "flipped"]
     assert left.clean_groups.tolist() == ["flipped", "", "", ""]
     with pytest.raises(DataError, match=r"snli\.minilm-l6\.full\.trained_on.* without label noise"):
-        noisy_cell(clean, six.study.analysis)
+        noisy_cell(clean)
 
 
-def test_scores_are_those_of_the_given_label(six: Evidence) -> None:
+def test_scores_are_those_of_the_given_label(six: StudyReading) -> None:
     table = noise_ranking(six)
     (noisy,) = noisy_cells(six)
     metrics = example_metrics(replace(noisy.curves, gold=noisy.given))
@@ -179,7 +182,7 @@ def test_a_score_is_high_where_a_label_is_suspect() -> None:
     assert rows(table, score="entropy")[0]["auroc"] == pytest.approx(0.5, abs=0.1)
 
 
-def test_confident_learning_stands_beside_the_curves(six: Evidence) -> None:
+def test_confident_learning_stands_beside_the_curves(six: StudyReading) -> None:
     pytest.importorskip("cleanlab")
     table = noise_ranking(six)
     assert table.schema.metadata == {b"cleanlab": b"installed"}
@@ -194,7 +197,7 @@ def test_confident_learning_stands_beside_the_curves(six: Evidence) -> None:
 
 
 def test_without_cleanlab_its_rows_are_missing_and_the_table_says_so(
-    six: Evidence, monkeypatch: pytest.MonkeyPatch
+    six: StudyReading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "cleanlab", None)
     monkeypatch.setitem(sys.modules, "cleanlab.rank", None)
@@ -258,7 +261,7 @@ def test_shapes_that_do_not_fit_are_explained() -> None:
         likeness(np.ones((2, 3)), ["flipped", "plain"], np.ones((1, 3)))
 
 
-def moving(n: int, flipped_like: str) -> Evidence:
+def moving(n: int, flipped_like: str) -> StudyReading:
     """A third each settled, middle, contested; contested losses rise, settled ones fall, flipped ones as is said."""
     rng = np.random.default_rng(5)
     votes = np.repeat([0, 2, 5], n // 3)
@@ -325,7 +328,7 @@ def test_examples_that_a_distance_leaves_out_are_no_clusters_of_it() -> None:
     # 15 of the 30 flipped ones have a gap in their curves: 15 are left.
     log_probs = noisy.curves.log_probs.copy()
     log_probs[np.flatnonzero(np.arange(150) % 5 == 0)[:15], 2] = np.nan
-    gaps = replace(noisy, curves=replace(noisy.curves, log_probs=log_probs))
+    gaps = replace(noisy, stored=replace(noisy.curves, log_probs=log_probs))
     (row,) = rows(
         noise_likeness(replace(evidence, cells=(clean, gaps))), label="given", flipped_group="flipped"
     )
@@ -347,12 +350,12 @@ def test_flipped_examples_far_beyond_the_contested_ones_are_not_like_them() -> N
     assert found.equivalence == pytest.approx([0.17 - 1.23])
 
 
-def test_plain_examples_are_settled_on_their_true_label(six: Evidence) -> None:
+def test_plain_examples_are_settled_on_their_true_label(six: StudyReading) -> None:
     _, noisy = six.cells
     counts = noisy.curves.counts.copy()
     counts[0] = [0, 10, 0]  # settled, and nobody chose the true label
-    noisy = replace(noisy, curves=replace(noisy.curves, counts=counts))
-    assert noisy_cell(noisy, six.study.analysis).groups.tolist() == [
+    noisy = replace(noisy, stored=replace(noisy.curves, counts=counts))
+    assert noisy_cell(noisy).groups.tolist() == [
         "",
         "flipped",
         "",
@@ -365,13 +368,13 @@ def test_plain_examples_are_settled_on_their_true_label(six: Evidence) -> None:
 def test_likeness_needs_the_start_of_training() -> None:
     evidence = moving(60, "plain")
     clean, noisy = evidence.cells
-    late = replace(noisy, curves=replace(noisy.curves, steps=noisy.curves.steps + 1, total_steps=200))
+    late = replace(noisy, stored=replace(noisy.curves, steps=noisy.curves.steps + 1, total_steps=200))
     row = rows(noise_likeness(replace(evidence, cells=(clean, late))))[0]
     assert np.isnan([row["likeness"], row["low"], row["from_plain"]]).all()
     assert row["undefined_resamples"] == 100
 
 
-def test_a_study_without_noise_has_empty_tables_with_their_columns(six: Evidence) -> None:
+def test_a_study_without_noise_has_empty_tables_with_their_columns(six: StudyReading) -> None:
     clean = replace(six, cells=six.cells[:1])
     for table, schema in (
         (noise_curves(clean), CURVES_SCHEMA),
@@ -394,11 +397,11 @@ def test_tables_of_a_study_on_disk(tmp_path: Path) -> None:
         np.append(gold, 0),
         NoisyLabels(np.append(np.where(flipped, 1, gold), 0), np.append(flipped, False)),
     )
-    evidence = load_evidence(tmp_path)
+    evidence = StudyReader.at(tmp_path).all()
     ranking = noise_ranking(evidence)
     assert set(ranking["cell"].to_pylist()) == {names[1]}
     assert set(ranking["positives"].to_pylist()) == {12}
-    again = noise_ranking(load_evidence(tmp_path))
+    again = noise_ranking(StudyReader.at(tmp_path).all())
     assert repr(ranking.to_pylist()) == repr(again.to_pylist())  # NaN is not equal to itself
     # Four pairs to a premise: 15 clusters, too few for an interval.
     assert len(set(next(noisy_cells(evidence)).clusters)) == 15

@@ -9,22 +9,23 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from dissensus.analysis.reading import majority_gold
 from dissensus.analysis.sensitivity.paired import Seen, measure
 from dissensus.analysis.sensitivity.readings import Reading, other_readings, read
-from dissensus.analysis.stored import on_gold
 from dissensus.config import AnalysisSpec
 from dissensus.data.agreement import annotation_entropy
 from dissensus.metrics import aulc, unlearning
 from dissensus.stats import entropy_groups, mean_difference, spearman
-from synthetic_curves import curves_of, shuffled
+from synthetic_curves import curves_of, reading_of, shuffled
 
 SETTINGS = AnalysisSpec()
 
 
 def test_each_reading_is_what_the_functions_of_the_package_give() -> None:
     curves = curves_of(points=13)
-    reference = read(curves, SETTINGS)
-    found = {(c.name, c.value): c for c in other_readings(curves, SETTINGS, reference)}
+    cell = reading_of(curves)
+    reference = read(cell)
+    found = {(c.name, c.value): c for c in other_readings(cell)}
     assert set(found) == {
         *(("tracking points", str(k)) for k in (12, 9, 7, 5)),
         ("x axis", "log(1 + step)"),
@@ -52,7 +53,7 @@ def test_each_reading_is_what_the_functions_of_the_package_give() -> None:
     same(("entropy estimator", "chao_shen"), entropy=entropy, group=entropy_groups(entropy))
     same(("cut points", "outer 0.25"), group=entropy_groups(reference.entropy, share=0.25))
     same(("cut points", "0.5 and 1 bits"), group=entropy_groups(reference.entropy, cuts=(0.5, 1.0)))
-    agreed = on_gold(curves, AnalysisSpec(gold="majority"))
+    agreed = curves.on(majority_gold(curves.counts))
     assert not np.array_equal(agreed.gold, curves.gold)
     back = unlearning(agreed)
     same(
@@ -70,7 +71,7 @@ def test_each_reading_is_what_the_functions_of_the_package_give() -> None:
 def test_what_the_study_chose_is_no_other_reading() -> None:
     curves = curves_of(points=5)
     settings = AnalysisSpec(entropy="chao_shen", gold="majority", cuts=(0.5, 1.0), noise_floor=0.2)
-    found = {(c.name, c.value): c.reference for c in other_readings(curves, settings, read(curves, settings))}
+    found = {(c.name, c.value): c.reference for c in other_readings(reading_of(curves, settings))}
     assert not {("entropy estimator", "chao_shen"), ("cut points", "0.5 and 1 bits")} & set(found)
     assert not {name for name, _ in found} & {"gold label", "tracking points"}
     assert found["cut points", "outer 0.333"] == "0.5 and 1 bits"
@@ -80,7 +81,7 @@ def test_what_the_study_chose_is_no_other_reading() -> None:
 def test_an_estimator_that_needs_whole_counts_is_left_out_without_them() -> None:
     curves = curves_of()
     curves = replace(curves, counts=curves.counts * 0.755)
-    values = {c.value for c in other_readings(curves, SETTINGS, read(curves, SETTINGS))}
+    values = {c.value for c in other_readings(reading_of(curves))}
     assert "miller_madow" in values
     assert "chao_shen" not in values
 
@@ -107,8 +108,9 @@ def test_measures_in_resamples_are_those_of_the_drawn_clusters() -> None:
     counts[5] = 0
     curves = replace(curves, log_probs=log_probs, counts=counts)
     clusters = np.arange(180) // 2
-    reference = read(curves, SETTINGS)
-    readings = (reference, *(c.reading for c in other_readings(curves, SETTINGS, reference)))
+    cell = reading_of(curves)
+    reference = read(cell)
+    readings = (reference, *(c.reading for c in other_readings(cell)))
     found = measure([Seen(clusters, readings)], resamples=40, confidence=0.8, rng=np.random.default_rng(3))
     everything = np.arange(180)
     assert found.value == pytest.approx(np.array([expected_measures(r, everything) for r in readings]))
@@ -165,7 +167,7 @@ def test_seeds_are_averaged_and_share_their_draws_by_cluster() -> None:
     # The second seed's curves are the first's, in another order: its resamples must be the same ones.
     seeds = []
     for curves in (first, shuffled(first)):
-        reference = read(curves, SETTINGS)
+        reference = read(reading_of(curves))
         clusters = np.array([f"pair {int(i.rsplit('-', 1)[1]) // 2:03d}" for i in curves.ids])
         seeds.append(Seen(clusters, (reference, replace(reference, aulc=-reference.aulc))))
     options: dict[str, Any] = {"resamples": 50, "confidence": 0.9}
@@ -182,7 +184,7 @@ def test_seeds_are_averaged_and_share_their_draws_by_cluster() -> None:
 
 def test_chunks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     curves = curves_of(90)
-    seen = [Seen(np.array(curves.ids), (read(curves, SETTINGS),))]
+    seen = [Seen(np.array(curves.ids), (read(reading_of(curves)),))]
     whole = measure(seen, resamples=30, confidence=0.9, rng=np.random.default_rng(0))
     monkeypatch.setattr("dissensus.analysis.sensitivity.paired.CELLS", 90 * 4)
     parts = measure(seen, resamples=30, confidence=0.9, rng=np.random.default_rng(0))
@@ -193,7 +195,7 @@ def test_chunks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_smallest_group_decides_whether_there_is_an_interval() -> None:
     # 120 items in 60 clusters of two. With the cuts below, 24 items are contested (12 clusters) and 60 settled (30).
     curves = curves_of(120)
-    reference = read(curves, SETTINGS)
+    reference = read(reading_of(curves))
     names = np.array(["middle"] * 120, dtype="<U9")
     names[:60], names[96:] = "settled", "contested"
     few = replace(reference, group=names)
@@ -225,7 +227,7 @@ def test_the_smallest_group_decides_whether_there_is_an_interval() -> None:
 def test_rho_has_no_more_degrees_of_freedom_than_its_examples_leave() -> None:
     # 30 items, each its own cluster: min(G - 1, n - 2) = 28, as in the table of cells.
     curves = curves_of(30)
-    seen = [Seen(np.array(curves.ids), (read(curves, SETTINGS),))]
+    seen = [Seen(np.array(curves.ids), (read(reading_of(curves)),))]
     found = measure(seen, resamples=200, confidence=0.95, rng=np.random.default_rng(0))
     own = spearman(seen[0].readings[0].entropy, seen[0].readings[0].aulc, resamples=200, rng=0,
                    clusters=seen[0].clusters)  # fmt: skip

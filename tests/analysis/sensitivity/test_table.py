@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from dissensus.analysis.evidence import load_evidence
+from dissensus.analysis.reading import majority_gold
 from dissensus.analysis.sensitivity.paired import MEASURES
 from dissensus.analysis.sensitivity.readings import read
 from dissensus.analysis.sensitivity.table import (
@@ -21,14 +21,14 @@ from dissensus.analysis.sensitivity.table import (
     sensitivity_table,
 )
 from dissensus.analysis.sensitivity.variants import same_examples, setting_changes, tracked_otherwise
-from dissensus.analysis.stored import on_gold
+from dissensus.analysis.study_reading import StudyReader
 from dissensus.analysis.tables import analyze
 from dissensus.config import AnalysisSpec, StudySpec
 from dissensus.data.noise import NoisyLabels
 from dissensus.errors import SpecError
 from dissensus.stats import spearman
 from dissensus.study.grid import plan
-from synthetic_curves import balanced, curves_of, evidence_of, shuffled
+from synthetic_curves import balanced, curves_of, evidence_of, reading_of, shuffled
 from synthetic_study import study_spec, write_study
 
 SETTINGS = AnalysisSpec()
@@ -51,7 +51,7 @@ FULL = {"methods": [{"name": "full", "learning_rate": 1e-4}]}
 def test_the_reference_is_what_the_studys_tables_say(tmp_path: Path) -> None:
     study = study_spec(seeds=[0, 1])
     write_study(tmp_path, study, n=300)
-    table = sensitivity_table(load_evidence(tmp_path), resamples=20)
+    table = sensitivity_table(StudyReader.at(tmp_path).all(), resamples=20)
     assert table.schema == SENSITIVITY_SCHEMA
     conditions = analyze(tmp_path).conditions.to_pylist()
     assert len(conditions) == 2
@@ -72,7 +72,7 @@ def test_the_reference_is_what_the_studys_tables_say(tmp_path: Path) -> None:
                 change = row[name] - row[f"{name}_reference"]
                 assert row[f"{name}_change"] == pytest.approx(change, nan_ok=True, abs=1e-12)
                 assert row[f"{name}_reference"] == pytest.approx(own[name])
-    again = sensitivity_table(load_evidence(tmp_path), resamples=20)
+    again = sensitivity_table(StudyReader.at(tmp_path).all(), resamples=20)
     assert str(table.to_pylist()) == str(again.to_pylist())  # where NaN equals NaN
 
 
@@ -119,11 +119,11 @@ def test_a_variant_is_joined_to_its_base_by_id() -> None:
     half = shuffled(base).subset(np.arange(270) % 2 == 0)
     (row,) = rows(sensitivity_table(evidence_of(study, base, half), resamples=20), choice="learning rate")
     assert row["n"] == 135
-    kept = read(half, SETTINGS)
+    kept = read(reading_of(half))
     assert row["rho"] == pytest.approx(spearman(kept.entropy, kept.aulc).rho)
     assert row["rho_reference"] == pytest.approx(row["rho"])
     theirs, ours, clusters = same_examples(*reversed(evidence_of(study, base, half).cells))
-    assert theirs.ids == ours.ids == tuple(i for i in base.ids if i in half.ids)
+    assert theirs.curves.ids == ours.curves.ids == tuple(i for i in base.ids if i in half.ids)
     assert len(clusters) == 135
     # No example in common: nothing to compare.
     other = curves_of(270, ids=[f"other-{i}" for i in range(270)])
@@ -136,7 +136,7 @@ def test_a_variant_with_another_gold_label_is_read_on_both() -> None:
     gold = {"name": "agreed", "set": {"dataset": {"tracked": {"source": "chaosnli", "gold": "majority"}}}}
     study = study_spec(variants=[gold], **FULL)
     base = balanced(curves_of())
-    agreed = on_gold(base, AnalysisSpec(gold="majority"))
+    agreed = base.on(majority_gold(base.counts))
     table = sensitivity_table(evidence_of(study, base, agreed), resamples=20)
     own, same = rows(table, source="variant agreed")
     assert (own["choice"], own["value"]) == ("training gold", "majority")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,18 @@ import pytest
 
 from dissensus.config import Execution, StudySpec
 from dissensus.errors import SpecError
+from dissensus.open import load_curves
 from dissensus.remote import Claim, Remote
+from dissensus.run.allocation import executions
 from dissensus.run.engines.base import Needs, needs_of
 from dissensus.run.engines.local import LocalEngine
 from dissensus.run.engines.named import named_engine
-from dissensus.run.engines.node import run_job, sealed
+from dissensus.run.engines.node import order_for_nodes, run_job
 from dissensus.run.engines.ray import RayEngine
 from dissensus.run.engines.slurm import SlurmEngine
-from dissensus.run.execution import executions
+from dissensus.run.messages import CellOrder, Done, Ended, Event, JobOrder, Over, Progress, Started, to_json
 from dissensus.run.runner import run_study
-from dissensus.store import load_curves
+from dissensus.study.grid import expand
 from dissensus.study.status import CellStatus
 from processes import gone
 from run.engines.studies import fake_study
@@ -100,56 +103,51 @@ def test_a_rule_that_is_not_valid_is_named(rule: dict[str, Any], words: str) -> 
         executions(fake_study("ok", execution=[rule]))
 
 
-def a_job(study: StudySpec, out: Path, ground: dict[str, Any]) -> dict[str, Any]:
+def an_order(study: StudySpec, out: Path) -> JobOrder:
     """What the runner hands over."""
-    (name,) = executions(study)
-    folder = out / "cells" / name
+    (cell,) = expand(study)
+    folder = out / "cells" / cell.cell_id
     folder.mkdir(parents=True)
-    from dissensus.study.grid import expand
-
-    cells = [{"spec": expand(study)[0].model_dump(mode="json"), "folder": str(folder), "execution": {}}]
-    return {
-        **FAKE,
-        "data_dir": None,
-        "device": None,
-        "remote": None,
-        "attempt": "first",
-        "threads": 1,
-        "cells": cells,
-        **ground,
-    }
+    return JobOrder(
+        (CellOrder(cell, folder),), threads=1, attempt="first", log=out / "log.txt", run_cell=FAKE["run_cell"]
+    )
 
 
 @pytest.mark.parametrize("wrong", ["version", "folder", "text", "data"])
-def test_a_machine_on_other_ground_says_so_and_runs_nothing(tmp_path: Path, wrong: str) -> None:
-    told: list[Any] = []
-    with sealed(tmp_path) as ground:
-        job = a_job(fake_study("ok"), tmp_path, dict(ground))
+def test_a_machine_that_sees_other_files_says_so_and_runs_nothing(tmp_path: Path, wrong: str) -> None:
+    events: list[Event] = []
+    with order_for_nodes(an_order(fake_study("ok"), tmp_path), tmp_path) as order:
+        assert order.proof is not None
         if wrong == "version":
-            job["version"] = "0.0.0"
+            order = replace(order, version="0.0.0")
         elif wrong == "data":
-            job["data_dir"] = str(tmp_path / "elsewhere")
+            order = replace(order, data_dir=tmp_path / "elsewhere")
         elif wrong == "folder":
-            job["seal"] = [str(tmp_path / "gone"), job["seal"][1]]
+            order = replace(order, proof=replace(order.proof, file=tmp_path / "gone"))
         else:
-            job["seal"] = [job["seal"][0], "another"]
-        run_job(job, log=str(tmp_path / "log.txt"), tell=told.append)
+            order = replace(order, proof=replace(order.proof, text="another"))
+        run_job(to_json(order), events.append)
     words = {"version": "install the same version", "data": "does not see the data folder"}
-    assert len(told) == 1
-    assert told[0]["lost"] is False
-    assert words.get(wrong, "does not see the study's folder") in told[0]["error"]
+    (event,) = events
+    assert isinstance(event, Ended)
+    assert not event.lost
+    assert words.get(wrong, "does not see the study's folder") in event.error
     assert not list(tmp_path.glob("cells/*/manifest.json"))
 
 
-def test_a_job_on_a_node_tells_its_events_in_order(tmp_path: Path) -> None:
-    told: list[Any] = []
-    with sealed(tmp_path) as ground:
-        run_job(
-            a_job(fake_study("ok"), tmp_path, dict(ground)), log=str(tmp_path / "log.txt"), tell=told.append
-        )
-    assert [told[0]["event"], told[-2]["event"], told[-1]["event"]] == ["started", "done", "over"]
-    assert told[0]["host"] == os.uname().nodename
-    assert not list(tmp_path.glob(".seal*"))
+def test_a_job_on_a_node_sends_its_events_in_order(tmp_path: Path) -> None:
+    events: list[Event] = []
+    with order_for_nodes(an_order(fake_study("ok"), tmp_path), tmp_path) as order:
+        run_job(to_json(order), events.append)
+    assert events[0] == Started(os.uname().nodename, pid_of(events))
+    assert events[-2:] == [Done(0), Over(failed=False)]
+    assert not list(tmp_path.glob(".shared-*"))
+
+
+def pid_of(events: list[Event]) -> int:
+    first = events[0]
+    assert isinstance(first, Started)
+    return first.pid
 
 
 def test_retries_on_ones_own_machine(tmp_path: Path) -> None:
@@ -165,19 +163,20 @@ def test_retries_on_ones_own_machine(tmp_path: Path) -> None:
 
 def test_an_attempt_whose_cell_was_taken_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that was believed dead comes back while another one has its cell."""
-    monkeypatch.setattr("dissensus.run.engines.node.CLAIM_EVERY", 0.1)
-    told: list[Any] = []
+    monkeypatch.setattr("dissensus.run.engines.node.LEASE_EVERY", 0.1)
+    events: list[Event] = []
 
-    def tell(event: Any) -> None:
-        told.append(event)
-        if event.get("step") == 2:
+    def on_event(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, Progress) and event.at.step == 2:
             Claim(next(tmp_path.glob("cells/*")), "second").take()
 
-    with sealed(tmp_path) as ground:
-        run_job(a_job(fake_study("slow"), tmp_path, dict(ground)), log=str(tmp_path / "log.txt"), tell=tell)
-    assert told[-1]["event"] == "ended"
-    assert "another attempt took it (second" in told[-1]["error"]
-    assert gone(told[0]["pid"])
+    with order_for_nodes(an_order(fake_study("slow"), tmp_path), tmp_path) as order:
+        run_job(to_json(order), on_event)
+    last = events[-1]
+    assert isinstance(last, Ended)
+    assert "another attempt took it (second" in last.error
+    assert gone(pid_of(events))
 
 
 @pytest.mark.parametrize("scheme", ["file", "memory"])

@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 from dissensus.errors import SpecError
+from dissensus.open import load_curves
 from dissensus.remote import Remote
 from dissensus.run.engines.ray import RayEngine
 from dissensus.run.runner import run_study
-from dissensus.store import load_curves
-from dissensus.study.status import CellStatus, study_status
+from dissensus.study.folder import StudyFolder
+from dissensus.study.status import CellStatus
 from processes import gone
 from remote.stores import make_bucket, s3_server
 from run.engines.studies import eight_cells, fake_study, parent_of, same_curves
@@ -111,7 +112,7 @@ def test_eight_cells_end_like_local_ones_though_a_worker_and_a_machine_die(
         assert min(step for _, step in states[cut + 1 :]) > 0
     run_study(study, tmp_path / "local", workers=2, threads=1)
     same_curves(study, tmp_path / "ray", tmp_path / "local")
-    assert not list((tmp_path / "ray").glob(".seal*"))
+    assert not list((tmp_path / "ray").glob(".shared-*"))
 
 
 def test_failures_and_lost_workers_are_told_as_on_ones_own_machine(cluster: Any, tmp_path: Path) -> None:
@@ -170,7 +171,7 @@ def test_a_stopped_run_leaves_no_worker_and_goes_on(cluster: Any, tmp_path: Path
     with pytest.raises(KeyboardInterrupt):
         run_study(study, out, engine=RayEngine(cluster.address), on_change=change, **FAKE)
     assert all(map(gone, pids))
-    assert {cell.state for cell in study_status(out)} <= {"interrupted", "done", "pending"}
+    assert {cell.state for cell in StudyFolder(out).statuses} <= {"interrupted", "done", "pending"}
     (out / "go").touch()
     result = run_study(study, out, engine=RayEngine(cluster.address), **FAKE)
     assert [cell.state for cell in result.cells] == ["done", "done"]

@@ -14,7 +14,8 @@ from dissensus.errors import SpecError
 from dissensus.run.engines.base import Needs
 from dissensus.run.engines.slurm import SlurmEngine
 from dissensus.run.runner import run_study
-from dissensus.study.status import CellStatus, study_status
+from dissensus.study.folder import StudyFolder
+from dissensus.study.status import CellStatus
 from processes import gone, wait_for
 from run.engines.studies import fake_study, parent_of, same_curves
 
@@ -83,7 +84,7 @@ def test_a_stopped_run_cancels_its_jobs_and_goes_on(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run_study(fake_study("slow"), out, engine=engine_in(out), on_change=change, **FAKE)
     wait_for(lambda: all(map(gone, pids)), "the workers to end")
-    assert [cell.state for cell in study_status(out)] == ["interrupted"]
+    assert [cell.state for cell in StudyFolder(out).statuses] == ["interrupted"]
     (out / "go").touch()
     result = run_study(fake_study("slow"), out, engine=engine_in(out), **FAKE)
     assert result.cells[0].state == "done"

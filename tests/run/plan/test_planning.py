@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import socket
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,14 +11,23 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dissensus.config import RunSpec, StudySpec, When
+from dissensus.config import ExecutionRule, RunSpec, StudySpec, When
 from dissensus.data.sources import load_source
 from dissensus.data.sources.simulated import SimulatedSource
 from dissensus.errors import SpecError
+from dissensus.run.engines.slurm import SlurmEngine
 from dissensus.run.plan import plan as planning
-from dissensus.run.plan.calibration import survey
-from dissensus.run.plan.facts import DataFacts, Timing, TokenFacts
-from dissensus.run.plan.measuring import Findings, Known, Measured
+from dissensus.run.plan.facts import (
+    CellFacts,
+    DataFacts,
+    Measured,
+    StudyFacts,
+    Timing,
+    TokenFacts,
+    Weights,
+    likeness,
+)
+from dissensus.run.plan.measuring import Workers, data_sizes, finished_seconds
 from dissensus.run.plan.plan import (
     examples_bound,
     examples_seen,
@@ -32,7 +41,7 @@ from dissensus.run.plan.work import NOTHING, Work
 from dissensus.store import CurvesWriter
 from dissensus.study.grid import expand
 from dissensus.study.lock import StudyLock
-from dissensus.study.status import CellStatus, cell_folder, write_status
+from dissensus.study.status import CellStatus, Try, cell_folder, write_status
 
 DATA = DataFacts(train=100, tracked=10, labels=3, id_bytes=50, text_bytes=400)
 TOKENS = TokenFacts(per_train_example=20.0, tracked=150)
@@ -49,7 +58,7 @@ TIMING = Timing(
     undisturbed=True,
     share=1.0,
 )
-KNOWN = Known(DATA, TOKENS, TIMING)
+KNOWN = CellFacts(DATA, TOKENS, TIMING)
 
 
 def cell(**changes: Any) -> RunSpec:
@@ -116,7 +125,7 @@ def test_a_cell_that_was_interrupted_counts_what_is_left() -> None:
 
 
 def test_of_cells_that_begin_alike_all_but_the_first_save_a_pass() -> None:
-    known = Known(DATA, TOKENS, replace(TIMING, shares_start=True))
+    known = CellFacts(DATA, TOKENS, replace(TIMING, shares_start=True))
     first, second = (plan_cell(cell(), status(), known, start_known=later).work for later in (False, True))
     assert first.seconds is not None
     assert second == replace(first, seconds=pytest.approx(first.seconds - 150 * 0.0002))
@@ -125,25 +134,25 @@ def test_of_cells_that_begin_alike_all_but_the_first_save_a_pass() -> None:
 
 
 def test_a_cell_that_is_done_costs_nothing() -> None:
-    assert plan_cell(cell(), status(state="done"), Known(reason="not here")).work == NOTHING
-    assert plan_cell(cell(), status(state="done"), Known(reason="not here")).reason == ""
+    assert plan_cell(cell(), status(state="done"), CellFacts(reason="not here")).work == NOTHING
+    assert plan_cell(cell(), status(state="done"), CellFacts(reason="not here")).reason == ""
 
 
 def test_without_data_the_specification_gives_the_steps() -> None:
-    plan = plan_cell(cell(), status(), Known(reason="no such file"))
+    plan = plan_cell(cell(), status(), CellFacts(reason="no such file"))
     assert plan.work == Work(steps=8, tracking_points=5)
     assert plan.reason == "no such file"
 
 
 def test_what_an_earlier_run_has_found_gives_the_steps_too() -> None:
     trained = cell(regime="trained_on")
-    assert plan_cell(trained, status(), Known(reason="r")).work == Work()
+    assert plan_cell(trained, status(), CellFacts(reason="r")).work == Work()
     begun = status(state="failed", step=2, total_steps=20, tracking_points_done=1)
-    assert plan_cell(trained, begun, Known(reason="r")).work == Work(steps=18, tracking_points=4)
+    assert plan_cell(trained, begun, CellFacts(reason="r")).work == Work(steps=18, tracking_points=4)
 
 
 def test_without_the_model_sizes_are_known_and_tokens_are_not() -> None:
-    work = plan_cell(cell(), status(), Known(DATA, reason="no model")).work
+    work = plan_cell(cell(), status(), CellFacts(DATA, reason="no model")).work
     assert (work.steps, work.tracking_points, work.training_tokens, work.seconds) == (8, 5, None, None)
     assert work.curve_bytes == 5 * shard_bound(DATA) + examples_bound(DATA)
 
@@ -156,8 +165,7 @@ def test_a_tracking_step_outside_the_run_is_told() -> None:
 
 def test_the_bound_of_the_curves_holds(tmp_path: Path) -> None:
     spec = cell(dataset={"name": "d", "tracked": {"source": "simulated", "size": 300}}, regime="trained_on")
-    survey(spec, tmp_path)
-    facts = DataFacts(**json.loads((tmp_path / "found.json").read_text()))
+    facts = data_sizes(spec, None)
     tracked = load_source(SimulatedSource(size=300))
     writer = CurvesWriter(
         tmp_path / "store",
@@ -211,14 +219,20 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """What would be measured: model a is known, b is not here."""
     calls: list[dict[str, Any]] = []
 
-    def measured(cells: Sequence[RunSpec], **options: Any) -> Findings:
-        calls.append({"cells": [c.cell_id for c in cells], **options})
+    def measured(
+        cells: Sequence[RunSpec], workers: Workers, *, whole: dict[str, float], note: Any
+    ) -> StudyFacts:
+        calls.append({"cells": [c.cell_id for c in cells], "workers": workers.count, "whole": whole})
         facts = DataFacts(10, 10, 3, 50, 400)
+        weights = Weights(1000, 1000)
         known = {
-            c.cell_id: Known(facts, TOKENS, TIMING) if c.model.name == "a" else Known(facts, reason="no b")
+            c.cell_id: CellFacts(facts, TOKENS, TIMING, whole.get(likeness(c)), weights)
+            if c.model.name == "a"
+            else CellFacts(facts, reason="no b")
             for c in cells
         }
-        return Findings(known, (Measured("a", "full", "fp32", cells[0].cell_id, options["workers"], TIMING),))
+        one = Measured("a", "full", "fp32", cells[0].cell_id, workers.count, TIMING, "CPU", workers.threads)
+        return StudyFacts(known, (one,))
 
     monkeypatch.setattr(planning, "measure_cells", measured)
     return calls
@@ -238,7 +252,82 @@ def test_a_study_by_model_and_method(asked: list[dict[str, Any]], tmp_path: Path
     assert plan.total.unknown["seconds"] == 2
     assert (plan.workers, plan.jobs, asked[0]["workers"]) == (4, 4, 4)
     assert plan.wall_seconds == pytest.approx(11.89)  # no less than the longest
+    assert plan.resources.checkpoint_bytes == 2 * 3 * 4 * 1000  # of the jobs that run at a time and are known
+    assert plan.resources.cpu_hours == pytest.approx(2 * 11.89 / 3600)
+    assert plan.resources.gpu_hours == 0
     assert not (tmp_path / "out").exists()
+
+
+def finish(spec: RunSpec, out: Path, seconds: float, **more: Any) -> None:
+    """Leaves a cell as a run leaves it that took so long."""
+    folder = cell_folder(out, spec)
+    folder.mkdir(parents=True)
+    known = {"host": socket.gethostname(), "pid": 1, "tries": (Try(state="done"),), **more}
+    write_status(folder, CellStatus(cell=spec.cell_id, state="done", seconds=seconds, **known))
+    (folder / "manifest.json").write_text('{"complete": true}')
+
+
+def test_finished_cells_tell_how_long_cells_like_them_take(
+    asked: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    first = expand(STUDY)[0]
+    finish(first, tmp_path, 40.0)
+    plan = plan_study(STUDY, tmp_path, workers=1, threads=1)
+    assert [cell.work.seconds for cell in plan.cells] == [0.0, None, pytest.approx(40.0), None]
+    assert (plan.finished, plan.wall_seconds) == (1, pytest.approx(40.0))
+    # Asked for one seed alone, the finished cell of the other one still tells.
+    assert plan_study(STUDY, tmp_path, only=When(seed=1, model="a")).wall_seconds == pytest.approx(40.0)
+    assert asked[-1]["whole"] == {likeness(first): 40.0}
+
+
+def test_a_cell_that_is_half_way_takes_half_as_long(asked: list[dict[str, Any]], tmp_path: Path) -> None:
+    first, _, second, _ = expand(STUDY)
+    finish(first, tmp_path, 40.0)
+    folder = cell_folder(tmp_path, second)
+    folder.mkdir(parents=True)
+    # 6 of 12 steps and 1 of 3 points: (1/2 + 1/3) / 2 of it are done.
+    begun = {"state": "interrupted", "step": 6, "total_steps": 12, "tracking_points_done": 1}
+    write_status(folder, CellStatus(cell=second.cell_id, **begun))
+    plan = plan_study(STUDY, tmp_path, workers=1, threads=1, only=When(model="a"))
+    assert plan.wall_seconds == pytest.approx(40.0 * (1 - 5 / 12))
+
+
+def test_which_finished_cells_tell(tmp_path: Path) -> None:
+    cells = [cell for cell in expand(STUDY) if cell.model.name == "a"]
+    host = socket.gethostname()
+    two = (Try(state="interrupted"), Try(state="done"))
+
+    def told(*statuses: CellStatus, anywhere: bool = False) -> dict[str, float]:
+        by_id = {cell.cell_id: CellStatus(cell.cell_id) for cell in cells}
+        by_id |= {cell.cell_id: status for cell, status in zip(cells, statuses, strict=False)}
+        return finished_seconds(cells, by_id, anywhere=anywhere)
+
+    def done(**more: Any) -> CellStatus:
+        known = {"state": "done", "seconds": 10.0, "host": host, "pid": 1, "tries": two[1:], **more}
+        return CellStatus("c", **known)
+
+    assert told(done(), done(pid=2, seconds=20.0)) == {likeness(cells[0]): 15.0}
+    assert told(done(), done(seconds=20.0)) == {}  # one job: they trained in one pass
+    assert told(done(tries=two)) == {}  # a part of it was done twice
+    assert told(done(host="another")) == {}
+    assert told(done(host="another"), anywhere=True) == {likeness(cells[0]): 10.0}
+    assert told(done(seconds=0.0)) == {}  # run from Python, which keeps no time
+
+
+def test_on_another_engine_finished_cells_alone_tell(asked: list[dict[str, Any]], tmp_path: Path) -> None:
+    engine = SlurmEngine(tmp_path / ".slurm", {})
+    plan = plan_study(STUDY, tmp_path, engine=engine)
+    assert asked == []
+    assert (plan.total.work.steps, plan.total.work.seconds, plan.workers) == (48, None, 0)
+    assert plan.rows[0].reasons == (
+        "no cell like it has finished there; run one (--only seed=0, say) and plan again",
+    )
+    finish(expand(STUDY)[0], tmp_path, 40.0, host="node-7")
+    plan = plan_study(STUDY, tmp_path, engine=engine, workers=4)
+    assert (plan.engine, plan.finished, plan.wall_seconds) == ("slurm", 1, pytest.approx(40.0))
+    assert plan_study(STUDY, tmp_path, engine=engine).wall_seconds is None
+    assert asked == []
+    assert not (tmp_path / ".slurm").exists()
 
 
 def test_what_the_folder_holds_counts_as_done(asked: list[dict[str, Any]], tmp_path: Path) -> None:
@@ -262,6 +351,22 @@ def test_what_the_folder_holds_counts_as_done(asked: list[dict[str, Any]], tmp_p
     with StudyLock(tmp_path):
         now = plan_study(STUDY, tmp_path)
     assert (now.running, now.cells[1].state) == (True, "running")
+
+
+@pytest.mark.usefixtures("asked")
+def test_a_reserved_gpu_costs_nothing_where_there_is_none(tmp_path: Path) -> None:
+    study = STUDY.model_copy(update={"execution": (ExecutionRule(set={"gpus": 1}),)})
+    plan = plan_study(study, tmp_path, workers=1, device="cpu")
+    assert (plan.resources.gpu_hours, plan.rows[0].gpu_seconds) == (0, 0)
+    finish(expand(STUDY)[0], tmp_path, 36.0)
+    plan = plan_study(study, tmp_path, engine=SlurmEngine(tmp_path / ".slurm", {}))
+    assert plan.resources.gpu_hours == pytest.approx(0.01)  # as it reserves one there
+
+
+def test_a_finished_cell_tells_where_not_even_the_data_are_here() -> None:
+    trained = cell(regime="trained_on")
+    plan = plan_cell(trained, status(), CellFacts(whole=40.0, reason="no such file"))
+    assert plan.work == Work(seconds=40.0)
 
 
 def test_with_nothing_left_nothing_is_measured(asked: list[dict[str, Any]], tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """The claims of arXiv 2604.16332 as tests of stored curves: statistic, interval, multiplicity, verdict.
 
-`verdict.py` has the rule by which every claim is judged; each claim has a file of its own: `positive` (C1), `decoders`
-(C2), `reversal` (C3), `controls` (C4), `replication` (C5), `noise` (C6). `sampled` and `measured` make their numbers.
+`verdict.py` has the rule by which every claim is judged; each claim has files of its own, `c1_positive` to
+`c6_label_noise`. `measured` and `sampled` make their numbers.
 """
 
 from dissensus.analysis.claims.judging import judge_claims

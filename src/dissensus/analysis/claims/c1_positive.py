@@ -37,6 +37,6 @@ def positive_everywhere(measured: Measured) -> ClaimVerdict:
         finding=said
         if every.parts
         else f"no condition can be judged: {'; '.join(every.undefined) or every.note}",
-        limits=measured.left_out(measured.evidence.own),
+        limits=measured.left_out(measured.reading.own),
         level=measured.level,
     )

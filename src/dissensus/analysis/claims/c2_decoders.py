@@ -11,10 +11,10 @@ from dissensus.analysis.claims.measured import Measured, contrast, is_decoder
 from dissensus.analysis.claims.sampled import CellValue, ConditionValue
 from dissensus.analysis.claims.texts import COVARIATES, counted, spread
 from dissensus.analysis.claims.verdict import ClaimVerdict, claim_verdict, question
-from dissensus.analysis.evidence import Cell
+from dissensus.analysis.reading import CellReading
 from dissensus.wording import number
 
-Pair = tuple[Cell, Cell]
+Pair = tuple[CellReading, CellReading]
 SAME_TRAINING = 0.10
 """Share by which the examples seen in training may differ between the two of a pair."""
 SAME_POINT = 0.02
@@ -99,14 +99,14 @@ def _finding(plain: list[float], partial: list[float], each: list[float]) -> str
 
 
 def _pairs(measured: Measured) -> Iterator[Pair]:
-    lora = [cell for cell in measured.evidence.own if cell.spec.method.name == "lora"]
+    lora = [cell for cell in measured.reading.own if cell.spec.method.name == "lora"]
     for decoder in (cell for cell in lora if is_decoder(cell)):
         for encoder in (cell for cell in lora if not is_decoder(cell)):
             if _key(decoder) == _key(encoder):
                 yield decoder, encoder
 
 
-def _key(cell: Cell) -> tuple[object, ...]:
+def _key(cell: CellReading) -> tuple[object, ...]:
     spec = cell.spec
     return spec.dataset.name, spec.method.label, spec.regime, spec.seed
 
@@ -132,7 +132,7 @@ def _why_unlike(measured: Measured, pair: Pair) -> str:
     return ""
 
 
-def _seen(cell: Cell) -> int:
+def _seen(cell: CellReading) -> int:
     training = cell.spec.training
     return cell.curves.total_steps * training.batch_size * training.gradient_accumulation_steps
 

@@ -11,16 +11,16 @@ from dissensus.analysis.claims.rates import BestRate, at_best_rate
 from dissensus.analysis.claims.sampled import CellValue, ConditionValue
 from dissensus.analysis.claims.texts import OTHERS, counted, spread
 from dissensus.analysis.claims.verdict import Question, question
-from dissensus.analysis.evidence import Cell
+from dissensus.analysis.reading import CellReading
 from dissensus.wording import number
 
 SAME_START = 0.02
 """Nats: contested losses this close at step 0 are one start, and cancel in a difference even if they are no start."""
-Others = Mapping[str, Sequence[Cell]]
-Pair = tuple[Cell, Cell]
+Others = Mapping[str, Sequence[CellReading]]
+Pair = tuple[CellReading, CellReading]
 
 
-def minus_others(measured: Measured, lora: Sequence[Cell], others: Others) -> Question:
+def minus_others(measured: Measured, lora: Sequence[CellReading], others: Others) -> Question:
     """At the end of training, after the same steps."""
     when = "at the end of training"
     parts = [
@@ -38,14 +38,14 @@ def minus_others(measured: Measured, lora: Sequence[Cell], others: Others) -> Qu
     )  # fmt: skip
 
 
-def minus_others_at_equal_loss(measured: Measured, lora: Sequence[Cell], others: Others) -> Question:
+def minus_others_at_equal_loss(measured: Measured, lora: Sequence[CellReading], others: Others) -> Question:
     """At the lowest settled loss that both come down to; without it the claim cannot be supported."""
     when = "when the settled, backed examples' mean loss has come down to the same value"
     parts = []
     for method, cells in others.items():
         matches: list[Match] = []
 
-        def compared(first: Cell, second: Cell, matches: list[Match] = matches) -> CellValue:
+        def compared(first: CellReading, second: CellReading, matches: list[Match] = matches) -> CellValue:
             found = difference_at_matched_loss(
                 measured, measured.group_means(first), measured.group_means(second)
             )
@@ -62,7 +62,7 @@ def minus_others_at_equal_loss(measured: Measured, lora: Sequence[Cell], others:
     )  # fmt: skip
 
 
-def minus_others_at_best_rates(measured: Measured, lora: Sequence[Cell], others: Others) -> Question:
+def minus_others_at_best_rates(measured: Measured, lora: Sequence[CellReading], others: Others) -> Question:
     """Each method at the learning rate, of those tried, that lowered the settled loss the most."""
     own = at_best_rate(measured, lora)
     parts, notes = [], []
@@ -85,7 +85,7 @@ def minus_others_at_best_rates(measured: Measured, lora: Sequence[Cell], others:
     )  # fmt: skip
 
 
-def _changed_more(measured: Measured, first: Cell, second: Cell) -> CellValue:
+def _changed_more(measured: Measured, first: CellReading, second: CellReading) -> CellValue:
     """Last minus first under the first cell minus that under the second; needs starts, or one start for both."""
     means = [measured.group_means(cell) for cell in (first, second)]
     gap = abs(float(means[0].contested[ALL].mean[0] - means[1].contested[ALL].mean[0]))
@@ -96,9 +96,9 @@ def _changed_more(measured: Measured, first: Cell, second: Cell) -> CellValue:
 
 
 def _pair_values(
-    first: Sequence[Cell],
-    second: Sequence[Cell],
-    compared: Callable[[Cell, Cell], CellValue],
+    first: Sequence[CellReading],
+    second: Sequence[CellReading],
+    compared: Callable[[CellReading, CellReading], CellValue],
 ) -> list[ConditionValue]:
     """A value a pair of conditions that share data set, model and regime, by the seeds that both have."""
     pairs: dict[tuple[str, str], list[Pair]] = {}
@@ -116,7 +116,7 @@ def _pair_values(
     ]
 
 
-def _place(cell: Cell) -> tuple[str, str, str, int]:
+def _place(cell: CellReading) -> tuple[str, str, str, int]:
     spec = cell.spec
     return spec.dataset.name, spec.model.label, spec.regime, spec.seed
 

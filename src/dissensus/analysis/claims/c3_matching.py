@@ -15,8 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dissensus.analysis.claims.measured import ALL, BACKED, GroupMeans, Measured
+from dissensus.analysis.claims.measured import ALL, GroupMeans, Measured
 from dissensus.analysis.claims.sampled import CellValue
+from dissensus.analysis.reading import BACKED
 from dissensus.curves import FloatArray
 from dissensus.wording import number
 

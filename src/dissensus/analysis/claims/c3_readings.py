@@ -20,7 +20,7 @@ import numpy as np
 from dissensus.analysis.claims.measured import ALL, GroupMeans, Measured
 from dissensus.analysis.claims.sampled import CellValue, ConditionValue
 from dissensus.analysis.claims.texts import names_of
-from dissensus.analysis.evidence import Cell
+from dissensus.analysis.reading import CellReading
 from dissensus.curves import FloatArray
 from dissensus.wording import number
 
@@ -47,7 +47,7 @@ def why_no_start(means: GroupMeans) -> str:
     return f"{name} starts at {number(high[name])}, above an even guess's {chance}: an untrained head's noise"
 
 
-def change(measured: Measured, cell: Cell, side: str = ALL) -> CellValue:
+def change(measured: Measured, cell: CellReading, side: str = ALL) -> CellValue:
     """Last minus first of the contested examples' mean loss, in nats."""
     means = measured.group_means(cell)
     curve = means.contested[side]
@@ -62,7 +62,7 @@ def change(measured: Measured, cell: Cell, side: str = ALL) -> CellValue:
     )
 
 
-def late_slope(measured: Measured, cell: Cell) -> CellValue:
+def late_slope(measured: Measured, cell: CellReading) -> CellValue:
     """Least-squares slope of the contested mean loss on u over the late half, in nats per run."""
     means = measured.group_means(cell)
     curve = means.contested[ALL]
@@ -78,7 +78,7 @@ def late_slope(measured: Measured, cell: Cell) -> CellValue:
     return CellValue(float(curve.mean[late] @ weights), curve.resampled[:, late] @ weights, curve.clusters)
 
 
-def rise(measured: Measured, name: str, cells: Sequence[Cell]) -> ConditionValue:
+def rise(measured: Measured, name: str, cells: Sequence[CellReading]) -> ConditionValue:
     """Lowest to end of one condition, the lowest point found on other items and other seeds; see the first lines."""
     means = [measured.group_means(cell) for cell in cells]
     values = {

@@ -16,17 +16,18 @@ from dissensus.analysis.claims.c3_comparing import (
     minus_others_at_equal_loss,
 )
 from dissensus.analysis.claims.c3_readings import change, late_slope, rise, why_no_start
-from dissensus.analysis.claims.measured import ALL, BACKED, REJECTED, Measured, is_decoder
+from dissensus.analysis.claims.measured import ALL, Measured, is_decoder
 from dissensus.analysis.claims.parts import Part
 from dissensus.analysis.claims.sampled import ConditionValue
 from dissensus.analysis.claims.texts import OTHERS, counted
 from dissensus.analysis.claims.verdict import ClaimVerdict, Question, claim_verdict, question
-from dissensus.analysis.evidence import Cell, by_condition
+from dissensus.analysis.reading import BACKED, REJECTED, CellReading
+from dissensus.analysis.study_reading import by_condition
 from dissensus.config import Regime
 from dissensus.wording import interval_end, number
 
 REGIMES: dict[Regime, str] = {"trained_on": "trained on", "held_out": "held out"}
-Conditions = Mapping[str, tuple[Cell, ...]]
+Conditions = Mapping[str, tuple[CellReading, ...]]
 
 
 @dataclass(frozen=True)
@@ -40,15 +41,15 @@ class _Kind:
     """
 
     name: str
-    cells: tuple[Cell, ...]
+    cells: tuple[CellReading, ...]
     planned: int
 
 
 def unlearned_under_lora(measured: Measured, regime: Regime) -> ClaimVerdict:
     """The claim for one regime; see the module's first lines."""
-    own = [cell for cell in measured.evidence.own if cell.spec.regime == regime]
+    own = [cell for cell in measured.reading.own if cell.spec.regime == regime]
 
-    def kind(name: str, fits: Callable[[Cell], bool]) -> _Kind:
+    def kind(name: str, fits: Callable[[CellReading], bool]) -> _Kind:
         every = [cell for cell in own if fits(cell)]
         return _Kind(name, tuple(cell for cell in every if measured.counts(cell)), len(every))
 
@@ -180,7 +181,7 @@ def _by_start(measured: Measured, conditions: Conditions) -> tuple[Conditions, C
     return begun, {name: cells for name, cells in conditions.items() if name not in begun}
 
 
-def _without_start(measured: Measured, cells: Sequence[Cell]) -> list[str]:
+def _without_start(measured: Measured, cells: Sequence[CellReading]) -> list[str]:
     _, other = _by_start(measured, by_condition(cells))
     if not other:
         return []

@@ -13,12 +13,12 @@ from dissensus.analysis.claims.parts import Part
 from dissensus.analysis.claims.sampled import CellValue, ConditionValue
 from dissensus.analysis.claims.texts import COVARIATES, counted, spread
 from dissensus.analysis.claims.verdict import ClaimVerdict, Question, claim_verdict, question
-from dissensus.analysis.evidence import Cell
+from dissensus.analysis.reading import CellReading
 from dissensus.wording import number
 
 GOLD_SHARE = "share of the gold label too"
 """Name of the question with the harder control."""
-Statistic = Callable[[Cell], CellValue]
+Statistic = Callable[[CellReading], CellValue]
 
 
 def survives_controls(measured: Measured, *, thorough: bool = True) -> ClaimVerdict:
@@ -34,6 +34,8 @@ def survives_controls(measured: Measured, *, thorough: bool = True) -> ClaimVerd
     standard = [c for c in STANDARD_COVARIATES if c in given]
     words = ", ".join(COVARIATES.get(c, c) for c in standard)
 
+    if thorough:
+        _cell_by_cell(measured, cells, standard)
     together = question(
         "all covariates together",
         "partial rho is above 0 in every condition",
@@ -48,7 +50,7 @@ def survives_controls(measured: Measured, *, thorough: bool = True) -> ClaimVerd
         [together, *beside],
         finding=_finding(words, together, beside),
         limits=[
-            *measured.left_out(measured.evidence.own),
+            *measured.left_out(measured.reading.own),
             "entropy and the share of the gold label are nearly one thing where gold is the majority, so what is left "
             "with both in the model is what they do not share",
         ],
@@ -91,20 +93,14 @@ def _finding(words: str, together: Question, beside: Sequence[Question]) -> str:
     return f"{said}; with the {GOLD_SHARE} it is {spread(harder)} (mean {number(float(np.mean(harder)))})"
 
 
-def _given_one(measured: Measured, covariate: str, cell: Cell) -> CellValue:
+def _given_one(measured: Measured, covariate: str, cell: CellReading) -> CellValue:
     return measured.rho(cell, (covariate,))
 
 
 def _within_majority(measured: Measured) -> list[Question]:
     """The same within items whose gold label is the annotators' majority: contested there is not mislabelled."""
 
-    def ids(cell: Cell) -> frozenset[str]:
-        curves = cell.curves
-        gold = np.maximum(curves.gold, 0)
-        chosen = np.take_along_axis(curves.counts, gold[:, None], axis=1)[:, 0]
-        top = (curves.gold >= 0) & (chosen > 0) & (chosen == curves.counts.max(axis=1))
-        return frozenset(i for i, keep in zip(curves.ids, top, strict=True) if keep)
-
+    ids = _gold_is_majority
     statistics: dict[str, Statistic] = {
         "rho": lambda cell: measured.rho(cell, ids=ids(cell)),
         "partial rho": lambda cell: measured.rho(cell, measured.covariates(cell), ids=ids(cell)),
@@ -120,6 +116,23 @@ def _within_majority(measured: Measured) -> list[Question]:
         )
         for name, statistic in statistics.items()
     ]
+
+
+def _cell_by_cell(measured: Measured, cells: Sequence[CellReading], covariates: Sequence[str]) -> None:
+    """Compute every correlation of one cell before those of the next, so that its columns are ranked once."""
+    for cell in cells:
+        own = measured.covariates(cell)
+        for held in (own, *((c,) for c in covariates), (*own, "gold_share")):
+            measured.rho(cell, held)
+        for held in ((), own):
+            measured.rho(cell, held, ids=_gold_is_majority(cell))
+
+
+def _gold_is_majority(cell: CellReading) -> frozenset[str]:
+    """Ids of the examples whose gold label no other label has more annotators than."""
+    chosen = np.take_along_axis(cell.counts, np.maximum(cell.gold, 0)[:, None], axis=1)[:, 0]
+    top = (cell.gold >= 0) & (chosen > 0) & (chosen == cell.counts.max(axis=1))
+    return frozenset(i for i, keep in zip(cell.curves.ids, top, strict=True) if keep)
 
 
 def _each(measured: Measured, statistic: Statistic) -> list[Part]:

@@ -17,7 +17,8 @@ from dissensus.analysis.claims.parts import Part
 from dissensus.analysis.claims.sampled import CellValue, ConditionValue
 from dissensus.analysis.claims.texts import counted
 from dissensus.analysis.claims.verdict import ClaimVerdict, Question, claim_verdict, question
-from dissensus.analysis.evidence import Cell, by_condition
+from dissensus.analysis.reading import CellReading
+from dissensus.analysis.study_reading import by_condition
 from dissensus.stats import holm
 from dissensus.wording import number
 
@@ -101,7 +102,7 @@ def replicates(measured: Measured) -> ClaimVerdict:
         finding=f"mean rho. {'; '.join([*said, _within(measured)])}" if said else
         f"nothing to replicate: {questions[0].note}; {questions[1].note}",
         limits=[
-            *measured.left_out(measured.evidence.own),
+            *measured.left_out(measured.reading.own),
             *_alone(models, sets, "does not have the same conditions on two data sets"),
             *_alone(models, seeds, "has no condition with two seeds"),
         ],
@@ -142,7 +143,7 @@ def _beside(measured: Measured, noun: str, found: Sequence[_Places]) -> Question
     )  # fmt: skip
 
 
-def _data_sets(measured: Measured, model: str, own: Sequence[Cell]) -> _Places | None:
+def _data_sets(measured: Measured, model: str, own: Sequence[CellReading]) -> _Places | None:
     cells = [cell for cell in own if cell.spec.model.label == model]
     sets = list(dict.fromkeys(cell.spec.dataset.name for cell in cells))
     everywhere = set.intersection(
@@ -167,7 +168,7 @@ def _data_sets(measured: Measured, model: str, own: Sequence[Cell]) -> _Places |
     return _Places(model, "data set", plain, partial)
 
 
-def _seeds(measured: Measured, model: str, own: Sequence[Cell]) -> _Places | None:
+def _seeds(measured: Measured, model: str, own: Sequence[CellReading]) -> _Places | None:
     conditions = list(by_condition(c for c in own if c.spec.model.label == model).values())
     held = [frozenset(cell.spec.seed for cell in cells) for cells in conditions]
     several = [seeds for seeds in held if len(seeds) >= ENOUGH]
@@ -194,17 +195,17 @@ def _seeds(measured: Measured, model: str, own: Sequence[Cell]) -> _Places | Non
 
 
 def _conditions(
-    measured: Measured, cells: Sequence[Cell], *, partial: bool
-) -> list[tuple[Cell, ConditionValue]]:
+    measured: Measured, cells: Sequence[CellReading], *, partial: bool
+) -> list[tuple[CellReading, ConditionValue]]:
     """A condition's first cell and its rho, plain or partial."""
 
-    def statistic(cell: Cell) -> CellValue:
+    def statistic(cell: CellReading) -> CellValue:
         return measured.rho(cell, measured.covariates(cell) if partial else ())
 
     return [(own[0], measured.condition(name, own, statistic)) for name, own in by_condition(cells).items()]
 
 
-def _kind(cell: Cell) -> tuple[str, str]:
+def _kind(cell: CellReading) -> tuple[str, str]:
     """What a condition is besides its data set and model."""
     return cell.spec.method.label, cell.spec.regime
 

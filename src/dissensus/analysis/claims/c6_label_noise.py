@@ -13,7 +13,6 @@ from dissensus.analysis.claims.sampled import CellValue
 from dissensus.analysis.claims.texts import counted
 from dissensus.analysis.claims.verdict import ClaimVerdict, claim_verdict, question
 from dissensus.analysis.clusters import fewest_clusters
-from dissensus.analysis.evidence import Cell, by_condition
 from dissensus.analysis.noise.groups import (
     FLIPPED,
     PLAIN,
@@ -22,6 +21,8 @@ from dissensus.analysis.noise.groups import (
     distances,
     noisy_cell,
 )
+from dissensus.analysis.reading import CellReading
+from dissensus.analysis.study_reading import by_condition
 from dissensus.curves import FloatArray
 from dissensus.metrics import aulc_of
 from dissensus.stats.draws import Draws
@@ -53,7 +54,7 @@ def noise_is_consistent(measured: Measured) -> ClaimVerdict:
     equivalence: that flipped examples lie on the far side of contested ones, seen from plain ones, is none.
     So flipped must be nearer to contested examples than either is to plain ones.
     """
-    noisy = [cell for cell in measured.evidence.cells if cell.given is not None and cell.given.flipped.any()]
+    noisy = [cell for cell in measured.reading.cells if cell.given is not None and cell.given.flipped.any()]
     conditions = by_condition(cell for cell in noisy if measured.counts(cell))
     ranks = [
         measured.condition(k, cells, lambda c: _above_chance(measured, c)) for k, cells in conditions.items()
@@ -101,8 +102,8 @@ def noise_is_consistent(measured: Measured) -> ClaimVerdict:
     )  # fmt: skip
 
 
-def _above_chance(measured: Measured, cell: Cell) -> CellValue:
-    noisy = noisy_cell(cell, measured.settings)
+def _above_chance(measured: Measured, cell: CellReading) -> CellValue:
+    noisy = noisy_cell(cell)
     area = aulc_of(noisy.losses("given"), noisy.curves.progress)
     flipped = noisy.flipped
     resampled = _resampled(measured, noisy, lambda weights: weighted_auroc(area, flipped, weights))
@@ -129,9 +130,9 @@ def _least_error(area: float, flipped: int, others: int) -> float:
     return float(np.sqrt(variance)) / (a * (1 - a))
 
 
-def _likeness(measured: Measured, cell: Cell) -> _Likeness:
+def _likeness(measured: Measured, cell: CellReading) -> _Likeness:
     """Differences of distances, each corrected by the bootstrap for what the noise of the three means adds."""
-    noisy = noisy_cell(cell, measured.settings)
+    noisy = noisy_cell(cell)
     losses, groups = noisy.losses("given"), noisy.groups
     members = {name: groups == name for name in (FLIPPED, CONTESTED, PLAIN)}
     empty = [name for name, member in members.items() if not member.any()]

@@ -12,7 +12,7 @@ from dissensus.analysis.claims.c5_replication import replicates
 from dissensus.analysis.claims.c6_label_noise import noise_is_consistent
 from dissensus.analysis.claims.measured import Measured
 from dissensus.analysis.claims.verdict import ClaimVerdict
-from dissensus.analysis.evidence import Evidence
+from dissensus.analysis.study_reading import StudyReading
 
 Judge = Callable[[Measured, bool], Sequence[ClaimVerdict]]
 """From what was measured, and whether to ask the longer questions too, to verdicts."""
@@ -28,12 +28,12 @@ CLAIMS: list[Judge] = [
 """What `dissensus claims` judges, in the order of its table."""
 
 
-def judge_claims(evidence: Evidence, *, thorough: bool = True) -> tuple[ClaimVerdict, ...]:
+def judge_claims(reading: StudyReading, *, thorough: bool = True) -> tuple[ClaimVerdict, ...]:
     """Every claim of `CLAIMS` (C1 to C6 of arXiv 2604.16332), each decided from the study's completed cells.
 
     Args:
-        evidence: the cells with their curves.
+        reading: the cells with their curves.
         thorough: whether also what stands beside the verdicts and takes long: C4's harder questions.
     """
-    measured = Measured(evidence)
+    measured = Measured(reading)
     return tuple(verdict for judge in CLAIMS for verdict in judge(measured, thorough))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,19 +15,21 @@ from dissensus.analysis.claims.parts import Part, part
 from dissensus.analysis.claims.sampled import CellValue, ConditionValue, Resampler
 from dissensus.analysis.claims.scales import ABOVE_CHANCE, FISHER, PLAIN, Scale
 from dissensus.analysis.claims.texts import names_of
-from dissensus.analysis.evidence import Cell, Evidence, by_condition
+from dissensus.analysis.reading import BACKED, REJECTED, CellReading
+from dissensus.analysis.study_reading import StudyReading, by_condition
 from dissensus.curves import FloatArray
-from dissensus.data.agreement import annotation_entropy, backed, gold_share
-from dissensus.metrics import aulc
-from dissensus.metrics.learning import Learning, learning
-from dissensus.stats import entropy_groups
+from dissensus.stats.basis import covariate_basis
 from dissensus.stats.columns import complete_rows
 from dissensus.stats.draws import Draws
 from dissensus.stats.groups import CONTESTED, SETTLED
 from dissensus.stats.partial import RankDesign
+from dissensus.stats.ranks import RankedSample
 
-ALL, BACKED, REJECTED = "all", "backed", "rejected"
-"""Sides of an entropy group: everything in it, what most annotators back, and what they reject."""
+Made = TypeVar("Made")
+RECENT = 16
+"""Columns that are kept sorted, and sets of covariates that are kept as a basis."""
+ALL = "all"
+"""Beside the sides of an entropy group: everything in it."""
 
 
 @dataclass(frozen=True)
@@ -89,66 +93,58 @@ class Measured:
     """Statistics of a study's cells under common resamples. Each is computed once.
 
     Args:
-        evidence: the study's completed cells.
+        reading: the study's completed cells.
     """
 
-    def __init__(self, evidence: Evidence) -> None:
-        self.evidence = evidence
-        self.settings = evidence.study.analysis
+    def __init__(self, reading: StudyReading) -> None:
+        self.reading = reading
+        self.settings = reading.study.analysis
         self._columns: dict[str, _Columns] = {}
         self._values: dict[tuple[object, ...], CellValue] = {}
         self._means: dict[str, GroupMeans] = {}
-        self._learning: dict[str, Learning] = {}
+        self._samples: dict[tuple[object, ...], RankedSample] = {}
+        self._bases: dict[tuple[object, ...], FloatArray] = {}
         clusters: dict[str, set[str]] = {}
-        for cell in evidence.cells:
+        for cell in reading.cells:
             clusters.setdefault(cell.spec.dataset.name, set()).update(self.clusters(cell).tolist())
         named = {dataset: sorted(own) for dataset, own in clusters.items()}
         self.resampler = Resampler(named, self.settings.resamples, self.settings.seed)
 
-    def columns(self, cell: Cell) -> Mapping[str, FloatArray]:
+    def columns(self, cell: CellReading) -> Mapping[str, FloatArray]:
         """Entropy in bits, AULC in nats and the covariates of the cell's n examples, each of shape (n,)."""
         return self._of(cell).values
 
-    def clusters(self, cell: Cell) -> NDArray[np.str_]:
+    def clusters(self, cell: CellReading) -> NDArray[np.str_]:
         """What is resampled together: a label for each example, shape (n,)."""
         return self._of(cell).clusters
 
-    def covariates(self, cell: Cell) -> tuple[str, ...]:
+    def covariates(self, cell: CellReading) -> tuple[str, ...]:
         """The standard covariates that the cell has."""
         columns = self.columns(cell)
         return tuple(c for c in STANDARD_COVARIATES if c in columns and np.isfinite(columns[c]).any())
 
-    def learning(self, cell: Cell) -> Learning:
-        """Whether the cell learned anything."""
-        if cell.name not in self._learning:
-            own = self._of(cell)
-            self._learning[cell.name] = learning(
-                cell.curves, settled=own.group == SETTLED, backed=own.sides[BACKED]
-            )
-        return self._learning[cell.name]
-
-    def counts(self, cell: Cell) -> bool:
+    def counts(self, cell: CellReading) -> bool:
         """Whether the cell is evidence: one that learned nothing is none, for or against."""
-        return self.learning(cell).learned != "no"
+        return not cell.learned_nothing
 
-    def conditions(self) -> dict[str, tuple[Cell, ...]]:
+    def conditions(self) -> dict[str, tuple[CellReading, ...]]:
         """The study's own conditions with those of their cells that count."""
-        return by_condition(cell for cell in self.evidence.own if self.counts(cell))
+        return by_condition(cell for cell in self.reading.own if self.counts(cell))
 
-    def left_out(self, cells: Iterable[Cell]) -> tuple[str, ...]:
+    def left_out(self, cells: Iterable[CellReading]) -> tuple[str, ...]:
         """Of these cells those that do not count, as a limit of a verdict; nothing where all do."""
         idle = [cell for cell in cells if not self.counts(cell)]
         if not idle:
             return ()
         named = [
-            f"{name} (seed {', '.join(str(c.spec.seed) for c in own)}: {self.learning(own[0]).why})"
+            f"{name} (seed {', '.join(str(c.spec.seed) for c in own)}: {own[0].learning.why})"
             for name, own in by_condition(idle).items()
         ]
         shown = "; ".join(named[:3]) + (f"; and {len(named) - 3} more conditions" if len(named) > 3 else "")
         return (f"left out, because they learned nothing: {shown}",)
 
     def rho(
-        self, cell: Cell, covariates: Sequence[str] = (), *, ids: frozenset[str] | None = None
+        self, cell: CellReading, covariates: Sequence[str] = (), *, ids: frozenset[str] | None = None
     ) -> CellValue:
         """Spearman's rho of annotation entropy and AULC, partial if covariates are named.
 
@@ -166,14 +162,7 @@ class Measured:
                 keep &= np.array([i in ids for i in cell.curves.ids])
             entropy, area, *held = (column[keep] for column in chosen.values())
             clusters = own.clusters[keep]
-            units = self.resampler.units(clusters)
-            design = RankDesign.of(
-                entropy,
-                area,
-                dict(zip(covariates, held, strict=True)),
-                units=units.of,
-                form=self.settings.partial,
-            )
+            design = self._design(entropy, area, dict(zip(covariates, held, strict=True)), clusters)
             value = design.partial if covariates else design.plain
             resampled = np.full(self.settings.resamples, np.nan)
             if np.isfinite(value):
@@ -183,7 +172,7 @@ class Measured:
             self._values[key] = CellValue(value, resampled, len(np.unique(clusters)), why=why, df=df)
         return self._values[key]
 
-    def group_means(self, cell: Cell) -> GroupMeans:
+    def group_means(self, cell: CellReading) -> GroupMeans:
         """Mean curves of the contested and the settled examples; groups are the study's, split by who backs gold."""
         if cell.name not in self._means:
             own, curves = self._of(cell), cell.curves
@@ -215,7 +204,7 @@ class Measured:
         return self._means[cell.name]
 
     def condition(
-        self, name: str, cells: Sequence[Cell], statistic: Callable[[Cell], CellValue]
+        self, name: str, cells: Sequence[CellReading], statistic: Callable[[CellReading], CellValue]
     ) -> ConditionValue:
         """A statistic of a condition: the mean over the seeds of its cells."""
         return ConditionValue.of(name, {cell.spec.seed: statistic(cell) for cell in cells}, names_of(cells))
@@ -283,38 +272,49 @@ class Measured:
             fixed_seeds=fixed_seeds, note=note, spared=spared,
         )  # fmt: skip
 
-    def _of(self, cell: Cell) -> _Columns:
+    def _design(
+        self, x: FloatArray, y: FloatArray, covariates: Mapping[str, FloatArray], clusters: NDArray[np.str_]
+    ) -> RankDesign:
+        """The design of two columns; what cells of one data set have in common is sorted, and ranked, once."""
+        units = self.resampler.units(clusters).of
+        drawn = _digest(clusters)
+
+        def sample(values: FloatArray) -> RankedSample:
+            return _recent(self._samples, (drawn, _digest(values)), lambda: RankedSample.of(values, units))
+
+        key = (len(x), *covariates, *map(_digest, covariates.values()))
+        form = self.settings.partial
+        basis = _recent(
+            self._bases, key, lambda: covariate_basis(covariates, frozenset({"gold"}), len(x), form)
+        )
+        return RankDesign.of(
+            x, y, covariates, units=units, form=form, samples=(sample(x), sample(y)), basis=basis
+        )
+
+    def _of(self, cell: CellReading) -> _Columns:
         if cell.name not in self._columns:
-            curves = cell.curves
-            entropy = annotation_entropy(curves.counts, estimator=self.settings.entropy)
-            share = gold_share(curves.counts, curves.gold)
-            most = backed(curves.counts, curves.gold)
             values = {
-                **curves.covariates,
-                "entropy": entropy,
-                "aulc": aulc(curves),
-                "gold": curves.gold.astype(np.float64),
-                "initial_loss": curves.losses[:, 0] if curves.steps[0] == 0 else np.full(len(curves), np.nan),
-                "gold_share": share,
+                **cell.covariates,
+                "entropy": cell.entropy,
+                "aulc": cell.metrics.aulc,
+                "gold": cell.gold.astype(np.float64),
+                "initial_loss": cell.metrics.initial_loss,
+                "gold_share": cell.gold_share,
             }
-            self._columns[cell.name] = _Columns(
-                values,
-                cell.clusters,
-                entropy_groups(entropy, share=self.settings.contested_share, cuts=self.settings.cuts),
-                {
-                    ALL: np.ones(len(curves), dtype=np.bool_),
-                    BACKED: most,
-                    REJECTED: ~most & np.isfinite(share),
-                },
-            )
+            sides = {
+                ALL: np.ones(len(cell), dtype=np.bool_),
+                BACKED: cell.backed,
+                REJECTED: ~cell.backed & np.isfinite(cell.gold_share),
+            }
+            self._columns[cell.name] = _Columns(values, cell.cluster_names, cell.group, sides)
         return self._columns[cell.name]
 
-    def _halves(self, cell: Cell) -> NDArray[np.bool_]:
+    def _halves(self, cell: CellReading) -> NDArray[np.bool_]:
         """Whether each example's cluster is of the first half of its data set's clusters, shape (n,)."""
         return self.resampler.first_half(cell.spec.dataset.name, self.clusters(cell))
 
     def _mean_curves(
-        self, cell: Cell, members: Mapping[tuple[str, str], NDArray[np.bool_]]
+        self, cell: CellReading, members: Mapping[tuple[str, str], NDArray[np.bool_]]
     ) -> dict[tuple[str, str], MeanCurve]:
         """Mean curves of several groups from one set of draws."""
         own = self._of(cell)
@@ -343,6 +343,18 @@ class Measured:
         }
 
 
+def _digest(values: NDArray[Any]) -> bytes:
+    return hashlib.sha256(np.ascontiguousarray(values).tobytes()).digest()
+
+
+def _recent(kept: dict[tuple[object, ...], Made], key: tuple[object, ...], make: Callable[[], Made]) -> Made:
+    """What is kept under the key, made where it is not; what was asked for longest ago is let go."""
+    kept[key] = made = kept.pop(key) if key in kept else make()
+    if len(kept) > RECENT:
+        del kept[next(iter(kept))]
+    return made
+
+
 def contrast(first: CellValue, second: CellValue) -> CellValue:
     """The first minus the second, on the same resamples."""
     return CellValue(
@@ -354,9 +366,9 @@ def contrast(first: CellValue, second: CellValue) -> CellValue:
     )
 
 
-def is_decoder(cell: Cell) -> bool:
+def is_decoder(cell: CellReading) -> bool:
     """Whether the cell's model is decoder-only: only those read their input through a template."""
-    return cell.curves.provenance.get("prompt") is not None
+    return cell.provenance.get("prompt") is not None
 
 
 def _why_no_rho(entropy: FloatArray, area: FloatArray) -> str:

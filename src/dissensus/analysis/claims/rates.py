@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dissensus.analysis.claims.measured import BACKED, Measured
-from dissensus.analysis.evidence import Cell, by_condition
+from dissensus.analysis.claims.measured import Measured
+from dissensus.analysis.reading import BACKED, CellReading
+from dissensus.analysis.study_reading import by_condition
 
 
 @dataclass(frozen=True)
@@ -21,19 +22,19 @@ class BestRate:
         tried: how many rates were.
     """
 
-    cells: tuple[Cell, ...]
+    cells: tuple[CellReading, ...]
     rate: float
     tried: int
 
 
-def at_best_rate(measured: Measured, cells: Sequence[Cell]) -> tuple[BestRate, ...]:
+def at_best_rate(measured: Measured, cells: Sequence[CellReading]) -> tuple[BestRate, ...]:
     """For each condition whose cells have variants in the learning rate alone, the best of these and itself.
 
     Best is the lowest loss of the settled, backed examples at the end of training, the mean over the seeds that every
     rate was tried with: of what everybody agrees on, the method then learned the most. One seed says little of which
     rate is best; what rests on such a choice decides nothing.
     """
-    variants = [v for v in measured.evidence.variants if differs_in_rate_alone(v)]
+    variants = [v for v in measured.reading.variants if differs_in_rate_alone(v)]
     best = []
     for own in by_condition(cells).values():
         tried = [own, *by_condition(v for v in variants if v.base in [cell.spec for cell in own]).values()]
@@ -46,7 +47,7 @@ def at_best_rate(measured: Measured, cells: Sequence[Cell]) -> tuple[BestRate, .
     return tuple(best)
 
 
-def differs_in_rate_alone(variant: Cell) -> bool:
+def differs_in_rate_alone(variant: CellReading) -> bool:
     """Whether a variant is its base at another learning rate and nothing else."""
     base = variant.base
     if base is None or variant.spec.method.learning_rate == base.method.learning_rate:
@@ -55,7 +56,7 @@ def differs_in_rate_alone(variant: Cell) -> bool:
     return variant.spec.model_copy(update={"method": method, "variant": base.variant}) == base
 
 
-def _settled_end(measured: Measured, cells: Sequence[Cell]) -> float:
+def _settled_end(measured: Measured, cells: Sequence[CellReading]) -> float:
     """Mean over cells of the settled, backed loss at the end; infinite where there is none."""
     ends = [float(measured.group_means(cell).settled[BACKED].mean[-1]) for cell in cells]
     return float(np.mean(ends)) if np.isfinite(ends).all() else float("inf")

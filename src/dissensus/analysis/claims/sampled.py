@@ -22,8 +22,9 @@ from dissensus.stats.draws import Draws, Units
 
 ROWS = 256
 """Resamples of a chunk; each chunk has a generator of its own, so that it can be drawn again instead of kept."""
-KEPT = 30_000_000
-"""Numbers (resamples x examples) of drawn chunks that are kept for the next cell with the same examples."""
+KEPT = 12_000_000
+"""Numbers (resamples x examples) of drawn chunks that are kept for the next cell with the same examples; with what is
+kept of their ranks a number takes 40 bytes."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,7 @@ class Resampler:
             return self._kept[key]
         units = self.units(clusters)
         names = self._names[dataset]
+        kept = self.resamples * len(clusters) <= KEPT
         # Where each unit of these examples stands among the data set's; `Units` numbers them in sorted order.
         place = np.searchsorted(names, np.unique(clusters))
         drawn = []
@@ -160,8 +162,9 @@ class Resampler:
             rows = min(ROWS, self.resamples - start)
             rng = named_generator(self._seed, "claims", dataset, str(number))
             picks = next(drawn_units(len(names), rows, rng, rows=rows))
-            drawn.append(Draws.of(np.ascontiguousarray(times_drawn(picks)[:, place]), units))
-        if self.resamples * len(clusters) <= KEPT:
+            counts = np.ascontiguousarray(times_drawn(picks)[:, place])
+            drawn.append(Draws.of(counts, units, several=kept))
+        if kept:
             held = sum(d.weights.size for chunks in self._kept.values() for d in chunks)
             if held + self.resamples * len(clusters) > KEPT:
                 self._kept.clear()

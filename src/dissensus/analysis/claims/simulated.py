@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dissensus.analysis.claims.worlds import Effect, World
-from dissensus.analysis.evidence import Cell, Evidence
-from dissensus.config import RunSpec, StudySpec
+from dissensus.analysis.reading import CellReading
+from dissensus.analysis.study_reading import StudyReading
+from dissensus.config import AnalysisSpec, RunSpec, StudySpec
 from dissensus.curves import Curves, FloatArray
 from dissensus.data.agreement import gold_share
 from dissensus.data.noise import NoisyLabels
@@ -31,7 +32,7 @@ SHARE_FALL = 0.8
 _RATES = {"lora": 1e-3, "full": 1e-4, "ia3": 5e-3}
 
 
-def simulated_study(world: World, rng: np.random.Generator, *, resamples: int = 200) -> Evidence:
+def simulated_study(world: World, rng: np.random.Generator, *, resamples: int = 200) -> StudyReading:
     """One study of a world: two data sets, three seeds, its methods and regimes, label noise where the world has it.
 
     Args:
@@ -47,8 +48,8 @@ def simulated_study(world: World, rng: np.random.Generator, *, resamples: int = 
         if world.one_seed and item.cell.dataset.name == "second" and item.cell.seed:
             continue
         panel = panels[item.cell.dataset.name]
-        cells.append(_cell(item.cell, item.base, world, panel, seeds[item.cell.seed], rng))
-    return Evidence(study, tuple(cells), len(cells))
+        cells.append(_cell(item.cell, item.base, world, panel, seeds[item.cell.seed], rng, study.analysis))
+    return StudyReading(study, tuple(cells), len(cells))
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,8 @@ def _cell(
     panel: _Panel,
     seed_effect: FloatArray,
     rng: np.random.Generator,
-) -> Cell:
+    settings: AnalysisSpec,
+) -> CellReading:
     n = len(panel.score)
     decoder = spec.model.name != "encoder"
     effect = world.effects["decoder" if decoder else spec.method.name]
@@ -143,7 +145,7 @@ def _cell(
         text=tuple({"premise": f"Scene {t}.", "hypothesis": f"Thing {i}."} for i, t in enumerate(panel.text)),
         provenance={"prompt": "{premise} {hypothesis}" if decoder else None},
     )
-    return Cell(spec, curves, base, given)
+    return CellReading(spec, curves, settings, base, given)
 
 
 def _mean_losses(effect: Effect, score: FloatArray, share: FloatArray, u: FloatArray) -> FloatArray:

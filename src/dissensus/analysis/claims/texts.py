@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from dissensus.analysis.evidence import Cell
+from dissensus.analysis.reading import CellReading
 from dissensus.wording import number
 
 COVARIATES = {
@@ -20,7 +20,7 @@ OTHERS = {"full": "full fine-tuning", "ia3": "IA3"}
 """Methods that LoRA is compared with, as sentences call them."""
 
 
-def names_of(cells: Sequence[Cell]) -> tuple[str, ...]:
+def names_of(cells: Sequence[CellReading]) -> tuple[str, ...]:
     """Ids of cells, each once."""
     return tuple(dict.fromkeys(cell.name for cell in cells))
 

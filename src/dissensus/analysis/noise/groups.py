@@ -11,12 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from dissensus.analysis.cell_tables import condition_columns
 from dissensus.analysis.clusters import fewest_clusters
-from dissensus.analysis.evidence import Cell, Evidence
-from dissensus.config import AnalysisSpec
+from dissensus.analysis.reading import CellReading
+from dissensus.analysis.study_reading import StudyReading
 from dissensus.curves import Curves, FloatArray
-from dissensus.data.agreement import annotation_entropy, backed
 from dissensus.errors import DataError
-from dissensus.stats import entropy_groups
 from dissensus.stats.groups import CONTESTED, SETTLED, UNGROUPED
 
 FLIPPED, PLAIN = "flipped", "plain"
@@ -36,7 +34,7 @@ class NoisyCell:
         clusters: what is resampled together, shape (n,).
     """
 
-    cell: Cell
+    cell: CellReading
     curves: Curves
     given: NDArray[np.int64]
     flipped: NDArray[np.bool_]
@@ -80,28 +78,26 @@ class NoisyCell:
         }
 
 
-def noisy_cells(evidence: Evidence) -> Iterator[NoisyCell]:
+def noisy_cells(reading: StudyReading) -> Iterator[NoisyCell]:
     """The cells in which a tracked example was trained on with a flipped label."""
-    for cell in evidence.cells:
+    for cell in reading.cells:
         if cell.given is not None and cell.given.flipped.any():
-            yield noisy_cell(cell, evidence.study.analysis)
+            yield noisy_cell(cell)
 
 
-def noisy_cell(cell: Cell, settings: AnalysisSpec) -> NoisyCell:
+def noisy_cell(cell: CellReading) -> NoisyCell:
     """The trained-on examples of a cell with label noise; `DataError` for a cell without."""
     if cell.given is None:
         raise DataError(f"cell {cell.name} was trained without label noise; expected one with training.noise")
     curves, trained = cell.curves, cell.curves.regime == "trained_on"
-    entropy = annotation_entropy(curves.counts, estimator=settings.entropy)
-    groups = entropy_groups(entropy, share=settings.contested_share, cuts=settings.cuts)
     return NoisyCell(
         cell=cell,
         curves=curves.subset(trained),
         given=cell.given.labels[trained],
         flipped=cell.given.flipped[trained],
-        entropy_group=groups[trained],
-        backed=backed(curves.counts, curves.gold)[trained],
-        clusters=cell.clusters[trained],
+        entropy_group=cell.group[trained],
+        backed=cell.backed[trained],
+        clusters=cell.cluster_names[trained],
     )
 
 

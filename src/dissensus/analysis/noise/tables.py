@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from dissensus.analysis.evidence import Evidence
 from dissensus.analysis.noise.groups import FLIPPED, PLAIN, behind_distances, distances, noisy_cells
 from dissensus.analysis.noise.scores import cleanlab_quality, confident_learning_scores, suspicion_scores
+from dissensus.analysis.study_reading import StudyReading
 from dissensus.seeds import named_generator
 from dissensus.stats import group_curves
 from dissensus.stats.bootstrap import resample_counts
@@ -76,16 +76,16 @@ LIKENESS_SCHEMA = _schema(
 )
 
 
-def noise_curves(evidence: Evidence) -> pa.Table:
+def noise_curves(reading: StudyReading) -> pa.Table:
     """Mean loss of each group at each tracking point, on the given and on the true label, nats.
 
     The band is a t interval over the group's premise clusters (`stats.GroupSums`). `n`: finite values behind the mean,
     from so many `clusters`; `withheld`: why there is no band, or ''.
     Groups are those of the module's description; `flipped_settled` is part of `flipped`.
     """
-    settings = evidence.study.analysis
+    settings = reading.study.analysis
     rows = []
-    for noisy in noisy_cells(evidence):
+    for noisy in noisy_cells(reading):
         groups, curves = noisy.groups, noisy.curves
         members = {name: groups == name for name in (FLIPPED, CONTESTED, PLAIN)}
         members[FLIPPED_SETTLED] = noisy.clean_groups == FLIPPED
@@ -117,16 +117,16 @@ def noise_curves(evidence: Evidence) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=CURVES_SCHEMA)
 
 
-def noise_ranking(evidence: Evidence) -> pa.Table:
+def noise_ranking(reading: StudyReading) -> pa.Table:
     """How well each score of `noise_scores` finds the flipped labels among all that were trained on.
 
     AUROC and average precision (`ap`) with intervals over premise clusters (`stats.ranking`), on the same draws for
     every score of a cell. `base_rate` is what average precision comes to without skill. The table's metadata says
     under `cleanlab` whether its rows are there.
     """
-    settings = evidence.study.analysis
+    settings = reading.study.analysis
     rows = []
-    for noisy in noisy_cells(evidence):
+    for noisy in noisy_cells(reading):
         scores = (
             *suspicion_scores(noisy.curves, noisy.given),
             *confident_learning_scores(noisy.curves, noisy.given),
@@ -169,7 +169,7 @@ def noise_ranking(evidence: Evidence) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=RANKING_SCHEMA.with_metadata({"cleanlab": here}))
 
 
-def noise_likeness(evidence: Evidence) -> pa.Table:
+def noise_likeness(reading: StudyReading) -> pa.Table:
     """Whether flipped examples move like contested ones; see `Distances` for the statistics.
 
     `likeness`: nearer to contested than to plain ones; `equivalence`: nearer to contested ones than those are to
@@ -180,9 +180,9 @@ def noise_likeness(evidence: Evidence) -> pa.Table:
     which decides whether there is an interval; `withheld` and `equivalence_withheld`: why there is none, or ''. NaN
     where the start of training was not measured.
     """
-    settings = evidence.study.analysis
+    settings = reading.study.analysis
     rows = []
-    for noisy in noisy_cells(evidence):
+    for noisy in noisy_cells(reading):
         n = len(noisy.curves)
         for label in LABELS:
             losses = noisy.losses(label)

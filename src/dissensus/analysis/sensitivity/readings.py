@@ -11,17 +11,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from dissensus.analysis.stored import on_gold
+from dissensus.analysis.reading import CellReading, majority_gold
 from dissensus.config import AnalysisSpec
-from dissensus.curves import Curves, FloatArray
-from dissensus.data.agreement import ESTIMATORS, annotation_entropy, backed
+from dissensus.curves import FloatArray
+from dissensus.data.agreement import ESTIMATORS, annotation_entropy
 from dissensus.errors import DataError
 from dissensus.metrics import aulc_of
 from dissensus.metrics.aulc import axis_of
-from dissensus.metrics.learning import learning
 from dissensus.metrics.unlearning import judge, trend_of
 from dissensus.stats import entropy_groups
-from dissensus.stats.groups import SETTLED
 
 TRACKING_POINTS = (50, 25, 12, 9, 7, 5)
 SHARES = (1 / 3, 1 / 4, 1 / 2)
@@ -67,16 +65,14 @@ class Choice:
     reading: Reading
 
 
-def read(curves: Curves, settings: AnalysisSpec) -> Reading:
-    """The study's own reading of a cell's curves."""
-    entropy = annotation_entropy(curves.counts, estimator=settings.entropy)
-    group = entropy_groups(entropy, share=settings.contested_share, cuts=settings.cuts)
-    found = learning(curves, settled=group == SETTLED, backed=backed(curves.counts, curves.gold))
-    return _reading(entropy, group, curves.losses, curves.progress, settings, withheld=found.learned == "no")
+def read(cell: CellReading) -> Reading:
+    """The study's own reading of a cell."""
+    found = cell.metrics.unlearning
+    return Reading(cell.entropy, cell.group, cell.metrics.aulc, found.delta, found.flag, cell.flag_shown)
 
 
-def other_readings(curves: Curves, settings: AnalysisSpec, reference: Reading) -> Iterator[Choice]:
-    """The same curves under every other choice that they allow.
+def other_readings(cell: CellReading) -> Iterator[Choice]:
+    """The curves under every other choice that they allow; arrays that a choice leaves alone are the cell's own.
 
     - tracking points: about 50, 25, 12, 9, 7 or 5 of the stored points, evenly spaced among them, first and last
       included, where more are stored;
@@ -88,24 +84,21 @@ def other_readings(curves: Curves, settings: AnalysisSpec, reference: Reading) -
     - gold label: the majority of the annotators, where the study reads the stored one (the other way round the stored
       label is no longer known here);
     - noise floor of un-learning: 0.05, 0.1, 0.2 nats.
-
-    Args:
-        curves: on the study's gold label.
-        settings: the study's.
-        reference: the study's own reading, of which the arrays that a choice leaves alone are kept.
     """
-    yield from tracking_readings(curves, settings, reference)
+    curves, settings, reference = cell.curves, cell.settings, read(cell)
+    yield from tracking_readings(cell)
     by_log = aulc_of(curves.losses, axis_of(curves, "log"))
     yield Choice("x axis", "log(1 + step)", "progress", replace(reference, aulc=by_log))
-    start = curves.losses[:, 0] if curves.steps[0] == 0 else np.full(len(curves), np.nan)
-    relative = reference.aulc - np.where(np.isfinite(start), start, np.nan)
-    yield Choice("AULC", "relative", "plain", replace(reference, aulc=relative))
-    soft = aulc_of(curves.soft_losses, curves.progress)
-    yield Choice("AULC", "soft loss", "plain", replace(reference, aulc=soft))
+    yield Choice("AULC", "relative", "plain", replace(reference, aulc=cell.metrics.aulc_relative))
+    yield Choice("AULC", "soft loss", "plain", replace(reference, aulc=cell.metrics.aulc_soft))
     for estimator in ESTIMATORS:
         if estimator != settings.entropy:
             try:
-                entropy = annotation_entropy(curves.counts, estimator=estimator)
+                entropy = (
+                    cell.plugin_entropy
+                    if estimator == "plugin"
+                    else annotation_entropy(cell.counts, estimator=estimator)
+                )
             except DataError:
                 continue
             group = entropy_groups(entropy, share=settings.contested_share, cuts=settings.cuts)
@@ -117,8 +110,8 @@ def other_readings(curves: Curves, settings: AnalysisSpec, reference: Reading) -
             group = entropy_groups(reference.entropy, share=share, cuts=cuts)
             yield Choice("cut points", _cut_name(share, cuts), own_cut, replace(reference, group=group))
     if settings.gold == "as_stored":
-        agreed = on_gold(curves, settings.model_copy(update={"gold": "majority"}))
-        group, losses, withheld = reference.group, agreed.losses, not reference.defined.any()
+        losses = curves.losses_on(majority_gold(cell.counts))
+        group, withheld = reference.group, not reference.defined.any()
         other = _reading(reference.entropy, group, losses, curves.progress, settings, withheld=withheld)
         yield Choice("gold label", "majority", "as stored", other)
     for floor in NOISE_FLOORS:
@@ -128,8 +121,9 @@ def other_readings(curves: Curves, settings: AnalysisSpec, reference: Reading) -
             yield Choice("noise floor", f"{floor:g} nats", f"{settings.noise_floor:g} nats", other)
 
 
-def tracking_readings(curves: Curves, settings: AnalysisSpec, reference: Reading) -> Iterator[Choice]:
+def tracking_readings(cell: CellReading) -> Iterator[Choice]:
     """The curves at fewer of their tracking points."""
+    curves, settings, reference = cell.curves, cell.settings, read(cell)
     stored = len(curves.steps)
     for points in TRACKING_POINTS:
         if points < stored:

@@ -13,11 +13,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dissensus.analysis.evidence import Cell, Evidence, by_condition
+from dissensus.analysis.reading import CellReading
 from dissensus.analysis.sensitivity.paired import MEASURES, PairedMeasures, Seen, measure
 from dissensus.analysis.sensitivity.readings import Choice, Reading, other_readings, read, tracking_readings
 from dissensus.analysis.sensitivity.variants import tracked_otherwise, variant_choices
-from dissensus.config import AnalysisSpec
+from dissensus.analysis.study_reading import StudyReading, by_condition
 from dissensus.errors import SpecError
 from dissensus.seeds import named_generator
 
@@ -50,7 +50,7 @@ HANGS_ON_SCHEMA = pa.schema(
 )
 
 
-def sensitivity_table(evidence: Evidence, *, resamples: int = 300) -> pa.Table:
+def sensitivity_table(reading: StudyReading, *, resamples: int = 300) -> pa.Table:
     """One row a condition, choice and value: measures under it, under the study's choice, and their difference.
 
     Rows of `source` 'stored curves' read the cells of each of the study's own conditions in another way (see
@@ -68,7 +68,7 @@ def sensitivity_table(evidence: Evidence, *, resamples: int = 300) -> pa.Table:
     none, or ''.
 
     Args:
-        evidence: the study's completed cells.
+        reading: the study's completed cells.
         resamples: of the bootstrap.
 
     Raises:
@@ -76,9 +76,9 @@ def sensitivity_table(evidence: Evidence, *, resamples: int = 300) -> pa.Table:
     """
     if resamples < 1:
         raise SpecError(f"resamples is {resamples}; expected at least 1, such as 300")
-    settings = evidence.study.analysis
+    settings = reading.study.analysis
     rows: list[dict[str, Any]] = []
-    for cells, source, seeds in _comparisons(evidence):
+    for cells, source, seeds in _comparisons(reading):
         condition = cells[0].spec.condition
         places = dict(zip(_IDENTITY, (condition, *cells[0].place), strict=True))
         choices = _shared(seeds)
@@ -140,29 +140,27 @@ class _Seed:
     choices: dict[Key, Choice]
 
     @classmethod
-    def stored(cls, cell: Cell, settings: AnalysisSpec, *, tracking_only: bool = False) -> _Seed:
+    def stored(cls, cell: CellReading, *, tracking_only: bool = False) -> _Seed:
         """A cell's curves, read otherwise."""
-        reference = read(cell.curves, settings)
         others = tracking_readings if tracking_only else other_readings
-        return cls(cell.clusters, reference, _keyed(others(cell.curves, settings, reference)))
+        return cls(cell.cluster_names, read(cell), _keyed(others(cell)))
 
     @classmethod
-    def paired(cls, variant: Cell, base: Cell, settings: AnalysisSpec) -> _Seed:
+    def paired(cls, variant: CellReading, base: CellReading) -> _Seed:
         """A variant beside its base cell."""
-        reference, choices, clusters = variant_choices(variant, base, settings)
+        reference, choices, clusters = variant_choices(variant, base)
         return cls(clusters, reference, _keyed(choices))
 
 
-def _comparisons(evidence: Evidence) -> Iterator[tuple[Sequence[Cell], str, list[_Seed]]]:
+def _comparisons(reading: StudyReading) -> Iterator[tuple[Sequence[CellReading], str, list[_Seed]]]:
     """What is compared: cells of one condition (its seeds), where the other values come from, and the readings."""
-    settings = evidence.study.analysis
-    for cells in evidence.conditions().values():
-        yield cells, STORED, [_Seed.stored(cell, settings) for cell in cells]
-    for variants in by_condition(evidence.variants).values():
-        pairs = [(cell, base) for cell in variants if (base := evidence.base_of(cell)) is not None]
+    for cells in reading.conditions().values():
+        yield cells, STORED, [_Seed.stored(cell) for cell in cells]
+    for variants in by_condition(reading.variants).values():
+        pairs = [(cell, base) for cell in variants if (base := reading.base_of(cell)) is not None]
         if not pairs or variants[0].spec.training.noise is not None:
             continue
-        seeds = [_Seed.paired(cell, base, settings) for cell, base in pairs]
+        seeds = [_Seed.paired(cell, base) for cell, base in pairs]
         # Two cells without a common example are no comparison.
         kept = [(base, seed) for (_, base), seed in zip(pairs, seeds, strict=True) if len(seed.clusters)]
         if kept:
@@ -172,7 +170,7 @@ def _comparisons(evidence: Evidence) -> Iterator[tuple[Sequence[Cell], str, list
                 [seed for _, seed in kept],
             )
         if tracked_otherwise(pairs[0][0].spec, pairs[0][1].spec):
-            stored = [_Seed.stored(cell, settings, tracking_only=True) for cell in variants]
+            stored = [_Seed.stored(cell, tracking_only=True) for cell in variants]
             yield variants, STORED, stored
 
 

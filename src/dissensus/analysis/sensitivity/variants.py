@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dissensus.analysis.evidence import Cell
+from dissensus.analysis.clusters import NO_CLUSTERS
+from dissensus.analysis.reading import CellReading
 from dissensus.analysis.sensitivity.readings import Choice, Reading, read
-from dissensus.config import AnalysisSpec, RunSpec
-from dissensus.curves import Curves
+from dissensus.config import RunSpec
 
 _WORDS = {
     "method.learning_rate": "learning rate",
@@ -54,20 +54,24 @@ def tracked_otherwise(variant: RunSpec, base: RunSpec) -> bool:
     return all(change.path.startswith("tracking.") for change in setting_changes(variant, base))
 
 
-def same_examples(variant: Cell, base: Cell) -> tuple[Curves, Curves, NDArray[np.str_]]:
+def same_examples(
+    variant: CellReading, base: CellReading
+) -> tuple[CellReading, CellReading, NDArray[np.str_]]:
     """The examples that both cells track, joined by id, in the base cell's order.
 
     Returns:
-        Curves of the variant and of the base, and the base's clusters of these examples.
+        The variant and the base with these examples alone, and the base's clusters of them.
     """
+    if variant.curves.ids == base.curves.ids:
+        return variant, base, base.cluster_names
     at = {example: row for row, example in enumerate(variant.curves.ids)}
     common = [(row, at[example]) for row, example in enumerate(base.curves.ids) if example in at]
     ours, theirs = np.array(common, dtype=np.intp).reshape(-1, 2).T
-    return _rows(variant.curves, theirs), _rows(base.curves, ours), base.clusters[ours]
+    return _rows(variant, theirs), _rows(base, ours), base.cluster_names[ours]
 
 
 def variant_choices(
-    variant: Cell, base: Cell, settings: AnalysisSpec
+    variant: CellReading, base: CellReading
 ) -> tuple[Reading, tuple[Choice, ...], NDArray[np.str_]]:
     """The base cell's reading, the variant as a choice beside it, and the clusters of the examples of both.
 
@@ -83,24 +87,33 @@ def variant_choices(
         name = variant.spec.variant or ""
         value = ", ".join(f"{c.path} {c.value}" for c in changes)
         reference = ", ".join(f"{c.path} {c.reference}" for c in changes)
-    choices = [Choice(name, value, reference, read(theirs, settings))]
+    choices = [Choice(name, value, reference, read(theirs))]
     if not np.array_equal(theirs.gold, ours.gold):
-        same_label = read(replace(theirs, gold=ours.gold), settings)
+        as_stored = theirs.settings.model_copy(update={"gold": "as_stored"})
+        stored = replace(theirs, settings=as_stored, stored=theirs.curves.on(ours.gold))
+        same_label = read(stored)
         choices.append(Choice(f"{name}, loss on the base's label", value, reference, same_label))
-    return read(ours, settings), tuple(choices), clusters
+    return read(ours), tuple(choices), clusters
 
 
-def _rows(curves: Curves, index: NDArray[np.intp]) -> Curves:
-    """The examples at `index`, in that order, without their text."""
-    return replace(
-        curves,
-        ids=tuple(curves.ids[i] for i in index),
-        log_probs=curves.log_probs[index],
-        gold=curves.gold[index],
-        counts=curves.counts[index],
-        regime=curves.regime[index],
-        covariates={name: values[index] for name, values in curves.covariates.items()},
-        text=(),
+def _rows(cell: CellReading, index: NDArray[np.intp]) -> CellReading:
+    """The cell with the examples at `index`, in that order, without their text."""
+    curves = cell.curves
+    return CellReading(
+        cell.spec,
+        replace(
+            curves,
+            ids=tuple(curves.ids[i] for i in index),
+            log_probs=curves.log_probs[index],
+            gold=curves.gold[index],
+            counts=curves.counts[index],
+            regime=curves.regime[index],
+            covariates={name: values[index] for name, values in curves.covariates.items()},
+            text=(),
+            values={},
+        ),
+        cell.settings.model_copy(update={"clusters": NO_CLUSTERS}),
+        cell.base,
     )
 
 

@@ -1,1 +1,1 @@
-"""What is asked of a model about the tracked examples: their labels, a completion, or a preference."""
+"""Probes: a model asked about the tracked examples' labels, a completion, or a preference."""

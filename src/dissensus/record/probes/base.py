@@ -1,4 +1,4 @@
-"""What every probe offers the recorder. Imports no torch."""
+"""Probe: the interface of every probe with the recorder. Imports no torch."""
 
 from __future__ import annotations
 

@@ -13,9 +13,9 @@ from dissensus.curves import FloatArray
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import DataError, SpecError
 from dissensus.models.encoding import Encoded, encode, lexical_overlap
-from dissensus.record.own_model import OwnModelSet
 from dissensus.record.probes.base import Floats, Measured
 from dissensus.record.tracking import PaddedSet, Score, TrackedSet, tracked_set
+from dissensus.record.user_model import UserModelSet
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -31,13 +31,11 @@ class LabelProbe:
 
     Args:
         dataset: the tracked examples.
-        tokenizer: encodes the text fields (one field, or a pair); not needed with `encoded` or `scoring`.
+        tokenizer: encodes the text fields (one field, or a pair); not needed with `encoded`.
         encoded: token ids already made, in the data set's order.
         pad_id: padding token id; default: the tokenizer's.
         score: (model, padded batch) -> logits (b, K); default: `model(**batch).logits`, or the same numbers from
             rows without padding where the model can be read so.
-        scoring: a model that `load_scoring_model` made, instead of `tokenizer`, `pad_id` and `score`.
-        states: with `scoring`: what other cells of a study share at step 0.
         max_length: tokens an example.
 
     Raises:
@@ -47,6 +45,11 @@ class LabelProbe:
 
     values: tuple[str, ...] = ()
     token_losses = False
+    _pad_id: int
+    _score: Score | None
+    _scoring: ScoringModel | None
+    _states: SharedStates | None
+    _facts: dict[str, Any]
 
     def __init__(
         self,
@@ -56,34 +59,66 @@ class LabelProbe:
         encoded: Encoded | None = None,
         pad_id: int | None = None,
         score: Score | None = None,
-        scoring: ScoringModel | None = None,
-        states: SharedStates | None = None,
         max_length: int = 128,
     ) -> None:
         made_here = encoded is None
         if encoded is None:
-            if tokenizer is None and scoring is None:
-                raise SpecError("CurveRecorder needs a tokenizer (or token ids already made, as encoded=...)")
-            encoded = (
-                scoring.encode(dataset) if scoring else encode(dataset, tokenizer, max_length=max_length)
+            if tokenizer is None:
+                raise SpecError(
+                    "CurveRecorder needs a tokenizer, or token ids already made: LabelProbe(tracked, encoded=...)"
+                )
+            encoded = encode(dataset, tokenizer, max_length=max_length)
+        own_pad = getattr(tokenizer, "pad_token_id", None) or 0
+        self._take(dataset, encoded, own_pad if pad_id is None else pad_id)
+        self._empty = (encoded.lengths == 0) | (_blank(dataset) if made_here else False)
+        if self._empty.all():
+            raise DataError(
+                f"no tracked example of {dataset.name!r} has any text; there is nothing to ask about"
             )
+        if self._empty.any():
+            self._encoded = _filled(encoded, self._pad_id)
+        self._score = score
+
+    @classmethod
+    def of_cell(
+        cls,
+        dataset: AnnotatedDataset,
+        model: ScoringModel,
+        *,
+        encoded: Encoded | None = None,
+        states: SharedStates | None = None,
+        facts: Mapping[str, Any] | None = None,
+    ) -> LabelProbe:
+        """The probe of a study's cell, whose model was loaded here. Nothing is changed about its examples.
+
+        Args:
+            dataset: the tracked examples.
+            model: from `load_scoring_model`.
+            encoded: the examples' tokens, in the data set's order; None: as the model encodes them.
+            states: what other cells of the study share at step 0.
+            facts: JSON values for the manifest.
+        """
+        probe = cls.__new__(cls)
+        probe._take(dataset, model.encode(dataset) if encoded is None else encoded, model.pad_id)
+        probe._scoring, probe._states, probe._facts = model, states, dict(facts or {})
+        return probe
+
+    def _take(self, dataset: AnnotatedDataset, encoded: Encoded, pad_id: int) -> None:
         if encoded.ids != dataset.ids:
             raise DataError(
                 "the encoded examples are not the tracked ones in the tracked order; encode that data set"
             )
         self.dataset = dataset
         self.rows = len(dataset)
-        self._pad_id = (getattr(tokenizer, "pad_token_id", None) or 0) if pad_id is None else pad_id
-        # Of a study's own models nothing is changed: their curves stay as they are.
+        self._encoded, self._pad_id = encoded, pad_id
         self._empty = np.zeros(len(dataset), dtype=bool)
-        if scoring is None:
-            self._empty = (encoded.lengths == 0) | (_blank(dataset) if made_here else False)
-        if self._empty.all():
-            raise DataError(
-                f"no tracked example of {dataset.name!r} has any text; there is nothing to ask about"
-            )
-        self._encoded = _filled(encoded, self._pad_id) if self._empty.any() else encoded
-        self._score, self._scoring, self._states = score, scoring, states
+        self._score = self._scoring = self._states = None
+        self._facts = {}
+
+    @property
+    def of_study(self) -> bool:
+        """Whether it is the probe of a study's cell (`of_cell`)."""
+        return self._scoring is not None
 
     @property
     def covariates(self) -> Mapping[str, FloatArray]:
@@ -95,7 +130,7 @@ class LabelProbe:
     @property
     def facts(self) -> Mapping[str, Any]:
         """See `base.Probe`."""
-        facts = {"truncated_examples": self._encoded.truncated}
+        facts = {**self._facts, "truncated_examples": self._encoded.truncated}
         return {**facts, "empty_examples": int(self._empty.sum())} if self._empty.any() else facts
 
     def tracked(self, token_budget: int) -> TrackedSet:
@@ -104,7 +139,7 @@ class LabelProbe:
             return tracked_set(self._encoded, self._scoring, token_budget=token_budget, states=self._states)
         if self._score is not None:
             return PaddedSet(self._encoded, self._score, pad_id=self._pad_id, token_budget=token_budget)
-        return OwnModelSet(
+        return UserModelSet(
             self._encoded, pad_id=self._pad_id, token_budget=token_budget, labels=self.dataset.labels
         )
 

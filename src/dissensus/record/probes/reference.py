@@ -1,4 +1,4 @@
-"""What a preference margin is compared with, and what a trainer says of it. Imports no torch."""
+"""Reference of a preference margin, and a trainer's settings of it. Imports no torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One number a row from a reward model: a sequence classifier with a single output."""
+"""Reward models: one number a row from a sequence classifier with a single output."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dissensus.errors import ModelError
-from dissensus.models.own_forward import logits_of, own_output, pads_by_id
-from dissensus.record.own_model import batches_for
+from dissensus.models.user_model import logits_of, own_output, pads_by_id
 from dissensus.record.probes.sequences import Sequences
-from dissensus.record.processes import Ranks
+from dissensus.record.processes import ProcessGroup
+from dissensus.record.user_model import batches_for
 
 INSTEAD = "Give a sequence classifier of transformers' own with one output (num_labels=1)"
 
@@ -37,13 +37,13 @@ class ScoredRows:
         model: nn.Module,
         *,
         untrained: bool,  # noqa: ARG002 - nothing is shared
-        ranks: Ranks,
+        group: ProcessGroup,
     ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
         """See `tracking.TrackedSet`."""
         device = next(model.parameters()).device
         _, own_pad = pads_by_id(model)
         pad_id = self._pad_id if own_pad is None else own_pad
-        for rows in ranks.share(batches_for(model, self._sequences.lengths, self._token_budget)):
+        for rows in group.share(batches_for(model, self._sequences.lengths, self._token_budget)):
             width = max(len(self._sequences.input_ids[r]) for r in rows)
             ids = torch.full((len(rows), width), pad_id, dtype=torch.long)
             mask = torch.zeros((len(rows), width), dtype=torch.long)

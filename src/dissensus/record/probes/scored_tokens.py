@@ -19,10 +19,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dissensus.errors import ModelError
-from dissensus.models.own_forward import COMPLETIONS, base_of, logits_of, own_output
+from dissensus.models.language_model import (
+    last_states,
+    parts_of,
+    refuse_a_model_that_reads_ahead,
+    stirred,
+    token_logits,
+    vocabulary_of,
+    writes_from_a_source,
+)
 from dissensus.models.patched import patched
+from dissensus.models.user_model import base_of
 from dissensus.record.probes.sequences import IGNORED, Sequences
-from dissensus.record.processes import Ranks
+from dissensus.record.processes import ProcessGroup
 from dissensus.record.quick_way import warn_of_plain, why_not
 from dissensus.record.tracking import length_sorted_batches, over_labels
 
@@ -41,9 +50,6 @@ LATER = 2
 
 APART = "body and head apart"
 """The lean way, in words."""
-
-STIRRED = 4.0
-"""How much larger than they are the states are made when body and head are asked about other activations."""
 
 
 class Padded(NamedTuple):
@@ -83,21 +89,21 @@ class ScoredTokens:
         model: nn.Module,
         *,
         untrained: bool,  # noqa: ARG002 - nothing is shared
-        ranks: Ranks,
+        group: ProcessGroup,
     ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
         """See `tracking.TrackedSet`."""
         if self._model is not model:
             self._model, self._plain, self._met = model, False, False
         if not self._plain:
-            self._choose(model, ranks)
-        for rows in ranks.share(self._batches):
+            self._choose(model, group)
+        for rows in group.share(self._batches):
             batch = self._padded(rows, next(model.parameters()).device)
             found = self._whole(model, batch) if self._plain else self._apart(model, batch)
             yield np.array(rows, dtype=np.int64), self._table(batch, found, len(rows))
 
     def _whole(self, model: Any, batch: Padded) -> Tensor:
         """Of each scored token, in the batch's order, by the model's own forward pass."""
-        logits = own_logits(model, batch.inputs)
+        logits = token_logits(model, batch.inputs)
         size = max(1, LOGITS // logits.shape[-1])
         found = []
         for part in range(0, len(batch.row), size):
@@ -108,7 +114,7 @@ class ScoredTokens:
     def _apart(self, model: Any, batch: Padded) -> Tensor:
         """The same by body and head apart."""
         body, head = parts_of(model)
-        states = _states(body(**batch.inputs, use_cache=False))[batch.row, batch.place]
+        states = last_states(body(**batch.inputs, use_cache=False))[batch.row, batch.place]
         size = max(1, LOGITS // head.weight.shape[0])
         pieces = zip(torch.split(states, size), torch.split(batch.token, size), strict=True)
         return torch.cat([_of_tokens(head(piece), token) for piece, token in pieces])
@@ -144,8 +150,7 @@ class ScoredTokens:
 
     def _meet(self, model: Any) -> None:
         """A model that was not seen before: is it of the kind that the rows were made for?"""
-        config = getattr(model, "config", None)
-        is_encoder_decoder = bool(getattr(config, "is_encoder_decoder", False))
+        is_encoder_decoder = writes_from_a_source(model)
         if is_encoder_decoder != self._sequences.encoder_decoder:
             raise ModelError(
                 f"the model is {'an encoder-decoder' if is_encoder_decoder else 'a decoder-only'} one, and the tracked "
@@ -154,15 +159,15 @@ class ScoredTokens:
         if not is_encoder_decoder:
             refuse_a_model_that_reads_ahead(model, self._padded(self._rows_to_ask(1), _device(model)).inputs)
 
-    def _choose(self, model: Any, ranks: Ranks) -> None:
+    def _choose(self, model: Any, group: ProcessGroup) -> None:
         """Take the model apart at this point, or from now on no more."""
         reason = why_not(
-            ranks, _device(model), lambda: self._doubts(model), lambda: self._agrees(model),
+            group, _device(model), lambda: self._doubts(model), lambda: self._agrees(model),
             "body and head apart give other numbers than the model's own forward pass",
         )  # fmt: skip
         self._plain = bool(reason)
         quick, before = "taken apart into body and head", self.way == APART
-        warn_of_plain(model, quick, reason, later=before, first=ranks.first)
+        warn_of_plain(model, quick, reason, later=before, first=group.first)
         self.way = f"whole: {reason}" if reason else APART
 
     def _doubts(self, model: Any) -> str:
@@ -184,7 +189,7 @@ class ScoredTokens:
         self._asked += 1
         # What comes after body and head does not change from point to point, so it is looked for once.
         for stir in (False, True) if first else (False,):
-            with _stirred(model) if stir else contextlib.nullcontext():
+            with stirred(model) if stir else contextlib.nullcontext():
                 own, found = self._whole(model, batch), self._apart(model, batch)
             if not _close(own, found, next(model.parameters()).dtype):
                 return False
@@ -198,117 +203,17 @@ class ScoredTokens:
         for turn in range(1, most):
             row = int(order[(turn * (len(order) // most) + self._asked) % len(order)])
             wider = max(width, int(self._sequences.lengths[row]))
-            if row not in picked and (len(picked) + 1) * wider <= LOGITS // max(1, self._vocabulary()):
+            if row not in picked and (len(picked) + 1) * wider <= LOGITS // max(
+                1, vocabulary_of(self._model)
+            ):
                 picked.append(row)
                 width = wider
         return picked
-
-    def _vocabulary(self) -> int:
-        head = getattr(base_of(self._model), "get_output_embeddings", lambda: None)()
-        weight = getattr(head, "weight", None)
-        return 1 if weight is None else int(weight.shape[0])
-
-
-def own_logits(model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
-    """The logits that a language model's forward pass gives, (b, L, V).
-
-    Raises:
-        ModelError: it gives none, or is a classifier.
-    """
-    output = own_output(model, inputs, instead=COMPLETIONS)
-    found = logits_of(output)
-    if found is None and isinstance(output, tuple) and "labels" in inputs:
-        found = next((part for part in output if isinstance(part, Tensor) and part.ndim == 3), None)
-    if found is None:
-        raise ModelError(
-            f"the forward pass of {type(model).__name__} gives no logits: a fused loss kernel (Liger's fused linear "
-            "cross-entropy, for one) may have replaced it. Switch that off (use_liger_kernel=False, or "
-            "liger_kernel_config={'fused_linear_cross_entropy': False})"
-        )
-    if found.ndim != 3:
-        raise ModelError(
-            f"{type(model).__name__} gives logits of shape {tuple(found.shape)}, none for single tokens: it is a "
-            f"classifier, which writes no completions. Track its labels (pass the data set itself). {COMPLETIONS}"
-        )
-    virtual = 0 if "labels" in inputs else found.shape[1] - inputs["input_ids"].shape[1]
-    return found[:, virtual:] if virtual > 0 else found  # prompt tuning puts tokens of its own in front
-
-
-def refuse_a_model_that_reads_ahead(model: nn.Module, inputs: dict[str, Tensor]) -> None:
-    """Raise `ModelError` where a token's logits depend on the tokens after it: a masked language model.
-
-    Asked of one row, whose last token is replaced; by the name as well, for a head of zeros gives no sign.
-    """
-    name = type(base_of(model)).__name__
-    ids = inputs["input_ids"][:1, : int(inputs["attention_mask"][0].sum())]
-    ahead = "ForMaskedLM" in name
-    if not ahead and ids.shape[1] > 1:
-        mask = torch.ones_like(ids)
-        other = ids.clone()
-        first, last = int(ids[0, 0]), int(ids[0, -1])
-        other[0, -1] = first if first != last else (last - 1 if last else 1)
-        own, found = (
-            own_logits(model, {"input_ids": i, "attention_mask": mask})[0, :-1] for i in (ids, other)
-        )
-        difference, size = (own - found).abs().max(), own.abs().max().clamp(min=1.0)
-        # An exact model differs by rounding; one that reads ahead by as much as its logits.
-        ahead = bool(difference > (0.02 if own.dtype in (torch.float32, torch.float64) else 0.2) * size)
-    if ahead:
-        raise ModelError(
-            f"{name} reads a text in both directions: what it gives for a token knows the tokens after it, and no "
-            f"product of that is the probability of a completion. {COMPLETIONS}"
-        )
-
-
-def parts_of(model: Any) -> tuple[Any, Any]:
-    """Body and head of a decoder-only transformers model, PEFT-adapted or not; AttributeError for others."""
-    base = base_of(model)
-    body, head = getattr(base, base.base_model_prefix), base.get_output_embeddings()
-    if body is base or head is None:
-        raise AttributeError("it has no body and head of its own")
-    return body, head
-
-
-@contextlib.contextmanager
-def _stirred(model: Any) -> Iterator[None]:
-    """While this lasts, the body gives other, larger states, and the head adds something of them to its logits."""
-    body, head = parts_of(model)
-    generator = torch.Generator().manual_seed(0)
-
-    made: dict[tuple[int, ...], Tensor] = {}
-
-    def noise(like: Tensor, *shape: int) -> Tensor:
-        if shape not in made:  # the same for both ways
-            made[shape] = torch.randn(shape, generator=generator)
-        return made[shape].to(like)
-
-    def states(_module: nn.Module, _given: Any, output: Any) -> Any:
-        found = _states(output)
-        other = found * STIRRED + noise(found, *found.shape)
-        return type(output)(last_hidden_state=other) if hasattr(output, "keys") else (other, *output[1:])
-
-    def logits(_module: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        read = given[0]
-        share = (read @ noise(read, read.shape[-1])) / read.shape[-1] ** 0.5
-        found: Tensor = output + share[..., None].to(output.dtype) * noise(output, output.shape[-1])
-        return found
-
-    hooks = [body.register_forward_hook(states), head.register_forward_hook(logits)]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _close(own: Tensor, found: Tensor, dtype: torch.dtype) -> bool:
     close = AGREES if dtype in (torch.float32, torch.float64) else 100 * AGREES
     return bool((found - own).abs().max() <= close * own.abs().max().clamp(min=1.0))
-
-
-def _states(output: Any) -> Tensor:
-    found: Tensor = output.last_hidden_state if hasattr(output, "last_hidden_state") else output[0]
-    return found
 
 
 def _device(model: nn.Module) -> torch.device:

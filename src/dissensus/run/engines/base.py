@@ -1,37 +1,21 @@
-"""What runs the jobs of a study: the interface that every engine keeps. Nothing in the science knows which one it is.
+"""Engines: what runs the jobs of a study. The interface that each keeps; nothing in the science knows which one it is.
 
-An engine hands out workers. A worker takes one job at a time (a mapping, see `run/worker.py`) and says what becomes
-of it in events, mappings with a key `event`:
-
-    started   the job has begun: host, pid
-    progress  cell, phase (see `cell.CellProgress`), and, once they are known, step, total_steps, tracking_points_done,
-              tracking_points, loss
-    done      cell
-    failed    cell, error, traceback
-    over      the job's last word; failed: whether a cell failed
-    ended     the worker is gone without a last word: error (why), words (the end of what it printed), lost (whether the
-              machine may be to blame rather than the cell, so that another try makes sense)
-
-Whoever hears them leaves events and fields aside that it does not know.
+An engine hands out workers. A worker takes one job order at a time and says what becomes of it in events
+(`run/messages.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from dissensus.config import Execution
-
-Event = Mapping[str, Any]
-"""What a worker says."""
-
-Hear = Callable[[Event], None]
-"""Called with each event, from any thread."""
+from dissensus.run.messages import JobOrder, OnEvent
 
 GIB_A_PROCESS = 3.0
-"""Memory that a process is reckoned with: torch, a base model in fp32 and the activations of a batch."""
+"""Memory that a process is taken to need: torch, a base model in fp32 and the activations of a batch."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +62,8 @@ class Machine:
 class Worker(Protocol):
     """What runs a job."""
 
-    def give(self, job: Mapping[str, Any], *, log: Path, hear: Hear) -> None:
-        """Give it a job. `log`: where it prints; `hear`: called with each event, 'over' or 'ended' last."""
+    def give(self, order: JobOrder, on_event: OnEvent) -> None:
+        """Give it a job; `on_event` is called with each event, `Over` or `Ended` last."""
 
     def ask_to_stop(self) -> None:
         """Ask it to stop, without waiting."""

@@ -1,4 +1,4 @@
-"""The engine that everyone has: worker processes on this machine, so many at a time, each used again and again."""
+"""Local engine: worker processes on this machine, so many at a time, each used again and again."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from dissensus import threads
 from dissensus.run.allocation import available_gib, default_workers, on_gpu
 from dissensus.run.engines.base import Machine, Needs, Worker
-from dissensus.run.process import WorkerProcess
+from dissensus.run.process import ChildProcess
 
 
 class LocalEngine:
@@ -26,7 +26,7 @@ class LocalEngine:
     def __init__(self, *, workers: int | None = None, device: str | None = None) -> None:
         self._workers = workers
         self._device = device
-        self._idle: list[tuple[int, WorkerProcess]] = []
+        self._idle: list[tuple[int, ChildProcess]] = []
 
     def open(self) -> None:
         """Nothing to reach."""
@@ -46,17 +46,17 @@ class LocalEngine:
         """See `base.Engine`."""
         return self._workers or default_workers(jobs, self._device)
 
-    def hire(self, needs: Needs, log: Path) -> WorkerProcess:
+    def hire(self, needs: Needs, log: Path) -> ChildProcess:
         """An idle process with as many threads, or a new one."""
         for place, (count, worker) in enumerate(self._idle):
             if count == needs.threads:
                 del self._idle[place]
                 return worker
-        return WorkerProcess(threads=needs.threads, log=log)
+        return ChildProcess(threads=needs.threads, log=log)
 
     def release(self, worker: Worker) -> None:
         """Keep it for the next job."""
-        assert isinstance(worker, WorkerProcess)
+        assert isinstance(worker, ChildProcess)
         self._idle.append((worker.threads, worker))
 
     def close(self) -> None:

@@ -1,12 +1,12 @@
-"""What engines with a queue of their own have in common: a job is handed over whole, and waits there for room."""
+"""Engines with a queue of their own (Ray, Slurm): a job is handed over whole, and waits there for room."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from dissensus.run.engines.base import Hear, Needs
+from dissensus.run.engines.base import Needs
+from dissensus.run.messages import JobOrder, OnEvent
 
 
 class Submission(Protocol):
@@ -25,7 +25,7 @@ class QueuedEngine:
     elsewhere = True
     retries = 3
 
-    def submit(self, job: Mapping[str, Any], needs: Needs, log: Path, hear: Hear) -> Submission:
+    def submit(self, order: JobOrder, needs: Needs, on_event: OnEvent) -> Submission:
         """Hand a job over."""
         raise NotImplementedError
 
@@ -49,9 +49,9 @@ class QueuedWorker:
         self._needs = needs
         self._submission: Submission | None = None
 
-    def give(self, job: Mapping[str, Any], *, log: Path, hear: Hear) -> None:
+    def give(self, order: JobOrder, on_event: OnEvent) -> None:
         """Hand the job over; it runs when there is room."""
-        self._submission = self._engine.submit(job, self._needs, log, hear)
+        self._submission = self._engine.submit(order, self._needs, on_event)
 
     def ask_to_stop(self) -> None:
         """See `base.Worker`."""

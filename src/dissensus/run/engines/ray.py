@@ -1,4 +1,4 @@
-"""The engine for a Ray cluster: each job a Ray task with its processors, GPUs and memory, packed by Ray.
+"""Ray engine: each job a Ray task with its processors, GPUs and memory, packed by Ray.
 
 A task starts a worker process on its machine (`node.py`) and sends its events to a mailbox, an actor that lives where
 the runner does. Whether a task still lives is Ray's word: one that ended without its last event was lost with its
@@ -13,13 +13,15 @@ import os
 import socket
 import threading
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from dissensus.errors import MissingDependencyError, SpecError
-from dissensus.run.engines.base import Event, Hear, Machine, Needs
+from dissensus.run.engines.base import Machine, Needs
 from dissensus.run.engines.queued import QueuedEngine
+from dissensus.run.messages import Ended, Event, JobOrder, OnEvent, Over, Progress, read_event, to_json
 from dissensus.wording import first_line, last_line
 
 _STOP_SECONDS = 15.0
@@ -44,7 +46,7 @@ class RayEngine(QueuedEngine):
         self._own = False
         self._mail: Any = None
         self._task: Any = None
-        self._hearers: dict[str, Hear] = {}
+        self._listeners: dict[str, _Listener] = {}
         self._refs: dict[Any, str] = {}
         self._lock = threading.Lock()
         self._closing = threading.Event()
@@ -105,19 +107,19 @@ class RayEngine(QueuedEngine):
         if self._own:
             self._ray.shutdown()
 
-    def submit(self, job: Mapping[str, Any], needs: Needs, log: Path, hear: Hear) -> _Task:
+    def submit(self, order: JobOrder, needs: Needs, on_event: OnEvent) -> _Task:
         """Hand a job to the cluster, which runs it when there is room."""
         attempt = uuid.uuid4().hex
         task = self._task.options(
-            name=job["cells"][0]["folder"].rpartition("/")[2],
+            name=order.cells[0].folder.name,
             num_cpus=needs.cpus,
             num_gpus=needs.gpus,
             memory=int(needs.memory_gib * 2**30),
             max_retries=0,  # the runner tries again: it knows the cells, and says so
         )
         with self._lock:
-            self._hearers[attempt] = hear
-            ref = task.remote({**job, "attempt": attempt}, str(log), self._mail)
+            self._listeners[attempt] = _Listener(on_event, order.log)
+            ref = task.remote(to_json(replace(order, attempt=attempt)), attempt, self._mail)
             self._refs[ref] = attempt
         return _Task(self, ref)
 
@@ -131,7 +133,7 @@ class RayEngine(QueuedEngine):
         """Listen to a task no longer."""
         with self._lock:
             attempt = self._refs.pop(ref, "")
-            self._hearers.pop(attempt, None)
+            self._listeners.pop(attempt, None)
 
     def _connect(self, ray: Any) -> None:
         quiet = {"log_to_driver": False, "logging_level": "WARNING"}
@@ -164,13 +166,16 @@ class RayEngine(QueuedEngine):
                 return
 
     def _take(self, seconds: float) -> None:
-        for attempt, event in self._ray.get(self._mail.take.remote(seconds)):
+        for attempt, text in self._ray.get(self._mail.take.remote(seconds)):
             with self._lock:
-                hear = self._hearers.get(attempt)
-                if event["event"] in ("over", "ended"):
-                    self._hearers.pop(attempt, None)
-            if hear is not None:
-                hear(event)
+                listener = self._listeners.get(attempt)
+            event = read_event(text, listener.log) if listener is not None else None
+            if listener is None or event is None:
+                continue
+            if isinstance(event, Over | Ended):
+                with self._lock:
+                    self._listeners.pop(attempt, None)
+            listener.on_event(event)
 
     def _look(self) -> None:
         """Find tasks that ended, and say so of those that did not say it themselves."""
@@ -183,31 +188,40 @@ class RayEngine(QueuedEngine):
             self._take(0.0)  # what they said before they ended is in the mailbox by now
         for ref in ended:
             with self._lock:
-                hear = self._hearers.pop(self._refs.pop(ref, ""), None)
-            if hear is not None:
-                hear(self._end_of(ref))
+                listener = self._listeners.pop(self._refs.pop(ref, ""), None)
+            if listener is not None:
+                listener.on_event(self._end_of(ref))
 
-    def _end_of(self, ref: Any) -> Event:
+    def _end_of(self, ref: Any) -> Ended:
         try:
             self._ray.get(ref)
         except self._ray.exceptions.RayTaskError as error:
             reason = last_line(error.cause)
-            return {
-                "event": "ended",
-                "error": f"the task could not run on its machine: {reason}",
-                "lost": False,
-            }
+            return Ended(f"the task could not run on its machine: {reason}")
         except self._ray.exceptions.RayError as error:
-            return {"event": "ended", "error": _lost(error), "lost": True}
-        return {"event": "ended", "error": "the task ended without a word", "lost": True}
+            return Ended(_lost(error), lost=True)
+        return Ended("the task ended without a word", lost=True)
 
     def _give_up(self, error: Exception) -> None:
         with self._lock:
-            hearers = list(self._hearers.values())
-            self._hearers.clear()
+            listeners = list(self._listeners.values())
+            self._listeners.clear()
         reason = first_line(error)
-        for hear in hearers:
-            hear({"event": "ended", "error": f"the Ray cluster is gone: {reason}", "lost": False})
+        for listener in listeners:
+            listener.on_event(Ended(f"the Ray cluster is gone: {reason}"))
+
+
+@dataclass(frozen=True)
+class _Listener:
+    """Who receives the events of a task.
+
+    Attributes:
+        on_event: called with each.
+        log: the job's, where it is on this machine.
+    """
+
+    on_event: OnEvent
+    log: Path | None
 
 
 class _Task:
@@ -232,36 +246,36 @@ class _Mailbox:
     """An actor that keeps events until the runner takes them, in the order in which they came."""
 
     def __init__(self) -> None:
-        self._events: list[tuple[str, Event]] = []
+        self._events: list[tuple[str, str]] = []
         self._some = asyncio.Event()
 
-    async def put(self, attempt: str, event: Event) -> None:
-        """Leave an event of a task."""
+    async def put(self, attempt: str, event: str) -> None:
+        """Leave an event of a task, as JSON."""
         self._events.append((attempt, event))
         self._some.set()
 
-    async def take(self, seconds: float) -> list[tuple[str, Event]]:
+    async def take(self, seconds: float) -> list[tuple[str, str]]:
         """The events that are there; where there are none, what comes within so many seconds."""
         if not self._events and seconds > 0:
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._some.wait(), seconds)
-        found, self._events = self._events, []
+        taken, self._events = self._events, []
         self._some.clear()
-        return found
+        return taken
 
 
-def _run_on_node(job: Mapping[str, Any], log: str, mail: Any) -> None:
-    """The task: run the job here and send its events home."""
+def _run_on_node(order: str, attempt: str, mail: Any) -> None:
+    """The task: run the job here and send its events to the runner."""
     import ray
 
     from dissensus.run.engines.node import run_job
 
-    def tell(event: Event) -> None:
-        sent = mail.put.remote(job["attempt"], event)
-        if event["event"] != "progress":
+    def on_event(event: Event) -> None:
+        sent = mail.put.remote(attempt, to_json(event))
+        if not isinstance(event, Progress):
             ray.get(sent)  # so that it is there before the task ends
 
-    run_job(job, log=log, tell=tell)
+    run_job(order, on_event)
 
 
 def _refuse_silence(address: str, seconds: float = 10.0) -> None:

@@ -1,28 +1,28 @@
-"""The engine for Slurm, through submitit: each job a Slurm job, its events a file in a folder that both sides see.
+"""Slurm engine, through submitit: each job a Slurm job, its events a file in a folder that both sides see.
 
 submitit writes the call as a pickle into its folder and would read a result back as one; the result is never asked for
 here, so that nothing which a compute node wrote is unpickled. A job that Slurm stops at its time limit, or preempts, is
-queued again by submitit, with the same attempt, and goes on from its last checkpoint.
+queued again by submitit, with the same attempt, and resumes from its last checkpoint.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import shutil
 import threading
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from dissensus.errors import MissingDependencyError, SpecError
-from dissensus.run.engines.base import Event, Hear, Machine, Needs
+from dissensus.run.engines.base import Machine, Needs
 from dissensus.run.engines.node import run_job
 from dissensus.run.engines.queued import QueuedEngine
+from dissensus.run.messages import Ended, Event, JobOrder, OnEvent, Over, read_event, to_json
 from dissensus.wording import last_line
 
 _OPTIONS = ("partition", "account", "qos", "constraint", "exclude", "nodelist", "gres", "reservation")
@@ -47,22 +47,22 @@ class SlurmEngine(QueuedEngine):
     name = "slurm"
 
     def __init__(self, folder: Path, options: Mapping[str, str] | None = None) -> None:
-        given = dict(options or {})
-        self._cluster = _choice(given, "cluster", ("slurm", "local"), "slurm")
-        self._gpus = _choice(given, "gpus", ("yes", "no"), "no") == "yes"
-        minutes = given.pop("time", "1440")
+        left = dict(options or {})
+        self._cluster = _choice(left, "cluster", ("slurm", "local"), "slurm")
+        self._gpus = _choice(left, "gpus", ("yes", "no"), "no") == "yes"
+        minutes = left.pop("time", "1440")
         if not minutes.isdigit() or int(minutes) < 1:
             raise SpecError(
                 f"--engine-option time={minutes}: expected the minutes that a job may run, e.g. time=240"
             )
         self._minutes = int(minutes)
-        unknown = sorted(set(given) - set(_OPTIONS))
+        unknown = sorted(set(left) - set(_OPTIONS))
         if unknown:
             raise SpecError(
-                f"--engine-option {unknown[0]}={given[unknown[0]]}: unknown to Slurm's engine; known: "
+                f"--engine-option {unknown[0]}={left[unknown[0]]}: unknown to Slurm's engine; known: "
                 f"{', '.join((*_OPTIONS, 'time', 'gpus', 'cluster'))}"
             )
-        self._slurm = given
+        self._slurm = left
         self._folder = folder
         self._submitit: Any = None
         self._jobs: dict[str, _Submitted] = {}
@@ -114,31 +114,31 @@ class SlurmEngine(QueuedEngine):
             if not self._lost:
                 shutil.rmtree(self._folder, ignore_errors=True)
 
-    def submit(self, job: Mapping[str, Any], needs: Needs, log: Path, hear: Hear) -> _Submitted:
+    def submit(self, order: JobOrder, needs: Needs, on_event: OnEvent) -> _Submitted:
         """Hand a job in."""
         attempt = uuid.uuid4().hex
         events = (self._folder / f"{attempt}.jsonl").resolve()
         executor = self._submitit.AutoExecutor(folder=self._folder, cluster=self._cluster)
-        executor.update_parameters(**self._parameters(needs, job["cells"][0]["folder"].rpartition("/")[2]))
+        executor.update_parameters(**self._parameters(needs, order.cells[0].folder.name))
         try:
-            ticket = executor.submit(_Call(), {**job, "attempt": attempt}, str(log), str(events))
+            ticket = executor.submit(_Call(), to_json(replace(order, attempt=attempt)), str(events))
         except self._submitit.core.utils.FailedJobError as error:
             reason = last_line(error, "no reason was given")
             raise SpecError(f"Slurm did not take a job: {reason}") from None
-        submitted = _Submitted(ticket, events, hear)
+        submitted = _Submitted(ticket, events, on_event, order.log)
         with self._lock:
             self._jobs[attempt] = submitted
         return submitted
 
     def _parameters(self, needs: Needs, name: str) -> dict[str, Any]:
-        given: dict[str, Any] = {
+        parameters: dict[str, Any] = {
             "name": name,
             "timeout_min": self._minutes,
             "cpus_per_task": math.ceil(needs.cpus),
             "mem_gb": needs.memory_gib,
             "gpus_per_node": int(needs.gpus),
         }
-        return given | {f"slurm_{key}": value for key, value in self._slurm.items()}
+        return parameters | {f"slurm_{key}": value for key, value in self._slurm.items()}
 
     def _listen(self) -> None:
         while not self._closing.wait(_LOOK_EVERY):
@@ -159,13 +159,15 @@ class _Submitted:
 
     Attributes:
         ticket: submitit's handle.
-        events: the file that it writes them to.
-        hear: called with each.
+        events: the file that it writes its events to.
+        on_event: called with each.
+        log: the job's.
     """
 
     ticket: Any
     events: Path
-    hear: Hear
+    on_event: OnEvent
+    log: Path | None
     lost: bool = False
     said_all: bool = False
     read: int = 0
@@ -174,8 +176,8 @@ class _Submitted:
     def look(self) -> bool:
         """Pass on what is new; whether the job has said its last and has ended."""
         for event in self._new():
-            self.hear(event)
-            self.said_all |= event["event"] in ("over", "ended")
+            self.on_event(event)
+            self.said_all |= isinstance(event, Over | Ended)
         if not self.ticket.done():
             self.ended = 0.0
             return False
@@ -185,7 +187,7 @@ class _Submitted:
                 return False
             self.lost = True
             error = f"worker lost: Slurm job {self.ticket.job_id} ended as {self.ticket.state} without a word"
-            self.hear({"event": "ended", "error": error, "words": self._printed(), "lost": True})
+            self.on_event(Ended(error, self._printed(), lost=True))
         self.events.unlink(missing_ok=True)
         return True
 
@@ -207,7 +209,7 @@ class _Submitted:
         self.events.unlink(missing_ok=True)
 
     def _new(self) -> list[Event]:
-        """Whole lines that came since the last look."""
+        """Events that came since the last look."""
         try:
             with self.events.open("rb") as file:
                 file.seek(self.read)
@@ -216,7 +218,8 @@ class _Submitted:
             return []
         whole = text[: text.rfind(b"\n") + 1]
         self.read += len(whole)
-        return [json.loads(line) for line in whole.splitlines()]
+        events = (read_event(line, self.log) for line in whole.splitlines())
+        return [event for event in events if event is not None]
 
     def _printed(self) -> str:
         """The end of what the job printed outside its worker."""
@@ -229,20 +232,20 @@ class _Submitted:
 class _Call:
     """What runs on a compute node; submitit asks it what to do when Slurm is about to stop the job."""
 
-    def __call__(self, job: Mapping[str, Any], log: str, events: str) -> None:
+    def __call__(self, order: str, events: str) -> None:
         """Run the job here and write its events down."""
 
-        def tell(event: Event) -> None:
+        def on_event(event: Event) -> None:
             with Path(events).open("a", encoding="utf-8") as file:  # closed at once: others see it then
-                file.write(json.dumps(event) + "\n")
+                file.write(to_json(event) + "\n")
 
-        run_job(job, log=log, tell=tell)
+        run_job(order, on_event)
 
-    def checkpoint(self, job: Mapping[str, Any], log: str, events: str) -> Any:
-        """Queue the same job again: its cells go on from their checkpoints."""
+    def checkpoint(self, order: str, events: str) -> Any:
+        """Queue the same job again: its cells resume from their checkpoints."""
         from submitit.helpers import DelayedSubmission
 
-        return DelayedSubmission(self, job, log, events)
+        return DelayedSubmission(self, order, events)
 
 
 def _choice(options: dict[str, str], key: str, known: tuple[str, ...], default: str) -> str:

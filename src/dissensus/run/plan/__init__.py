@@ -1,1 +1,1 @@
-"""What a study will cost before it starts: counts from its specification, times from a short calibration."""
+"""Plan of a study before it starts: counts from its specification, times from finished cells or a short trial."""

@@ -1,10 +1,20 @@
-"""What a plan knows of a study's cells before they run: sizes of data, tokens, seconds. Plain data, no torch."""
+"""Facts of a plan: sizes of data, tokens, weights and seconds of cells, and which cells are alike. Imports no torch."""
 
 from __future__ import annotations
 
+import json
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from dissensus.config import RunSpec
+
+Key = tuple[str, ...]
+
+_RESULT = "trial.json"
 
 
 @dataclass(frozen=True)
@@ -59,7 +69,6 @@ class Timing:
             (`models/shared_states.py`), so that all but the first save a pass.
         undisturbed: whether the seconds are processor time.
         share: processor time over wall-clock time while measuring: 1 for one thread that nothing else disturbs.
-        start: until a fresh worker process has loaded its libraries; a job on a cluster starts one of its own.
     """
 
     setup: float
@@ -73,7 +82,6 @@ class Timing:
     shares_start: bool
     undisturbed: bool
     share: float
-    start: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -116,5 +124,115 @@ def combined(timings: Sequence[Timing]) -> Timing:
         shares_start=all(timing.shares_start for timing in timings),
         undisturbed=all(timing.undisturbed for timing in timings),
         share=mean("share"),
-        start=mean("start"),
     )
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """What a worker found out in a short trial, as JSON in the cell's folder.
+
+    Attributes:
+        tokens: of the cell.
+        weights: of the cell that was set up.
+        device: what it computed on: a GPU's name, or CPU.
+        timing: None where only tokens were counted.
+    """
+
+    tokens: TokenFacts
+    weights: Weights
+    device: str
+    timing: Timing | None = None
+
+    def write(self, folder: Path) -> None:
+        """Leave it in a folder."""
+        (folder / _RESULT).write_text(json.dumps(asdict(self)), encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> TrialResult:
+        """What `write` has left there."""
+        return TypeAdapter(cls).validate_json((folder / _RESULT).read_bytes())
+
+
+@dataclass(frozen=True)
+class CellFacts:
+    """What could be found out about one cell before it runs.
+
+    Attributes:
+        data: sizes of its data; None where they could not be loaded.
+        tokens: None where the model, too, could not be loaded.
+        timing: of its kind of cell, from a trial.
+        whole: seconds that a cell like it took from start to end; they go before a trial.
+        weights: of its kind of cell.
+        reason: why something is missing, in one line; "" where nothing is.
+    """
+
+    data: DataFacts | None = None
+    tokens: TokenFacts | None = None
+    timing: Timing | None = None
+    whole: float | None = None
+    weights: Weights | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """How one kind of cell was timed.
+
+    Attributes:
+        model: its model's name, as the cell's.
+        method: full, lora or ia3.
+        precision: of training.
+        cell: id of the cell that was timed.
+        workers: processes that timed it at the same time.
+        timing: what they found.
+        device: what it computed on: a GPU's name, or CPU.
+        threads: of each process.
+    """
+
+    model: str
+    method: str
+    precision: str
+    cell: str
+    workers: int
+    timing: Timing
+    device: str
+    threads: int
+
+
+@dataclass(frozen=True)
+class StudyFacts:
+    """What is known of a study's cells.
+
+    Attributes:
+        cells: by cell id.
+        measured: what was timed.
+    """
+
+    cells: Mapping[str, CellFacts] = field(default_factory=dict)
+    measured: tuple[Measured, ...] = ()
+
+
+def data_key(cell: RunSpec) -> Key:
+    """What the sizes of a cell's data depend on; of several seeds the first stands for all."""
+    return cell.dataset.canonical(), cell.regime
+
+
+def model_key(cell: RunSpec) -> str:
+    """The model and how it reads text."""
+    return cell.model.model_copy(update={"tag": None, "dropout": None}).canonical()
+
+
+def token_key(cell: RunSpec) -> Key:
+    """What a cell's tokens depend on."""
+    return model_key(cell), *data_key(cell)
+
+
+def kind_key(cell: RunSpec) -> Key:
+    """What the seconds of a token depend on."""
+    return model_key(cell), cell.method.name, cell.training.precision, cell.tracking.precision
+
+
+def likeness(cell: RunSpec) -> str:
+    """What cells have in common that take as long as each other: all but seed and learning rate."""
+    method = cell.method.model_copy(update={"learning_rate": 1.0})
+    return cell.model_copy(update={"seed": 0, "method": method}).digest()

@@ -1,7 +1,7 @@
-"""What a study will cost before it starts: cells, steps, tokens, hours and room on the disk, by model and method.
+"""Plan of a study: cells, steps, tokens, hours and disk before it starts, by model and method.
 
-Nothing is run and nothing written. What the study's folder holds counts as done. Needs no torch: what must be measured
-with it is measured in other processes (`measuring.py`).
+Nothing is run and nothing written. What the study's folder holds counts as done. Seconds come from the study's finished
+cells where some are like those to come, else from a short trial in workers of this machine (`measuring.py`).
 """
 
 from __future__ import annotations
@@ -12,33 +12,21 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from dissensus.config import Execution, RunSpec, StudySpec, When
+from dissensus.config import RunSpec, StudySpec, When
 from dissensus.errors import DissensusError, SpecError
 from dissensus.record.schedule import total_steps, tracking_steps
-from dissensus.run.allocation import DEFAULT_FUSE, default_threads, default_workers
-from dissensus.run.engines.base import Engine, Machine, Needs, needs_of
-from dissensus.run.execution import executions
-from dissensus.run.jobs import jobs
-from dissensus.run.plan import calibration_file
-from dissensus.run.plan.assumed import assume_cells
-from dissensus.run.plan.facts import DataFacts
-from dissensus.run.plan.ground import Ground, Source, ground_of
-from dissensus.run.plan.measuring import (
-    Findings,
-    Known,
-    Measured,
-    measure_cells,
-    measure_elsewhere,
-    model_key,
-)
-from dissensus.run.plan.packing import check, pack
-from dissensus.run.plan.reckoning import Reckoned
-from dissensus.run.plan.stated import Assumption
-from dissensus.run.plan.work import NOTHING, CellPlan, PlanRow, Resources, Work, row_of
+from dissensus.run.allocation import DEFAULT_FUSE, default_threads, default_workers, executions, on_gpu
+from dissensus.run.engines.base import Engine, Needs, needs_of
+from dissensus.run.jobs import Job, jobs
+from dissensus.run.plan.facts import CellFacts, DataFacts, Measured, StudyFacts, model_key
+from dissensus.run.plan.measuring import Workers, cell_sizes, finished_seconds, measure_cells
+from dissensus.run.plan.work import NOTHING, CellPlan, PlanRow, Resources, Work, row_of, summed
 from dissensus.run.step_warnings import StepWarning, step_warnings, train_size_of
 from dissensus.study.grid import expand, select
 from dissensus.study.lock import lock_held
 from dissensus.study.status import CellStatus, cell_folder, read_status
+
+_HOUR = 3600.0
 
 
 @dataclass(frozen=True)
@@ -51,21 +39,18 @@ class StudyPlan:
         cells: each cell that was asked for.
         rows: by model and method, in the order in which each first comes.
         total: all of them.
-        workers: that would run; 0 where nothing is left. On a cluster, the most jobs at a time.
-        threads: of each; on a cluster, the most of any.
-        jobs: what the workers take one at a time: a cell, or several that train in one pass. Those are reckoned as if
+        workers: that would run; 0 where nothing is left, or where nobody has said how many a cluster runs.
+        threads: of each.
+        jobs: what the workers take one at a time: a cell, or several that train in one pass. Those are counted as if
             each were alone, which is an upper bound.
-        wall_seconds: until all is done. On this machine the workers share the seconds evenly, and none is quicker
-            than the longest job; on a cluster the jobs are placed on its machines (`packing.py`). Without the cells
-            whose seconds are not known; None where no cell's are.
-        measured: what the seconds come from, where they were measured.
+        wall_seconds: until all is done: the workers share the seconds evenly, and none is quicker than the longest job.
+            Without the cells whose seconds are not known; None where no cell's are.
+        measured: what was timed in trials.
+        finished: cells whose seconds are those of finished cells like them.
         running: whether another process runs this study now.
-        source: where the seconds come from.
-        machines: of the cluster; empty for this machine.
+        engine: what it would run on; local is this machine.
         resources: hours of GPUs and processors, and room for checkpoints.
-        notes: what stands for what, where something was not here.
-        several: cells that several processes train together: reckoned as if one did it.
-        calibration: what was found out, for other plans (`calibration_file.py`).
+        several: cells that several processes train together: counted as if one did it.
         warnings: conditions whose training may be too short for what is asked of it.
     """
 
@@ -79,13 +64,11 @@ class StudyPlan:
     jobs: int
     wall_seconds: float | None
     measured: tuple[Measured, ...]
+    finished: int
     running: bool
-    source: Source = field(default_factory=lambda: Source("measured"))
-    machines: tuple[Machine, ...] = ()
+    engine: str = "local"
     resources: Resources = field(default_factory=Resources)
-    notes: tuple[str, ...] = ()
     several: int = 0
-    calibration: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[StepWarning, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -104,12 +87,9 @@ def plan_study(
     data_dir: Path | None = None,
     only: When | None = None,
     engine: Engine | None = None,
-    cluster: Sequence[Machine] = (),
-    calibration: Path | None = None,
-    assumption: Assumption | None = None,
     on_note: Callable[[str], None] | None = None,
 ) -> StudyPlan:
-    """Reckon what `runner.run_study` with the same arguments would do; `on_note` hears what is being measured.
+    """What `runner.run_study` with the same arguments would do, and how long it would take.
 
     Args:
         study: what would run.
@@ -120,22 +100,22 @@ def plan_study(
         device: see `workers`.
         data_dir: see `workers`.
         only: see `workers`.
-        engine: what it would run on, not open yet; its workers measure. Default: this machine.
-        cluster: machines to plan for, in place of the engine's.
-        calibration: JSON of an earlier plan, whose timings stand in place of a measurement.
-        assumption: how fast a device is, in place of a measurement.
+        engine: what it would run on; default: this machine. On another one nothing is measured: seconds are those of
+            the study's finished cells.
         on_note: called with a line before each measurement.
 
     Raises:
-        SpecError: the study is not valid, `only` matches nothing, the engine cannot be reached, or no machine has
-            room for a cell.
+        SpecError: the study is not valid, or `only` matches nothing.
     """
     for option, value in (("workers", workers), ("threads", threads), ("fuse", fuse)):
         if value is not None and value < 1:
             raise SpecError(f"{option} is {value}; expected 1 or more")
-    cells = select(expand(study), only or When())
+    elsewhere = engine is not None and engine.elsewhere
+    note = on_note or (lambda _line: None)
+    whole_study = expand(study)
+    cells = select(whole_study, only or When())
     carried_out = executions(study)
-    statuses = {cell.cell_id: read_status(cell_folder(out, cell), cell) for cell in cells}
+    statuses = {cell.cell_id: read_status(cell_folder(out, cell), cell) for cell in whole_study}
     running = lock_held(out)
     if not running:  # what says so was killed
         statuses = {
@@ -143,128 +123,100 @@ def plan_study(
             for name, status in statuses.items()
         }
     left = [cell for cell in cells if statuses[cell.cell_id].state != "done"]
-    with ground_of(
-        out, engine=engine, cluster=cluster, calibration=calibration, assumption=assumption, device=device
-    ) as ground:
-        waiting = jobs(left, fuse or DEFAULT_FUSE)
-        crew = len(waiting)
-        if ground.machines:
-            threads_of = threads
-        else:
-            crew = min(workers or default_workers(len(waiting), device), len(waiting))
-            threads_of = threads or default_threads(max(crew, 1))
-        needs = [
-            needs_of([carried_out[cell.cell_id] for cell in job], gpus=ground.gpus, threads=threads_of)
-            for job in waiting
-        ]
-        if ground.machines:
-            check(needs, ground.machines)
-        findings = Findings()
-        if left:
-            look = _Look(device, data_dir, on_note)
-            of_cell = {cell.cell_id: n for job, n in zip(waiting, needs, strict=True) for cell in job}
-            findings = look.at(left, ground, out, carried_out, of_cell, crew)
-    planned = _planned(cells, statuses, findings)
+    waiting = jobs(left, fuse or DEFAULT_FUSE, carried_out)
+    gpus = not elsewhere and on_gpu(device)
+    if elsewhere:
+        count = min(workers or 0, len(waiting))
+    else:
+        count = min(workers or default_workers(len(waiting), device), len(waiting))
+        threads = threads or default_threads(max(count, 1))
+    needs = [
+        needs_of([carried_out[cell.cell_id] for cell in job], gpus=gpus, threads=threads) for job in waiting
+    ]
+    if not (gpus or elsewhere):  # what a cluster's cells reserve is not here
+        needs = [replace(need, gpus=0.0) for need in needs]
+    whole = finished_seconds(whole_study, statuses, anywhere=elsewhere)
+    facts = StudyFacts()
+    if left and elsewhere:
+        facts = StudyFacts(_facts_elsewhere(cell_sizes(left, data_dir, whole=whole, note=note)))
+    elif left:
+        most_threads = max(need.threads for need in needs)
+        facts = measure_cells(left, Workers(count, most_threads, device, data_dir), whole=whole, note=note)
+    planned = _planned(cells, statuses, facts)
     for job, need in zip(waiting, needs, strict=True):
-        for place, cell in enumerate(job):
-            known = findings.known.get(cell.cell_id, Known())
-            starts = bool(ground.machines) and place == 0  # a process of its own for each job
-            planned[cell.cell_id] = _reserving(planned[cell.cell_id], need, ground.gpus, starts, known)
+        for cell in job:
+            planned[cell.cell_id] = replace(planned[cell.cell_id], gpus=need.gpus)
     rows: dict[tuple[str, str], list[CellPlan]] = {}
     for plan in planned.values():
         rows.setdefault((plan.model, plan.method), []).append(plan)
-    reckoned = Reckoned.of(waiting, needs, planned, findings)
-    if ground.machines:
-        packing = pack(reckoned.seconds, reckoned.needs, ground.machines, at_once=workers)
-        wall = packing.wall_seconds if reckoned.seconds else None
-        resources = reckoned.on_cluster(packing, ground.machines)
-        crew = resources.jobs_at_once
-    else:
-        wall = wall_seconds(reckoned.seconds, crew)
-        resources = reckoned.here(wall or 0.0, crew, gpus=ground.gpus)
+    seconds = [summed([planned[cell.cell_id].work for cell in job]).seconds for job in waiting]
+    wall = wall_seconds([s for s in seconds if s is not None], count)
+    of_cell = {cell.cell_id: facts.cells.get(cell.cell_id, CellFacts()) for cell in left}
     return StudyPlan(
         study=study.name,
         out=str(out),
         cells=tuple(planned.values()),
         rows=tuple(row_of(*place, plans) for place, plans in rows.items()),
         total=row_of("", "", list(planned.values())),
-        workers=crew,
-        threads=max((need.threads for need in needs), default=threads_of or 1),
+        workers=count,
+        threads=max((need.threads for need in needs), default=threads or 1),
         jobs=len(waiting),
         wall_seconds=wall,
-        measured=findings.measured,
+        measured=facts.measured,
+        finished=sum(known.whole is not None for known in of_cell.values()),
         running=running,
-        source=ground.source,
-        machines=ground.machines,
-        resources=resources,
-        notes=findings.notes,
+        engine=engine.name if engine is not None else "local",
+        resources=_resources(waiting, needs, seconds, of_cell, count, wall if gpus else None),
         several=sum(carried_out[cell.cell_id].processes > 1 for cell in left),
-        calibration=calibration_file.to_json(left, findings),
         warnings=step_warnings(
-            (cell, _steps_of(cell, statuses[cell.cell_id], findings.known.get(cell.cell_id, Known())))
-            for cell in left
+            (cell, _steps_of(cell, statuses[cell.cell_id], of_cell[cell.cell_id])) for cell in left
         ),
     )
 
 
-@dataclass(frozen=True)
-class _Look:
-    """How cells are looked at; see `plan_study`."""
-
-    device: str | None
-    data_dir: Path | None
-    on_note: Callable[[str], None] | None
-
-    def at(
-        self,
-        cells: Sequence[RunSpec],
-        ground: Ground,
-        out: Path,
-        carried_out: Mapping[str, Execution],
-        needs: Mapping[str, Needs],
-        workers: int,
-    ) -> Findings:
-        """What is known of cells: from a file, by an assumption, or measured, there or here."""
-        source = ground.source
-        if source.file:
-            found = calibration_file.from_file(Path(source.file), cells)
-            _refuse_other_device(found, source.file, gpus=any(need.gpus for need in needs.values()))
-            return found
-        if source.assumption is not None:
-            gpus = {name: need.gpus for name, need in needs.items()}
-            return assume_cells(
-                cells, source.assumption, gpus=gpus, data_dir=self.data_dir, on_note=self.on_note
-            )
-        common: dict[str, Any] = {"device": self.device, "data_dir": self.data_dir, "on_note": self.on_note}
-        if ground.engine is not None:
-            return measure_elsewhere(
-                cells, ground.engine, needs=needs, executions=carried_out, beside=out, **common
-            )
-        if ground.machines:  # stated, and like this one: measured here as its own workers would
-            workers = min(default_workers(workers, self.device), workers)
-        threads = max(need.threads for need in needs.values())
-        return measure_cells(cells, workers=workers, threads=threads, **common)
+def _facts_elsewhere(facts: Mapping[str, CellFacts]) -> dict[str, CellFacts]:
+    """Facts of cells that would run on other machines, where a trial here would say nothing."""
+    reason = "no cell like it has finished there; run one (--only seed=0, say) and plan again"
+    return {
+        name: known if known.whole is not None or known.reason else replace(known, reason=reason)
+        for name, known in facts.items()
+    }
 
 
-def _refuse_other_device(found: Findings, file: str, *, gpus: bool) -> None:
-    """Raise `SpecError` where cells get a GPU and were timed on a processor, or the other way round."""
-    for measured in found.measured:
-        if measured.device and (measured.device != "CPU") != gpus:
-            given = "get a GPU" if gpus else "get none"
-            raise SpecError(
-                f"{file} was measured on {measured.device}, and the cells planned here {given}; measure on a machine "
-                "like those of the cluster"
-            )
+def _resources(
+    waiting: Sequence[Job],
+    needs: Sequence[Needs],
+    seconds: Sequence[float | None],
+    facts: Mapping[str, CellFacts],
+    workers: int,
+    gpu_seconds: float | None,
+) -> Resources:
+    """What the jobs take together; `gpu_seconds`: for how long the workers share this machine's GPU, if it has one."""
+    rooms = [
+        sum(
+            known.weights.checkpoint_bytes(cell.method.rank)
+            for cell in job
+            if (known := facts[cell.cell_id]).weights
+        )
+        for job in waiting
+    ]
+    reserved = sum((s or 0.0) * need.gpus for s, need in zip(seconds, needs, strict=True))
+    return Resources(
+        gpu_hours=(reserved if gpu_seconds is None else gpu_seconds) / _HOUR,
+        cpu_hours=sum((s or 0.0) * need.threads for s, need in zip(seconds, needs, strict=True)) / _HOUR,
+        checkpoint_bytes=sum(sorted(rooms, reverse=True)[:workers]) if any(rooms) else None,
+        jobs_at_once=workers,
+    )
 
 
 def _planned(
-    cells: Sequence[RunSpec], statuses: Mapping[str, CellStatus], findings: Findings
+    cells: Sequence[RunSpec], statuses: Mapping[str, CellStatus], facts: StudyFacts
 ) -> dict[str, CellPlan]:
     """The plan of each cell, in the study's order."""
     planned: dict[str, CellPlan] = {}
     begun: set[tuple[str, ...]] = set()
     for cell in sorted(cells, key=lambda cell: not statuses[cell.cell_id].tracking_points_done):
-        known = findings.known.get(cell.cell_id, Known())
+        known = facts.cells.get(cell.cell_id, CellFacts())
         planned[cell.cell_id] = plan_cell(
             cell, statuses[cell.cell_id], known, start_known=_start(cell) in begun
         )
@@ -272,16 +224,8 @@ def _planned(
     return {cell.cell_id: planned[cell.cell_id] for cell in cells}
 
 
-def _reserving(plan: CellPlan, needs: Needs, gpus: bool, starts: bool, known: Known) -> CellPlan:
-    """A cell's plan with what its job reserves, and a process' start where it is the first of its job."""
-    seconds = plan.work.seconds
-    if seconds is not None and starts and known.timing is not None:
-        seconds += known.timing.start
-    return replace(plan, work=replace(plan.work, seconds=seconds), gpus=needs.gpus if gpus else 0.0)
-
-
-def plan_cell(cell: RunSpec, status: CellStatus, known: Known, *, start_known: bool = False) -> CellPlan:
-    """What is left of one cell, as far as its specification, its status and what was found out tell.
+def plan_cell(cell: RunSpec, status: CellStatus, known: CellFacts, *, start_known: bool = False) -> CellPlan:
+    """What is left of one cell, as far as its specification, its status and what is known tell.
 
     `start_known`: another cell comes before it that begins with the same body (see `Timing.shares_start`).
     """
@@ -296,7 +240,7 @@ def plan_cell(cell: RunSpec, status: CellStatus, known: Known, *, start_known: b
     n = known.data.train if known.data else train_size_of(cell)
     steps = _steps_of(cell, status, known)
     if steps is None:
-        return planned(Work(), known.reason)
+        return planned(Work(seconds=known.whole), known.reason)
     tracking = cell.tracking
     try:
         points = len(
@@ -317,6 +261,8 @@ def plan_cell(cell: RunSpec, status: CellStatus, known: Known, *, start_known: b
             seconds += tokens * timing.gradient + tracked * timing.tracking
             if start_known and timing.shares_start and passes == points:
                 seconds -= known.tokens.tracked * timing.tracking
+    if known.whole is not None:
+        seconds = known.whole * (1 - (taken / steps + 1 - passes / points) / 2)
     if known.data:
         room = passes * shard_bound(known.data) + (
             0 if status.tracking_points_done else examples_bound(known.data)
@@ -324,7 +270,7 @@ def plan_cell(cell: RunSpec, status: CellStatus, known: Known, *, start_known: b
     return planned(Work(steps - taken, tokens, passes, tracked, seconds, room), known.reason)
 
 
-def _steps_of(cell: RunSpec, status: CellStatus, known: Known) -> int | None:
+def _steps_of(cell: RunSpec, status: CellStatus, known: CellFacts) -> int | None:
     """Optimiser steps of a cell, start to end; None where they are not known."""
     n = known.data.train if known.data else train_size_of(cell)
     return total_steps(n, cell.training) if n is not None else status.total_steps or None
@@ -354,5 +300,5 @@ def examples_bound(data: DataFacts) -> int:
 
 
 def wall_seconds(jobs: Sequence[float], workers: int) -> float | None:
-    """Seconds until the last job is over, at least; None where there is no job whose seconds are known."""
-    return max(sum(jobs) / workers, *jobs) if jobs else None
+    """Seconds until the last job is over, at least; None where no job's seconds are known."""
+    return max(sum(jobs) / workers, *jobs) if jobs and workers else None

@@ -1,4 +1,4 @@
-"""What is left to do, of one cell and summed over several; what is not known is missing from a sum, and counted."""
+"""Work that is left, of one cell and summed over several; what is not known is missing from a sum, and counted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dissensus.study.status import State
 class Work:
     """What is left to do, of one cell or of several; None where it is not known.
 
-    A cell that was interrupted goes on from its last checkpoint, so up to a minute or one tracking point of what
+    A cell that was interrupted resumes from its last checkpoint, so up to a minute or one tracking point of what
     counts as done is done again.
 
     Attributes:
@@ -99,15 +99,13 @@ class Resources:
     """What all that is left takes, over the jobs whose seconds are known; of a job, what it reserves.
 
     Attributes:
-        gpu_hours: GPUs times hours, of the jobs.
-        standing_gpu_hours: the same of the machines, from the first job's start to the last one's end.
+        gpu_hours: GPUs times hours, of the jobs; on this machine its one GPU's, which the workers share.
         cpu_hours: processors times hours, of the jobs.
         checkpoint_bytes: the most that checkpoints take at a time; None where no cell's weights are known.
         jobs_at_once: the most jobs at a time.
     """
 
     gpu_hours: float = 0.0
-    standing_gpu_hours: float = 0.0
     cpu_hours: float = 0.0
     checkpoint_bytes: int | None = None
     jobs_at_once: int = 0

@@ -1,18 +1,17 @@
-"""What a plan measures, inside a worker process: sizes of data, tokens, seconds of a step and of a tracking pass.
+"""Trial: a few steps and tracking passes of a cell, timed in a worker process, and the tokens of cells counted.
 
-Each step here has the signature of `cell.run_cell`, so that a worker may call it as it calls a cell: in a process of
-the same kind, with the same threads, on the same device. What it found is left as JSON in the folder that it is
-given. Nothing is downloaded: the hub counts as out of reach. `tasks.py` takes the steps together in one call.
+`trial` and `count_only` have the signature of `fused_cells.run_cells`, so that a worker runs them as it runs a job:
+in a process of the same kind, with the same threads, on the same device. What they find is left in each cell's folder
+(`facts.TrialResult`). The plan's workers are offline, so nothing is downloaded.
 """
 
 from __future__ import annotations
 
 import importlib
-import json
 import statistics
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,8 +21,7 @@ from dissensus.config import RunSpec
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.data.assembly import CellData, assemble
 from dissensus.run.allocation import on_gpu
-from dissensus.run.plan.facts import DataFacts, Timing, TokenFacts, Weights
-from dissensus.run.plan.presence import refuse_missing, stay_offline
+from dissensus.run.plan.facts import Timing, TokenFacts, TrialResult, Weights
 from dissensus.seeds import stream_seed
 
 if TYPE_CHECKING:
@@ -34,11 +32,8 @@ T = TypeVar("T")
 
 Clock = Callable[[], float]
 
-FOUND = "found.json"
-"""Where a function leaves its findings, in the folder that it is given."""
-
 SAMPLE = 2000
-"""Training examples that are tokenised; a larger set is reckoned from so many of it, drawn at random."""
+"""Training examples that are tokenised; of a larger set so many are drawn at random."""
 
 STEP_SECONDS = 5.0
 TRACKING_SECONDS = 4.0
@@ -53,83 +48,103 @@ _FIRST_PASS_TOKENS = 256
 _ENDLESS = 1e6  # epochs: the measured steps are all in the warm-up, at rates so small that none diverges
 
 
-@dataclass
-class _Held:
-    """A cell that `prepare` has set up and warmed up."""
+@dataclass(frozen=True)
+class _SetUp:
+    """A cell that is set up and warmed up.
+
+    Attributes:
+        run: what takes its steps.
+        clock: what tells the seconds.
+        sample: tracked examples of about `PASS_SECONDS`.
+        seconds: that it took to set the cell up.
+        shares_start: see `Timing`.
+    """
 
     run: TrainingRun
     clock: Clock
     sample: Encoded
-    setup: float
+    seconds: float
     shares_start: bool
 
 
-_born = time.process_time()  # Python and this package, in a process that began with a job of ours
-_loading = 0.0  # and its libraries since then
-_held: list[_Held] = []  # at most one: what lies between two calls in one process
-_data: dict[tuple[str, str, Path | None], CellData] = {}
-
-
-def survey(spec: RunSpec, folder: Path, *, data_dir: Path | None = None, **_: Any) -> None:
-    """Find the sizes of a cell's data (`DataFacts`); raises what assembling them raises."""
-    _leave(folder, sizes(spec, data_dir))
-
-
-def sizes(spec: RunSpec, data_dir: Path | None) -> DataFacts:
-    """Sizes of a cell's data."""
-    stay_offline()
-    data = assembled(spec, data_dir)
-    return sizes_of(data.tracked, len(data.train))
-
-
-def sizes_of(tracked: AnnotatedDataset, train: int) -> DataFacts:
-    """The same, of a tracked set beside so many training examples."""
-    texts = (json.dumps(dict(e.text), ensure_ascii=False).encode() for e in tracked)
-    return DataFacts(
-        train=train,
-        tracked=len(tracked),
-        labels=len(tracked.labels),
-        id_bytes=sum(len(i.encode()) for i in tracked.ids),
-        text_bytes=sum(map(len, texts)),
-    )
-
-
-def find(spec: RunSpec, _folder: Path, **_: Any) -> None:
-    """Raise `ModelError` for a model that a run would have to fetch first; cheap, and needs no torch."""
-    stay_offline()
-    refuse_missing(spec.model)
-
-
-def prepare(
-    spec: RunSpec,
-    folder: Path,
+def trial(
+    cells: Sequence[tuple[RunSpec, Path]],
     *,
     data_dir: Path | None = None,
     threads: int | None = None,
     device: str | None = None,
+    on_end: Callable[[int, Exception | None], None],
     **_: Any,
 ) -> None:
-    """Set a cell up as a run does, warm it up, and keep it for `count` and `measure`.
+    """Time the first cell, and count the tokens of each with its model.
 
-    Raises whatever keeps the cell from being set up.
+    Raises:
+        Exception: whatever keeps the first cell from being set up.
     """
-    global _loading
-    _held.clear()
-    stay_offline()
+    _look_at(cells, data_dir, threads, device, on_end, timed=True)
+
+
+def count_only(
+    cells: Sequence[tuple[RunSpec, Path]],
+    *,
+    data_dir: Path | None = None,
+    threads: int | None = None,
+    device: str | None = None,
+    on_end: Callable[[int, Exception | None], None],
+    **_: Any,
+) -> None:
+    """Count the tokens of each cell with the first one's model; see `trial`."""
+    _look_at(cells, data_dir, threads, device, on_end, timed=False)
+
+
+def _look_at(
+    cells: Sequence[tuple[RunSpec, Path]],
+    data_dir: Path | None,
+    threads: int | None,
+    device: str | None,
+    on_end: Callable[[int, Exception | None], None],
+    *,
+    timed: bool,
+) -> None:
+    spec, folder = cells[0]
+    data: dict[tuple[str, str], CellData] = {}
+    ready = set_up(spec, folder, data_dir=data_dir, threads=threads, device=device)
+    timing = timing_of(spec, ready) if timed else None
+    model = ready.run.model
+    weights, where = _weights_of(ready.run, spec.method.rank), _device_of(ready.run)
+    for place, (cell, cell_folder) in enumerate(cells):
+        try:
+            key = (cell.dataset.canonical(), cell.regime)
+            if key not in data:
+                data[key] = assembled(cell, data_dir)
+            tokens = count_tokens(data[key].tracked, data[key].train, model.encode)
+            TrialResult(tokens, weights, where, timing).write(cell_folder)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other cells can still be looked at
+            on_end(place, error)
+        else:
+            on_end(place, None)
+
+
+def set_up(
+    spec: RunSpec, folder: Path, *, data_dir: Path | None, threads: int | None, device: str | None
+) -> _SetUp:
+    """Set a cell up as a run does, and warm it up.
+
+    Raises:
+        Exception: whatever keeps the cell from being set up.
+    """
     # Libraries are loaded once a worker, not once a cell: that stays out of the set-up.
-    begin = time.process_time()
     for library in ("torch", "transformers") + (() if spec.method.name == "full" else ("peft",)):
         importlib.import_module(library)
     from dissensus.models.shared_states import SharedStates
-    from dissensus.run.cell import open_cell
+    from dissensus.run.cell import prepare_cell
     from dissensus.train.loop import TrainingRun
 
-    _loading += time.process_time() - begin
     clock = _clock(device, threads)
     begin = clock()
-    cell = open_cell(spec, folder / "cell", data_dir=data_dir, threads=threads, device=device)
+    cell = prepare_cell(spec, folder / "cell", data_dir=data_dir, threads=threads, device=device)
     assert cell is not None  # the folder is new
-    setup = clock() - begin
+    seconds = clock() - begin
     model = cell.run.model
     run = TrainingRun(
         model,
@@ -154,18 +169,7 @@ def prepare(
         token_budget=spec.tracking.token_budget,
         precision=spec.tracking.precision,
     )
-    _held.append(_Held(run, clock, sample, setup, model.packs and shared is not None))
-
-
-def count(spec: RunSpec, folder: Path, *, data_dir: Path | None = None, **_: Any) -> None:
-    """Count a cell's tokens (`TokenFacts`) with the model that `prepare` has loaded."""
-    _leave(folder, tokens_of(spec, data_dir))
-
-
-def tokens_of(spec: RunSpec, data_dir: Path | None) -> TokenFacts:
-    """A cell's tokens, by the model that `prepare` has loaded."""
-    data = assembled(spec, data_dir)
-    return count_tokens(data.tracked, data.train, _kept().run.model.encode)
+    return _SetUp(run, clock, sample, seconds, model.packs and shared is not None)
 
 
 def count_tokens(
@@ -181,43 +185,17 @@ def count_tokens(
     return TokenFacts(float(some.lengths.mean()), int(whole.lengths.sum()))
 
 
-def weights_of(spec: RunSpec) -> Weights:
-    """The weights of the cell that `prepare` has set up."""
-    named = dict(_kept().run.model.module.named_parameters())
-    return Weights(
-        parameters=sum(p.numel() for p in named.values()),
-        trainable=sum(p.numel() for p in named.values() if p.requires_grad),
-        adapters=sum(p.numel() for name, p in named.items() if ".lora_" in name),
-        rank=spec.method.rank or 1,
-    )
-
-
-def device_of() -> str:
-    """What the cell that `prepare` has set up computes on: the GPU's name, or CPU."""
-    import torch
-
-    device = next(_kept().run.model.module.parameters()).device
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
-
-
-def measure(spec: RunSpec, folder: Path, **_: Any) -> None:
-    """Time a few steps and passes (`Timing`) of the cell that `prepare` has set up; it is let go of afterwards."""
-    _leave(folder, timing_of(spec))
-
-
-def timing_of(spec: RunSpec) -> Timing:
-    """The seconds of the cell that `prepare` has set up; it is let go of afterwards."""
-    held = _kept()
-    run, clock = held.run, held.clock
+def timing_of(spec: RunSpec, ready: _SetUp) -> Timing:
+    """Seconds of a cell that is set up: of a few steps and passes."""
+    run, clock = ready.run, ready.clock
     begin, processor = time.perf_counter(), time.process_time()
     steps = _repeated(lambda: _step(run, clock), STEP_SECONDS)
-    tokens = int(held.sample.lengths.sum())
-    passes = _repeated(lambda: _pass(spec, run, clock, held.sample) / tokens, TRACKING_SECONDS)
+    tokens = int(ready.sample.lengths.sum())
+    passes = _repeated(lambda: _pass(spec, run, clock, ready.sample) / tokens, TRACKING_SECONDS)
     share = (time.process_time() - processor) / (time.perf_counter() - begin)
-    _held.clear()
     gradient = statistics.median(g for g, _ in steps)
     return Timing(
-        setup=held.setup,
+        setup=ready.seconds,
         gradient=gradient,
         update=statistics.median(u for _, u in steps),
         tracking=statistics.median(passes),
@@ -225,11 +203,28 @@ def timing_of(spec: RunSpec) -> Timing:
         passes=len(passes),
         low=min(g for g, _ in steps) / gradient,
         high=max(g for g, _ in steps) / gradient,
-        shares_start=held.shares_start,
+        shares_start=ready.shares_start,
         undisturbed=clock is time.process_time,
         share=share,
-        start=_born + _loading,
     )
+
+
+def _weights_of(run: TrainingRun, rank: int | None) -> Weights:
+    named = dict(run.model.module.named_parameters())
+    return Weights(
+        parameters=sum(p.numel() for p in named.values()),
+        trainable=sum(p.numel() for p in named.values() if p.requires_grad),
+        adapters=sum(p.numel() for name, p in named.items() if ".lora_" in name),
+        rank=rank or 1,
+    )
+
+
+def _device_of(run: TrainingRun) -> str:
+    """What it computes on: the GPU's name, or CPU."""
+    import torch
+
+    device = next(run.model.module.parameters()).device
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
 
 
 def _step(run: TrainingRun, clock: Clock) -> tuple[float, float]:
@@ -293,18 +288,6 @@ def _some_tokens(
 
 
 def assembled(spec: RunSpec, data_dir: Path | None) -> CellData:
-    """The data of a cell, assembled once a process; of several seeds the first stands for all."""
-    key = (spec.dataset.canonical(), spec.regime, data_dir)
-    if key not in _data:
-        seed = stream_seed(spec.seed, "sample")
-        _data[key] = assemble(spec.dataset, spec.regime, sample_seed=seed, data_dir=data_dir)
-    return _data[key]
-
-
-def _kept() -> _Held:
-    assert _held, "prepare comes first"
-    return _held[0]
-
-
-def _leave(folder: Path, found: DataFacts | TokenFacts | Timing) -> None:
-    (folder / FOUND).write_text(json.dumps(asdict(found)), encoding="utf-8")
+    """The data of a cell; of several seeds the first stands for all."""
+    seed = stream_seed(spec.seed, "sample")
+    return assemble(spec.dataset, spec.regime, sample_seed=seed, data_dir=data_dir)

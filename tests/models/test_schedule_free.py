@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from dissensus import AnnotatedDataset, CurveRecorder, load_curves
-from dissensus.record.schedule_free import evaluation_weights, schedule_free
+from dissensus.models.schedule_free import evaluation_weights, schedule_free
 from schedule_free_sgd import ScheduleFreeSGD
 
 STEPS = 5

@@ -9,13 +9,12 @@ point's weights says nothing of the next one's.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dissensus.errors import DataError, ModelError
 from dissensus.models.encoding import Encoded
 from dissensus.record.tracking import (
     PackedSet,
@@ -28,7 +27,7 @@ from dissensus.record.tracking import (
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from dissensus.record.processes import Ranks
+    from dissensus.record.processes import ProcessGroup
 
 log = logging.getLogger("dissensus")
 
@@ -42,7 +41,7 @@ AGREES = 1e-4
 """Largest difference of logits, as a share of the largest logit, that counts as the same answer in fp32."""
 
 
-class OwnModelSet:
+class UserModelSet:
     """See `tracking.TrackedSet`.
 
     Args:
@@ -70,29 +69,39 @@ class OwnModelSet:
         self._asked = 0
 
     def scores(
-        self, model: nn.Module, *, untrained: bool, ranks: Ranks
+        self, model: nn.Module, *, untrained: bool, group: ProcessGroup
     ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
         """See `TrackedSet`."""
-        with ranks.unison(next(model.parameters()).device):
+        from dissensus.models.user_model import refuse_other_heads
+
+        with group.all_or_none(next(model.parameters()).device):
             if self._model is not model:
-                self._meet(model, ranks)
+                self._meet(model, group)
                 self._model = model
             refuse_other_heads(model)
-        return self._chosen(model, ranks).scores(model, untrained=untrained, ranks=ranks)
+        return self._chosen(model, group).scores(model, untrained=untrained, group=group)
 
-    def _meet(self, model: nn.Module, ranks: Ranks) -> None:
+    def _meet(self, model: nn.Module, group: ProcessGroup) -> None:
         """A model that was not seen before: what its configuration says of labels and padding."""
-        from dissensus.models.own_forward import pads_by_id, reads_last_token
         from dissensus.models.scoring import scoring_view
+        from dissensus.models.user_model import (
+            check_label_order,
+            classifier_logits,
+            pads_by_id,
+            reads_last_token,
+        )
 
-        names = getattr(getattr(model, "config", None), "id2label", None)
-        same_order(self._labels, names, warn=ranks.first)
+        check_label_order(self._labels, model, warn=group.first)
         # A decoder's classifier looks for the last token by this id, and would take another padding for text.
         _, own_pad = pads_by_id(model)
         self._pad_id = self._given_pad if own_pad is None else own_pad
         batches = batches_for(model, self._encoded.lengths, self._token_budget)
         self._plain = PaddedSet(
-            self._encoded, own_logits, pad_id=self._pad_id, token_budget=self._token_budget, batches=batches
+            self._encoded,
+            classifier_logits,
+            pad_id=self._pad_id,
+            token_budget=self._token_budget,
+            batches=batches,
         )
         self._packed, self._doubt = None, "not a sequence classifier of transformers' own that packs"
         self._padded = False
@@ -106,7 +115,7 @@ class OwnModelSet:
     def _ends_in(self, token: int | None) -> bool:
         return token is not None and any(row[-1] == token for row in self._encoded.input_ids)
 
-    def _chosen(self, model: nn.Module, ranks: Ranks) -> TrackedSet:
+    def _chosen(self, model: nn.Module, group: ProcessGroup) -> TrackedSet:
         from dissensus.models.patched import patched
         from dissensus.record.quick_way import warn_of_plain, why_not
 
@@ -114,11 +123,11 @@ class OwnModelSet:
         if self._padded:
             return self._plain
         reason = why_not(
-            ranks, next(model.parameters()).device, lambda: self._doubt or patched(model), lambda: self._agrees(model),
+            group, next(model.parameters()).device, lambda: self._doubt or patched(model), lambda: self._agrees(model),
             "packed rows and the model's own forward pass disagree",
         )  # fmt: skip
         self._padded = bool(reason)
-        warn_of_plain(model, "read in packed rows", reason, later=self.way == "packed", first=ranks.first)
+        warn_of_plain(model, "read in packed rows", reason, later=self.way == "packed", first=group.first)
         self.way = f"padded: {reason}" if reason else "packed"
         return self._plain if self._padded or self._packed is None else self._packed
 
@@ -139,13 +148,13 @@ class OwnModelSet:
     def _own(self, model: nn.Module, rows: NDArray[np.int64], device: Any) -> Tensor:
         import torch
 
-        from dissensus.models.own_forward import pads_by_id, reads_last_token
+        from dissensus.models.user_model import classifier_logits, pads_by_id, reads_last_token
 
         together = not (reads_last_token(model) and pads_by_id(model)[1] is None)
         parts = [rows.tolist()] if together else [[row] for row in rows.tolist()]
         batches = (self._encoded.batch(part, self._pad_id) for part in parts)
         return torch.cat(
-            [own_logits(model, {k: v.to(device) for k, v in b.items()}).float() for b in batches]
+            [classifier_logits(model, {k: v.to(device) for k, v in b.items()}).float() for b in batches]
         )
 
     def _rows_to_ask(self) -> NDArray[np.int64]:
@@ -156,84 +165,11 @@ class OwnModelSet:
 
 
 def batches_for(model: nn.Module, lengths: NDArray[np.int64], token_budget: int) -> list[list[int]]:
-    """Rows in batches in which the model's own forward pass gives each row what it gives it alone.
+    """Rows in batches in which the model's own forward pass gives each row what it gives it alone."""
+    from dissensus.models.user_model import padding_of
 
-    A decoder's classifier looks for the last token by the padding id: without one it refuses several rows, and given
-    embeddings (learned prompts) it takes the last place, padding or not.
-    """
-    from dissensus.models.own_forward import pads_by_id, reads_last_token, takes_mask
-    from dissensus.models.patched import learns_prompts
-
-    if not takes_mask(model):
-        return equal_length_batches(lengths, token_budget)
-    if reads_last_token(model):
-        has_pad, own_pad = pads_by_id(model)
-        if has_pad and own_pad is None:
-            return [[row] for row in np.argsort(-lengths, kind="stable").tolist()]
-        if learns_prompts(model):
-            return equal_length_batches(lengths, token_budget)
-    return length_sorted_batches(lengths, token_budget)
-
-
-def own_logits(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
-    """What a sequence classifier gives for a batch: its logits, (b, K).
-
-    Raises:
-        ModelError: it cannot be called so, gives no logits, or is a language model.
-    """
-    from dissensus.models.own_forward import SCORE, logits_of, own_output
-
-    output = own_output(model, batch, instead=SCORE)
-    logits = logits_of(output)
-    if logits is None:
-        raise ModelError(
-            f"the forward pass of {type(model).__name__} gives a {type(output).__name__} without logits. {SCORE}"
-        )
-    rows, width = batch["input_ids"].shape
-    if logits.ndim == 3 and len(logits) == rows and logits.shape[1] >= width:
-        raise ModelError(
-            f"{type(model).__name__} gives logits of shape {tuple(logits.shape)}, some for every token: it is a "
-            "language model, which has no output for each label. Track a CompletionProbe "
-            f"(dissensus.record.probes.completions), or load a sequence classifier. {SCORE}"
-        )
-    return logits
-
-
-def refuse_other_heads(model: nn.Module) -> None:
-    """Raise `ModelError` where a classifier's outputs are not one label out of K (`config.problem_type`)."""
-    config = getattr(model, "config", None)
-    kind = getattr(config, "problem_type", None)
-    if kind in ("multi_label_classification", "regression"):
-        what = "several labels at once" if kind == "multi_label_classification" else "numbers"
-        raise ModelError(
-            f"the model's config.problem_type is {kind!r}: its outputs are {what}, and a softmax over them is no "
-            "probability of a label. With integer labels and problem_type='single_label_classification' they would "
-            "be. Otherwise record by tracking passes, with `score=`, a function that makes logits over the data set's "
-            "labels of them"
-        )
-
-
-def same_order(labels: Sequence[str], id2label: Mapping[int, str] | None, *, warn: bool = True) -> None:
-    """Hold the data set's labels against the names that a classifier gives its outputs (`config.id2label`).
-
-    Where those name other things (LABEL_0, LABEL_1), the order cannot be seen, and a warning says what is assumed.
-
-    Raises:
-        DataError: they are the same names in another order, so that every loss would be of another label's.
-    """
-    names = [str(name).casefold() for _, name in sorted((id2label or {}).items(), key=lambda at: int(at[0]))]
-    own = [label.casefold() for label in labels]
-    if names != own and sorted(names) == sorted(own):
-        raise DataError(
-            f"the data set's labels are {list(labels)}, and the model's outputs are {names} (config.id2label): the "
-            "same in another order. Give the data set's labels in the model's order"
-        )
-    if warn and names != own and len(names) == len(own):
-        log.warning(
-            "the model does not say which output is which label (config.id2label: %s). Assumed is the data set's "
-            "order: %s. If training numbered the labels otherwise, every loss is another label's: load the model with "
-            "id2label={0: %r, ...}, and an order that differs is refused",
-            ", ".join(str((id2label or {})[at]) for at in sorted(id2label or {})),
-            ", ".join(f"output {at} is {label}" for at, label in enumerate(labels)),
-            labels[0],
-        )  # fmt: skip
+    padding = padding_of(model)
+    if padding == "one row":
+        return [[row] for row in np.argsort(-lengths, kind="stable").tolist()]
+    cut = equal_length_batches if padding == "equal lengths" else length_sorted_batches
+    return cut(lengths, token_budget)

@@ -1,18 +1,31 @@
-"""A job under way: its worker, and the status of each of its cells, kept in their folders."""
+"""A running job: its worker, and the status and log of each of its cells, kept in their folders.
+
+A cell's log.txt keeps what every try printed: tries are appended under a line of their own.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from dissensus.config import Execution
-from dissensus.run.cell_log import begin_try, trained_together
-from dissensus.run.engines.base import Event, Hear, Worker
+from dissensus.run.engines.base import Worker
 from dissensus.run.jobs import Job
+from dissensus.run.messages import (
+    CellOrder,
+    Done,
+    Ended,
+    Event,
+    Failed,
+    JobOrder,
+    OnEvent,
+    Over,
+    Progress,
+    Started,
+)
 from dissensus.study.status import (
     CellStatus,
     State,
@@ -26,8 +39,7 @@ from dissensus.study.status import (
 _STATUS_EVERY = 1.0  # seconds between two writes of an unfinished cell's status
 AGAIN = "its machine let go of it, and the queue started it again"
 """Why a try ended when the same job begins once more."""
-_TOLD = ("phase", "step", "total_steps", "tracking_points_done", "tracking_points", "loss")
-"""What an event may say of how far a cell is; anything else in it is of another version, and left aside."""
+LOG = "log.txt"
 
 
 @dataclass
@@ -39,7 +51,7 @@ class _Cell:
     written: float = 0.0
 
 
-class LiveJob:
+class RunningJob:
     """A job from when it is handed to a worker to that worker's last word of it.
 
     Args:
@@ -47,10 +59,10 @@ class LiveJob:
         before: what had become of each cell, by id.
         out: the study's folder.
         worker: what runs it.
-        order: what the worker is told besides the cells.
+        order: what the worker is told, but for the cells and the log.
         executions: how each cell is carried out, by id.
         last_try: whether a lost worker makes the cells fail; else they are interrupted, to be tried again.
-        hear: called with each event of the worker, from another thread.
+        on_event: called with each event of the worker, from another thread.
 
     Attributes:
         over: whether the worker has said its last of this job.
@@ -65,10 +77,10 @@ class LiveJob:
         out: Path,
         *,
         worker: Worker,
-        order: Mapping[str, Any],
+        order: JobOrder,
         executions: Mapping[str, Execution],
         last_try: bool,
-        hear: Hear,
+        on_event: OnEvent,
     ) -> None:
         folders = [cell_folder(out, cell) for cell in job]
         for folder in folders:
@@ -77,54 +89,47 @@ class LiveJob:
             replace(with_earlier_try(before[c.cell_id]), state="pending", error="", traceback="") for c in job
         ]
         for folder, status in zip(folders, waiting, strict=True):
-            begin_try(folder, _now(), number=len(status.tries) + 1)
-        trained_together(folders)
-        cells = [
-            {
-                "spec": cell.model_dump(mode="json"),
-                "folder": str(folder.resolve()),  # the worker may stand elsewhere
-                "execution": executions[cell.cell_id].model_dump(mode="json"),
-            }
+            log_new_try(folder, _now(), number=len(status.tries) + 1)
+        log_shared_job(folders)
+        cells = tuple(
+            CellOrder(cell, folder.resolve(), executions[cell.cell_id])  # the worker may stand elsewhere
             for cell, folder in zip(job, folders, strict=True)
-        ]
+        )
         self.worker: Worker | None = worker
         self.over = False
         self.lost = False
         self._last_try = last_try
-        self._clock: float | None = None  # since the worker took the job up
+        self._begun: float | None = None  # when the worker began the job
         self._folders = folders
         self._cells = [_Cell(status, status.seconds) for status in waiting]
-        worker.give({**order, "cells": cells}, log=(folders[0] / "log.txt").resolve(), hear=hear)
+        worker.give(replace(order, cells=cells, log=(folders[0] / LOG).resolve()), on_event)
 
     @property
     def left(self) -> tuple[int, ...]:
         """Places of the cells that neither are done nor failed."""
         return tuple(p for p, cell in enumerate(self._cells) if cell.status.state not in ("done", "failed"))
 
-    def heed(self, event: Event) -> tuple[CellStatus, ...]:
+    def handle(self, event: Event) -> tuple[CellStatus, ...]:
         """Take in an event of the worker; the cells that it changed. After the last one the job is `over`."""
-        kind = event["event"]
-        if kind == "started":
+        if isinstance(event, Started):
             return self._begin(event)
-        if kind == "over":
+        if isinstance(event, Over):
             self.over = True
-            if event["failed"]:  # what made a cell fail may have left the process in any state
+            if event.failed:  # what made a cell fail may have left the process in any state
                 self._dismiss()
             return ()
-        if kind == "ended":
+        if isinstance(event, Ended):
             self.over, self.worker = True, None
             return self._cut_off(event)
-        place = int(event.get("cell", -1))
+        place = event.cell
         if not 0 <= place < len(self._cells):
             return ()
-        if kind == "done":
+        if isinstance(event, Done):
             self._end(place, state="done")
-        elif kind == "failed":
-            self._end(place, state="failed", error=str(event["error"]), traceback=str(event["traceback"]))
-        elif kind == "progress":
-            self._progress(place, {key: event[key] for key in _TOLD if key in event})
+        elif isinstance(event, Failed):
+            self._end(place, state="failed", error=event.error, traceback=event.traceback)
         else:
-            return ()
+            self._progress(place, event)
         return (self._cells[place].status,)
 
     def stop(self) -> tuple[CellStatus, ...]:
@@ -137,36 +142,35 @@ class LiveJob:
             self._end(place, state="interrupted")
         return tuple(self._cells[place].status for place in cut)
 
-    def _begin(self, event: Event) -> tuple[CellStatus, ...]:
-        """The worker has taken the job up, or once more on another machine."""
-        self._clock = time.monotonic()
+    def _begin(self, event: Started) -> tuple[CellStatus, ...]:
+        """The worker has begun the job, or a queue has started it once more on another machine."""
+        self._begun = time.monotonic()
         for place in self.left:
             cell = self._cells[place]
             if cell.status.state == "running":  # a queue started the job once more, and nobody saw its end
                 cell.status = ended(cell.status, "interrupted", at="", error=AGAIN)
             cell.seconds_before = cell.status.seconds
-            taken = Try(started=_now(), host=str(event["host"]), pid=int(event["pid"]), step=cell.status.step)
+            this_try = Try(started=_now(), host=event.host, pid=event.pid, step=cell.status.step)
             cell.status = replace(
                 cell.status,
                 state="running",
                 phase="starting",
-                started=taken.started,
+                started=this_try.started,
                 ended="",
-                pid=taken.pid,
-                host=taken.host,
+                pid=this_try.pid,
+                host=this_try.host,
                 error="",
                 traceback="",
-                tries=(*cell.status.tries, taken),
+                tries=(*cell.status.tries, this_try),
             )
             self._keep(place)
         return tuple(self._cells[place].status for place in self.left)
 
-    def _cut_off(self, event: Event) -> tuple[CellStatus, ...]:
+    def _cut_off(self, event: Ended) -> tuple[CellStatus, ...]:
         """The worker is gone; its cells are tried again, or have failed."""
-        words = str(event.get("words", ""))
-        error = str(event["error"]) + (f". Its last words:\n{words}" if words else "")
+        error = event.error + (f". Its last words:\n{event.printed}" if event.printed else "")
         cut = self.left
-        self.lost = bool(event["lost"]) and not self._last_try and bool(cut)
+        self.lost = event.lost and not self._last_try and bool(cut)
         for place in cut:
             self._end(place, state="interrupted" if self.lost else "failed", error=error)
         return tuple(self._cells[place].status for place in cut)
@@ -176,10 +180,13 @@ class LiveJob:
             self.worker.dismiss()
             self.worker = None
 
-    def _progress(self, place: int, told: Mapping[str, Any]) -> None:
+    def _progress(self, place: int, event: Progress) -> None:
         cell = self._cells[place]
         before = cell.status
-        cell.status = replace(before, **told)
+        if event.at.total_steps == 0:  # what an earlier try came to stands until more is known
+            cell.status = replace(before, phase=event.at.phase)
+        else:
+            cell.status = replace(before, **asdict(event.at))
         due = time.monotonic() - cell.written > _STATUS_EVERY
         changed = (before.phase, before.tracking_points_done)
         if due or (cell.status.phase, cell.status.tracking_points_done) != changed:
@@ -193,10 +200,36 @@ class LiveJob:
     def _keep(self, place: int) -> None:
         cell = self._cells[place]
         cell.written = time.monotonic()
-        if self._clock is not None:
-            seconds = round(cell.seconds_before + cell.written - self._clock, 1)
+        if self._begun is not None:
+            seconds = round(cell.seconds_before + cell.written - self._begun, 1)
             cell.status = replace(cell.status, seconds=seconds)
         write_status(self._folders[place], cell.status)
+
+
+def log_new_try(folder: Path, when: str, *, number: int = 0, where: str = "") -> None:
+    """Write the line under which stands what the next try prints; nothing in a log that is empty still.
+
+    Args:
+        folder: the cell's.
+        when: ISO 8601.
+        number: of the try, from 1; 0 where it is not known.
+        where: the machine, if it is known by now.
+    """
+    log = folder / LOG
+    if log.is_file() and log.stat().st_size > 0:
+        title = f"try {number}" if number else "tried again"
+        _append(log, f"--- {title}, {when}{f', on {where}' if where else ''} ---\n")
+
+
+def log_shared_job(folders: Sequence[Path]) -> None:
+    """Say in the log of each cell but the first that the first one's holds what they print together."""
+    for folder in folders[1:]:
+        _append(folder / LOG, f"Trained together with {folders[0].name}; what was printed is in its {LOG}.\n")
+
+
+def _append(log: Path, line: str) -> None:
+    with log.open("a", encoding="utf-8") as file:
+        file.write(line)
 
 
 def _now() -> str:

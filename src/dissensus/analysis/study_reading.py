@@ -1,0 +1,180 @@
+"""Readings of a study's completed cells, each opened, checked and read once. Imports no torch."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from dissensus.analysis.reading import CellReading
+from dissensus.config import RunSpec, StudySpec
+from dissensus.curves import Curves
+from dissensus.data.noise import NoisyLabels, load_noise
+from dissensus.errors import DissensusError, StoreError
+from dissensus.store import StoredCurves, open_curves
+from dissensus.study.folder import StudyFolder
+
+LIMIT = 2**30
+"""Bytes of a cell's curves above which its tables are made block by block instead of with all of them in memory."""
+KEPT = 2**28
+"""Bytes of curves that a command which reads cells twice (first for tables, then for the page) keeps in between."""
+
+
+@dataclass(frozen=True)
+class StudyReading:
+    """A study and the readings of those of its cells that are complete: what verdicts and tables are made from.
+
+    Attributes:
+        study: its specification.
+        cells: completed cells, in the study's order; variants included.
+        planned: cells that the study lists.
+    """
+
+    study: StudySpec
+    cells: tuple[CellReading, ...]
+    planned: int
+
+    @cached_property
+    def own(self) -> tuple[CellReading, ...]:
+        """The cells of the study's conditions: those that are no variant."""
+        return tuple(cell for cell in self.cells if cell.base is None)
+
+    @cached_property
+    def variants(self) -> tuple[CellReading, ...]:
+        """The cells that are variants."""
+        return tuple(cell for cell in self.cells if cell.base is not None)
+
+    def base_of(self, variant: CellReading) -> CellReading | None:
+        """The completed cell that a variant is one of; None where it is not complete."""
+        return next((cell for cell in self.cells if cell.spec == variant.base), None)
+
+    def conditions(self) -> dict[str, tuple[CellReading, ...]]:
+        """The study's own conditions that have a completed cell: name -> its seeds, in the study's order."""
+        return by_condition(self.own)
+
+
+def by_condition(cells: Iterable[CellReading]) -> dict[str, tuple[CellReading, ...]]:
+    """Cells by the name of their condition, each group in the order in which the cells come."""
+    groups: dict[str, tuple[CellReading, ...]] = {}
+    for cell in cells:
+        groups[cell.spec.condition] = (*groups.get(cell.spec.condition, ()), cell)
+    return groups
+
+
+@dataclass(frozen=True)
+class StudyReader:
+    """Opens the completed cells of a study's folder, for one command.
+
+    Attributes:
+        folder: the study's folder.
+        keep: bytes of curves that may stay in memory, so that a cell that is asked for again is not opened again.
+    """
+
+    folder: StudyFolder
+    keep: int = 0
+    _kept: dict[str, CellReading] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def at(cls, study: Path | StudyReader, *, keep: int = 0) -> StudyReader:
+        """The reader of a folder; one that there is already is left as it is."""
+        return study if isinstance(study, StudyReader) else cls(StudyFolder(study), keep)
+
+    def cell(self, name: str, *, verify: bool = True) -> CellReading:
+        """The reading of a completed cell. Its curves are in memory up to `LIMIT`, and stay in their store above.
+
+        Args:
+            name: the cell's id.
+            verify: check every file of its store against its SHA-256.
+
+        Raises:
+            StoreError: the folder holds another specification's cell, or its store is damaged; the cell is named.
+        """
+        if name in self._kept:
+            return self._kept[name]
+        cell = self._read(name, verify=verify)
+        size = [
+            one.stored.log_probs.nbytes
+            for one in (cell, *self._kept.values())
+            if isinstance(one.stored, Curves)
+        ]
+        if isinstance(cell.stored, Curves) and sum(size) <= self.keep:
+            self._kept[name] = cell
+        return cell
+
+    def all(self) -> StudyReading:
+        """The readings of every completed cell, with their curves in memory.
+
+        Raises:
+            SpecError: the folder is no study's.
+            StoreError: no cell is complete, or a completed one is damaged (it is named).
+        """
+        if not self.folder.done:
+            raise StoreError(
+                f"{self.folder.path} has no completed cell. Run it first: dissensus run {self.folder.path}"
+            )
+        cells = tuple(self._read(name, in_memory=True) for name in self.folder.done)
+        return StudyReading(self.folder.spec, cells, len(self.folder.planned))
+
+    def _read(self, name: str, *, verify: bool = True, in_memory: bool = False) -> CellReading:
+        """`in_memory`: whatever they take; then with the labels that a cell with label noise was trained on."""
+        folder, planned = self.folder.cell(name), self.folder.planned[name]
+        try:
+            _check_spec(folder, planned.cell)
+            stored = _open(folder, math.inf if in_memory else LIMIT, verify=verify)
+            given = _given(folder, stored) if in_memory and isinstance(stored, Curves) else None
+        except DissensusError as problem:
+            raise StoreError(f"cell {name}: {problem}") from None
+        return CellReading(planned.cell, stored, self.folder.spec.analysis, planned.base, given)
+
+
+def _check_spec(folder: Path, spec: RunSpec) -> None:
+    stored = RunSpec.parse(_read_json(folder / "spec.json"), str(folder / "spec.json"))
+    if stored != spec:
+        raise StoreError("spec.json is not the study's specification of this cell")
+
+
+def _open(folder: Path, limit: float, *, verify: bool) -> Curves | StoredCurves:
+    """The stored curves, read if they take `limit` bytes at most.
+
+    What fails here is the store's fault; what fails in computing is not, and is let through.
+    """
+    try:
+        stored = open_curves(folder, verify=verify)
+        return stored if stored.nbytes > limit else stored.read(0, len(stored), text=True)
+    except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as problem:
+        raise StoreError(
+            f"its curves store is damaged and cannot be read ({type(problem).__name__}: {problem}); "
+            f"delete the folder {folder} and run the study again"
+        ) from problem
+
+
+def _given(folder: Path, curves: Curves) -> NoisyLabels | None:
+    """The labels that a cell with label noise trained its tracked examples on."""
+    path = folder / "noise.parquet"
+    if not path.is_file():
+        return None
+    trained = curves.regime == "trained_on"
+    labels, flipped = curves.gold.copy(), np.zeros(len(curves), dtype=np.bool_)
+    if trained.any():
+        mask = load_noise(path, [i for i, own in zip(curves.ids, trained, strict=True) if own], among=True)
+        labels[trained], flipped[trained] = mask.labels, mask.flipped
+    return NoisyLabels(labels, flipped)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StoreError(f"{path.name} is missing") from None
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path.name} cannot be read: {error}") from None
+    if not isinstance(data, dict):
+        raise StoreError(f"{path.name} holds {type(data).__name__}; expected an object")
+    return data
