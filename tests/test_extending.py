@@ -233,8 +233,8 @@ def test_a_probe(tmp_path: Path, tiny_dataset: AnnotatedDataset) -> None:
         def tracked(self, token_budget: int) -> Any:
             return SimpleNamespace(scores=self.scores)
 
-        def scores(self, model: Any, *, untrained: bool, ranks: Any) -> Iterator[Any]:
-            for batch in ranks.share([list(range(self.rows))]):
+        def scores(self, model: Any, *, untrained: bool, group: Any) -> Iterator[Any]:
+            for batch in group.share([list(range(self.rows))]):
                 yield np.array(batch), model.weight.repeat(len(batch), 1)
 
         def measured(self, found: Any) -> Measured:
