@@ -285,10 +285,9 @@ class CellReading:
     @cached_property
     def learning(self) -> Learning:
         """Whether the cell learned; see `did_it_learn`."""
-        if not len(self.steps) or not len(self):
-            judged = examples_to_judge(self.gold, self.group == SETTLED, self.backed)
-            return Learning("not told", ("there is no tracking point with an example",), judged.words)
         judged = examples_to_judge(self.gold, self.group == SETTLED, self.backed)
+        if not len(self.steps) or not len(self):
+            return Learning("not told", ("there is no tracking point with an example",), judged.words)
         settled_backed = f"{SETTLED} {BACKED}"
         if judged.words == "settled" and settled_backed in (sides := self.bands(self.side)):
             curve = sides[settled_backed].mean

@@ -1,7 +1,7 @@
 """C3: under LoRA contested examples are un-learned; largely absent under full fine-tuning and IA3.
 
 Asked for each regime by itself, because it decides the answer: an example that is trained on can be memorised. Which
-reading of "rises" decides is said in `readings.py` and stated before any number is seen: last minus first where the
+reading of "rises" decides is said in `c3_readings.py` and stated before any number is seen: last minus first where the
 start is one, else lowest to end with at least two seeds. The other readings stand beside.
 """
 

@@ -1,4 +1,4 @@
-"""What claims are made of: statistics of single cells, as they are and on other examples, and over seeds."""
+"""Statistics that claims are made of: of single cells, as they are and on other examples, and over seeds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers with what they would have been on other examples.
+"""Resampled values: statistics of a cell or condition with what they would have been on other examples.
 
 All cells of one data set are resampled by the same draws of clusters. So a difference of two cells is a difference of
 their resampled values: what they share cancels out, as it should between cells that track the same examples. What other
@@ -35,7 +35,7 @@ class CellValue:
         value: of the data as they are; NaN where it is not defined.
         resampled: on other examples, shape (B,).
         clusters: clusters behind it: of the smallest group of examples that it needs.
-        least_se: what its standard error is at least, on the scale that it is judged on; see `noise.py`.
+        least_se: what its standard error is at least, on the scale that it is judged on; see `c6_label_noise.py`.
         why: why it is not defined, in words, or ''.
         note: what a reader must know of this value, or ''.
         df: degrees of freedom that its examples leave, n - 2 - k of a correlation with k dimensions held fixed;

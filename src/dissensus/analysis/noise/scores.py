@@ -1,4 +1,4 @@
-"""What may tell that a label was flipped: scores of every example, from curves, annotators or confident learning.
+"""Label-noise scores: what may tell that a label was flipped, from curves, annotators or confident learning.
 
 All of it is computed on the label that the example was trained on, which is the only one that a user has.
 """

@@ -1,4 +1,4 @@
-"""How much the study's main numbers change with a choice: in reading stored curves, or in what was trained.
+"""Sensitivity table: how much the main numbers change with a choice, in reading stored curves or in what was trained.
 
 `sensitivity_table` has a row a (condition, choice, value); `hangs_on` sums it up over conditions. Imports no torch.
 """
