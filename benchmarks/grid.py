@@ -14,10 +14,13 @@ from benchmarks import peers
 from benchmarks.result import Measurement, SuiteResult, Value
 from benchmarks.timing import interleave, speedup
 from benchmarks.work import Work
-from dissensus.config import ChaosNLISource, NLISource, RunSpec, SimulatedSource, StudySpec
+from dissensus.config import RunSpec, StudySpec
 from dissensus.data.agreement import annotation_entropy
 from dissensus.data.assembly import assemble
 from dissensus.data.sources import load_source
+from dissensus.data.sources.chaosnli import ChaosNLISource
+from dissensus.data.sources.nli import NLISource
+from dissensus.data.sources.simulated import SimulatedSource
 from dissensus.errors import DataError, ModelError
 from dissensus.metrics import aulc
 from dissensus.models.scoring import device_for

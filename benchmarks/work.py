@@ -14,9 +14,11 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.result import Value
-from dissensus.config import ChaosNLISource, MethodSpec, ModelSpec, SimulatedSource
+from dissensus.config import MethodSpec, ModelSpec
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.data.sources import load_source
+from dissensus.data.sources.chaosnli import ChaosNLISource
+from dissensus.data.sources.simulated import SimulatedSource
 from dissensus.errors import DataError
 from dissensus.models.encoding import Encoded
 from dissensus.models.loading import load_scoring_model

@@ -16,8 +16,8 @@ from accelerate.utils import set_seed
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from dissensus import CurveRecorder, load_curves
-from dissensus.config import SimulatedSource
 from dissensus.data.sources import load_source
+from dissensus.data.sources.simulated import SimulatedSource
 from dissensus.live import LiveCurves
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"

@@ -15,8 +15,8 @@ from lightning.pytorch.loggers import CSVLogger
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from dissensus import load_curves
-from dissensus.config import SimulatedSource
 from dissensus.data.sources import load_source
+from dissensus.data.sources.simulated import SimulatedSource
 from dissensus.integrations.lightning import CurveCallback
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"

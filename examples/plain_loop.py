@@ -14,8 +14,8 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from dissensus import AnnotatedDataset, CurveRecorder, annotation_entropy, aulc, load_curves, spearman
-from dissensus.config import SimulatedSource
 from dissensus.data.sources import load_source
+from dissensus.data.sources.simulated import SimulatedSource
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 

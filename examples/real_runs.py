@@ -34,8 +34,9 @@ from transformers import (
 )
 
 from dissensus import AnnotatedDataset, annotation_entropy, aulc, load_curves, spearman
-from dissensus.config import ChaosNLISource, LeWiDiSource
 from dissensus.data.sources import load_source
+from dissensus.data.sources.chaosnli import ChaosNLISource
+from dissensus.data.sources.lewidi import LeWiDiSource
 from dissensus.integrations.transformers import record
 from dissensus.models.resolve import resolve_model
 from dissensus.record.probes.completions import CompletionProbe

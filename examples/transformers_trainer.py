@@ -21,8 +21,8 @@ from transformers import (
 )
 
 from dissensus import annotation_entropy, aulc, load_curves, spearman
-from dissensus.config import SimulatedSource
 from dissensus.data.sources import load_source
+from dissensus.data.sources.simulated import SimulatedSource
 from dissensus.integrations.transformers import record
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"

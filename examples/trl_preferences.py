@@ -17,8 +17,8 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from trl import DPOConfig, DPOTrainer, RewardConfig, RewardTrainer
 
 from dissensus import load_curves
-from dissensus.config import SimulatedSource
 from dissensus.data.sources import load_source
+from dissensus.data.sources.simulated import SimulatedSource
 from dissensus.integrations.transformers import record
 from dissensus.record.probes.preferences import PreferenceProbe
 

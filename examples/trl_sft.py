@@ -16,8 +16,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import SFTConfig, SFTTrainer
 
 from dissensus import load_curves
-from dissensus.config import SimulatedSource
 from dissensus.data.sources import load_source
+from dissensus.data.sources.simulated import SimulatedSource
 from dissensus.integrations.transformers import record
 from dissensus.record.probes.completions import CompletionProbe
 

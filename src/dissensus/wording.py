@@ -1,4 +1,4 @@
-"""Numbers as sentences and tables for people show them."""
+"""Wording for people: numbers, one line of an error, a file name without its folders."""
 
 from __future__ import annotations
 
@@ -26,3 +26,32 @@ def interval_end(value: float, decimals: int = 2) -> str:
     if round(value, decimals + 1) != 0:
         return number(value, decimals + 1)
     return f"{'−' if value < 0 else '+'}{0:.{decimals}f}"
+
+
+def file_tail(path: str) -> str:
+    """A file name without the folders of an absolute path (a page names no place on a machine)."""
+    return (
+        path.replace("\\", "/").rstrip("/").rpartition("/")[2]
+        if path[:1] in "/\\~" or path[1:2] == ":"
+        else path
+    )
+
+
+def first_line(said: BaseException | str, otherwise: str = "") -> str:
+    """The first line of an error, or of a program's words, for a sentence.
+
+    Where nothing was said: `otherwise`, else the error's class.
+    """
+    return _line(said, 0, otherwise)
+
+
+def last_line(said: BaseException | str, otherwise: str = "") -> str:
+    """The last line, where a program ends with its reason."""
+    return _line(said, -1, otherwise)
+
+
+def _line(said: BaseException | str, place: int, otherwise: str) -> str:
+    lines = str(said).strip().splitlines()
+    if lines:
+        return lines[place].strip()
+    return otherwise or (type(said).__name__ if isinstance(said, BaseException) else "")

@@ -18,9 +18,10 @@ from scipy import stats
 from dissensus.analysis.cell_tables import gold_source
 from dissensus.analysis.clusters import clusters_of
 from dissensus.analysis.tables import Analysis, analyze, load_analysis, summary_table
-from dissensus.config import RunSpec, TableSource
+from dissensus.config import RunSpec
 from dissensus.data.agreement import annotation_entropy
 from dissensus.data.annotations import AnnotatedDataset, Example
+from dissensus.data.sources.table import TableSource
 from dissensus.errors import SpecError, StoreError
 from dissensus.stats import holm
 from dissensus.store import load_curves

@@ -14,8 +14,6 @@ from dissensus.data.agreement import (
     annotation_entropy,
     backed,
     gold_share,
-    majority_share,
-    pairwise_agreement,
     subsample_annotators,
 )
 from dissensus.errors import DataError, SpecError
@@ -129,10 +127,9 @@ def test_unknown_estimator() -> None:
         annotation_entropy([1, 1], estimator="jackknife")
 
 
-def test_gold_and_majority_share() -> None:
+def test_gold_share() -> None:
     counts = [[7, 3], [2, 8], [0, 0], [5, 5]]
     np.testing.assert_allclose(gold_share(counts, [0, 0, 0, -1]), [0.7, 0.2, np.nan, np.nan])
-    np.testing.assert_allclose(majority_share(counts), [0.7, 0.8, np.nan, 0.5])
     with pytest.raises(DataError, match="expected -1 to 1"):
         gold_share(counts, [0, 0, 2, 0])
 
@@ -147,11 +144,6 @@ def test_backed_is_more_than_half_of_the_annotators() -> None:
     assert backed([[0.1 + 0.2, 0.3], [0.31, 0.29]], [0, 0]).tolist() == [False, True]
     with pytest.raises(DataError, match="expected -1 to 1"):
         backed(counts, [0, 0, 2, 0, 0, 0])
-
-
-def test_pairwise_agreement() -> None:
-    # (3, 2): 3*2 + 2*1 = 8 agreeing of 5*4 = 20 ordered pairs. One annotator makes no pair.
-    np.testing.assert_allclose(pairwise_agreement([[3, 2], [4, 0], [1, 0], [1, 1]]), [0.4, 1.0, np.nan, 0.0])
 
 
 @given(st.lists(rows.filter(lambda r: sum(r) >= 3), min_size=1, max_size=8), st.integers(0, 99))
@@ -189,7 +181,6 @@ def test_equal_shares_are_equal_numbers_whatever_n_and_order() -> None:
     assert len(set(thirds.tolist())) == 1
     assert thirds[0] == pytest.approx(np.log2(3), abs=1e-12)
     assert gold_share([[1, 1], [2, 2], [50, 50]], [0, 1, 0]).tolist() == [0.5] * 3
-    assert len(set(majority_share([[2, 1], [10, 20], [66, 33]]).tolist())) == 1
 
 
 @pytest.mark.parametrize("estimator", ["plugin", "miller_madow"])
@@ -200,7 +191,6 @@ def test_a_published_distribution_times_its_n_is_the_same_as_the_counts(estimato
     whole = np.array([[7.0, 27.0, 66.0]])
     assert len(set(gold_share(counts, np.ones(100, dtype=int)).tolist())) == 1
     assert gold_share(counts, np.ones(100, dtype=int))[0] == gold_share(whole, [1])[0]
-    assert set(majority_share(counts).tolist()) == {0.66}
     if estimator == "plugin":
         assert set(annotation_entropy(counts).tolist()) == set(annotation_entropy(whole).tolist())
     else:  # depends on n, and on nothing else

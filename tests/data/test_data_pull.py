@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 
 from dissensus.data import pull as pulling
-from dissensus.data.pull import RECEIPT, SOURCES, DataSource, RemoteFile, list_sources, pull
+from dissensus.data.pull import RECEIPT, list_published, pull
+from dissensus.data.sources import published_data
+from dissensus.data.sources.base import PublishedData, RemoteFile
 from dissensus.errors import DataError
 
 Register = Callable[..., None]
@@ -28,8 +30,9 @@ def sha(content: bytes) -> str:
 @pytest.fixture
 def register(monkeypatch: pytest.MonkeyPatch) -> Register:
     def _register(*files: RemoteFile, expects: tuple[str, ...] = ("data.jsonl",)) -> None:
-        source = DataSource("toy", "a corpus", "CC0", "nobody", "https://home.example", files, expects)
-        monkeypatch.setitem(SOURCES, "toy", source)
+        toy = PublishedData("toy", "a corpus", "CC0", "nobody", "https://home.example", files, expects)
+        known = published_data() | {"toy": toy}
+        monkeypatch.setattr(pulling, "published_data", lambda name=None: known)
 
     return _register
 
@@ -228,7 +231,7 @@ def test_files_placed_by_hand_count_and_half_a_folder_is_named(tmp_path: Path, r
         pull("toy", tmp_path)
     (folder / "more.jsonl").write_text("x")
     assert pull("toy", tmp_path) == folder
-    found = {status.source.name: status.found for status in list_sources(tmp_path)}
+    found = {status.data.name: status.found for status in list_published(tmp_path)}
     assert found["toy"] == folder
     assert found["snli"] is None
 
@@ -239,7 +242,7 @@ def test_unknown_names(tmp_path: Path) -> None:
 
 
 def test_the_registry_is_consistent() -> None:
-    for name, source in SOURCES.items():
+    for name, source in published_data().items():
         assert source.name == name
         assert source.expects
         for file in source.files:

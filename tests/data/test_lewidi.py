@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from dissensus.config import LeWiDiSource
 from dissensus.data.sources import lewidi, load_source
+from dissensus.data.sources.lewidi import LeWiDiSource
 from dissensus.errors import DataError
 
 Write = Callable[[str, object], Path]

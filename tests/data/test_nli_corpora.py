@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
-from dissensus.config import ChaosNLISource, NLISource, SimulatedSource
 from dissensus.data.sources import chaosnli, load_source, nli
+from dissensus.data.sources.chaosnli import ChaosNLISource
+from dissensus.data.sources.nli import NLISource
+from dissensus.data.sources.simulated import SimulatedSource
 from dissensus.errors import DataError, MissingDependencyError, SpecError
 
 Write = Callable[[str, object], Path]

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dissensus.config import ChaosNLISource, LeWiDiSource, NLISource
 from dissensus.data.agreement import annotation_entropy, gold_share
 from dissensus.data.check import check_dataset, sniff
 from dissensus.data.sources import load_source
+from dissensus.data.sources.chaosnli import ChaosNLISource
+from dissensus.data.sources.lewidi import LeWiDiSource
+from dissensus.data.sources.nli import NLISource
 
 
 def test_entropy_equals_the_published_field_for_every_chaosnli_item(data_dir: Path) -> None:

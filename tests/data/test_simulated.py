@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from dissensus.config.sources import SimulatedSource
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.data.sources import load_source, simulated
+from dissensus.data.sources.simulated import SimulatedSource
 from dissensus.data.sources.simulated import panel as model
 from dissensus.data.sources.simulated.grammar import DRAWS, TRAITS
 from dissensus.data.sources.simulated.recipes import write_pair

@@ -11,10 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dissensus.config import TableSource
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.data.sources import load_source
-from dissensus.data.sources.table import from_datasets
+from dissensus.data.sources.table import TableSource, _records_of, build
 from dissensus.errors import DataError, SpecError
 
 Write = Callable[[str, object], Path]
@@ -185,18 +184,24 @@ def test_wrong_cells_are_named(write: Write, rows: list[Any], columns: dict[str,
         load(write("t.jsonl", rows), **columns)
 
 
+def from_rows(rows: Any, name: str = "data", **columns: Any) -> AnnotatedDataset:
+    """What a hub data set goes through."""
+    spec = TableSource.parse({"source": "table", "hub": name, **columns}, f"the columns of {name!r}")
+    return build(_records_of(rows, name), spec, name=name)
+
+
 def test_column_keys_that_do_not_fit_together() -> None:
     with pytest.raises(SpecError, match="give one of annotations, counts, distribution"):
-        from_datasets([], text=["text"], counts="a", annotations=["b"])
+        from_rows([], text=["text"], counts="a", annotations=["b"])
 
 
 def test_from_mappings_in_memory() -> None:
     rows = [{"text": "a", "votes": ["0", "1"]}, {"text": "b", "votes": ["1", "1"]}]
-    data = from_datasets(rows, name="mine", text=["text"], annotations=["votes"])
+    data = from_rows(rows, name="mine", text=["text"], annotations=["votes"])
     assert data.name == "mine"
     assert data.counts.tolist() == [[1, 1], [0, 2]]
     with pytest.raises(DataError, match="row 2 of 'mine'"):
-        from_datasets([rows[0], "no"], name="mine", text=["text"], annotations=["votes"])  # type: ignore[list-item]
+        from_rows([rows[0], "no"], name="mine", text=["text"], annotations=["votes"])
 
 
 def test_a_datasets_dataset_with_class_labels() -> None:
@@ -211,7 +216,7 @@ def test_a_datasets_dataset_with_class_labels() -> None:
     )
     rows = {"text": ["a", "b"], "label": [2, -1], "votes": [[0, 2, 2], [1]]}
     dataset = datasets.Dataset.from_dict(rows, features=features)
-    data = from_datasets(dataset, text=["text"], gold="label", annotations=["votes"], labels=names)
+    data = from_rows(dataset, text=["text"], gold="label", annotations=["votes"], labels=names)
     assert data.labels == tuple(names)
     assert data.gold.tolist() == [2, -1]
     assert data.counts.tolist() == [[1, 0, 2], [0, 1, 0]]

@@ -123,7 +123,7 @@ BAD: tuple[tuple[list[list[tuple[Any, Any, Any]]], str], ...] = (
     ([[("a", [1.0, 0.0], -1)]], "'gold' is -1"),
     ([[("a", [1.0, 0.0], True)]], "'gold' is True"),
     ([[("a", [1.0, 0.0], 0)], [("a", [1.0, 0.0], 1)]], "gold label 1, in an earlier epoch 0"),
-    ([[("a", [1.0], 0)]], "expected a list of numbers, one a label, at least two"),
+    ([[("a", [1.0], 0)]], "expected a list of numbers, one per label, at least two"),
     ([[("a", "1.0 0.0", 0)]], "expected a list of numbers"),
     ([[("a", [1.0, "x"], 0)]], "expected a list of numbers"),
     ([[("a", [1.0, 10**400], 0)]], "a number beyond reading"),

@@ -11,7 +11,6 @@ from dissensus.analysis.tables import analyze
 from dissensus.errors import StoreError
 from dissensus.exchange.duck import connect
 from dissensus.store import files, load_curves, parts
-from old_stores import as_schema
 from store.test_parts import Processes
 from synthetic_study import study_spec, write_study
 
@@ -20,10 +19,9 @@ pytest.importorskip("duckdb")
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
-    """Two cells, one of them as schema 2 wrote it; a file that no manifest lists lies beside."""
+    """Two cells; a file that no manifest lists lies beside."""
     folder = tmp_path_factory.mktemp("it's a study; DROP TABLE cells")
     names = write_study(folder, study_spec(analysis={"resamples": 100}), n=40)
-    as_schema(folder / "cells" / names[1], 2)
     analyze(folder)
     curves = folder / "cells" / names[0] / "curves"
     (curves / "step-00000007.parquet").write_bytes((curves / "step-00000020.parquet").read_bytes())

@@ -31,8 +31,7 @@ from transformers import (
 )
 
 from dissensus import AnnotatedDataset, CurveRecorder
-from dissensus.config.sources import SimulatedSource
-from dissensus.data.sources.simulated import load
+from dissensus.data.sources.simulated import SimulatedSource, load
 from dissensus.errors import StoreError
 from dissensus.integrations.transformers import record
 from dissensus.record.probes.completions import CompletionProbe

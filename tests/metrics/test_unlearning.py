@@ -7,7 +7,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from dissensus.errors import DataError, SpecError
-from dissensus.metrics import noise_floor_between_seeds, unlearning, unlearning_of
+from dissensus.metrics import noise_floor_between_seeds, unlearning
+from dissensus.metrics.unlearning import Unlearning, judge, trend_of
+
+
+def unlearning_of(losses, x, *, noise_floor: float = 0.1) -> Unlearning:
+    return judge(trend_of(np.asarray(losses, float), np.asarray(x, float)), noise_floor=noise_floor)
 
 
 def test_known_values(curves_of_losses):

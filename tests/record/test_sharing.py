@@ -21,7 +21,7 @@ import torch
 import torch.distributed as dist
 
 from dissensus import CurveRecorder
-from dissensus.config.sources import SimulatedSource
+from dissensus.data.sources.simulated import SimulatedSource
 from dissensus.data.sources.simulated import load
 from dissensus.store import files, parts
 from transformers import AutoModelForSequenceClassification, AutoTokenizer

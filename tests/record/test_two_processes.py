@@ -26,7 +26,7 @@ import torch.distributed as dist
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from dissensus import CurveRecorder
-from dissensus.config.sources import SimulatedSource
+from dissensus.data.sources.simulated import SimulatedSource
 from dissensus.data.sources.simulated import load
 from dissensus.models import scoring
 from dissensus.record.probes.preferences import PreferenceProbe

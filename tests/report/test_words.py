@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from dissensus.cli.output import interval
-from dissensus.config import LeWiDiSource, StudySpec, TableSource
+from dissensus.config import StudySpec
+from dissensus.data.sources.lewidi import LeWiDiSource
+from dissensus.data.sources.table import TableSource
 from dissensus.report.findings import findings, limits_of_reading, not_learned
 from dissensus.report.labels import label_words
 from dissensus.report.tables import ConditionRow, Estimate, GroupCell, method_words, percent
@@ -18,10 +20,9 @@ from dissensus.report.words import (
     model_notes,
     recorded_notes,
     study_words,
-    tail,
 )
 from dissensus.study.grid import expand
-from dissensus.wording import interval_end, number
+from dissensus.wording import file_tail, interval_end, number
 from synthetic_study import study_spec
 
 UP = Estimate(0.3, 0.25, 0.35, 0.001)
@@ -347,6 +348,6 @@ def test_numbers_as_people_read_them() -> None:
 
 
 def test_absolute_paths_lose_their_folders_and_names_stay() -> None:
-    assert tail("/srv/models/mine/") == "mine"
-    assert tail("C:\\models\\mine") == "mine"
-    assert tail("org/name") == "org/name"
+    assert file_tail("/srv/models/mine/") == "mine"
+    assert file_tail("C:\\models\\mine") == "mine"
+    assert file_tail("org/name") == "org/name"

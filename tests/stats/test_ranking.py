@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,10 +11,13 @@ from hypothesis import strategies as st
 from scipy import special, stats
 
 from dissensus.errors import DataError, SpecError
+from dissensus.stats import ranking
 from dissensus.stats.bootstrap import resample_counts
-from dissensus.stats.ranking import auroc, average_precision, weighted_auroc, weighted_average_precision
+from dissensus.stats.ranking import auroc, average_precision, weighted_auroc
 
 NAN, INF = float("nan"), float("inf")
+
+weighted_average_precision = partial(ranking._weighted, ranking._average_precision)
 
 
 def pairs_won(scores, flags):

@@ -9,7 +9,7 @@ from scipy import stats
 
 from dissensus.errors import DataError, SpecError
 from dissensus.stats import spearman
-from dissensus.stats.bootstrap import drawn_units, percentile_interval, resample_counts, times_drawn
+from dissensus.stats.bootstrap import drawn_units, resample_counts, times_drawn
 from dissensus.stats.correlation import resampled_spearman
 from dissensus.stats.draws import Draws, Units
 from dissensus.stats.ranks import RankedSample, average_ranks, spread_of
@@ -175,15 +175,6 @@ def test_undefined_resamples_are_counted_and_left_out():
     result = spearman([0] * 24 + [1], [*range(1, 24), 30, 25], resamples=2000, rng=0)
     assert result.undefined_resamples == pytest.approx(2000 * 0.36, rel=0.1)
     assert -1 <= result.low <= result.rho <= result.high <= 1
-
-
-def test_an_interval_from_less_than_half_of_the_resamples_is_withheld():
-    nan = np.nan
-    assert percentile_interval(np.array([0.0, 1.0, nan, nan]), 0.5) == (0.25, 0.75)
-    assert np.isnan(percentile_interval(np.array([0.0, nan, nan]), 0.5)).all()
-    low, high = percentile_interval(np.array([[0.0, nan], [1.0, nan], [nan, 1.0]]), 0.5)
-    assert low == pytest.approx([0.25, nan], nan_ok=True)
-    assert high == pytest.approx([0.75, nan], nan_ok=True)
 
 
 @pytest.mark.parametrize("rho", [0.0, 0.4])

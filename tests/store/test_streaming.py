@@ -25,7 +25,6 @@ from dissensus.metrics import (
     unlearning,
 )
 from dissensus.store import CurvesWriter, StoredCurves, files, load_curves, open_curves, streaming
-from old_stores import as_schema
 
 N, STEPS = 203, (0, 3, 10, 40)
 
@@ -150,20 +149,6 @@ def test_metrics_of_a_store_are_those_in_memory_to_the_bit(folder, stored, monke
         assert np.isfinite(whole).any()
     else:
         assert_same(ours, whole)
-
-
-@pytest.mark.parametrize("schema", [1, 2])
-def test_a_store_of_an_earlier_schema_streams_too(tmp_path, tiny_dataset, schema):
-    writer = CurvesWriter(tmp_path, tiny_dataset, total_steps=2)
-    for step in range(3):
-        writer.write(
-            step, None, np.log(np.random.default_rng(step).dirichlet([1, 1, 1], 24)).astype(np.float32)
-        )
-    writer.finish()
-    whole = load_curves(tmp_path)
-    as_schema(tmp_path, schema)
-    assert equal(open_curves(tmp_path).read(5, 11).log_probs, whole.log_probs[5:11])
-    assert equal(aulc(open_curves(tmp_path)), aulc(whole))
 
 
 def test_opening_checks_what_it_is_asked_to(tmp_path, tiny_dataset):

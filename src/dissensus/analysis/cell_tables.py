@@ -12,7 +12,7 @@ import pyarrow as pa
 from dissensus.analysis.correlations import STANDARD_COVARIATES, correlation_columns
 from dissensus.analysis.group_tables import group_columns, groups_table, side_columns
 from dissensus.analysis.reading import CellReading, mean_known
-from dissensus.config import NO_VARIANT, ChaosNLISource, RunSpec, SimulatedSource, TableSource
+from dissensus.config import NO_VARIANT, RunSpec
 from dissensus.curves import FloatArray
 from dissensus.data.annotations import NO_GOLD
 from dissensus.metrics.learning import Learning
@@ -89,6 +89,7 @@ def example_values(cell: CellReading) -> dict[str, FloatArray]:
         "final_loss": metrics.final_loss,
         "gold_share": cell.gold_share,
         "annotations": cell.annotations,
+        **metrics.further,
         **dict(sorted(cell.covariates.items())),
     }
 
@@ -116,14 +117,7 @@ def gold_source(spec: RunSpec) -> str:
     'original': the corpus' own label beside newer annotations (ChaosNLI); 'majority': of the annotations that
     also give the entropy; 'published': whatever label the data set publishes.
     """
-    source = spec.dataset.tracked
-    if isinstance(source, ChaosNLISource):
-        return source.gold
-    if isinstance(source, SimulatedSource):
-        return "simulated"
-    if isinstance(source, TableSource) and source.gold is None:
-        return "majority"
-    return "published"
+    return spec.dataset.tracked.gold_from()
 
 
 def learned_columns(learning: Learning) -> dict[str, Any]:

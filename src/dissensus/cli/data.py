@@ -26,15 +26,15 @@ DataDir = Annotated[
 @app.command("list")
 def list_(data_dir: DataDir = None, as_json: Json = False) -> None:
     """List the published data sets that dissensus knows, and where each is on this machine."""
-    from dissensus.data.pull import list_sources
+    from dissensus.data.pull import list_published
 
-    found = list_sources(data_dir)
+    found = list_published(data_dir)
     if as_json:
-        emit_json([{**asdict(s.source), "found": str(s.found) if s.found else None} for s in found])
+        emit_json([{**asdict(s.data), "found": str(s.found) if s.found else None} for s in found])
         return
     table(
         ("data set", "what", "licence", "here"),
-        ((s.source.name, s.source.what, s.source.licence, s.found or "no") for s in found),
+        ((s.data.name, s.data.what, s.data.licence, s.found or "no") for s in found),
     )
     say("The simulated panel (source: simulated) needs no file.")
 
@@ -45,13 +45,13 @@ def show(
 ) -> None:
     """Show a published data set: licence, citation, addresses, and where it is on this machine."""
     from dissensus.config import nearest
-    from dissensus.data.pull import list_sources
+    from dissensus.data.pull import list_published
     from dissensus.errors import DataError
 
-    sources = {s.source.name: s for s in list_sources(data_dir)}
+    sources = {s.data.name: s for s in list_published(data_dir)}
     if name not in sources:
         raise DataError(f"no data set {name!r} is registered; {nearest(name, sources)}")
-    source, found = sources[name].source, sources[name].found
+    source, found = sources[name].data, sources[name].found
     if as_json:
         emit_json({**asdict(source), "found": str(found) if found else None})
         return

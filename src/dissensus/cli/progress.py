@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from dissensus.cli.output import can_print, duration, moves, note, number
+from dissensus.wording import first_line
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -215,7 +216,7 @@ def ending(status: CellStatus, *, was_done: bool) -> str:
     tries = f", in {len(status.tries)} tries" if len(status.tries) > 1 else ""
     if status.state == "done":
         return f"done before{tries}" if was_done else f"done in {duration(status.seconds)}{tries}"
-    return f"{status.state}: {next(iter(status.error.splitlines()), '')}".rstrip(": ") + tries
+    return f"{status.state}: {first_line(status.error)}".rstrip(": ") + tries
 
 
 def cut(line: str, width: int) -> str:

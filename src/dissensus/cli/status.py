@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from dissensus.cli.output import duration, emit_json, number, say, table
 from dissensus.cli.study import Folder, Json
+from dissensus.wording import first_line
 
 if TYPE_CHECKING:
     from dissensus.study.status import CellStatus
@@ -57,7 +58,7 @@ def _remarks(cell: CellStatus) -> list[str]:
     tries = f"{len(cell.tries)} tries" if len(cell.tries) > 1 else ""
     # A running cell's steps stand beside it already.
     now = "" if doing(cell).startswith("step") else doing(cell)
-    return [part for part in (now, next(iter(cell.error.splitlines()), ""), tries) if part]
+    return [part for part in (now, first_line(cell.error), tries) if part]
 
 
 def _say_errors(cells: Sequence[CellStatus]) -> None:
@@ -84,7 +85,7 @@ def _say_tries(cells: Sequence[CellStatus]) -> None:
         for number_of, one in enumerate(cell.tries, 1):
             where = f" on {one.host}" if one.host else ""
             last = f", {one.doing}" if one.doing and one.state != "running" else ""
-            why = f": {next(iter(one.error.splitlines()), '')}" if one.error else ""
+            why = f": {first_line(one.error)}" if one.error else ""
             say(f"    {number_of}. {_span(one.started, one.ended)}{where}: {one.state}{last}{why}")
 
 

@@ -16,7 +16,9 @@ class Execution(Spec):
         None, gt=0, description="Processors to reserve; default: the worker's threads."
     )
     gpus: float | None = Field(
-        None, ge=0, description="GPUs to reserve, fractions too; default: one a process where there are any."
+        None,
+        ge=0,
+        description="GPUs to reserve, fractions too; default: one per process where there are any.",
     )
     memory_gib: float | None = Field(
         None, gt=0, description="Memory to reserve, in GiB; default: 3 a process."

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import types
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -64,12 +64,6 @@ def _message(cls: type[BaseModel], item: Mapping[str, Any]) -> str:
         return "unknown key; " + (nearest(str(item["loc"][-1]), known) if known else "remove it")
     if kind == "missing":
         return "is missing"
-    if kind in ("union_tag_invalid", "union_tag_not_found"):
-        key = context["discriminator"].strip("'")
-        tags = [tag for model in _models(_follow(cls, item["loc"])[0]) for tag in _tags(model)]
-        if kind == "union_tag_not_found":
-            return f"needs the key {key!r}, one of: {', '.join(tags)}"
-        return f"unknown {key} {context['tag']!r}; {nearest(str(context['tag']), tags)}"
     if kind == "value_error":
         return str(context["error"])
     if kind in ("tuple_type", "list_type"):
@@ -89,7 +83,7 @@ def _message(cls: type[BaseModel], item: Mapping[str, Any]) -> str:
 
 
 def _given(item: Mapping[str, Any]) -> str:
-    silent = ("extra_forbidden", "missing", "union_tag_invalid", "union_tag_not_found", "too_short")
+    silent = ("extra_forbidden", "missing", "too_short")
     if item["type"] in silent or isinstance(item.get("input"), Mapping | BaseModel):
         return ""
     return f" (given: {item.get('input')!r:.80})"
@@ -118,9 +112,10 @@ def _step(kinds: list[Any], part: int | str) -> tuple[list[Any], bool]:
             k for kind in kinds if get_origin(kind) in (tuple, list) for k in _flat(*get_args(kind))
         ], True
     models = _models(kinds)
-    tagged = [model for model in models if part in _tags(model)]
-    if len(models) > 1 and tagged:
-        return list(tagged), False
+    # A base class that stands for several, told apart by a key: its error's path names the key's value.
+    choices = [model.of_tag(part) for model in models if hasattr(model, "of_tag")]
+    if any(choices):
+        return [choice for choice in choices if choice is not None], False
     fields = [model.model_fields[part].annotation for model in models if part in model.model_fields]
     if fields:
         return _flat(*fields), True
@@ -145,11 +140,3 @@ def _flat(*annotations: Any) -> list[Any]:
 
 def _models(kinds: Iterable[Any]) -> list[type[BaseModel]]:
     return [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
-
-
-def _tags(model: type[BaseModel]) -> tuple[str, ...]:
-    """Values of the `source` key that choose this model in a tagged union."""
-    field = model.model_fields.get("source")
-    if field is None or get_origin(field.annotation) is not Literal:
-        return ()
-    return get_args(field.annotation)

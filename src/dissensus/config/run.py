@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from dissensus.config.base import Spec
-from dissensus.config.sources import SourceSpec
+from dissensus.config.sources import AnySource
 
 Regime = Literal["held_out", "trained_on"]
 
@@ -31,7 +31,7 @@ class ModelSpec(Spec):
         None, description="Verbalizer: a template with the text fields in braces; default: a plain one."
     )
     label_words: tuple[str, ...] | None = Field(
-        None, description="Verbalizer: one word a label, in label order."
+        None, description="Verbalizer: one word per label, in label order."
     )
     dropout: float | None = Field(
         None,
@@ -120,7 +120,7 @@ class TrainingSpec(Spec):
     gradient_accumulation_steps: int = Field(
         1,
         ge=1,
-        description="Micro-batches a step, split by length: less memory. The gradient is that of the whole batch.",
+        description="Micro-batches per step, split by length: less memory. The gradient is that of the whole batch.",
     )
     weight_decay: float = Field(0.01, ge=0, description="Not applied to biases and normalisation weights.")
     warmup: float = Field(0.06, ge=0, lt=1, description="Share of the steps with a rising learning rate.")
@@ -151,8 +151,8 @@ class DatasetSpec(Spec):
     """What is tracked and what is trained on."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", description="Name in tables and folders.")
-    tracked: SourceSpec
-    train: SourceSpec | None = Field(
+    tracked: AnySource
+    train: AnySource | None = Field(
         None, description="Training pool; without one, only the tracked set is trained on."
     )
     tracked_size: int | None = Field(

@@ -1,4 +1,7 @@
-"""Where examples come from: one specification a corpus or format, told apart by its `source` key.
+"""Data sources as a specification names them: a `source` key, and the keys of that source.
+
+Each source is one file, with its specification, its loader and its published addresses: see `dissensus.data.sources`,
+and CONTRIBUTING.md for adding one. This module knows the built-in ones by name alone and loads one when it is named.
 
 Paths are not part of a run's identity in any machine-dependent way: a relative path is looked up under
 the data directory (`--data-dir`, `DISSENSUS_DATA`, the cache), and what a file held is fingerprinted in
@@ -7,113 +10,87 @@ the store.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, cast, get_args
 
-from pydantic import Field, model_validator
+from pydantic import SerializeAsAny, ValidationError, WrapValidator
+from pydantic_core import InitErrorDetails, PydanticCustomError, PydanticKnownError, core_schema
 
-from dissensus.config.base import Spec
+from dissensus.config.base import Spec, nearest
+from dissensus.config.extensions import ExtensionPoint
+
+SOURCES = ExtensionPoint(
+    "dissensus.sources",
+    {
+        "chaosnli": "dissensus.data.sources.chaosnli:SOURCE",
+        "snli": "dissensus.data.sources.nli:SOURCE",
+        "mnli": "dissensus.data.sources.nli:SOURCE",
+        "lewidi": "dissensus.data.sources.lewidi:SOURCE",
+        "table": "dissensus.data.sources.table:SOURCE",
+        "simulated": "dissensus.data.sources.simulated:SOURCE",
+    },
+)
+"""Value of the `source` key -> a `dissensus.data.sources.base.Source`."""
 
 
-class ChaosNLISource(Spec):
-    """ChaosNLI: 100 labels an item. Gold is the corpus' original label or the majority of the new ones."""
+class SourceSpec(Spec):
+    """Base of every source's specification. What else is known of the data is asked of it by these methods."""
 
-    source: Literal["chaosnli"] = "chaosnli"
-    part: Literal["snli", "mnli", "alphanli"] = "snli"
-    gold: Literal["original", "majority"] = "original"
-    path: str | None = Field(
-        None, description="A file in ChaosNLI's JSONL format; default: the published name."
-    )
+    source: str
 
+    def in_words(self) -> str:
+        """How a report names the data."""
+        return f"{self.source} data"
 
-class NLISource(Spec):
-    """SNLI or MNLI pairs with a gold label, from the published JSONL (or a derived pool), or from the hub."""
+    def gold_from(self) -> str:
+        """Where gold labels come from: 'original', 'majority', 'published' or 'simulated'."""
+        return "published"
 
-    source: Literal["snli", "mnli"]
-    splits: tuple[str, ...] = Field(
-        ("dev", "test"),
-        description="Splits to join, in this order; MNLI: train, dev_matched, dev_mismatched.",
-    )
-    path: str | None = Field(None, description="One JSONL file (.gz allowed) instead of the splits.")
-    hub: bool = Field(False, description="Read the `datasets` copy on the Hugging Face hub.")
+    def label_meanings(self) -> Mapping[str, str]:
+        """Label -> its meaning, for labels that are bare numbers."""
+        return {}
 
-    @model_validator(mode="before")
+    def known_size(self) -> int | None:
+        """Number of examples, where the specification alone says."""
+        return None
+
     @classmethod
-    def _labelled_splits(cls, data: Any) -> Any:
-        # MultiNLI has two development sets, and its test labels were never published.
-        if isinstance(data, dict) and data.get("source") == "mnli" and "splits" not in data:
-            return {**data, "splits": ("dev_matched", "dev_mismatched")}
-        return data
+    def of_tag(cls, tag: int | str) -> type[SourceSpec] | None:
+        """The specification of the source that is known as `tag`; None where none is, or `cls` is one itself."""
+        found = SOURCES.load(tag) if cls is SourceSpec and isinstance(tag, str) else None
+        return None if found is None else cast("type[SourceSpec]", found.spec)
 
 
-class LeWiDiSource(Spec):
-    """A data set in the harmonised JSON of SemEval-2023 task 11 (Learning With Disagreements)."""
-
-    source: Literal["lewidi"] = "lewidi"
-    dataset: str = Field("MD-Agreement", description="File stem before `_train.json`.")
-    splits: tuple[str, ...] = ("train",)
-    path: str | None = Field(None, description="One JSON file instead of dataset and splits.")
+_PYDANTIC_ERRORS = frozenset(get_args(core_schema.ErrorType))
 
 
-class TableSource(Spec):
-    """Any table: JSONL, CSV, Parquet, or a `datasets` data set, with its columns named here.
-
-    Label information comes as exactly one of `annotations`, `counts` or `distribution`, or, when all three
-    are missing, as `gold` alone (no disagreement is then known).
-    """
-
-    source: Literal["table"] = "table"
-    path: str | None = Field(None, description="JSONL, CSV, TSV or Parquet file (.gz allowed for text).")
-    hub: str | None = Field(None, description="A `datasets` name instead of a path, e.g. 'org/name'.")
-    config: str | None = Field(None, description="Configuration of the hub data set.")
-    split: str = Field("train", description="Split of the hub data set.")
-    id: str | None = Field(None, description="Column of stable ids; default: a hash of the text fields.")
-    text: tuple[str, ...] = Field(description="Text columns, in order; their names become the field names.")
-    labels: tuple[str, ...] | None = Field(
-        None, description="Label names, in order; default: those seen, sorted."
-    )
-    gold: str | None = Field(None, description="Gold-label column; default: the majority of the annotations.")
-    annotations: tuple[str, ...] | None = Field(
-        None, description="Columns, one an annotator; or one column that holds a list or a separated string."
-    )
-    separator: str = Field(",", description="Separator of a one-column string of annotations.")
-    counts: str | tuple[str, ...] | None = Field(
-        None,
-        description="One column a label (in the order of `labels`), or one column holding a mapping or list.",
-    )
-    distribution: str | tuple[str, ...] | None = Field(None, description="Like `counts`, with shares.")
-    annotators: str | int | None = Field(
-        None, description="With `distribution`: n as a column name or a number."
-    )
-
-    @model_validator(mode="after")
-    def _one_origin(self) -> TableSource:
-        if (self.path is None) == (self.hub is None):
-            raise ValueError("give exactly one of 'path' and 'hub'")
-        given = [n for n in ("annotations", "counts", "distribution") if getattr(self, n) is not None]
-        if len(given) > 1:
-            raise ValueError(f"give one of annotations, counts, distribution; given: {', '.join(given)}")
-        if not given and self.gold is None:
-            raise ValueError("give one of annotations, counts, distribution, or at least gold")
-        if self.distribution is not None and self.annotators is None:
-            raise ValueError(
-                "'distribution' needs 'annotators': the number of labels behind each distribution"
-            )
-        return self
+def _by_its_key(value: Any, _handler: object) -> SourceSpec:
+    """Validate `value` as the source that its `source` key names, as pydantic does in a union told apart by a key."""
+    if isinstance(value, SourceSpec):
+        return value
+    if not isinstance(value, Mapping):
+        raise PydanticKnownError("model_attributes_type")
+    if "source" not in value:
+        known = ", ".join(SOURCES.names())
+        raise PydanticCustomError("source", "needs the key 'source', one of: {known}", {"known": known})
+    tag = value["source"]
+    spec = SourceSpec.of_tag(tag)
+    if spec is None:
+        near = nearest(str(tag), SOURCES.names())
+        raise PydanticCustomError("source", "unknown source '{tag}'; {near}", {"tag": tag, "near": near})
+    try:
+        return spec.model_validate(value)
+    except ValidationError as error:
+        # `explain` follows a path through the tag to the class, as in one of pydantic's own unions.
+        lines = [_line(tag, item) for item in error.errors(include_url=False)]
+        raise ValidationError.from_exception_data(error.title, lines) from None
 
 
-class SimulatedSource(Spec):
-    """The embedded panel: NLI-like pairs from a grammar, labelled by simulated annotators (see the docs)."""
-
-    source: Literal["simulated"] = "simulated"
-    size: int = Field(1000, ge=1, description="Number of examples.")
-    split: Literal["tracked", "train"] = Field("tracked", description="Two disjoint streams of one seed.")
-    seed: int = Field(0, ge=0)
-    annotators: int = Field(100, ge=1, description="Labels an item.")
-    mislabelled: float = Field(
-        0.0, ge=0.0, le=1.0, description="Share of items whose gold label is wrong on purpose."
-    )
+def _line(tag: str, item: Any) -> InitErrorDetails:
+    known = item["type"] in _PYDANTIC_ERRORS
+    kind = item["type"] if known else PydanticCustomError(item["type"], "{words}", {"words": item["msg"]})
+    return InitErrorDetails(type=kind, loc=(tag, *item["loc"]), input=item["input"], ctx=item.get("ctx", {}))
 
 
-SourceSpec = Annotated[
-    ChaosNLISource | NLISource | LeWiDiSource | TableSource | SimulatedSource, Field(discriminator="source")
-]
+AnySource = SerializeAsAny[Annotated[SourceSpec, WrapValidator(_by_its_key)]]
+"""A field that holds any source."""

@@ -1,6 +1,6 @@
 """Annotation entropy and agreement from label counts, and sub-sampling of annotators. Pure functions.
 
-Counts have one row an item and one column a label: how many annotators chose it. A row without annotations gives
+Counts have one row per item and one column per label: how many annotators chose it. A row without annotations gives
 NaN, never 0. Counts may be fractional (a published distribution times its n); each function says what it does then.
 Equal shares give equal numbers, to the last bit, whatever n they are of and in whatever order the labels stand.
 """
@@ -42,7 +42,7 @@ def annotation_entropy(
       would be 0 and nothing could be estimated; f_1 = n - 1 is used then. It can exceed log2 K.
 
     Args:
-        counts: annotators a label, shape (..., K).
+        counts: annotators per label, shape (..., K).
         estimator: one of `ESTIMATORS`.
         normalized: divide by log2 K, where K counts every label that was on offer, chosen or not.
 
@@ -87,7 +87,7 @@ def gold_share(counts: ArrayLike, gold: ArrayLike) -> FloatArray:
     Below a half, most annotators reject the gold label: such an item is not contested but probably mislabelled.
 
     Args:
-        counts: annotators a label, shape (n, K); fractional counts are taken as they are.
+        counts: annotators per label, shape (n, K); fractional counts are taken as they are.
         gold: label indices, shape (n,); -1 where there is none.
 
     Returns:
@@ -134,38 +134,16 @@ def _chosen(counts: ArrayLike, gold: ArrayLike) -> tuple[FloatArray, NDArray[np.
     return c, labels, np.take_along_axis(c, np.maximum(labels, 0)[:, None], axis=1)[:, 0]
 
 
-def majority_share(counts: ArrayLike) -> FloatArray:
-    """Share of annotators who chose the most frequent label, in [1/K, 1]; NaN without annotations. Shape (...)."""
-    c = _checked(counts)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return canonical(c.max(axis=-1) / c.sum(axis=-1))
-
-
-def pairwise_agreement(counts: ArrayLike) -> FloatArray:
-    """Observed agreement: the share of annotator pairs that chose the same label, in [0, 1].
-
-    sum c_k (c_k - 1) / (n (n - 1)), the item's P_i in Fleiss (1971). NaN with fewer than two annotations. Shape (...).
-
-    Raises:
-        DataError: counts are not whole (pairs cannot be counted then).
-    """
-    c = _whole(_checked(counts), "pairwise agreement")
-    n = c.sum(axis=-1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        agreeing = (c * (c - 1)).sum(axis=-1) / (n * (n - 1))
-    return canonical(np.where(n >= 2, agreeing, np.nan))
-
-
 def subsample_annotators(counts: ArrayLike, n: ArrayLike, rng: np.random.Generator) -> FloatArray:
-    """Counts as they would be with only n annotators an item, drawn without replacement.
+    """Counts as they would be with only n annotators per item, drawn without replacement.
 
     Each row is a draw from the multivariate hypergeometric distribution, so that its expectation is n p_k. Labels are
     drawn one after the other, each for all rows at once: how many of the n are of this label, given how many
     annotators chose it and how many chose one that is still to come.
 
     Args:
-        counts: annotators a label, shape (items, K); whole numbers.
-        n: annotators to keep, at least 1: one number, or one an item, shape (items,).
+        counts: annotators per label, shape (items, K); whole numbers.
+        n: annotators to keep, at least 1: one number, or one per item, shape (items,).
         rng: generator that draws.
 
     Raises:
@@ -176,14 +154,14 @@ def subsample_annotators(counts: ArrayLike, n: ArrayLike, rng: np.random.Generat
         raise DataError(f"counts have shape {c.shape}; expected (items, K)")
     keep = np.asarray(n, dtype=np.int64)
     if keep.shape not in ((), (len(c),)):
-        raise DataError(f"n has shape {keep.shape}; expected one number, or one an item, shape ({len(c)},)")
+        raise DataError(f"n has shape {keep.shape}; expected one number, or one per item, shape ({len(c)},)")
     left = np.broadcast_to(keep, len(c)).copy()
     if keep.min(initial=1) < 1:
-        raise DataError(f"cannot keep {keep.min()} annotators an item; expected at least 1")
+        raise DataError(f"cannot keep {keep.min()} annotators per item; expected at least 1")
     rest = c.sum(axis=1)
     if np.any(rest < left):
         row = int(np.argmax(rest < left))
-        raise DataError(f"cannot keep {left[row]} annotators an item: the item in row {row} has {rest[row]}")
+        raise DataError(f"cannot keep {left[row]} annotators per item: the item in row {row} has {rest[row]}")
     drawn = np.empty_like(c)
     for label in range(c.shape[1]):
         rest = rest - c[:, label]
@@ -195,7 +173,7 @@ def subsample_annotators(counts: ArrayLike, n: ArrayLike, rng: np.random.Generat
 def _checked(counts: ArrayLike) -> FloatArray:
     c = np.asarray(counts, dtype=np.float64)
     if c.ndim == 0:
-        raise DataError(f"counts are {c!r}; expected one number a label, in the last axis")
+        raise DataError(f"counts are {c!r}; expected one number per label, in the last axis")
     bad = ~(np.isfinite(c) & (c >= 0))
     if bad.any():
         where = tuple(int(i) for i in np.argwhere(bad)[0])

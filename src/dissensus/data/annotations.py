@@ -201,7 +201,7 @@ class AnnotatedDataset:
             except (TypeError, ValueError):
                 raise DataError(
                     f"record {number} of {name!r} has counts {given!r}; expected a mapping from label to number, "
-                    "or one number a label"
+                    "or one number per label"
                 ) from None
             label = None if gold is None else _said(record[gold], f"{where} has the gold label")
             if label is not None and label not in position:

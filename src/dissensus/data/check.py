@@ -47,8 +47,8 @@ class DataReport:
         notes: what its loader had to say.
         rows: examples.
         fields: names of the text fields.
-        labels: one entry a label, in label order.
-        annotators: fewest, median and most annotations an item, over items that have any; None if none has.
+        labels: one entry per label, in label order.
+        annotators: fewest, median and most annotations per item, over items that have any; None if none has.
         named_annotators: different annotators known by name.
         without_annotations: items that nobody annotated.
         without_gold: items without a gold label.

@@ -43,7 +43,7 @@ def _of_text(message: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def read_aloud(messages: Messages) -> str:
-    """A conversation as a text for people: a line a message, its role first."""
+    """A conversation as a text for people: a line per message, its role first."""
     return "\n".join(f"{message['role']}: {_content(message)}" for message in messages)
 
 

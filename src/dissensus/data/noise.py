@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from dissensus.data.annotations import NO_GOLD
 from dissensus.errors import DataError, SpecError
 from dissensus.files import write_atomic
+from dissensus.wording import first_line
 
 _COLUMNS = ("id", "gold", "label", "flipped")
 
@@ -52,7 +53,7 @@ def inject_noise(
 
     Args:
         gold: label indices, shape (n,); `NO_GOLD` where there is none.
-        counts: annotators a label, shape (n, K); fractional counts are weights.
+        counts: annotators per label, shape (n, K); fractional counts are weights.
         kind: see above.
         rate: share of the labels to flip, in (0, 1).
         rng: generator that draws; the same generator state gives the same flips.
@@ -147,9 +148,7 @@ def load_noise(path: Path, ids: Sequence[str], *, among: bool = False) -> NoisyL
     try:
         table = pq.read_table(path)
     except (OSError, pa.ArrowInvalid) as error:
-        raise DataError(
-            f"cannot read the mask of flipped labels {path}: {str(error).splitlines()[0]}"
-        ) from None
+        raise DataError(f"cannot read the mask of flipped labels {path}: {first_line(error)}") from None
     if tuple(table.column_names) != _COLUMNS:
         raise DataError(
             f"{path} has the columns {table.column_names}; a mask of flipped labels has {list(_COLUMNS)}"

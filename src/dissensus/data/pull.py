@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
-import os
-import shutil
 import stat
 import tarfile
 import urllib.request
@@ -23,12 +21,14 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from dissensus.config.base import nearest
-from dissensus.data.registry import SOURCES, DataSource, RemoteFile
+from dissensus.data.sources import published_data
+from dissensus.data.sources.base import PublishedData, RemoteFile
 from dissensus.data.sources.paths import cache_dir as default_cache_dir
 from dissensus.data.sources.paths import data_dirs
 from dissensus.errors import DataError
+from dissensus.files import atomic_folder
 
-__all__ = ["RECEIPT", "SOURCES", "DataSource", "RemoteFile", "SourceStatus", "list_sources", "pull"]
+__all__ = ["RECEIPT", "PublishedStatus", "list_published", "pull"]
 
 RECEIPT = "pulled.json"
 """Written beside the data: each address with the SHA-256 of what it gave."""
@@ -43,24 +43,24 @@ _MOST_BYTES = 8 << 30  # more than any registered data set unpacked; stops an ar
 
 
 @dataclass(frozen=True)
-class SourceStatus:
-    """A registered data set and where it is on this machine.
+class PublishedStatus:
+    """A published data set and where it is on this machine.
 
     Attributes:
-        source: the registration.
+        data: its registration.
         found: the folder that holds every file of it, or None.
     """
 
-    source: DataSource
+    data: PublishedData
     found: Path | None
 
 
-def list_sources(data_dir: Path | None = None) -> tuple[SourceStatus, ...]:
+def list_published(data_dir: Path | None = None) -> tuple[PublishedStatus, ...]:
     """Every registered data set, by name, with where it was found: as `pull` leaves it, or placed by hand."""
     folders = data_dirs(data_dir)
     return tuple(
-        SourceStatus(source, next((f / name for f in folders if _holds(f / name, source)), None))
-        for name, source in sorted(SOURCES.items())
+        PublishedStatus(data, next((f / name for f in folders if _holds(f / name, data)), None))
+        for name, data in sorted(published_data().items())
     )
 
 
@@ -77,7 +77,7 @@ def pull(
     and only then renamed into place. Where no checksum is registered, the one found is recorded in `RECEIPT`.
 
     Args:
-        name: a key of `SOURCES`.
+        name: a key of `published_data()`, or the name of an installed package's source.
         cache_dir: default: see `dissensus.data.sources.paths.cache_dir`.
         opener: from an address to a context manager with `read(size)`; default: `urllib`, 30 s time limit.
         progress: called as bytes arrive.
@@ -89,41 +89,39 @@ def pull(
         DataError: the name is unknown, the network cannot be reached, a checksum differs, or an archive is unsafe;
             the message says how to place the files by hand.
     """
-    if name not in SOURCES:
-        raise DataError(f"no data set {name!r} is registered; {nearest(name, SOURCES)}")
-    source = SOURCES[name]
+    registered = published_data(name)
+    if name not in registered:
+        raise DataError(f"no data set {name!r} is registered; {nearest(name, registered)}")
+    source = registered[name]
     target = (default_cache_dir() if cache_dir is None else cache_dir) / name
     if _holds(target, source):
         return target
     if target.exists():
         lacking = [file for file in source.expects if not (target / file).is_file()]
         raise DataError(f"{target} exists but lacks {lacking[0]}; move that folder away, then pull again")
-    beside = target.with_name(f".{name}.{os.getpid()}.tmp")
     try:
-        beside.mkdir(parents=True)
-        receipt = {file.url: _fetch(file, beside, opener or _urlopen, progress) for file in source.files}
-        lacking = [file for file in source.expects if not (beside / file).is_file()]
-        if lacking:
-            raise DataError(f"what was downloaded does not hold {lacking[0]}")
-        (beside / RECEIPT).write_text(json.dumps(receipt, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        beside.replace(target)
+        with atomic_folder(target) as beside:
+            receipt = {file.url: _fetch(file, beside, opener or _urlopen, progress) for file in source.files}
+            lacking = [file for file in source.expects if not (beside / file).is_file()]
+            if lacking:
+                raise DataError(f"what was downloaded does not hold {lacking[0]}")
+            receipt_text = json.dumps(receipt, indent=1, sort_keys=True) + "\n"
+            (beside / RECEIPT).write_text(receipt_text, encoding="utf-8")
     except DataError as error:
         raise DataError(f"could not pull {name!r}: {error}. {_by_hand(source, target)}") from None
     except OSError as error:
         if _holds(target, source):  # another process was faster
             return target
         raise DataError(f"could not pull {name!r} into {target}: {error.strerror or error}") from None
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     return target
 
 
-def _holds(folder: Path, source: DataSource) -> bool:
+def _holds(folder: Path, source: PublishedData) -> bool:
     # Files placed by hand may lie without their sub-folder; the loaders accept that too.
     return all((folder / file).is_file() or (folder / Path(file).name).is_file() for file in source.expects)
 
 
-def _by_hand(source: DataSource, target: Path) -> str:
+def _by_hand(source: PublishedData, target: Path) -> str:
     files = ", ".join(source.expects[:3]) + (", ..." if len(source.expects) > 3 else "")
     return f"By hand: get the data from {source.homepage} and put {files} into {target}"
 

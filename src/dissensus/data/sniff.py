@@ -8,10 +8,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
-from dissensus.config.sources import TableSource
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.data.sources import chaosnli, lewidi, nli, table
 from dissensus.data.sources.reading import Record, read_json, shown
+from dissensus.data.sources.table import TableSource
 from dissensus.errors import DataError
 
 # Conventional column names, best first. Compared without case, with spaces and hyphens as underscores.
@@ -56,7 +56,7 @@ def sniff(path: Path) -> AnnotatedDataset:
         if not {"label_count", "text", "gold_label", "premise"} & document.keys():
             raise DataError(
                 f"{path} holds one JSON object, but its items are not LeWiDi's (with 'text' and 'annotations'); its "
-                f"keys begin: {', '.join(list(document)[:5])}. For a table, write one object a line, as .jsonl"
+                f"keys begin: {', '.join(list(document)[:5])}. For a table, write one object per line, as .jsonl"
             )
     records = table.read_records(path)
     first = next(iter(records), None)

@@ -1,4 +1,4 @@
-"""The file `full_aum_records.csv` of asappresearch/aum: a row a sample and measurement."""
+"""The file `full_aum_records.csv` of asappresearch/aum: a row per sample and measurement."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from dissensus.curves import FloatArray
 from dissensus.errors import DataError
+from dissensus.wording import first_line
 
 RECORDS = "full_aum_records.csv"
 COLUMNS = {
@@ -71,7 +72,7 @@ def read_records(file: Path) -> AumRecords:
         options = pa_csv.ConvertOptions(column_types=COLUMNS, include_columns=list(COLUMNS))
         table = pa_csv.read_csv(file, convert_options=options)
     except (pa.ArrowException, UnicodeDecodeError) as error:
-        raise DataError(f"{file} is not CSV as the tool writes it: {str(error).splitlines()[0]}") from None
+        raise DataError(f"{file} is not CSV as the tool writes it: {first_line(error)}") from None
     if not len(table):
         raise DataError(f"{file} has no rows")
     for name in COLUMNS:

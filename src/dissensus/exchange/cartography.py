@@ -112,7 +112,7 @@ def _epoch_files(path: Path) -> list[Path]:
         )
     found = {int(m[1]): file for file in sorted(folder.iterdir()) if (m := _EPOCH.fullmatch(file.name))}
     if not found:
-        raise DataError(f"{folder} holds no dynamics_epoch_0.jsonl; expected one such file an epoch")
+        raise DataError(f"{folder} holds no dynamics_epoch_0.jsonl; expected one such file per epoch")
     missing = [epoch for epoch in range(max(found) + 1) if epoch not in found]
     if missing:
         raise DataError(
@@ -170,7 +170,7 @@ def _logits(record: Record, key: str) -> list[float]:
     )
     if not numbers or len(given) < 2:
         raise record.error(
-            f"{key!r} is {shown(given)}; expected a list of numbers, one a label, at least two"
+            f"{key!r} is {shown(given)}; expected a list of numbers, one per label, at least two"
         )
     try:
         logits = [math.nan if g is None else float(g) for g in given]

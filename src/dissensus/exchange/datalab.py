@@ -48,7 +48,7 @@ def add_to_datalab(
     and has the score NaN; the summary's score is the mean over the others.
 
     Args:
-        lab: the Datalab; its data has one row an id.
+        lab: the Datalab; its data has one row per id.
         curves: n examples.
         ids: of the lab's rows, in their order; others than the curves' are allowed.
         issues: which to add.
@@ -58,8 +58,8 @@ def add_to_datalab(
     Raises:
         MissingDependencyError: cleanlab is not installed.
         SpecError: an issue is unknown, or an option not valid.
-        DataError: the ids are not one a row or not unique, an issue is defined for none of them, or `unlearned` is the
-            only one asked for and the model learned nothing.
+        DataError: the ids are not one per row or not unique, an issue is defined for none of them, or `unlearned` is
+            the only one asked for and the model learned nothing.
     """
     unknown = [name for name in issues if name not in ISSUES]
     if unknown:
@@ -115,7 +115,7 @@ def _check_ids(lab: Any, ids: Sequence[str]) -> None:
     size = len(lab.data)
     if size != len(ids):
         raise DataError(
-            f"{len(ids)} ids for the {size} rows of the Datalab; expected one a row, in their order"
+            f"{len(ids)} ids for the {size} rows of the Datalab; expected one per row, in their order"
         )
     if len(set(ids)) < len(ids):
         raise DataError("an id stands for two rows of the Datalab; expected unique ids")

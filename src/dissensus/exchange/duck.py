@@ -2,10 +2,11 @@
 
 Views, over the files that the manifests list and no others:
 
-    cells      a row a cell: cell, examples, points, total_steps, complete, labels (a list of names)
-    examples   a row an example of a cell: cell, row (its place, from 0), id, gold (index, -1 none), gold_label, counts,
-               entropy (bits, plug-in), regime, text (JSON), then the covariates (null where another cell has them)
-    curves     a row an example and tracking point: cell, step, row, log_prob_0, log_prob_1, ... (float32, in the order
+    cells      a row per cell: cell, examples, points, total_steps, complete, labels (a list of names)
+    examples   a row per example of a cell: cell, row (its place, from 0), id, gold (index, -1 none), gold_label,
+               counts, entropy (bits, plug-in), regime, text (JSON), then the covariates (null where another cell has
+               them)
+    curves     a row per example and tracking point: cell, step, row, log_prob_0, log_prob_1, ... (float32, in the order
                of the cell's labels), then the further values
     losses     the same with the example: cell, step, row, id, entropy, regime, loss (nats, on the stored gold label)
     metrics    `analysis/examples.parquet`, where `dissensus analyze` has written it: entropy is the same, and
@@ -124,20 +125,14 @@ def _curves(connection: Any, cells: tuple[StoredCell, ...]) -> None:
     )
     _table(connection, "curve_files", table)
     labels = max(len(cell.manifest["labels"]) for cell in cells)
-    parts = []
-    place = f"SELECT f.cell, {_STEP} AS step, f.begin + p.file_row_number AS row"
-    listed = "JOIN curve_files f ON f.file = p.filename"
-    new = [str(file.path) for file in files if not file.old]
-    if new:
-        _parquet(connection, "curve_rows", new)
-        parts.append(f"{place}, p.* EXCLUDE (filename, file_row_number) FROM curve_rows p {listed}")
-    old = [str(file.path) for file in files if file.old]
-    if old:
-        _parquet(connection, "old_curve_rows", old)
-        own = ", ".join(f"p.log_probs[{k + 1}] AS log_prob_{k}" for k in range(labels))
-        rest = "p.* EXCLUDE (id, log_probs, filename, file_row_number)"
-        parts.append(f"{place}, {own}, {rest} FROM old_curve_rows p {listed}")
-    connection.execute("CREATE VIEW curves AS " + " UNION ALL BY NAME ".join(parts))
+    _parquet(connection, "curve_rows", [str(file.path) for file in files])
+    connection.execute(
+        f"""
+        CREATE VIEW curves AS
+        SELECT f.cell, {_STEP} AS step, f.begin + p.file_row_number AS row, p.* EXCLUDE (filename, file_row_number)
+        FROM curve_rows p JOIN curve_files f ON f.file = p.filename
+        """  # noqa: S608
+    )
     held = ", ".join(f"c.log_prob_{k}" for k in range(labels))
     connection.execute(
         f"""

@@ -1,4 +1,4 @@
-"""One row an example, as a table of Arrow, pandas, polars or `datasets`."""
+"""One row per example, as a table of Arrow, pandas, polars or `datasets`."""
 
 from __future__ import annotations
 

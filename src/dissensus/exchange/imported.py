@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from dissensus.curves import Curves
 from dissensus.data.annotations import NO_GOLD, AnnotatedDataset, Example
 from dissensus.errors import StoreError
+from dissensus.files import atomic_folder
 from dissensus.store import CurvesWriter
 
 NO_TEXT = {"text": ""}
@@ -54,8 +54,7 @@ def write_store(curves: Curves, folder: str | os.PathLike[str]) -> Path:
         )
     )
     dataset = AnnotatedDataset(target.name, curves.labels, examples)
-    beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
+    with atomic_folder(target) as beside:
         writer = CurvesWriter(
             beside,
             dataset,
@@ -69,10 +68,4 @@ def write_store(curves: Curves, folder: str | os.PathLike[str]) -> Path:
             own = {name: value[:, point] for name, value in curves.values.items()}
             writer.write(step, writer.ids, curves.log_probs[:, point], values=own)
         writer.finish()
-        if target.exists():
-            target.rmdir()
-        beside.replace(target)
-    except BaseException:  # a full disk, an interrupt: leave no part behind
-        shutil.rmtree(beside, ignore_errors=True)
-        raise
     return target

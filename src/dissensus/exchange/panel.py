@@ -10,12 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dissensus.config.sources import TableSource
 from dissensus.curves import FloatArray
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.data.sniff import conventional_columns, sniff
 from dissensus.data.sources.reading import Record
-from dissensus.data.sources.table import build, read_records
+from dissensus.data.sources.table import TableSource, build, read_records
 from dissensus.errors import DataError
 from dissensus.exchange.imported import NO_TEXT
 
@@ -25,7 +24,7 @@ class Panel:
     """The annotators' answers to n examples.
 
     Attributes:
-        counts: annotators a label, shape (n, K); zero where nobody was asked.
+        counts: annotators per label, shape (n, K); zero where nobody was asked.
         text: text fields of each example.
         notes: what to know about them.
     """

@@ -22,14 +22,12 @@ class StoredFile:
         path: of the file, absolute.
         step: of the tracking point.
         begin: place of its first example.
-        old: of schema 1 or 2, with ids and one column of lists.
     """
 
     cell: str
     path: Path
     step: int
     begin: int
-    old: bool
 
 
 @dataclass(frozen=True)
@@ -69,8 +67,8 @@ def _cell(folder: Path) -> StoredCell:
         for part in shard["parts"]:
             path = folder / part["file"]
             try:
-                old = "log_probs" in pq.read_schema(path).names
+                pq.read_schema(path)
             except (OSError, ValueError) as problem:
                 raise StoreError(f"{path} is missing or damaged: {problem}") from None
-            files.append(StoredFile(folder.name, path, int(shard["step"]), int(part["begin"]), old))
+            files.append(StoredFile(folder.name, path, int(shard["step"]), int(part["begin"])))
     return StoredCell(folder.name, folder, manifest, tuple(files))

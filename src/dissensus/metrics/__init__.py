@@ -11,7 +11,6 @@ from dissensus.metrics.unlearning import (
     Unlearning,
     noise_floor_between_seeds,
     unlearning,
-    unlearning_of,
 )
 
 __all__ = [
@@ -33,5 +32,4 @@ __all__ = [
     "margin",
     "noise_floor_between_seeds",
     "unlearning",
-    "unlearning_of",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,13 @@ from dissensus.metrics.forgetting import Forgetting, forgetting_of
 from dissensus.metrics.margin import Margin, margin_of
 from dissensus.metrics.points import kept_points
 from dissensus.metrics.unlearning import Trend, Unlearning, judge, trend_of
+
+Kernel = Callable[[Block, FloatArray], FloatArray]
+"""From a block of b examples at T points, and the points' progress in [0, 1], to one value per example, shape (b,)."""
+
+METRICS: dict[str, Kernel] = {}
+"""Further metrics, by the name of their column in a study's table of examples: what is added here is computed for every
+cell. The fields of `ExampleMetrics` are built in, because other parts of the analysis ask for them by name."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,7 @@ class ExampleMetrics:
         cartography: step 0 left out; see `cartography`.
         forgetting: step 0 left out; see `forgetting`.
         margin: step 0 left out of the mean; see `margin`.
+        further: those of `METRICS`, by name.
     """
 
     aulc: FloatArray
@@ -44,6 +52,7 @@ class ExampleMetrics:
     cartography: Cartography
     forgetting: Forgetting
     margin: Margin
+    further: Mapping[str, FloatArray]
 
 
 def example_metrics(curves: Curves | CurveSource, *, noise_floor: float = 0.1) -> ExampleMetrics:
@@ -73,6 +82,7 @@ def example_metrics(curves: Curves | CurveSource, *, noise_floor: float = 0.1) -
             "cartography": vars(cartography_of(block, kept)),
             "forgetting": vars(forgetting_of(block, curves, kept)),
             "margin": vars(margin_of(block.margins, kept)),
+            "further": {name: kernel(block, u) for name, kernel in METRICS.items()},
         }
         return plain | {f"{group}.{name}": v for group, own in groups.items() for name, v in own.items()}
 
@@ -90,4 +100,5 @@ def example_metrics(curves: Curves | CurveSource, *, noise_floor: float = 0.1) -
         cartography=Cartography(**group("cartography")),
         forgetting=Forgetting(**group("forgetting")),
         margin=Margin(**group("margin")),
+        further=group("further"),
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from dissensus.curves import Curves, CurveSource, FloatArray
 from dissensus.errors import DataError, SpecError
@@ -76,12 +76,6 @@ def unlearning(curves: Curves | CurveSource, *, noise_floor: float = 0.1, loss: 
     u = curves.progress
     trend = by_blocks(curves, lambda block: vars(trend_of(block.losses_for(loss), u)))
     return judge(Trend(**trend), noise_floor=noise_floor)
-
-
-def unlearning_of(losses: ArrayLike, x: ArrayLike, *, noise_floor: float = 0.1) -> Unlearning:
-    """`unlearning` of bare arrays: losses of shape (n, T) at positions x of shape (T,)."""
-    y, u = np.asarray(losses, dtype=np.float64), np.asarray(x, dtype=np.float64)
-    return judge(trend_of(y, u), noise_floor=noise_floor)
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,15 @@ from typing import Any
 
 from torch import Tensor
 
+from dissensus.models.registry import ARCHITECTURES
+
 
 @contextlib.contextmanager
 def label_tokens_only(base: Any, at: Tensor) -> Iterator[bool]:
     """For a packed forward pass, let the last layer's blocks see the tokens `at` alone.
 
-    Done for models in which those blocks are modules that take all they need as arguments (the BERT family);
-    decoders have so many layers that the last one matters little.
+    Done for models in which those blocks are modules that take all they need as arguments (the BERT family, by
+    `Architecture.label_block`); decoders have so many layers that the last one matters little.
 
     Args:
         base: a transformers model with its head.
@@ -29,12 +31,16 @@ def label_tokens_only(base: Any, at: Tensor) -> Iterator[bool]:
         Whether the model's last states are those of the label tokens, shape (1, b, d), instead of every
         token's.
     """
-    if base.config.model_type not in ("bert", "roberta", "electra"):
+    architecture = ARCHITECTURES.get(base.config.model_type)
+    if architecture is None or not architecture.label_block:
         yield False
         return
     try:
-        block = getattr(base, base.base_model_prefix).encoder.layer[-1].attention.output
-    except (AttributeError, IndexError, TypeError):  # laid out otherwise: the last layer computes every token
+        last = str(base.config.num_hidden_layers - 1)
+        block = getattr(base, base.base_model_prefix).get_submodule(
+            architecture.label_block.replace("-1", last)
+        )
+    except AttributeError:  # laid out otherwise: the last layer computes every token
         yield False
         return
 

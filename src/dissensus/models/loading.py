@@ -136,8 +136,8 @@ def check_weights(spec: ModelSpec) -> None:
 
 def _max_length(spec: ModelSpec, config: Any) -> int:
     positions = getattr(config, "max_position_embeddings", None)
-    # RoBERTa numbers its positions from pad_token_id + 1, so two of them are never used.
-    usable = positions - 2 if positions and config.model_type == "roberta" else positions
+    known = ARCHITECTURES.get(config.model_type)
+    usable = positions - known.spare_positions if positions and known else positions
     if usable and spec.max_length > usable:
         raise ModelError(
             f"max_length {spec.max_length} is more than the {usable} positions of model {spec.name!r}"

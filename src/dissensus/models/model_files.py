@@ -14,10 +14,11 @@ from safetensors import SafetensorError
 from dissensus.config import ModelSpec
 from dissensus.errors import MissingDependencyError, ModelError
 from dissensus.models.insides import present
-from dissensus.models.registry import ARCHITECTURES, ENCODERS
+from dissensus.models.registry import ARCHITECTURES
 from dissensus.models.repair import Repair
 from dissensus.models.resolve import ResolvedModel, resolve_model
 from dissensus.models.stored_weights import hub_file
+from dissensus.wording import first_line
 
 _LEFT_OF_NOTHING = 2
 """Tokens beside the special ones that a tokenizer of some kinds has without any file (the sign of a space, for one)."""
@@ -120,16 +121,15 @@ def _refuse_empty_tokenizer(name: str, tokenizer: Any) -> None:
 
 
 def _kind(model_type: str) -> str:
-    if model_type in ("bert", "roberta", "electra"):  # these also exist as decoders; nobody means that here
-        return "encoder"
+    if model_type in ARCHITECTURES:
+        return ARCHITECTURES[model_type].kind
     if present("mapping names"):
         from transformers.models.auto import modeling_auto
 
         causal = model_type in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
         masked = model_type in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
     else:
-        masked = model_type in ENCODERS
-        causal = model_type in ARCHITECTURES and not masked
+        masked = causal = False  # then only the architectures of the registry are known
     if causal and not masked:
         return "decoder"
     if masked:
@@ -172,8 +172,7 @@ def explained(name: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"could not load model {name!r}: {first}") from error
+        raise ModelError(f"could not load model {name!r}: {first_line(error)}") from error
 
 
 @contextlib.contextmanager

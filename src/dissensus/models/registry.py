@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from dissensus.config import nearest
 from dissensus.models.shapes import Shape
@@ -52,32 +53,53 @@ class ModelCard:
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """Adapter targets of a `model_type`, as regular expressions over full module names.
+    """What a `model_type` of transformers needs: everything that is known of it stands in its entry in `ARCHITECTURES`.
 
-    LoRA follows the usual choice of query and value projections (fused projections where the model fuses
-    them); IA3 follows its paper: keys, values, and the input of the second feed-forward projection.
+    Adapter targets are regular expressions over full module names. LoRA follows the usual choice of query and value
+    projections (fused projections where the model fuses them); IA3 follows its paper: keys, values, and the input of
+    the second feed-forward projection. What follows `packs` is asked of architectures that pack.
 
     Attributes:
+        kind: 'encoder' or 'decoder' (decoder-only). Some types exist as both; the one meant here.
         lora: targets of LoRA.
         ia3: targets of IA3.
         ia3_feedforward: those of IA3's targets whose input is scaled.
+        spare_positions: entries of the table of positions that no token uses.
         packs: the model takes its attention from transformers' interface and hands it the layout of a packed
             row; a test holds it against padded batches. DeBERTa computes attention by itself.
+        head: the modules from the label token's state to the logits of a sequence classifier, in order.
+        head_reads_sequence: the first of them takes a sequence, of which it reads the first token.
+        positions_after_padding: it numbers positions from the padding id + 1.
+        wide_ids: it looks ids up in ways that want int64.
+        label_block: in the last layer, below the body, the module that takes (states, residual) and is computed for the
+            label tokens alone; "" where every token is. `-1` stands for the last layer.
     """
 
+    kind: Literal["encoder", "decoder"]
     lora: str
     ia3: str
     ia3_feedforward: str
+    spare_positions: int = 0
     packs: bool = False
+    head: tuple[str, ...] = ("score",)
+    head_reads_sequence: bool = False
+    positions_after_padding: bool = False
+    wide_ids: bool = False
+    label_block: str = ""
 
 
 _BERT = Architecture(
+    kind="encoder",
     lora=r".*\.attention\.self\.(query|value)",
     ia3=r".*\.attention\.self\.(key|value)|.*layer\.\d+\.output\.dense",
     ia3_feedforward=r".*layer\.\d+\.output\.dense",
     packs=True,
+    head=("classifier",),
+    head_reads_sequence=True,
+    label_block="encoder.layer.-1.attention.output",
 )
 _LLAMA = Architecture(
+    kind="decoder",
     lora=r".*\.self_attn\.(q_proj|v_proj)",
     ia3=r".*\.self_attn\.(k_proj|v_proj)|.*\.mlp\.down_proj",
     ia3_feedforward=r".*\.mlp\.down_proj",
@@ -85,26 +107,31 @@ _LLAMA = Architecture(
 )
 
 ARCHITECTURES: dict[str, Architecture] = {
-    "bert": _BERT,
-    "roberta": _BERT,
+    "bert": replace(_BERT, head=("bert.pooler", "dropout", "classifier")),
+    "roberta": replace(_BERT, spare_positions=2, positions_after_padding=True, wide_ids=True),
     "electra": _BERT,
     "deberta-v2": Architecture(
+        kind="encoder",
         lora=r".*\.attention\.self\.(query_proj|value_proj)",
         ia3=r".*\.attention\.self\.(key_proj|value_proj)|.*layer\.\d+\.output\.dense",
         ia3_feedforward=r".*layer\.\d+\.output\.dense",
     ),
     # ModernBERT and GPT-2 fuse query, key and value into one projection, so its scale acts on all three.
     "modernbert": Architecture(
+        kind="encoder",
         lora=r".*\.attn\.Wqkv",
         ia3=r".*\.attn\.Wqkv|.*\.mlp\.Wo",
         ia3_feedforward=r".*\.mlp\.Wo",
         packs=True,
+        head=("head", "drop", "classifier"),
     ),
     "gpt2": Architecture(
+        kind="decoder",
         lora=r".*\.attn\.c_attn",
         ia3=r".*\.attn\.c_attn|.*\.mlp\.c_proj",
         ia3_feedforward=r".*\.mlp\.c_proj",
         packs=True,
+        wide_ids=True,
     ),
     "llama": _LLAMA,
     "mistral": _LLAMA,
@@ -113,9 +140,6 @@ ARCHITECTURES: dict[str, Architecture] = {
     # Gemma 2 caps its scores, which the packed attention does not do.
     "gemma2": replace(_LLAMA, packs=False),
 }
-
-ENCODERS = frozenset({"bert", "roberta", "electra", "deberta-v2", "modernbert"})
-"""The encoders among `ARCHITECTURES`."""
 
 BUILTIN: dict[str, ModelCard] = {
     card.name: card

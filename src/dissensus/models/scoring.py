@@ -19,7 +19,8 @@ from dissensus.models.dropout import DropoutKeys, Keys, token_keys
 from dissensus.models.encoding import Encoded, encode
 from dissensus.models.label_tokens import label_tokens_only
 from dissensus.models.packing import PackedBatch, pack
-from dissensus.models.registry import ARCHITECTURES, ENCODERS
+from dissensus.models.registry import ARCHITECTURES
+from dissensus.wording import first_line
 
 Batch = Mapping[str, Tensor]
 T = TypeVar("T")
@@ -154,13 +155,13 @@ class ScoringModel:
 
         The state of its label token; the mean over its tokens where the model pools so (ModernBERT).
         """
-        base = self.base
+        base, architecture = self.base, ARCHITECTURES[self.base.config.model_type]
         inputs: dict[str, Any] = {"input_ids": batch.input_ids, "position_ids": batch.position_ids}
         if batch.token_type_ids is not None:
             inputs["token_type_ids"] = batch.token_type_ids
-        if base.config.model_type == "roberta":  # it numbers its positions from the padding id + 1
+        if architecture.positions_after_padding:
             inputs["position_ids"] = batch.position_ids + (base.config.pad_token_id + 1)
-        if base.config.model_type in ("roberta", "gpt2"):  # these look ids up in ways that want int64
+        if architecture.wide_ids:
             inputs = {name: ids.long() for name, ids in inputs.items()}
         if self.kind == "decoder":
             inputs["use_cache"] = False  # it would keep every layer's keys and values
@@ -186,15 +187,11 @@ class ScoringModel:
             if weight.dtype in (torch.bfloat16, torch.float16):  # logits that are rounded tie
                 features, weight = features.float(), weight.float()
             return _at_least_float32(nn.functional.linear(features, weight, bias))
-        if self.kind == "decoder":
-            return _at_least_float32(base.score(features))
-        if base.config.model_type == "bert":
-            pooled = base.bert.pooler(features[:, None])
-            return _at_least_float32(base.classifier(base.dropout(pooled)))
-        if base.config.model_type == "modernbert":
-            return _at_least_float32(base.classifier(base.drop(base.head(features))))
-        # The classifier takes the first token's state by itself.
-        return _at_least_float32(base.classifier(features[:, None]))
+        architecture = ARCHITECTURES.get(base.config.model_type)
+        states = features[:, None] if architecture and architecture.head_reads_sequence else features
+        for name in architecture.head if architecture else ("score",):
+            states = base.get_submodule(name)(states)
+        return _at_least_float32(states)
 
     def logits(self, batch: Batch) -> Tensor:
         """Label logits of a padded batch, at least float32, shape (b, K), in the batch's order."""
@@ -276,7 +273,7 @@ def scoring_view(module: nn.Module, pad_id: int) -> ScoringModel | None:
     return ScoringModel(
         module=module,
         tokenizer=None,
-        kind="encoder" if model_type in ENCODERS else "decoder",
+        kind=architecture.kind,
         head="classifier",
         fresh=(),
         pad_id=pad_id,
@@ -296,7 +293,7 @@ def device_for(name: str | None = None) -> torch.device:
         try:
             return torch.empty(0, device=name).device
         except (RuntimeError, AssertionError) as error:
-            first = str(error).strip().splitlines()[0]
+            first = first_line(error)
             raise ModelError(f"the device {name!r} cannot be used here: {first}") from None
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dissensus.files import atomic_file
 from dissensus.models.encoding import Encoded
 
 if TYPE_CHECKING:
@@ -98,8 +98,7 @@ class SharedStates:
         import safetensors.torch
 
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        beside = self._file.with_name(f".{self._file.name}.{os.getpid()}.tmp")
-        safetensors.torch.save_file(
-            {"states": states.contiguous()}, beside, metadata={"identity": self._digest}
-        )
-        beside.replace(self._file)
+        with atomic_file(self._file) as beside:
+            safetensors.torch.save_file(
+                {"states": states.contiguous()}, beside, metadata={"identity": self._digest}
+            )

@@ -7,7 +7,6 @@ busy server is the clients' own business (s3fs and gcsfs do); nothing is retried
 from __future__ import annotations
 
 import copy
-import hashlib
 import os
 import re
 import shutil
@@ -17,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from dissensus.errors import DissensusError, MissingDependencyError, SpecError, StoreError
+from dissensus.files import atomic_file, file_sha256, is_temporary, temporary_name
 from dissensus.remote.problems import NO_BUCKET, no_bucket, words_for
 
 if TYPE_CHECKING:
@@ -152,21 +152,19 @@ class Remote:
             Whether `path` is now that file; False where there is none, or it has another checksum.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
-            with self._words(f"read {name}"):
-                try:
-                    self._get(self._path(name), beside)
-                except FileNotFoundError as error:
-                    _unless_bucket(error)
-                    return False
-            with beside.open("rb+") as handle:
-                if sha256 is not None and hashlib.file_digest(handle, "sha256").hexdigest() != sha256:
-                    return False
-                os.fsync(handle.fileno())
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
+            with atomic_file(path) as beside:
+                there = True
+                with self._words(f"read {name}"):
+                    try:
+                        self._get(self._path(name), beside)
+                    except FileNotFoundError as error:
+                        _unless_bucket(error)
+                        there = False
+                if not there or (sha256 is not None and file_sha256(beside) != sha256):
+                    raise _NotThatFileError
+        except _NotThatFileError:
+            return False
         return True
 
     def names(self, folder: str = "") -> list[str]:
@@ -181,7 +179,7 @@ class Remote:
                 found = []
         inside = [str(path) for path in found if str(path).startswith(f"{root}/")]
         names = [path[len(self._root) + 1 :] for path in inside if not path.endswith("/")]
-        return sorted(name for name in names if not _is_beside(name))
+        return sorted(name for name in names if not is_temporary(PurePosixPath(name).name))
 
     def folders(self, folder: str) -> list[str]:
         """The names of the folders right below `folder`, sorted."""
@@ -216,16 +214,15 @@ class Remote:
     @contextmanager
     def _beside(self, path: str) -> Iterator[str]:
         """A path to write at; it takes the place of `path` at the end, or is deleted after an error."""
+        if self._protocol in _LOCAL:
+            with atomic_file(Path(path)) as local:
+                yield str(local)
+            return
         folder, name = path.rsplit("/", 1)
-        beside = f"{folder}/.{name}.{os.getpid()}.tmp"
+        beside = f"{folder}/{temporary_name(name)}"
         try:
             yield beside
-            if self._protocol in _LOCAL:
-                with Path(beside).open("rb+") as handle:
-                    os.fsync(handle.fileno())
-                Path(beside).replace(path)
-            else:
-                self._fs.mv(beside, path)
+            self._fs.mv(beside, path)
         except BaseException:
             if self._fs.exists(beside):
                 self._fs.rm_file(beside)
@@ -250,9 +247,8 @@ class Remote:
             raise StoreError(f"{self.shown}: cannot {tried}: {words_for(error, self._protocol)}") from None
 
 
-def _is_beside(name: str) -> bool:
-    last = PurePosixPath(name).name
-    return last.startswith(".") and last.endswith(".tmp")
+class _NotThatFileError(Exception):
+    """There is no such file there, or it has another checksum."""
 
 
 def _unless_bucket(error: FileNotFoundError) -> None:

@@ -29,6 +29,7 @@ from dissensus.report.grid import Grid
 from dissensus.report.palette import LINES
 from dissensus.report.provenance import CellFacts, cell_facts, scrub, specification
 from dissensus.report.quotes import Quotes, keep_quotes, kept_quotes, quotes_words
+from dissensus.report.sections import Section, further_sections
 from dissensus.report.svg import interval, key
 from dissensus.report.tables import GROUPS, ConditionRow, condition_row
 from dissensus.report.views import ConditionView, condition_views
@@ -73,6 +74,7 @@ class Page:
         missing: cells without a result.
         cells: facts of the completed cells.
         across: verdicts on the claims and what they are read beside; None where `claims` was not run, or not since.
+        sections: further ones (`report/sections.py`).
         specification: the study as YAML.
         name: of the study's file or folder in the commands.
         version: of dissensus.
@@ -100,6 +102,7 @@ class Page:
     missing: tuple[MissingCell, ...]
     cells: tuple[CellFacts, ...]
     across: AcrossView | None
+    sections: tuple[Section, ...]
     specification: str
     name: str
     version: str
@@ -196,6 +199,7 @@ def build(analysis: Analysis, *, quotes: Quotes = "all") -> Page:
         missing=missing,
         cells=tuple(cell_facts(analysis, row) for row in analysis.cells.to_pylist()),
         across=across_view(across, alpha) if (across := load_across(analysis.reader)) else None,
+        sections=further_sections(analysis),
         specification=specification(study),
         name=study.name,
         version=__version__,

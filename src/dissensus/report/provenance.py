@@ -12,7 +12,7 @@ import yaml
 
 from dissensus.analysis.tables import Analysis
 from dissensus.config import StudySpec
-from dissensus.report.words import tail
+from dissensus.wording import file_tail
 
 FINGERPRINTS = ("train_fingerprint", "model_fingerprint")
 SIZES = (
@@ -63,7 +63,7 @@ def specification(study: StudySpec) -> str:
             return {k: clean(v, k) for k, v in value.items()}
         if isinstance(value, list):
             return [clean(v, key) for v in value]
-        return tail(value) if isinstance(value, str) and key in ("path", "name", "model") else value
+        return file_tail(value) if isinstance(value, str) and key in ("path", "name", "model") else value
 
     shown = clean(study.model_dump(mode="json", exclude_defaults=True))
     return yaml.safe_dump(shown, sort_keys=False, allow_unicode=True)

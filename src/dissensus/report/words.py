@@ -6,18 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from dissensus.analysis.clusters import NO_CLUSTERS
-from dissensus.config import (
-    ChaosNLISource,
-    LeWiDiSource,
-    ModelSpec,
-    RunSpec,
-    SimulatedSource,
-    SourceSpec,
-    StudySpec,
-    TableSource,
-)
+from dissensus.config import ModelSpec, RunSpec, SourceSpec, StudySpec
 from dissensus.report import settings
 from dissensus.report.tables import GOLD, REGIMES, ConditionRow, percent
+from dissensus.wording import file_tail
 
 NO_CHAOSNLI = "; no ChaosNLI item was among them"
 MINILM_NOTE = (
@@ -155,7 +147,7 @@ def model_notes(study: StudySpec, recorded: Sequence[str]) -> tuple[str, ...]:
     names = " ".join(model.name.casefold() for model in study.models)
     if "minilm-l6" in names and not any("MiniLM-L6-v2" in note for note in notes):
         notes.insert(0, MINILM_NOTE)
-    if not any(isinstance(data.tracked, ChaosNLISource) for data in study.datasets):
+    if not any(data.tracked.source == "chaosnli" for data in study.datasets):
         notes = [note.replace(NO_CHAOSNLI, "") for note in notes]
     return tuple(dict.fromkeys(notes))
 
@@ -194,7 +186,7 @@ def _range(values: Sequence[int], noun: str) -> str:
 
 def _model_words(model: ModelSpec) -> str:
     head = "sequence classification" if model.head == "classifier" else "label words at the answer position"
-    return f"{tail(model.name)} ({head})"
+    return f"{file_tail(model.name)} ({head})"
 
 
 def _names(cells: Sequence[RunSpec]) -> tuple[str, ...]:
@@ -217,25 +209,4 @@ def _data_words(name: str, cells: Sequence[RunSpec], rows: Sequence[ConditionRow
 
 
 def _sources(sources: Iterable[SourceSpec]) -> str:
-    return " or ".join(dict.fromkeys(_source_words(source) for source in sources))
-
-
-def _source_words(source: SourceSpec) -> str:
-    if isinstance(source, ChaosNLISource):
-        return f"ChaosNLI ({source.part})"
-    if isinstance(source, SimulatedSource):
-        return "the simulated panel"
-    if isinstance(source, LeWiDiSource):
-        return f"LeWiDi {source.dataset} ({', '.join(source.splits)})"
-    if isinstance(source, TableSource):
-        return f"the table {tail(source.path or source.hub or '')}"
-    return f"{source.source.upper()} pairs ({', '.join(source.splits)})"
-
-
-def tail(path: str) -> str:
-    """A file name without the folders of an absolute path (a page names no place on a machine)."""
-    return (
-        path.replace("\\", "/").rstrip("/").rpartition("/")[2]
-        if path[:1] in "/\\~" or path[1:2] == ":"
-        else path
-    )
+    return " or ".join(dict.fromkeys(source.in_words() for source in sources))

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dissensus.config import FEWEST_STEPS, RunSpec, SimulatedSource, TableSource
+from dissensus.config import FEWEST_STEPS, RunSpec
 from dissensus.data.assembly import assemble
 from dissensus.data.sources.paths import resolve_path
+from dissensus.data.sources.table import TableSource
 from dissensus.errors import DissensusError
 from dissensus.record.schedule import total_steps
 
@@ -83,8 +84,8 @@ def train_size_of(cell: RunSpec) -> int | None:
     if cell.regime == "held_out" or drawn is None:
         return drawn
     tracked = data.tracked_size
-    if tracked is None and isinstance(data.tracked, SimulatedSource):
-        tracked = data.tracked.size
+    if tracked is None:
+        tracked = data.tracked.known_size()
     return None if tracked is None else tracked + drawn
 
 

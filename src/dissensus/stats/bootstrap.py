@@ -9,7 +9,6 @@ time, nor of the threads that compute on them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -91,28 +90,3 @@ def generator_for(resamples: int, confidence: float, rng: Seed) -> np.random.Gen
             "a bootstrap interval needs rng: a numpy Generator or a seed, e.g. rng=0, so that it can be repeated"
         )
     return np.random.default_rng(rng) if resamples else None
-
-
-def percentile_interval(values: FloatArray, confidence: float) -> tuple[FloatArray, FloatArray]:
-    """Percentile interval over the first axis (resamples): the central `confidence` share of the values.
-
-    Resamples in which the statistic is not defined (NaN) are left out; where they are more than half, or
-    there are none at all, both ends are NaN: what is left would no longer stand for the sample.
-
-    Args:
-        values: shape (B, ...).
-        confidence: in (0, 1).
-
-    Returns:
-        Lower and upper end, shape (...).
-    """
-    shape = values.shape[1:]
-    low, high = np.full(shape, np.nan), np.full(shape, np.nan)
-    defined = np.isfinite(values)
-    usable = 2 * defined.sum(axis=0) >= len(values) if len(values) else np.zeros(shape, dtype=np.bool_)
-    if np.any(usable):
-        tail = (1 - confidence) / 2
-        chosen = np.where(defined, values, np.nan)[:, usable] if shape else values[defined]
-        quantile: Any = np.nanquantile if shape else np.quantile
-        low[usable], high[usable] = quantile(chosen, [tail, 1 - tail], axis=0)
-    return low, high

@@ -145,11 +145,6 @@ def weighted_auroc(scores: ArrayLike, flags: ArrayLike, weights: ArrayLike) -> F
     return _weighted(_auroc, scores, flags, weights)
 
 
-def weighted_average_precision(scores: ArrayLike, flags: ArrayLike, weights: ArrayLike) -> FloatArray:
-    """`average_precision` in each of b resamples; arguments as for `weighted_auroc`. NaN where no flagged one was."""
-    return _weighted(_average_precision, scores, flags, weights)
-
-
 @dataclass(frozen=True)
 class _Sorted:
     """A sample in rising order of its scores.

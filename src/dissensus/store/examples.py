@@ -28,7 +28,7 @@ class ExampleColumns:
         labels: label names, length K.
         ids: Arrow strings, unique, length n.
         gold: label indices, shape (n,); -1 where there is none.
-        counts: annotators a label, shape (n, K).
+        counts: annotators per label, shape (n, K).
         text: Arrow strings, length n: a JSON object of each example's text fields.
         fingerprint: says whether two sets are the same.
 
@@ -86,7 +86,7 @@ class ExampleColumns:
             ids: strings, unique.
             labels: label names.
             gold: label indices, shape (n,); -1 where there is none.
-            counts: annotators a label, shape (n, K).
+            counts: annotators per label, shape (n, K).
             text: a JSON object of text fields each; default: of one empty field `text`.
 
         Raises `StoreError` when an id repeats. The fingerprint is of the columns, another one than a data set of the

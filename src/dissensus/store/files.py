@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -13,10 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dissensus.errors import StoreError
-from dissensus.files import file_sha256, write_atomic
+from dissensus.files import atomic_file, file_sha256, write_atomic
 
 SCHEMA_VERSION = 3
-READABLE = (1, 2, 3)
+LAST_FOR_OLDER = "9fbc425"
+"""The last commit of dissensus that reads schemas 1 and 2, which were written before the first release."""
 ROW_GROUP = 65_536
 """Examples of a row group. Every file has the same ones, so that a block of examples is read from all points without
 the rest; a part of a point begins where a row group does."""
@@ -35,7 +36,7 @@ _LISTS_OF_NAMES = ("labels", "values")
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """A store's manifest, checked key by key; one of an older schema in the form of the current one.
+    """A store's manifest, checked key by key.
 
     Each tracking point in `shards` has its `step`, its `rows` and its `parts`; a part has its `file`, its rows from
     `begin` to before `end`, and their `sha256`.
@@ -49,13 +50,15 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise StoreError(f"{path} is damaged: it is not JSON; delete the folder, run again") from None
     if not isinstance(manifest, dict) or "schema" not in manifest:
         raise StoreError(f"{path} is not a dissensus manifest: it names no schema")
-    if manifest["schema"] not in READABLE:
-        raise StoreError(
-            f"{path} has schema {manifest['schema']!r}; this version of dissensus reads schema "
-            f"{', '.join(map(str, READABLE[:-1]))} and {READABLE[-1]}. Open it with the version that wrote it."
+    if manifest["schema"] != SCHEMA_VERSION:
+        older = manifest["schema"] in (1, 2)
+        version = (
+            f"dissensus at commit {LAST_FOR_OLDER}" if older else "the version of dissensus that wrote it"
         )
-    if manifest["schema"] == 1:
-        manifest = {**manifest, "values": [], "token_losses": False}
+        raise StoreError(
+            f"{path} has schema {manifest['schema']!r}; this version of dissensus reads schema {SCHEMA_VERSION}. "
+            f"Open it with {version}, or run it again"
+        )
     for key, (kind, word) in _MANIFEST_KINDS.items():
         value = manifest.get(key)
         fits = _is_int(value) if kind is int else isinstance(value, kind)
@@ -65,24 +68,14 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             raise StoreError(
                 f"{path} is damaged: {key!r} is {value!r:.60}; expected {word}; delete the folder, run again"
             )
-    shards = [_in_parts(shard) for shard in manifest["shards"]]
-    for given, shard in zip(manifest["shards"], shards, strict=True):
+    for shard in manifest["shards"]:
         if not _is_shard(shard):
             raise StoreError(
-                f"{path} is damaged: it lists a tracking point as {given!r:.120}; expected a step from 0, its rows, "
+                f"{path} is damaged: it lists a tracking point as {shard!r:.120}; expected a step from 0, its rows, "
                 "and of each of its parts the rows, the sha256 and the file curves/step-<the step in 8 digits>.parquet "
                 "or .part-<number>-of-<parts>.parquet; delete the folder, run again"
             )
-    return {**manifest, "schema": SCHEMA_VERSION, "shards": shards}
-
-
-def _in_parts(shard: Any) -> Any:
-    """A tracking point of schemas 1 and 2, which is one file, in the form of schema 3."""
-    if not isinstance(shard, dict) or "parts" in shard or "file" not in shard:
-        return shard
-    rows = shard.get("rows")
-    part = {"file": shard["file"], "begin": 0, "end": rows, "sha256": shard.get("sha256")}
-    return {"step": shard.get("step"), "rows": rows, "parts": [part]}
+    return manifest
 
 
 def _is_shard(entry: Any) -> bool:
@@ -167,11 +160,6 @@ class _Sink:
     def tell(self) -> int:
         return self.size
 
-    def settle(self) -> None:
-        """Bring it to the disk."""
-        self._handle.flush()
-        os.fsync(self._handle.fileno())
-
     def close(self) -> None:
         self._handle.close()
         self.closed = True
@@ -185,23 +173,13 @@ def write_parquet(path: Path, tables: Iterable[pa.Table], **options: Any) -> str
         tables: at least one, all of one schema; may be lazy, so that only one is in memory.
         options: of `pyarrow.parquet.ParquetWriter`, beside the compression.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        sink = _Sink(beside)
-        try:
-            source = iter(tables)
-            first = next(source)
-            with pq.ParquetWriter(sink, first.schema, compression="zstd", **options) as writer:
-                writer.write_table(first, row_group_size=ROW_GROUP)
-                for table in source:
-                    writer.write_table(table, row_group_size=ROW_GROUP)
-            sink.settle()
-        finally:
-            sink.close()
-        beside.replace(path)
-    except BaseException:  # a full disk, an interrupt: leave no part behind
-        beside.unlink(missing_ok=True)
-        raise
+    with atomic_file(path) as beside, contextlib.closing(_Sink(beside)) as sink:
+        source = iter(tables)
+        first = next(source)
+        with pq.ParquetWriter(sink, first.schema, compression="zstd", **options) as writer:
+            writer.write_table(first, row_group_size=ROW_GROUP)
+            for table in source:
+                writer.write_table(table, row_group_size=ROW_GROUP)
     return sink.digest.hexdigest()
 
 

@@ -1,9 +1,9 @@
 """A tracking point's files: their columns, how they are written, and how rows are read from one part or from several.
 
-Since schema 3 a point has a float32 column `log_prob_0`, `log_prob_1`, ... for each label in the manifest's order, one
+A point has a float32 column `log_prob_0`, `log_prob_1`, ... for each label in the manifest's order, one
 for each further value, and no ids: its rows are those of `examples.parquet`, from the part's first to its last. What a
 file says of itself (data set, step, first row) must be what the manifest says, so that parts cannot be taken for each
-other even where checksums are not looked at. In schemas 1 and 2 a point was one file with ids and one column of lists.
+other even where checksums are not looked at.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from dissensus.store.table import RowFile
 
 Floats = NDArray[np.float32]
 RESERVED = re.compile(r"id|log_probs|token_losses|cell|step|row|log_prob_\d+")
-"""Names that no further value may have: columns of a point, now or in earlier schemas, or of the tables made of it."""
+"""Names that no further value may have: columns of a point, or of the tables made of it."""
 TAG = b"dissensus"
 
 
@@ -104,15 +104,6 @@ class Point:
                 )
             self._parts.append((begin, end, file))
 
-    @property
-    def with_ids(self) -> bool:
-        """Whether it has its own ids, as in schemas 1 and 2."""
-        return "id" in self._parts[0][2].columns
-
-    def ids(self) -> pa.ChunkedArray:
-        """Its own ids, where it has them."""
-        return self._parts[0][2].read(["id"])["id"]
-
     def read_into(self, begin: int, end: int, log_probs: Floats | None, values: Mapping[str, Floats]) -> None:
         """Read the rows from `begin` to before `end`.
 
@@ -126,20 +117,10 @@ class Point:
             low, high = max(begin, first), min(end, last)
             if low >= high and end > begin:
                 continue
-            old = "log_probs" in file.columns
-            names = (
-                []
-                if log_probs is None
-                else ["log_probs"]
-                if old
-                else [label_column(k) for k in range(self._k)]
-            )
+            names = [] if log_probs is None else [label_column(k) for k in range(self._k)]
             table = file.read([*names, *values], low - first, max(low, high) - first)
             inside = slice(low - begin, high - begin)
-            if log_probs is not None and old:
-                flat = table["log_probs"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-                log_probs[:, inside] = np.asarray(flat, np.float32).reshape(-1, self._k).T
-            elif log_probs is not None:
+            if log_probs is not None:
                 for k, name in enumerate(names):
                     log_probs[k, inside] = table[name].to_numpy()
             for name, out in values.items():

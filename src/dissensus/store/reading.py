@@ -34,7 +34,7 @@ def load_curves(path: str | os.PathLike[str], *, partial: bool = False, verify: 
 def load_token_losses(
     path: str | os.PathLike[str], step: int, *, verify: bool = True
 ) -> dict[str, NDArray[np.float32]]:
-    """The losses of single tokens at one tracking point, nats: example id -> one number a scored token.
+    """The losses of single tokens at one tracking point, nats: example id -> one number per scored token.
 
     Needs no torch. One point at a time: there may be many more tokens than memory takes.
 
@@ -53,5 +53,5 @@ def load_token_losses(
     examples = folder / "examples.parquet"
     check_file(examples, manifest["examples_sha256"] if verify else None)
     point = Point(folder, manifest, found[0], verify=verify)
-    ids = point.ids() if point.with_ids else RowFile(examples).read(["id"])["id"]
+    ids = RowFile(examples).read(["id"])["id"]
     return dict(zip(ids.to_pylist(), point.token_losses(), strict=True))

@@ -61,11 +61,6 @@ class StoredCurves:
                     f"{folder} is damaged: point {shard['step']} has {shard['rows']} rows, and there are {len(self)} "
                     "examples; delete the folder, run again"
                 )
-        for point, shard in zip(self._points, manifest["shards"], strict=True):
-            if point.with_ids and not point.ids().equals(self.column("id")):
-                raise StoreError(
-                    f"{folder / shard['parts'][0]['file']} is damaged: its ids are not the tracked ones"
-                )
 
     def __len__(self) -> int:
         return self._examples.rows
@@ -141,7 +136,7 @@ class StoredCurves:
 
     @property
     def counts(self) -> FloatArray:
-        """Annotators a label of all examples, shape (n, K)."""
+        """Annotators per label of all examples, shape (n, K)."""
         flat = self.column("counts").combine_chunks().flatten().to_numpy(zero_copy_only=False)
         return np.asarray(flat, dtype=np.float64).reshape(len(self), len(self.labels))
 

@@ -37,7 +37,7 @@ class CurvesWriter:
         path: the store's folder.
         dataset: the tracked examples; as columns where there are millions.
         total_steps: optimiser steps of the whole run.
-        regime: 'held_out' or 'trained_on', one for all or one an example.
+        regime: 'held_out' or 'trained_on', one for all or one per example.
         covariates: name -> array of shape (n,).
         provenance: JSON values that go into the manifest.
         values: names of what each point holds beside the log-probabilities.

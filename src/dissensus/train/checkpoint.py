@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from dissensus.errors import StoreError
+from dissensus.files import atomic_file
 from dissensus.models.sharded import part_like, whole
 
 
@@ -47,13 +47,10 @@ class Checkpoint:
         if not first:
             return
         self.folder.mkdir(exist_ok=True)
-        beside = self.folder / f".state.{os.getpid()}.tmp"
-        safetensors.torch.save_file(
-            {k: v.contiguous() for k, v in tensors.items()}, beside, metadata={"step": str(step)}
-        )
-        with beside.open("rb") as handle:
-            os.fsync(handle.fileno())
-        beside.replace(self._file)
+        with atomic_file(self._file) as beside:
+            safetensors.torch.save_file(
+                {k: v.contiguous() for k, v in tensors.items()}, beside, metadata={"step": str(step)}
+            )
 
     def load(self, parameters: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> int | None:
         """Put the stored state into place; the step it belongs to, or None when there is none.

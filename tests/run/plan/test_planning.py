@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dissensus.config import ExecutionRule, RunSpec, SimulatedSource, StudySpec, When
+from dissensus.config import ExecutionRule, RunSpec, StudySpec, When
 from dissensus.data.sources import load_source
+from dissensus.data.sources.simulated import SimulatedSource
 from dissensus.errors import SpecError
 from dissensus.run.engines.slurm import SlurmEngine
 from dissensus.run.plan import plan as planning

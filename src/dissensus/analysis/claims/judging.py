@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from dissensus.analysis.claims.c1_positive import positive_everywhere
 from dissensus.analysis.claims.c2_decoders import decoders_above_encoders
 from dissensus.analysis.claims.c3_unlearning import REGIMES, unlearned_under_lora
@@ -12,20 +14,26 @@ from dissensus.analysis.claims.measured import Measured
 from dissensus.analysis.claims.verdict import ClaimVerdict
 from dissensus.analysis.study_reading import StudyReading
 
+Judge = Callable[[Measured, bool], Sequence[ClaimVerdict]]
+"""From what was measured, and whether to ask the longer questions too, to verdicts."""
+
+CLAIMS: list[Judge] = [
+    lambda measured, _: [positive_everywhere(measured)],
+    lambda measured, _: [decoders_above_encoders(measured)],
+    lambda measured, _: [unlearned_under_lora(measured, regime) for regime in REGIMES],
+    lambda measured, thorough: [survives_controls(measured, thorough=thorough)],
+    lambda measured, _: [replicates(measured)],
+    lambda measured, _: [noise_is_consistent(measured)],
+]
+"""What `dissensus claims` judges, in the order of its table."""
+
 
 def judge_claims(reading: StudyReading, *, thorough: bool = True) -> tuple[ClaimVerdict, ...]:
-    """The claims C1 to C6 of arXiv 2604.16332, each decided from the study's completed cells.
+    """Every claim of `CLAIMS` (C1 to C6 of arXiv 2604.16332), each decided from the study's completed cells.
 
     Args:
         reading: the cells with their curves.
         thorough: whether also what stands beside the verdicts and takes long: C4's harder questions.
     """
     measured = Measured(reading)
-    return (
-        positive_everywhere(measured),
-        decoders_above_encoders(measured),
-        *(unlearned_under_lora(measured, regime) for regime in REGIMES),
-        survives_controls(measured, thorough=thorough),
-        replicates(measured),
-        noise_is_consistent(measured),
-    )
+    return tuple(verdict for judge in CLAIMS for verdict in judge(measured, thorough))

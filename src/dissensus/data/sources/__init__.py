@@ -1,53 +1,37 @@
-"""From a source's specification to annotated data: one loader a corpus or format."""
+"""From a source's specification to annotated data: one file per corpus or format, known by its `source` key."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from dissensus.config.sources import (
-    ChaosNLISource,
-    LeWiDiSource,
-    NLISource,
-    SimulatedSource,
-    SourceSpec,
-    TableSource,
-)
+from dissensus.config.sources import SOURCES, SourceSpec
 from dissensus.data.annotations import AnnotatedDataset
+from dissensus.data.sources.base import PublishedData, Source
 from dissensus.data.sources.paths import cache_dir, data_dirs
 
-__all__ = ["cache_dir", "data_dirs", "load_source"]
+__all__ = ["cache_dir", "data_dirs", "load_source", "published_data"]
 
 
 def load_source(spec: SourceSpec, *, data_dir: Path | None = None) -> AnnotatedDataset:
     """Load what a specification names.
 
     Args:
-        spec: one of the source specifications of `dissensus.config.sources`.
+        spec: the specification of a source.
         data_dir: folder that relative paths are looked up in first; after it come `DISSENSUS_DATA` and the cache.
 
     Raises:
         DataError: the data is missing or malformed; the message says where it was looked for and how to get it.
         MissingDependencyError: the source is on the hub and the `hub` extra is not installed.
     """
-    # Each loader is imported when it is needed, so that a study of one corpus pays for one loader.
-    match spec:
-        case ChaosNLISource():
-            from dissensus.data.sources import chaosnli
+    source: Source = SOURCES.load(spec.source)
+    return source.load(spec, data_dir=data_dir)
 
-            return chaosnli.load(spec, data_dir=data_dir)
-        case NLISource():
-            from dissensus.data.sources import nli
 
-            return nli.load(spec, data_dir=data_dir)
-        case LeWiDiSource():
-            from dissensus.data.sources import lewidi
+def published_data(name: str | None = None) -> dict[str, PublishedData]:
+    """Data sets that `dissensus data pull` can fetch, by name: those of the built-in sources.
 
-            return lewidi.load(spec, data_dir=data_dir)
-        case TableSource():
-            from dissensus.data.sources import table
-
-            return table.load(spec, data_dir=data_dir)
-        case SimulatedSource():
-            from dissensus.data.sources import simulated
-
-            return simulated.load(spec)
+    Those of an installed package's source come too where `name` is that source's: its code is loaded when it is named.
+    """
+    named = (name,) if name is not None and name not in SOURCES.builtin else ()
+    sources: list[Source | None] = [SOURCES.load(known) for known in (*SOURCES.builtin, *named)]
+    return {data.name: data for source in sources if source is not None for data in source.published}

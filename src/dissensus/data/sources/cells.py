@@ -6,10 +6,12 @@ import ast
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dissensus.config.sources import TableSource
 from dissensus.data.sources.reading import Record, label_name, not_shares, shown, whole_if_near
+
+if TYPE_CHECKING:
+    from dissensus.data.sources.table import TableSource
 
 Named = tuple[tuple[str, str], ...]
 
@@ -36,7 +38,7 @@ class Row:
 
 
 def column_labels(spec: TableSource) -> tuple[str, ...] | None:
-    """Labels that the columns themselves name: one column a label, and no `labels` given."""
+    """Labels that the columns themselves name: one column per label, and no `labels` given."""
     for columns in (spec.counts, spec.distribution):
         if isinstance(columns, tuple):
             return columns
@@ -107,7 +109,7 @@ def _numbers(
         labels = spec.labels or columns
         if len(labels) != len(columns):
             raise record.error(
-                f"{what} names {len(columns)} columns for {len(labels)} labels; expected one a label"
+                f"{what} names {len(columns)} columns for {len(labels)} labels; expected one per label"
             )
         pairs = [(label, record.need(column)) for label, column in zip(labels, columns, strict=True)]
     else:

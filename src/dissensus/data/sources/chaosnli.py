@@ -1,4 +1,4 @@
-"""ChaosNLI: 100 labels an item for SNLI, MNLI and alphaNLI development items (Nie, Zhou and Bansal, EMNLP 2020).
+"""ChaosNLI: 100 labels per item for SNLI, MNLI and alphaNLI development items (Nie, Zhou and Bansal, EMNLP 2020).
 
 `label_count` is in the order entailment, neutral, contradiction (1, 2 for alphaNLI). The gold label is the
 corpus' original one (`old_label`) or the majority of the hundred; the specification says which. Kept in each
@@ -10,9 +10,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from dissensus.config.sources import ChaosNLISource
+from pydantic import Field
+
+from dissensus.config.sources import SourceSpec
 from dissensus.data.annotations import AnnotatedDataset, Example, majority
 from dissensus.data.notes import tie_notes
+from dissensus.data.sources.base import PublishedData, RemoteFile, Source
 from dissensus.data.sources.paths import find_file, resolve_path
 from dissensus.data.sources.reading import Record, label_name, read_jsonl, shown
 
@@ -23,9 +26,47 @@ FILES = {
     "mnli": "chaosNLI_mnli_m.jsonl",
     "alphanli": "chaosNLI_alphanli.jsonl",
 }
-HOMEPAGE = "https://github.com/easonnie/ChaosNLI"
 
 _SHORT = {"e": 0, "n": 1, "c": 2}
+
+# The publisher's own Dropbox archive (named on the homepage) was reported dead by more than one public repository;
+# this mirror of the published files is pinned to a commit and to the checksums of the published content. AlphaNLI
+# is not registered: its checksum could not be confirmed.
+_CHAOSNLI = (
+    "https://huggingface.co/datasets/earino/chaosnli/resolve/eb7cc18dbfa0f161d93a2b22c7856ca0faafcf2b/raw/"
+)
+_CHAOSNLI_FILES = {
+    "chaosNLI_snli.jsonl": "99f9015ddda7d85f66a087452bc30d53974314fe27e7d589e2f41ad44bd509c1",
+    "chaosNLI_mnli_m.jsonl": "8eb49b589488e7b1a9ec95fb8a864bd50f0509b4f808eed0aed3f8167617664d",
+}
+PUBLISHED = PublishedData(
+    name="chaosnli",
+    what="ChaosNLI: 100 labels for each of 1,514 SNLI and 1,599 MNLI development items",
+    licence="CC BY-NC 4.0",
+    citation="Nie, Zhou and Bansal, EMNLP 2020",
+    homepage="https://github.com/easonnie/ChaosNLI",
+    files=tuple(RemoteFile(_CHAOSNLI + name, name, sha) for name, sha in _CHAOSNLI_FILES.items()),
+    expects=tuple(_CHAOSNLI_FILES),
+)
+
+
+class ChaosNLISource(SourceSpec):
+    """ChaosNLI: 100 labels per item. Gold is the corpus' original label or the majority of the new ones."""
+
+    source: Literal["chaosnli"] = "chaosnli"
+    part: Literal["snli", "mnli", "alphanli"] = "snli"
+    gold: Literal["original", "majority"] = "original"
+    path: str | None = Field(
+        None, description="A file in ChaosNLI's JSONL format; default: the published name."
+    )
+
+    def in_words(self) -> str:
+        """How a report names the data."""
+        return f"ChaosNLI ({self.part})"
+
+    def gold_from(self) -> str:
+        """The corpus' own label, beside the newer annotations, or their majority."""
+        return self.gold
 
 
 def load(spec: ChaosNLISource, *, data_dir: Path | None = None) -> AnnotatedDataset:
@@ -36,7 +77,7 @@ def load(spec: ChaosNLISource, *, data_dir: Path | None = None) -> AnnotatedData
         file = FILES[spec.part]
         folders = ("chaosnli/", "chaosNLI_v1.0/", "chaosnli/chaosNLI_v1.0/", "")
         path = find_file(
-            [f + file for f in folders], data_dir, what=f"ChaosNLI ({spec.part})", pull="chaosnli"
+            [f + file for f in folders], data_dir, what=f"ChaosNLI ({spec.part})", published=PUBLISHED
         )
     return read(path, part=spec.part, gold=spec.gold)
 
@@ -107,3 +148,6 @@ def _extra(record: Record) -> dict[str, str | float | bool]:
             raise record.error(f"'entropy' is {published!r:.60}; expected a number of bits")
         extra["published_entropy"] = float(published)
     return extra
+
+
+SOURCE = Source(ChaosNLISource, load, (PUBLISHED,))

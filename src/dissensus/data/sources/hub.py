@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dissensus.errors import DataError, MissingDependencyError
+from dissensus.wording import first_line
 
 
 def load_hub(name: str, *, split: str, config: str | None = None) -> Any:
@@ -23,6 +24,6 @@ def load_hub(name: str, *, split: str, config: str | None = None) -> Any:
     except Exception as error:  # noqa: BLE001 - the library raises its dependencies' errors, of many classes
         raise DataError(
             f"the data set {name!r} (configuration {config or 'default'}, split {split!r}) could not be read from "
-            f"the hub: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}. "
+            f"the hub: {type(error).__name__}: {first_line(error, 'no reason given')}. "
             "Check its name and the network, or name a local file with `path`."
         ) from None

@@ -1,6 +1,6 @@
 """The harmonised JSON of the Learning With Disagreements shared tasks (Leonardelli et al., SemEval-2023 task 11).
 
-One JSON object an item, keyed by the item's number within its split. What varies between the corpora, and is read:
+One JSON object per item, keyed by the item's number within its split. What varies between the corpora, and is read:
 
 - `annotations`: a comma-separated string in the order of `annotators`, or a mapping from annotator to label.
   An annotator who gave several labels ("entailment,neutral") counts 1/k for each of them.
@@ -18,11 +18,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from dissensus.config.sources import LeWiDiSource
+from pydantic import Field
+
+from dissensus.config.sources import SourceSpec
 from dissensus.data.annotations import AnnotatedDataset, Example, majority
 from dissensus.data.notes import is_tie, tie_note
+from dissensus.data.sources.base import PublishedData, RemoteFile, Source
 from dissensus.data.sources.paths import find_file, resolve_path
 from dissensus.data.sources.reading import (
     Record,
@@ -34,6 +37,57 @@ from dissensus.data.sources.reading import (
     whole_if_near,
 )
 from dissensus.errors import DataError
+
+_ADDRESS = (
+    "https://raw.githubusercontent.com/Le-Wi-Di/le-wi-di.github.io/"
+    "45d7b06e4c36b59472d6bdf9281f7f1e395eb0e0/LeWiDi_2-2023/"
+)
+_FILES = {
+    "ArMIS_dataset/ArMIS_dev.json": "482112222496c64a704ea22f710bf184196beee848f5109406e3ca6196502526",
+    "ArMIS_dataset/ArMIS_test.json": "95498bb854fe476ee33a88cfecb3b05f26e0e1baef6c1083072a56b61586c06a",
+    "ArMIS_dataset/ArMIS_train.json": "549dcd92484fa916e4b8076476fba451cda09b8dca0ba501e70cf5a72c1397f7",
+    "ConvAbuse_dataset/ConvAbuse_dev.json": "d95f9e740b07076e070ed47a8e010894d7cdbacb3246c89a000c26a17c61a04e",
+    "ConvAbuse_dataset/ConvAbuse_test.json": "4a88c6cf2530eb3610bd1e9e7291916ad7fdaedc01dca4e68bcc3e846310afd9",
+    "ConvAbuse_dataset/ConvAbuse_train.json": "f68d9c1e234afaf7e582103daac4e0f362da6418be3ff38e6cce76cfa3b674fc",
+    "HS-Brexit_dataset/HS-Brexit_dev.json": "77c17f95985cbb6db47ffcda637e717a9074f2660e15b5c0c1f9006f50da60a7",
+    "HS-Brexit_dataset/HS-Brexit_test.json": "24e5e1615818ff6e3b96e50245cfe10636ef8ec0ea51f2c2a60acb68858fd195",
+    "HS-Brexit_dataset/HS-Brexit_train.json": "d204d83c7b1a73f037b3aff36aac61357c08a96f96292a37ac7655eb562d81fb",
+    "MD-Agreement_dataset/MD-Agreement_dev.json": "b42b6b54015589504de259241e14c17ff605baab4eb146effcb17a95fbfd69f5",
+    "MD-Agreement_dataset/MD-Agreement_test.json": "a30f185ece8bc99a45ce50e0311593ee1a6882a816c93f6915cabd368f3fad53",
+    "MD-Agreement_dataset/MD-Agreement_train.json": "0b100595f7d10fd9b4624c647af2888597472b2dea90643dc788278714f57a6d",
+}
+PUBLISHED = PublishedData(
+    name="lewidi",
+    what="Learning With Disagreements, 2nd edition: MD-Agreement, HS-Brexit, ConvAbuse, ArMIS",
+    licence="research use; see each corpus",
+    citation="Leonardelli et al., SemEval-2023 task 11, and each corpus' own paper",
+    homepage="https://github.com/Le-Wi-Di/le-wi-di.github.io",
+    files=tuple(RemoteFile(_ADDRESS + name, name, sha) for name, sha in _FILES.items()),
+    expects=tuple(_FILES),
+)
+_MEANINGS: Mapping[str, Mapping[str, str]] = {
+    "MD-Agreement": {"0": "not offensive", "1": "offensive"},
+    "HS-Brexit": {"0": "no hate speech", "1": "hate speech"},
+    "ArMIS": {"0": "not misogynist", "1": "misogynist"},
+}
+"""Label -> meaning in those corpora whose files hold numbers. (ConvAbuse has two scales.)"""
+
+
+class LeWiDiSource(SourceSpec):
+    """A data set in the harmonised JSON of SemEval-2023 task 11 (Learning With Disagreements)."""
+
+    source: Literal["lewidi"] = "lewidi"
+    dataset: str = Field("MD-Agreement", description="File stem before `_train.json`.")
+    splits: tuple[str, ...] = ("train",)
+    path: str | None = Field(None, description="One JSON file instead of dataset and splits.")
+
+    def in_words(self) -> str:
+        """How a report names the data."""
+        return f"LeWiDi {self.dataset} ({', '.join(self.splits)})"
+
+    def label_meanings(self) -> Mapping[str, str]:
+        """What the corpus' numbers mean."""
+        return _MEANINGS.get(self.dataset, {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +112,9 @@ def load(spec: LeWiDiSource, *, data_dir: Path | None = None) -> AnnotatedDatase
         file = f"{spec.dataset}_{split}.json"
         folders = ("lewidi/", f"lewidi/{spec.dataset}/", f"lewidi/{spec.dataset}_dataset/", "")
         what = f"the LeWiDi file {file}"
-        parts.append((split, find_file([f + file for f in folders], data_dir, what=what, pull="lewidi")))
+        parts.append(
+            (split, find_file([f + file for f in folders], data_dir, what=what, published=PUBLISHED))
+        )
     return read(parts, name=f"{spec.dataset}-{'+'.join(spec.splits)}")
 
 
@@ -264,3 +320,6 @@ def _soft_label(record: Record, votes: int) -> tuple[tuple[str, float], ...]:
     if isinstance(n, bool) or not isinstance(n, int | float) or not 0 < n < 1e9:
         raise record.error(f"'number of annotations' is {shown(n)}; expected a number of at least 1")
     return tuple((label, whole_if_near(share * n)) for label, share in shares.items())
+
+
+SOURCE = Source(LeWiDiSource, load, (PUBLISHED,))

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
 
 from dissensus.config.base import nearest
-from dissensus.config.sources import NLISource
+from dissensus.config.sources import SourceSpec
 from dissensus.data.annotations import AnnotatedDataset, Example
+from dissensus.data.sources.base import PublishedData, RemoteFile, Source
 from dissensus.data.sources.chaosnli import NLI_LABELS
 from dissensus.data.sources.hub import load_hub
 from dissensus.data.sources.paths import data_dirs, find_file, resolve_path
@@ -38,6 +41,68 @@ _SPLITS = {
 }
 _FOLDERS = {"snli": "snli_1.0", "mnli": "multinli_1.0"}
 _HUB = {"snli": "stanfordnlp/snli", "mnli": "nyu-mll/multi_nli"}
+
+# Several independent repositories pin these checksums.
+PUBLISHED = {
+    "snli": PublishedData(
+        name="snli",
+        what="SNLI 1.0: 570,000 pairs, one to five labels each",
+        licence="CC BY-SA 4.0",
+        citation="Bowman et al., EMNLP 2015",
+        homepage="https://nlp.stanford.edu/projects/snli/",
+        files=(
+            RemoteFile(
+                "https://nlp.stanford.edu/projects/snli/snli_1.0.zip",
+                "",
+                "afb3d70a5af5d8de0d9d81e2637e0fb8c22d1235c2749d83125ca43dab0dbd3e",
+                archive=True,
+            ),
+        ),
+        expects=tuple(f"snli_1.0/snli_1.0_{split}.jsonl" for split in ("train", "dev", "test")),
+    ),
+    "mnli": PublishedData(
+        name="mnli",
+        what="MultiNLI 1.0: 433,000 pairs in ten genres, one to five labels each",
+        licence="by genre, mostly the OANC's; see the paper",
+        citation="Williams, Nangia and Bowman, NAACL 2018",
+        homepage="https://cims.nyu.edu/~sbowman/multinli/",
+        files=(
+            RemoteFile(
+                "https://cims.nyu.edu/~sbowman/multinli/multinli_1.0.zip",
+                "",
+                "049f507b9e36b1fcb756cfd5aeb3b7a0cfcb84bf023793652987f7e7e0957822",
+                archive=True,
+            ),
+        ),
+        expects=tuple(
+            f"multinli_1.0/multinli_1.0_{split}.jsonl" for split in ("train", "dev_matched", "dev_mismatched")
+        ),
+    ),
+}
+
+
+class NLISource(SourceSpec):
+    """SNLI or MNLI pairs with a gold label, from the published JSONL (or a derived pool), or from the hub."""
+
+    source: Literal["snli", "mnli"]
+    splits: tuple[str, ...] = Field(
+        ("dev", "test"),
+        description="Splits to join, in this order; MNLI: train, dev_matched, dev_mismatched.",
+    )
+    path: str | None = Field(None, description="One JSONL file (.gz allowed) instead of the splits.")
+    hub: bool = Field(False, description="Read the `datasets` copy on the Hugging Face hub.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _labelled_splits(cls, data: Any) -> Any:
+        # MultiNLI has two development sets, and its test labels were never published.
+        if isinstance(data, dict) and data.get("source") == "mnli" and "splits" not in data:
+            return {**data, "splits": ("dev_matched", "dev_mismatched")}
+        return data
+
+    def in_words(self) -> str:
+        """How a report names the data."""
+        return f"{self.source.upper()} pairs ({', '.join(self.splits)})"
 
 
 def load(spec: NLISource, *, data_dir: Path | None = None) -> AnnotatedDataset:
@@ -68,7 +133,9 @@ def load(spec: NLISource, *, data_dir: Path | None = None) -> AnnotatedDataset:
         places = [
             f"{start}{stem}.jsonl{end}" for start in _places(spec.source, folder) for end in ("", ".gz")
         ]
-        paths.append(find_file(places, data_dir, what=f"{spec.source} {split}", pull=spec.source))
+        paths.append(
+            find_file(places, data_dir, what=f"{spec.source} {split}", published=PUBLISHED[spec.source])
+        )
     return read(paths, name=name)
 
 
@@ -180,3 +247,6 @@ def _from_hub(spec: NLISource, name: str) -> AnnotatedDataset:
                 )
             )
     return _dataset(name, examples, f"read from {repository} on the hub", dropped)
+
+
+SOURCE = Source(NLISource, load, tuple(PUBLISHED.values()))

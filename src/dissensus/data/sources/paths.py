@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dissensus import files as cache
-from dissensus.data.registry import SOURCES
+from dissensus.data.sources.base import PublishedData
 from dissensus.errors import MissingFileError
 
 
@@ -39,7 +39,11 @@ def data_dirs(data_dir: Path | None = None) -> tuple[Path, ...]:
 
 
 def find_file(
-    candidates: Sequence[str], data_dir: Path | None = None, *, what: str, pull: str | None = None
+    candidates: Sequence[str],
+    data_dir: Path | None = None,
+    *,
+    what: str,
+    published: PublishedData | None = None,
 ) -> Path:
     """The first file that exists among `candidates`, relative to each data folder in turn.
 
@@ -47,7 +51,7 @@ def find_file(
         candidates: relative paths, best first.
         data_dir: see `data_dirs`.
         what: the thing looked for, in words; opens the error message.
-        pull: name of the source that brings the file, for the error message.
+        published: the data set that brings the file, for the error message.
 
     Raises:
         DataError: none exists; the message says where it was looked for and how to get it.
@@ -60,7 +64,7 @@ def find_file(
     places = ", ".join(str(folder) for folder in folders)
     raise MissingFileError(
         f"{what} was not found. Looked for {candidates[0]} (and in the usual places beside it) in: {places}. "
-        f"{_how_to_get(pull)}Or set DISSENSUS_DATA (or --data-dir) to the folder that holds it."
+        f"{_how_to_get(published)}Or set DISSENSUS_DATA (or --data-dir) to the folder that holds it."
     )
 
 
@@ -88,8 +92,7 @@ def resolve_path(path: str, data_dir: Path | None = None) -> Path:
     )
 
 
-def _how_to_get(pull: str | None) -> str:
-    if pull is None:
+def _how_to_get(data: PublishedData | None) -> str:
+    if data is None:
         return ""
-    source = SOURCES[pull]
-    return f"Fetch it with `dissensus data pull {pull}` ({source.homepage}; licence: {source.licence}). "
+    return f"Fetch it with `dissensus data pull {data.name}` ({data.homepage}; licence: {data.licence}). "

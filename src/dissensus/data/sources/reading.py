@@ -155,7 +155,7 @@ def read_text(path: Path) -> str:
 
 
 def read_jsonl(path: Path) -> Iterator[Record]:
-    """Records of a JSONL file, one object a line; `DataError` names the line that is not one."""
+    """Records of a JSONL file, one object per line; `DataError` names the line that is not one."""
     for number, line in read_lines(path):
         try:
             values = json.loads(line)
@@ -164,7 +164,7 @@ def read_jsonl(path: Path) -> Iterator[Record]:
                 error.msg if isinstance(error, json.JSONDecodeError) else "too deeply nested or malformed"
             )
             raise DataError(
-                f"{path}, line {number}: not JSON ({reason}); expected one JSON object a line. The line begins: "
+                f"{path}, line {number}: not JSON ({reason}); expected one JSON object per line. The line begins: "
                 f"{line.strip()[:60]!r}"
             ) from None
         if not isinstance(values, dict):

@@ -11,15 +11,17 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import Field, model_validator
 
-from dissensus.config.sources import TableSource
+from dissensus.config.sources import SourceSpec
 from dissensus.data.annotations import AnnotatedDataset, Example, majority
 from dissensus.data.notes import tie_notes
 from dissensus.data.sources import cells
+from dissensus.data.sources.base import Source
 from dissensus.data.sources.hub import load_hub
 from dissensus.data.sources.paths import resolve_path
 from dissensus.data.sources.reading import (
@@ -32,8 +34,64 @@ from dissensus.data.sources.reading import (
     sorted_labels,
 )
 from dissensus.errors import DataError
+from dissensus.wording import file_tail, first_line
 
 FORMS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
+
+
+class TableSource(SourceSpec):
+    """Any table: JSONL, CSV, Parquet, or a `datasets` data set, with its columns named here.
+
+    Label information comes as exactly one of `annotations`, `counts` or `distribution`, or, when all three
+    are missing, as `gold` alone (no disagreement is then known).
+    """
+
+    source: Literal["table"] = "table"
+    path: str | None = Field(None, description="JSONL, CSV, TSV or Parquet file (.gz allowed for text).")
+    hub: str | None = Field(None, description="A `datasets` name instead of a path, e.g. 'org/name'.")
+    config: str | None = Field(None, description="Configuration of the hub data set.")
+    split: str = Field("train", description="Split of the hub data set.")
+    id: str | None = Field(None, description="Column of stable ids; default: a hash of the text fields.")
+    text: tuple[str, ...] = Field(description="Text columns, in order; their names become the field names.")
+    labels: tuple[str, ...] | None = Field(
+        None, description="Label names, in order; default: those seen, sorted."
+    )
+    gold: str | None = Field(None, description="Gold-label column; default: the majority of the annotations.")
+    annotations: tuple[str, ...] | None = Field(
+        None, description="Columns, one per annotator; or one column that holds a list or a separated string."
+    )
+    separator: str = Field(",", description="Separator of a one-column string of annotations.")
+    counts: str | tuple[str, ...] | None = Field(
+        None,
+        description="One column per label (in the order of `labels`), or one column holding a mapping or list.",
+    )
+    distribution: str | tuple[str, ...] | None = Field(None, description="Like `counts`, with shares.")
+    annotators: str | int | None = Field(
+        None, description="With `distribution`: n as a column name or a number."
+    )
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> TableSource:
+        if (self.path is None) == (self.hub is None):
+            raise ValueError("give exactly one of 'path' and 'hub'")
+        given = [n for n in ("annotations", "counts", "distribution") if getattr(self, n) is not None]
+        if len(given) > 1:
+            raise ValueError(f"give one of annotations, counts, distribution; given: {', '.join(given)}")
+        if not given and self.gold is None:
+            raise ValueError("give one of annotations, counts, distribution, or at least gold")
+        if self.distribution is not None and self.annotators is None:
+            raise ValueError(
+                "'distribution' needs 'annotators': the number of labels behind each distribution"
+            )
+        return self
+
+    def in_words(self) -> str:
+        """How a report names the data; a page names no place on a machine."""
+        return f"the table {file_tail(self.path or self.hub or '')}"
+
+    def gold_from(self) -> str:
+        """The table's own column, or the annotators' majority."""
+        return "published" if self.gold is not None else "majority"
 
 
 def load(spec: TableSource, *, data_dir: Path | None = None) -> AnnotatedDataset:
@@ -44,27 +102,6 @@ def load(spec: TableSource, *, data_dir: Path | None = None) -> AnnotatedDataset
     assert spec.hub is not None  # the specification demands one of the two
     rows = load_hub(spec.hub, split=spec.split, config=spec.config)
     return build(_records_of(rows, spec.hub), spec, name=spec.hub.rpartition("/")[2])
-
-
-def from_datasets(
-    dataset: Iterable[Mapping[str, Any]], *, name: str = "data", **columns: Any
-) -> AnnotatedDataset:
-    """Annotated data from a `datasets.Dataset` in memory, or from any iterable of mappings.
-
-    Integer columns that `datasets` knows as class labels are read as their names.
-
-    Args:
-        dataset: one split.
-        name: of the data set.
-        **columns: the column keys of `TableSource`: text, id, labels, gold, annotations, separator, counts,
-            distribution, annotators.
-
-    Raises:
-        SpecError: the columns do not fit together (two kinds of label information, say).
-        DataError: a column is missing or a cell is malformed; the message names the row.
-    """
-    spec = TableSource.parse({"source": "table", "path": name, **columns}, f"the columns of {name!r}")
-    return build(_records_of(dataset, name), spec, name=name)
 
 
 def read_records(path: Path) -> Iterator[Record]:
@@ -183,7 +220,7 @@ def _parquet_records(path: Path) -> Iterator[Record]:
                     number += 1
                     yield Record(path, f"row {number}", values)
     except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path} is not Parquet that can be read ({str(error).splitlines()[0]})") from None
+        raise DataError(f"{path} is not Parquet that can be read ({first_line(error)})") from None
 
 
 def _json_records(path: Path) -> Iterator[Record]:
@@ -234,3 +271,6 @@ def _class_name(value: Any, names: list[str]) -> Any:
     if isinstance(value, int) and not isinstance(value, bool):
         return names[value] if 0 <= value < len(names) else None  # -1 stands for "no label"
     return value
+
+
+SOURCE = Source(TableSource, load)

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dissensus.config import nearest
+from dissensus.config.extensions import ExtensionPoint
 from dissensus.errors import SpecError
 from dissensus.run.engines.base import Engine
 from dissensus.run.engines.local import LocalEngine
 
 NAMES = ("local", "ray", "slurm")
+ENGINES = ExtensionPoint("dissensus.engines", {})
+"""Engines of installed packages: an entry point is a function (the study's folder, options by key) -> `Engine`."""
 
 
 def named_engine(
@@ -25,7 +28,7 @@ def named_engine(
     """The engine of that name; it is opened by who runs a study on it.
 
     Args:
-        name: one of `NAMES`.
+        name: one of `NAMES`, or an installed package's (`ENGINES`).
         out: the study's folder.
         workers: local: jobs at a time.
         device: torch device of every worker.
@@ -35,11 +38,15 @@ def named_engine(
     Raises:
         SpecError: no such engine, or an option that it does not have.
     """
-    if name not in NAMES:
-        raise SpecError(f"--engine {name}: no such engine; {nearest(name, NAMES)}")
+    of_a_package = None if name in NAMES else ENGINES.load(name)
+    if name not in NAMES and of_a_package is None:
+        raise SpecError(f"--engine {name}: no such engine; {nearest(name, (*NAMES, *ENGINES.names()))}")
     if address is not None and name != "ray":
         raise SpecError(f"--address is of --engine ray; the engine here is {name}")
     left = dict(_pair(option) for option in options)
+    if of_a_package is not None:
+        engine: Engine = of_a_package(out, left)
+        return engine
     if name == "slurm":
         from dissensus.run.engines.slurm import SlurmEngine
 

@@ -22,6 +22,7 @@ from dissensus.errors import MissingDependencyError, SpecError
 from dissensus.run.engines.base import Machine, Needs
 from dissensus.run.engines.queued import QueuedEngine
 from dissensus.run.messages import Ended, Event, JobOrder, OnEvent, Over, Progress, read_event, to_json
+from dissensus.wording import first_line, last_line
 
 _STOP_SECONDS = 15.0
 """What a cancelled task is given to stop its worker before it is stopped by force."""
@@ -148,7 +149,7 @@ class RayEngine(QueuedEngine):
                 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing of a study is told to anybody
                 ray.init(include_dashboard=False, **quiet)
         except (OSError, RuntimeError, ValueError) as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            reason = first_line(error)
             raise SpecError(
                 f"no Ray cluster answers at {address or 'this machine'}: {reason}. Start one with `ray start --head`, "
                 "or leave --address out to run on this machine"
@@ -195,7 +196,7 @@ class RayEngine(QueuedEngine):
         try:
             self._ray.get(ref)
         except self._ray.exceptions.RayTaskError as error:
-            reason = (str(error.cause).strip().splitlines() or [type(error.cause).__name__])[-1]
+            reason = last_line(error.cause)
             return Ended(f"the task could not run on its machine: {reason}")
         except self._ray.exceptions.RayError as error:
             return Ended(_lost(error), lost=True)
@@ -205,7 +206,7 @@ class RayEngine(QueuedEngine):
         with self._lock:
             listeners = list(self._listeners.values())
             self._listeners.clear()
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         for listener in listeners:
             listener.on_event(Ended(f"the Ray cluster is gone: {reason}"))
 

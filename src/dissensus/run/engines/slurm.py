@@ -23,6 +23,7 @@ from dissensus.run.engines.base import Machine, Needs
 from dissensus.run.engines.node import run_job
 from dissensus.run.engines.queued import QueuedEngine
 from dissensus.run.messages import Ended, Event, JobOrder, OnEvent, Over, read_event, to_json
+from dissensus.wording import last_line
 
 _OPTIONS = ("partition", "account", "qos", "constraint", "exclude", "nodelist", "gres", "reservation")
 """Options that are Slurm's own words."""
@@ -122,7 +123,7 @@ class SlurmEngine(QueuedEngine):
         try:
             ticket = executor.submit(_Call(), to_json(replace(order, attempt=attempt)), str(events))
         except self._submitit.core.utils.FailedJobError as error:
-            reason = (str(error).strip().splitlines() or ["no reason was given"])[-1]
+            reason = last_line(error, "no reason was given")
             raise SpecError(f"Slurm did not take a job: {reason}") from None
         submitted = _Submitted(ticket, events, on_event, order.log)
         with self._lock:

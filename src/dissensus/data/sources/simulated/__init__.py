@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
+from pydantic import Field
 
-from dissensus.config.sources import SimulatedSource
+from dissensus.config.sources import SourceSpec
 from dissensus.data.annotations import AnnotatedDataset, Example
+from dissensus.data.sources.base import Source
 from dissensus.data.sources.simulated.grammar import DRAWS, TRAITS, Pair
 from dissensus.data.sources.simulated.panel import (
     LABELS,
@@ -37,7 +41,32 @@ _SPLITS = ("tracked", "train")
 _TEXT_KEY, _ANSWER_KEY = 1, 2
 
 
-def load(spec: SimulatedSource) -> AnnotatedDataset:
+class SimulatedSource(SourceSpec):
+    """The embedded panel: NLI-like pairs from a grammar, labelled by simulated annotators (see the docs)."""
+
+    source: Literal["simulated"] = "simulated"
+    size: int = Field(1000, ge=1, description="Number of examples.")
+    split: Literal["tracked", "train"] = Field("tracked", description="Two disjoint streams of one seed.")
+    seed: int = Field(0, ge=0)
+    annotators: int = Field(100, ge=1, description="Labels per item.")
+    mislabelled: float = Field(
+        0.0, ge=0.0, le=1.0, description="Share of items whose gold label is wrong on purpose."
+    )
+
+    def in_words(self) -> str:
+        """How a report names the data."""
+        return "the simulated panel"
+
+    def gold_from(self) -> str:
+        """The panel's majority, apart from labels that are wrong on purpose."""
+        return "simulated"
+
+    def known_size(self) -> int | None:
+        """As many as were asked for."""
+        return self.size
+
+
+def load(spec: SimulatedSource, *, data_dir: Path | None = None) -> AnnotatedDataset:  # noqa: ARG001 - no file is read
     """Write and label the pairs that a specification asks for.
 
     The first n examples do not depend on the size; the texts do not depend on the panel; annotator k answers the same
@@ -153,3 +182,6 @@ def _labelled(
 
 def _named(names: tuple[str, ...], rows: list[list[int]]) -> list[tuple[tuple[str, int], ...]]:
     return [tuple(zip(names, row, strict=True)) for row in rows]
+
+
+SOURCE = Source(SimulatedSource, load)

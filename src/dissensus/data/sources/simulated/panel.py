@@ -92,7 +92,7 @@ def draw_panel(seed: int, annotators: int, traits: int) -> Panel:
 def answers(panel: Panel, items: Judgements, rng: np.random.Generator) -> NDArray[np.int8]:
     """Every annotator's label of every item, shape (annotators, n).
 
-    One uniform number an answer, drawn annotator by annotator: below the slip rate it is a slip, and where it falls
+    One uniform number per answer, drawn annotator by annotator: below the slip rate it is a slip, and where it falls
     there says which label, so that a larger panel leaves the answers of the first annotators as they were.
     """
     n = len(items.evidence)

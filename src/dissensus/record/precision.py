@@ -1,0 +1,107 @@
+"""Whether bf16 tracking would pay on this machine, and what it would change: a pass timed in both precisions."""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dissensus.record.tracking import tracked_set, tracking_pass
+
+if TYPE_CHECKING:
+    from dissensus.models.encoding import Encoded
+    from dissensus.models.merging import Precision
+    from dissensus.models.scoring import ScoringModel
+
+WORTH_IT = 1.2
+"""Times as fast from which bf16 is advised: it rounds the curves, so a tie is no reason."""
+
+
+@dataclass(frozen=True)
+class PrecisionTrial:
+    """Tracking a few batches in fp32 and in bf16.
+
+    Attributes:
+        examples: how many were tracked.
+        seconds_fp32: of a pass over them, the median of the rounds.
+        seconds_bf16: the same in bf16.
+        largest_difference: of a gold loss between the two, nats.
+    """
+
+    examples: int
+    seconds_fp32: float
+    seconds_bf16: float
+    largest_difference: float
+
+    @property
+    def times_as_fast(self) -> float:
+        """How many times as fast bf16 is; below 1 it is slower."""
+        return self.seconds_fp32 / self.seconds_bf16
+
+    @property
+    def pays(self) -> bool:
+        """Whether bf16 is advised here."""
+        return self.times_as_fast >= WORTH_IT
+
+    def in_words(self) -> str:
+        """For a plan, in two sentences."""
+        verdict = "would pay" if self.pays else "would not pay"
+        return (
+            f"tracking in bf16 {verdict} on this machine: {self.times_as_fast:.1f} times as fast as fp32 over "
+            f"{self.examples} examples. It would change a loss by up to {self.largest_difference:.1g} nats"
+        )
+
+
+def try_precisions(
+    model: ScoringModel,
+    encoded: Encoded,
+    gold: NDArray[np.int64],
+    *,
+    examples: int = 128,
+    rounds: int = 3,
+    token_budget: int = 4096,
+) -> PrecisionTrial:
+    """Track the first examples in both precisions, in turn, after a round that is not counted.
+
+    Args:
+        model: on its device; weights, modes and random state come back as they were.
+        encoded: the tracked set.
+        gold: gold label of each, -1 for none, shape (n,).
+        examples: how many to track, at most.
+        rounds: passes in each precision that are timed.
+        token_budget: as the recorder has it.
+    """
+    few = _first(encoded, examples)
+    tracked = tracked_set(few, model, token_budget=token_budget)
+    seconds: dict[Precision, list[float]] = {"fp32": [], "bf16": []}
+    found: dict[Precision, NDArray[np.float32]] = {}
+    for turn in range(rounds + 1):
+        for precision, taken in seconds.items():
+            gc.collect()
+            begin = time.perf_counter()
+            found[precision] = tracking_pass(model.module, tracked, len(few), precision=precision)
+            if turn:
+                taken.append(time.perf_counter() - begin)
+    at, label = np.arange(len(few)), np.maximum(gold[: len(few)], 0)
+    difference = np.abs(found["fp32"][at, label].astype(np.float64) - found["bf16"][at, label])
+    return PrecisionTrial(
+        len(few),
+        statistics.median(seconds["fp32"]),
+        statistics.median(seconds["bf16"]),
+        float(difference.max()),
+    )
+
+
+def _first(encoded: Encoded, count: int) -> Encoded:
+    types = encoded.token_type_ids
+    return type(encoded)(
+        encoded.ids[:count],
+        encoded.input_ids[:count],
+        None if types is None else types[:count],
+        encoded.truncated,
+    )

@@ -1,0 +1,38 @@
+"""Further sections of a report: whoever adds one writes a function from the analysis to a heading, text and a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dissensus.analysis.tables import Analysis
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the page. The page escapes all of it.
+
+    Attributes:
+        id: of its heading, for links: letters and hyphens.
+        title: its heading.
+        paragraphs: its text.
+        columns: headings of its table; without any there is none.
+        rows: the table's cells, as they are shown.
+    """
+
+    id: str
+    title: str
+    paragraphs: tuple[str, ...]
+    columns: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
+
+
+SECTIONS: list[Callable[[Analysis], Section | None]] = []
+"""Shown before the definitions, in this order; a function that has nothing to say of a study gives None. The same study
+must give the same section: no clock, no random numbers without a seed, no place on a machine."""
+
+
+def further_sections(analysis: Analysis) -> tuple[Section, ...]:
+    """What `SECTIONS` say of a study."""
+    sections = (write(analysis) for write in SECTIONS)
+    return tuple(section for section in sections if section is not None)
