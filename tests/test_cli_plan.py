@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 from dissensus.cli.app import app
 from dissensus.cli.plan import about
 from dissensus.config import RunSpec
+from dissensus.record.precision import PrecisionTrial
 from dissensus.run.plan import plan as planning
 from dissensus.run.plan.facts import CellFacts, DataFacts, Measured, StudyFacts, Timing, TokenFacts
 from dissensus.run.plan.measuring import Workers
@@ -112,6 +113,20 @@ def test_a_machine_that_had_other_things_to_do(monkeypatch: pytest.MonkeyPatch) 
     )
     say_found(monkeypatch, timing(undisturbed=False, share=1.9))
     assert "measured by the clock" in cli(*plan).stdout.splitlines()[-1]
+
+
+def test_whether_tracking_in_bf16_would_pay(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = ("run", "s.yaml", "--plan", "--only", "model=here", "--workers", "1", "--threads", "1")
+    say_found(monkeypatch, timing(bf16=PrecisionTrial(64, 3.0, 1.0, 4e-4)))
+    assert cli(*plan).stdout.splitlines()[-1] == (
+        "here full: tracking in bf16 would pay on this machine: 3.0 times as fast as fp32 over 64 examples. It would "
+        "change a loss by up to 0.0004 nats. To have it: tracking: {precision: bf16}, which makes other cells of the "
+        "study."
+    )
+    say_found(monkeypatch, timing(bf16=PrecisionTrial(64, 1.0, 1.25, 4e-4)))
+    assert cli(*plan).stdout.splitlines()[-1] == (
+        "Tracking in bf16 would not pay on this machine: at most 0.8 times as fast as fp32."
+    )
 
 
 def test_cells_that_train_in_one_pass_are_an_upper_bound(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
@@ -17,6 +18,7 @@ from dissensus.report.palette import COLOURS, DASHES, LINES
 from dissensus.report.svg import key, sparkline
 from dissensus.report.trend import trend
 from dissensus.store import load_curves
+from synthetic_curves import curves_of
 from synthetic_study import study_spec, write_study
 
 FULL = {"methods": [{"name": "full", "learning_rate": 1e-4}]}
@@ -197,3 +199,15 @@ def test_shortening_names_what_it_cuts() -> None:
     assert shorten("a\n b\tc") == "a b c"
     assert shorten("abcdef", 4) == "abcd … (2 more characters)"
     assert shorten("a\x00b") == "a�b"
+
+
+def test_seeds_that_tracked_different_examples_are_shown_each_from_the_seed_that_has_it() -> None:
+    here, there = (curves_of(12, ids=[f"{name}{i}" for i in range(12)]) for name in "ab")
+    rows = [
+        {"id": i, "entropy_estimate": 0.5, "group": "contested", "delta": delta, "unlearned": True}
+        for curves, delta in ((here, 0.1), (there, 0.3))
+        for i in curves.ids
+    ]
+    found = risers(pa.Table.from_pylist(rows), [here, there])
+    assert [riser.id[0] for riser in found.shown] == ["b"] * 5  # the second seed's rose more
+    assert (found.total, found.shown[0].flagged) == (24, "un-learned")

@@ -142,7 +142,24 @@ def _timed(plan: StudyPlan) -> list[str]:
             "It is that of a machine with nothing else to do. Just now other programs left the measuring processes "
             f"{share:.0%} of their processors; as long as they go on, it takes longer."
         )
-    return lines
+    return lines + _bf16(plan)
+
+
+def _bf16(plan: StudyPlan) -> list[str]:
+    """Whether tracking in bf16 would pay here, by model and method."""
+    tried = {f"{m.model} {m.method}": m.timing.bf16 for m in plan.measured if m.timing.bf16 is not None}
+    if not tried:
+        return []
+    worth = {name: trial for name, trial in tried.items() if trial.pays}
+    if not worth:
+        fastest = max(trial.times_as_fast for trial in tried.values())
+        return [
+            f"Tracking in bf16 would not pay on this machine: at most {fastest:.1f} times as fast as fp32."
+        ]
+    return [
+        f"{name}: {trial.in_words()}. To have it: tracking: {{precision: bf16}}, which makes other cells of the study."
+        for name, trial in worth.items()
+    ]
 
 
 def about(seconds: float) -> str:

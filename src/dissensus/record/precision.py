@@ -1,17 +1,19 @@
-"""Whether bf16 tracking would pay on this machine, and what it would change: a pass timed in both precisions."""
+"""Precision of tracking: would bf16 pay on this machine, and what would it change? A pass timed in both.
+
+Imports no torch until a trial is made.
+"""
 
 from __future__ import annotations
 
 import gc
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-
-from dissensus.record.tracking import tracked_set, tracking_pass
 
 if TYPE_CHECKING:
     from dissensus.models.encoding import Encoded
@@ -57,6 +59,18 @@ class PrecisionTrial:
         )
 
 
+def averaged(trials: Sequence[PrecisionTrial]) -> PrecisionTrial | None:
+    """One trial of those that processes made side by side: mean seconds, the largest difference; None of none."""
+    if not trials:
+        return None
+    return PrecisionTrial(
+        trials[0].examples,
+        statistics.fmean(trial.seconds_fp32 for trial in trials),
+        statistics.fmean(trial.seconds_bf16 for trial in trials),
+        max(trial.largest_difference for trial in trials),
+    )
+
+
 def try_precisions(
     model: ScoringModel,
     encoded: Encoded,
@@ -76,6 +90,8 @@ def try_precisions(
         rounds: passes in each precision that are timed.
         token_budget: as the recorder has it.
     """
+    from dissensus.record.tracking import tracked_set, tracking_pass
+
     few = _first(encoded, examples)
     tracked = tracked_set(few, model, token_budget=token_budget)
     seconds: dict[Precision, list[float]] = {"fp32": [], "bf16": []}

@@ -114,9 +114,11 @@ def risers(examples: pa.Table, curves: Sequence[Curves], names: Mapping[str, str
     position = [{example_id: i for i, example_id in enumerate(c.ids)} for c in curves]
     picked = [(row, _mean_curve(row.id, curves, position)) for row in rose[:SHOWN]]
     ylim = limits([curve for _, curve in picked], zero=False)
-    outvoted = [row for row in flagged if _outvoted(curves[0], position[0].get(row.id))]
+    outvoted = [row for row in flagged if _outvoted(*_tracked_by(row.id, curves, position))]
     return RiserList(
-        shown=tuple(_riser(row, curve, curves[0], position[0][row.id], ylim, names) for row, curve in picked),
+        shown=tuple(
+            _riser(row, curve, *_tracked_by(row.id, curves, position), ylim, names) for row, curve in picked
+        ),
         flagged=tuple(row.id for row in flagged[:LISTED]),
         total=len(flagged),
         contested=sum(row.group == "contested" for row in flagged),
@@ -152,16 +154,24 @@ def _over_seeds(examples: pa.Table) -> list[_Row]:
     return rows
 
 
+def _tracked_by(
+    example_id: str, curves: Sequence[Curves], position: Sequence[Mapping[str, int]]
+) -> tuple[Curves, int]:
+    """The first seed that tracked the example (seeds may draw different ones), and its row there."""
+    return next((c, rows[example_id]) for c, rows in zip(curves, position, strict=True) if example_id in rows)
+
+
 def _mean_curve(
     example_id: str, curves: Sequence[Curves], position: Sequence[Mapping[str, int]]
 ) -> FloatArray:
-    """The example's loss averaged over the seeds that share the first one's tracking points."""
-    own = [
-        c.losses[place[example_id]]
-        for c, place in zip(curves, position, strict=True)
-        if example_id in place and np.array_equal(c.progress, curves[0].progress)
+    """The example's loss averaged over the seeds that share the tracking points of the first that tracked it."""
+    first, _ = _tracked_by(example_id, curves, position)
+    losses = [
+        c.losses[rows[example_id]]
+        for c, rows in zip(curves, position, strict=True)
+        if example_id in rows and np.array_equal(c.progress, first.progress)
     ]
-    return np.asarray(np.mean(own, axis=0), dtype=np.float64)
+    return np.asarray(np.mean(losses, axis=0), dtype=np.float64)
 
 
 def _riser(
@@ -198,9 +208,9 @@ def _riser(
     )
 
 
-def _outvoted(curves: Curves, i: int | None) -> str:
+def _outvoted(curves: Curves, i: int) -> str:
     """The label that more annotators chose than the gold one, or ''."""
-    if i is None or curves.gold[i] < 0:
+    if curves.gold[i] < 0:
         return ""
     counts = curves.counts[i]
     best = int(np.argmax(counts))

@@ -68,6 +68,8 @@ def test_one_cell_from_its_data_to_its_timing(
     assert timing is not None
     assert min(timing.setup, timing.gradient, timing.update, timing.tracking) > 0
     assert trial.FEWEST <= timing.steps <= trial.MOST
+    assert timing.bf16 is not None
+    assert min(timing.bf16.seconds_fp32, timing.bf16.seconds_bf16, timing.bf16.largest_difference) > 0
     assert timing.low <= 1 <= timing.high
     assert timing.undisturbed
     assert timing.shares_start

@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from dissensus.config import RunSpec
+from dissensus.record.precision import PrecisionTrial, averaged
 
 Key = tuple[str, ...]
 
@@ -69,6 +70,7 @@ class Timing:
             (`models/shared_states.py`), so that all but the first save a pass.
         undisturbed: whether the seconds are processor time.
         share: processor time over wall-clock time while measuring: 1 for one thread that nothing else disturbs.
+        bf16: the tracking pass in bf16 beside fp32; None where it was not tried.
     """
 
     setup: float
@@ -82,6 +84,7 @@ class Timing:
     shares_start: bool
     undisturbed: bool
     share: float
+    bf16: PrecisionTrial | None = None
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,7 @@ def combined(timings: Sequence[Timing]) -> Timing:
         shares_start=all(timing.shares_start for timing in timings),
         undisturbed=all(timing.undisturbed for timing in timings),
         share=mean("share"),
+        bf16=averaged([timing.bf16 for timing in timings if timing.bf16 is not None]),
     )
 
 

@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dissensus.config import RunSpec
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.data.assembly import CellData, assemble
+from dissensus.record.precision import PrecisionTrial, try_precisions
 from dissensus.run.allocation import on_gpu
 from dissensus.run.plan.facts import Timing, TokenFacts, TrialResult, Weights
 from dissensus.seeds import stream_seed
@@ -56,6 +58,7 @@ class _SetUp:
         run: what takes its steps.
         clock: what tells the seconds.
         sample: tracked examples of about `PASS_SECONDS`.
+        gold: their gold labels, shape (examples,).
         seconds: that it took to set the cell up.
         shares_start: see `Timing`.
     """
@@ -63,6 +66,7 @@ class _SetUp:
     run: TrainingRun
     clock: Clock
     sample: Encoded
+    gold: NDArray[np.int64]
     seconds: float
     shares_start: bool
 
@@ -160,7 +164,8 @@ def set_up(
     _pass(spec, run, clock, first)
     rate = _pass(spec, run, clock, first) / int(first.lengths.sum())
     target = min(PASS_SECONDS / rate, 2 * spec.tracking.token_budget)
-    sample = model.encode(_some_tokens(tracked, model.encode, max(_FIRST_PASS_TOKENS, int(target))))
+    examples = _some_tokens(tracked, model.encode, max(_FIRST_PASS_TOKENS, int(target)))
+    sample = model.encode(examples)
     shared = SharedStates.of(
         folder,
         model,
@@ -169,7 +174,7 @@ def set_up(
         token_budget=spec.tracking.token_budget,
         precision=spec.tracking.precision,
     )
-    return _SetUp(run, clock, sample, seconds, model.packs and shared is not None)
+    return _SetUp(run, clock, sample, examples.gold, seconds, model.packs and shared is not None)
 
 
 def count_tokens(
@@ -206,7 +211,16 @@ def timing_of(spec: RunSpec, ready: _SetUp) -> Timing:
         shares_start=ready.shares_start,
         undisturbed=clock is time.process_time,
         share=share,
+        bf16=_try_bf16(spec, ready),
     )
+
+
+def _try_bf16(spec: RunSpec, ready: _SetUp) -> PrecisionTrial | None:
+    """Tracking in bf16 beside fp32; None where fp32 is no choice, for the model itself is of another precision."""
+    if spec.model.dtype != "fp32" or spec.model.quantization is not None:
+        return None
+    budget = spec.tracking.token_budget
+    return try_precisions(ready.run.model, ready.sample, ready.gold, rounds=2, token_budget=budget)
 
 
 def _weights_of(run: TrainingRun, rank: int | None) -> Weights:
