@@ -152,7 +152,7 @@ def labels_needed(table: pa.Table, share: float = 0.9) -> tuple[LabelsNeeded, ..
     by_condition: dict[str, list[Mapping[str, Any]]] = {}
     for row in table.to_pylist():
         by_condition.setdefault(row["condition"], []).append(row)
-    found = []
+    needed = []
     for name, unsorted in by_condition.items():
         rows = sorted(unsorted, key=lambda row: int(row["labels"]))
         full = float(rows[0]["rho_full"])
@@ -161,8 +161,8 @@ def labels_needed(table: pa.Table, share: float = 0.9) -> tuple[LabelsNeeded, ..
             enough = next((row for row in rows if row["share"] >= share), None)
             labels = None if enough is None else int(enough["labels"])
             reached = float((enough or rows[-1])["share"])
-        found.append(LabelsNeeded(name, labels, share, reached, full))
-    return tuple(found)
+        needed.append(LabelsNeeded(name, labels, share, reached, full))
+    return tuple(needed)
 
 
 @dataclass(frozen=True)

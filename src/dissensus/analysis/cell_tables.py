@@ -164,7 +164,7 @@ def _undefined(cell: CellReading, values: Mapping[str, FloatArray]) -> dict[str,
     """How many examples have no value, for what the results rest on, and no flag because the cell learned nothing."""
     names = ("aulc", "aulc_relative", "aulc_soft", "delta", "slope", "gold_share")
     columns = {"entropy": cell.entropy, **{name: values[name] for name in names}}
-    counted = {f"undefined_{name}": int((~np.isfinite(own)).sum()) for name, own in columns.items()}
+    counted = {f"undefined_{name}": int((~np.isfinite(column)).sum()) for name, column in columns.items()}
     withheld = int(cell.metrics.unlearning.defined.sum()) if cell.learned_nothing else 0
     return {**counted, "withheld_unlearned": withheld}
 
@@ -186,6 +186,6 @@ def _examples_table(
         "entropy_estimate": pa.array(cell.entropy),
         "group": pa.array(cell.group, pa.string()).dictionary_encode(),
         "unlearned": pa.array(cell.unlearned, mask=~cell.flag_shown),
-        **{name: pa.array(own) for name, own in values.items()},
+        **{name: pa.array(column) for name, column in values.items()},
     }
     return pa.table(columns)

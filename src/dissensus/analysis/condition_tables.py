@@ -53,8 +53,8 @@ def condition_rows(cells: Sequence[Mapping[str, Any]], order: Sequence[str]) -> 
     names = [name for name in dict.fromkeys(order) if name in present]
     rows = [_one([row for row in cells if row["condition"] == name]) for name in names]
     for measure in CORRELATIONS:
-        own = [row[f"{measure}_p"] if row["variant"] == NO_VARIANT else np.nan for row in rows]
-        adjusted = holm(np.array(own, dtype=np.float64))
+        p_values = [row[f"{measure}_p"] if row["variant"] == NO_VARIANT else np.nan for row in rows]
+        adjusted = holm(np.array(p_values, dtype=np.float64))
         for row, p in zip(rows, adjusted, strict=True):
             row[f"{measure}_p_holm"] = float(p)
     return rows

@@ -36,9 +36,9 @@ def correlation_columns(
         form: how a numeric covariate is held fixed.
         options: keyword options of the interval of a named quantity.
     """
-    given: dict[str, FloatArray] = {"gold": gold.astype(np.float64)}
-    given.update({name: values[name] for name in STANDARD_COVARIATES if name in values})
-    covariates, left_out = usable_covariates(given)
+    columns: dict[str, FloatArray] = {"gold": gold.astype(np.float64)}
+    columns.update({name: values[name] for name in STANDARD_COVARIATES if name in values})
+    covariates, left_out = usable_covariates(columns)
     harder = {**covariates, "gold_share": values["gold_share"]}
     area = values["aulc"]
     measured = {
@@ -95,19 +95,19 @@ def why_undefined(entropy: FloatArray, area: FloatArray, annotations: FloatArray
 
 
 def usable_covariates(
-    given: Mapping[str, FloatArray],
+    columns: Mapping[str, FloatArray],
 ) -> tuple[dict[str, FloatArray], dict[str, str]]:
     """The standard covariates that can be held fixed, and why the others cannot.
 
     One that no example has (overlap without a pair) would drop every row; a constant one holds nothing fixed.
 
     Args:
-        given: name -> values of shape (n,), of those that there are.
+        columns: name -> values of shape (n,), of those that there are.
     """
     used: dict[str, FloatArray] = {}
     left_out: dict[str, str] = {}
     for name in STANDARD_COVARIATES:
-        values = given.get(name, np.empty(0))
+        values = columns.get(name, np.empty(0))
         finite = values[np.isfinite(values)]
         if not finite.size:
             left_out[name] = "no example has it"

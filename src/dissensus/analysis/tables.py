@@ -109,10 +109,10 @@ def analyze(study: Path | StudyReader) -> Analysis:
     with ExampleRows(folder.path / "analysis") as rows:
         tables = []
         for name in folder.done:
-            own = _analyze_one(reader, name)
-            rows.add(own.examples)
-            tables.append((own.cell, own.groups))
-            del own
+            analysed = _analyze_one(reader, name)
+            rows.add(analysed.examples)
+            tables.append((analysed.cell, analysed.groups))
+            del analysed
         cells = _table([cell for cell, _ in tables])
         conditions = [item.cell.condition for item in folder.planned.values()]
         analysis = Analysis(
@@ -134,17 +134,17 @@ def load_analysis(study: Path | StudyReader) -> Analysis | None:
     another version of dissensus wrote the tables.
     """
     reader = StudyReader.at(study)
-    folder, made = reader.folder, reader.folder.path / "analysis"
+    folder, tables_folder = reader.folder, reader.folder.path / "analysis"
     _ = folder.spec  # nothing is loaded where there is no study
     try:
-        stored = json.loads((made / "inputs.json").read_text(encoding="utf-8"))
+        stored = json.loads((tables_folder / "inputs.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    if not isinstance(stored, dict) or stored.pop("tables", None) != _checksums(made):
+    if not isinstance(stored, dict) or stored.pop("tables", None) != _checksums(tables_folder):
         return None
     if stored != inputs_of(folder):
         return None
-    tables = {name: pq.read_table(made / f"{name}.parquet") for name in TABLES if name != "examples"}
+    tables = {name: pq.read_table(tables_folder / f"{name}.parquet") for name in TABLES if name != "examples"}
     return Analysis(reader=reader, **tables)
 
 

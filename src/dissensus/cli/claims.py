@@ -49,18 +49,18 @@ def claims(
     from dissensus.analysis.claims.tables import claims_json
     from dissensus.remote import study_folder
 
-    with study_folder(folder) as here:
-        found = look_across(here, on_table=lambda name: note(f"{name.replace('_', ' ')} ..."))
+    with study_folder(folder) as local:
+        across = look_across(local, on_table=lambda name: note(f"{name.replace('_', ' ')} ..."))
     if as_json:
-        emit_json(claims_json(found.claims))
+        emit_json(claims_json(across.claims))
         return
-    show_claims(found.claims, parts=parts)
-    say(f"from {found.cells} of {found.planned} cells; all numbers are in {folder.rstrip('/')}/analysis")
+    show_claims(across.claims, parts=parts)
+    say(f"from {across.cells} of {across.planned} cells; all numbers are in {folder.rstrip('/')}/analysis")
 
 
-def show_claims(found: Sequence[ClaimVerdict], *, parts: bool = False) -> None:
+def show_claims(verdicts: Sequence[ClaimVerdict], *, parts: bool = False) -> None:
     """Print verdicts, each with its finding."""
-    for claim in found:
+    for claim in verdicts:
         say(f"{claim.claim}: {claim.verdict}. {claim.says}")
         say(f"  found: {claim.finding}")
         say(f"  would change it: {claim.would_change}")

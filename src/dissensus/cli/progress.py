@@ -146,24 +146,24 @@ class Screen:
     def lines(self, width: int, height: int) -> list[str]:
         """The lines, at most `height` of them, each at most `width` wide."""
         share = self._left.share
-        so_far = duration(time.monotonic() - self._began)
-        words = f"{share:4.0%}  {self._ended}/{len(self._names)} cells  {so_far} so far, "
+        elapsed = duration(time.monotonic() - self._began)
+        words = f"{share:4.0%}  {self._ended}/{len(self._names)} cells  {elapsed} so far, "
         words += left_in_words(self._left.left())
         size = max(0, min(BAR, width - len(words) - 2))
         filled = round(share * size)
         done, rest = ("#", ".") if self._plain else ("━", "·")
         bar = f"{done * filled}{rest * (size - filled)}" if size >= 6 else ""
-        found = [cut(f"{bar} {words}".strip(), width)]
+        lines = [cut(f"{bar} {words}".strip(), width)]
         if self._stage:
-            found.append(cut(f"  {self._stage}", width))
-        room = height - len(found)
+            lines.append(cut(f"  {self._stage}", width))
+        room = height - len(lines)
         running = list(self._running.values())
         shown = running if len(running) <= room else running[: room - 1]
         widest = max((len(self._names.get(s.cell, s.cell)) for s in shown), default=0)
-        found += [self._line(status, width, widest) for status in shown]
+        lines += [self._line(status, width, widest) for status in shown]
         if len(shown) < len(running):
-            found.append(cut(f"  and {len(running) - len(shown)} more cells", width))
-        return found
+            lines.append(cut(f"  and {len(running) - len(shown)} more cells", width))
+        return lines
 
     def _line(self, status: CellStatus, width: int, widest: int) -> str:
         from dissensus.study.status import doing

@@ -207,8 +207,8 @@ def analyze(folder: Folder, as_json: Json = False) -> None:
     from dissensus.analysis.tables import summary_table
     from dissensus.remote import study_folder
 
-    with study_folder(folder) as here:
-        tables = make_tables(here)
+    with study_folder(folder) as local:
+        tables = make_tables(local)
     rows = summary_table(tables)
     if as_json:
         emit_json(rows)
@@ -231,8 +231,8 @@ def report(
     from dissensus.report.quotes import kept_quotes, read_quotes
 
     chosen = read_quotes(quotes) if quotes is not None else None
-    with study_folder(folder) as here:
-        _say_page(write_report(here, quotes=chosen), kept_quotes(here))
+    with study_folder(folder) as local:
+        _say_page(write_report(local, quotes=chosen), kept_quotes(local))
 
 
 def _say_page(page: Path, quotes: Quotes) -> None:
@@ -251,11 +251,11 @@ def _study_and_place(study: str, out: str | None) -> tuple[StudySpec, str]:
     from dissensus.study.folder import StudyFolder
 
     if is_url(study):
-        with study_folder(study, curves=False) as here:
-            return StudyFolder(here).spec, out or study
-    spec, given = load_study(study), Path(study).expanduser()
-    is_folder = given.is_dir() and (given / "study.yaml").is_file()
-    return spec, out or str(given if is_folder else Path("runs") / spec.name)
+        with study_folder(study, curves=False) as local:
+            return StudyFolder(local).spec, out or study
+    spec, path = load_study(study), Path(study).expanduser()
+    is_folder = path.is_dir() and (path / "study.yaml").is_file()
+    return spec, out or str(path if is_folder else Path("runs") / spec.name)
 
 
 def _run_and_report(

@@ -57,8 +57,8 @@ class SourceSpec(Spec):
     @classmethod
     def of_tag(cls, tag: int | str) -> type[SourceSpec] | None:
         """The specification of the source that is known as `tag`; None where none is, or `cls` is one itself."""
-        found = SOURCES.load(tag) if cls is SourceSpec and isinstance(tag, str) else None
-        return None if found is None else cast("type[SourceSpec]", found.spec)
+        source = SOURCES.load(tag) if cls is SourceSpec and isinstance(tag, str) else None
+        return None if source is None else cast("type[SourceSpec]", source.spec)
 
 
 _PYDANTIC_ERRORS = frozenset(get_args(core_schema.ErrorType))

@@ -162,9 +162,9 @@ class StudySpec(Spec):
         except yaml.YAMLError as error:
             raise SpecError(f"{where} is not valid YAML: {error}") from None
         if not isinstance(data, dict):
-            given = "nothing" if data is None else type(data).__name__
+            kind = "nothing" if data is None else type(data).__name__
             raise SpecError(
-                f"{where} holds {given}; a study is a mapping with keys such as name, models, datasets"
+                f"{where} holds {kind}; a study is a mapping with keys such as name, models, datasets"
             )
         return cls.parse(data, where)
 

@@ -62,7 +62,7 @@ def assemble(
     """
     load = load or (lambda source: load_source(source, data_dir=data_dir))
     tracked = load(spec.tracked)
-    whole = len(tracked)
+    available = len(tracked)
     if spec.tracked_size is not None:
         tracked = stratified_sample(tracked, spec.tracked_size)
     no_gold = [e.id for e in tracked if e.gold is None]
@@ -71,7 +71,9 @@ def assemble(
             f"{len(no_gold)} tracked example(s) of {spec.name!r} have no gold label, e.g. {no_gold[0]!r}; "
             "its loss would be undefined. Leave them out of the file, or take gold from the majority."
         )
-    of_file = f" (of all {whole}, of which {len(tracked)} are tracked)" if len(tracked) < whole else ""
+    of_file = (
+        f" (of all {available}, of which {len(tracked)} are tracked)" if len(tracked) < available else ""
+    )
     notes = [f"tracked set: {note}{of_file}" for note in tracked.notes]
     notes += [f"tracked set: {note}" for note in facts(tracked)]
     if spec.train is None:
@@ -164,9 +166,12 @@ def _refuse_overlap(train: list[Example], tracked: AnnotatedDataset, name: str) 
 
 def _renamed(train: list[Example], tracked: AnnotatedDataset) -> list[Example]:
     """Pool ids that a tracked example also bears get a prefix: the two are different examples."""
-    own = set(map(id, tracked.examples))
-    taken = set(tracked.ids)
-    return [e if id(e) in own or e.id not in taken else replace(e, id=f"train:{e.id}") for e in train]
+    tracked_objects = set(map(id, tracked.examples))
+    tracked_ids = set(tracked.ids)
+    return [
+        e if id(e) in tracked_objects or e.id not in tracked_ids else replace(e, id=f"train:{e.id}")
+        for e in train
+    ]
 
 
 def _folded(text: str) -> str:

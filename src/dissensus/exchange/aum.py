@@ -118,13 +118,13 @@ def _log_probs(
     records: AumRecords, margins: FloatArray, gold: NDArray[np.int64], other: NDArray[np.int64], k: int
 ) -> NDArray[np.float32]:
     """Shape (n, T, K): log sigmoid of the margin and of its negative, -inf for other labels, NaN without a margin."""
-    found = np.full((*margins.shape, k), -np.inf, dtype=np.float32)
-    found[np.isnan(margins)] = np.nan
+    log_probs = np.full((*margins.shape, k), -np.inf, dtype=np.float32)
+    log_probs[np.isnan(margins)] = np.nan
     known = np.isfinite(records.margin)
     row, point, margin = records.row[known], records.point[known], records.margin[known]
-    found[row, point, gold[row]] = -np.logaddexp(0.0, -margin)
-    found[row, point, other[known]] = -np.logaddexp(0.0, margin)
-    return found
+    log_probs[row, point, gold[row]] = -np.logaddexp(0.0, -margin)
+    log_probs[row, point, other[known]] = -np.logaddexp(0.0, margin)
+    return log_probs
 
 
 def _gaps(records: AumRecords, margins: FloatArray) -> list[str]:

@@ -59,7 +59,7 @@ def connect(
         raise MissingDependencyError("duckdb", "duckdb", "SQL over a study's stores") from None
     cells = stored_cells(folder)
     top = Path(folder).resolve()
-    odd = sorted(_GLOB.intersection("".join(str(own.folder) for own in cells)))
+    odd = sorted(_GLOB.intersection("".join(str(cell.folder) for cell in cells)))
     if odd:
         raise StoreError(
             f"{top} or a cell's folder has {odd[0]!r} in its name, which DuckDB takes for a pattern; rename it"
@@ -71,9 +71,9 @@ def connect(
     _cells(connection, cells)
     _examples(connection, cells)
     _curves(connection, cells)
-    made = top / "analysis" / "examples.parquet"
-    if made.is_file():
-        connection.read_parquet(str(made)).create_view("metrics")
+    examples_file = top / "analysis" / "examples.parquet"
+    if examples_file.is_file():
+        connection.read_parquet(str(examples_file)).create_view("metrics")
     allowed = [str(top), *([] if spill is None else [str(Path(spill).resolve())])]
     connection.execute("SET allowed_directories = ?", [allowed])
     connection.execute("SET enable_external_access = false")

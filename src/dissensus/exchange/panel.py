@@ -46,10 +46,10 @@ def read_annotations(path: Path) -> AnnotatedDataset:
     try:
         return sniff(path)
     except DataError:
-        found = _without_text(path)
-        if found is None:
+        without_text = _without_text(path)
+        if without_text is None:
             raise
-    records, spec = found
+    records, spec = without_text
     return build(records, spec, name=path.name.partition(".")[0])
 
 

@@ -57,7 +57,7 @@ def stored_cells(folder: str | os.PathLike[str]) -> tuple[StoredCell, ...]:
     folders = [top] if single else sorted(path.parent for path in top.glob("cells/*/manifest.json"))
     if not folders:
         raise StoreError(f"{top} holds no curves store: neither it nor a folder cells/* has a manifest.json")
-    return tuple(_cell(own) for own in folders)
+    return tuple(_cell(cell_folder) for cell_folder in folders)
 
 
 def _cell(folder: Path) -> StoredCell:

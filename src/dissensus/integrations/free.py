@@ -182,7 +182,7 @@ class FreeCallback(TrainerCallback):  # type: ignore[misc]
 
         hook = model.register_forward_hook(listen)
         try:
-            found = self._theirs["training_step"](model, inputs, *args, **kwargs)
+            loss = self._theirs["training_step"](model, inputs, *args, **kwargs)
         finally:
             hook.remove()
         if not heard:
@@ -191,7 +191,7 @@ class FreeCallback(TrainerCallback):  # type: ignore[misc]
                     f"{type(self._trainer).__name__}.training_step did not call the model that it was given with "
                     "gradients, so there is nothing to record. Record with dissensus.integrations.transformers.record"
                 )
-        return found
+        return loss
 
     def _observe(
         self, recorder: FreeRecorder, module: nn.Module, outputs: Any, rows: Tensor, labels: Tensor | None
@@ -199,14 +199,14 @@ class FreeCallback(TrainerCallback):  # type: ignore[misc]
         step = self._trainer.state.global_step
         bare = self._trainer.accelerator.unwrap_model(module, keep_fp32_wrapper=True)
         bare = base_of(bare)
-        found, scored = said(bare, outputs, labels, len(rows))
+        scores, scored = said(bare, outputs, labels, len(rows))
         if scored is None:
             if not self._named:
                 check_label_order(self._dataset.labels, bare)
                 self._named = True
-            recorder.observe(step, Places(rows), found)
+            recorder.observe(step, Places(rows), scores)
         else:  # a loss over no tokens would be 0, the best there is
-            recorder.observe_losses(step, Places(torch.where(scored.to(rows.device) > 0, rows, -1)), found)
+            recorder.observe_losses(step, Places(torch.where(scored.to(rows.device) > 0, rows, -1)), scores)
 
 
 def _refuse(trainer: Trainer) -> None:

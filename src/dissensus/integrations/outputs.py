@@ -47,9 +47,12 @@ def said(module: nn.Module, outputs: Any, labels: Tensor | None, rows: int) -> t
     fused = _get(outputs, "log_probs")
     if fused is not None:  # TRL's fused head: zero where the label is ignored
         mask = _get(outputs, "label_mask")
-        found, count = -fused.detach().float().sum(dim=1), (fused != 0 if mask is None else mask).sum(dim=1)
-        _one_each(len(found), rows)
-        return found, count
+        log_probs, count = (
+            -fused.detach().float().sum(dim=1),
+            (fused != 0 if mask is None else mask).sum(dim=1),
+        )
+        _one_each(len(log_probs), rows)
+        return log_probs, count
     logits = _get(outputs, "logits")
     if not isinstance(logits, Tensor) or logits.numel() == 0:
         raise ModelError(
@@ -84,14 +87,16 @@ def _completions(logits: Tensor, labels: Tensor, *, shift: bool) -> tuple[Tensor
     scored = labels != IGNORED
     picked = logits[scored].float()  # only the scored tokens' rows: the vocabulary is wide
     loss = nn.functional.cross_entropy(picked, labels[scored], reduction="none")
-    found = torch.zeros(scored.shape, dtype=torch.float32, device=logits.device).masked_scatter(scored, loss)
-    return found.sum(dim=1), scored.sum(dim=1)
+    token_losses = torch.zeros(scored.shape, dtype=torch.float32, device=logits.device).masked_scatter(
+        scored, loss
+    )
+    return token_losses.sum(dim=1), scored.sum(dim=1)
 
 
-def _one_each(found: int, rows: int) -> None:
-    if found != rows:
+def _one_each(outputs: int, rows: int) -> None:
+    if outputs != rows:
         raise ModelError(
-            f"the model gave {found} rows of outputs for {rows} examples; the free mode needs one each. A trainer of "
+            f"the model gave {outputs} rows of outputs for {rows} examples; the free mode needs one each. A trainer of "
             "pairs (reward, DPO) puts both answers into one batch: record it with a preferences probe and "
             "dissensus.integrations.transformers.record"
         )

@@ -52,8 +52,8 @@ class IdCollator:
                 f"a training row has no {self.id!r}; {has}. Rows are joined by id, never by position: keep the column "
                 "through your own map() and remove_columns, or name another with id=..."
             )
-        given = feature[self.id]
-        key = str(given.item() if hasattr(given, "item") else given)
+        example_id = feature[self.id]
+        key = str(example_id.item() if hasattr(example_id, "item") else example_id)
         row = self.rows.get(key)
         if row is None and not self.others:
             raise DataError(

@@ -186,10 +186,10 @@ class _Tap:
         self._live.begin(dataset, total_steps)
 
     def observe(self, step: int, losses: Any, *, replay: bool = False) -> Mapping[str, float]:
-        found = self._live.observe(step, losses, replay=replay)
+        aggregates = self._live.observe(step, losses, replay=replay)
         if replay:
-            return found
+            return aggregates
         self._into.clear()
-        self._into.update(found)
+        self._into.update(aggregates)
         self._into[f"{self._live.prefix}step"] = float(step)  # the trainer may log some steps later
-        return found
+        return aggregates

@@ -119,8 +119,8 @@ def lowest_of(losses: FloatArray) -> FloatArray:
     """The smallest finite value of each row, shape (n,); infinity where there is none."""
 
     def with_gaps(rows: IntArray) -> FloatArray:
-        own = losses[rows]
-        return np.asarray(np.where(np.isfinite(own), own, np.inf).min(axis=1), dtype=np.float64)
+        row_losses = losses[rows]
+        return np.asarray(np.where(np.isfinite(row_losses), row_losses, np.inf).min(axis=1), dtype=np.float64)
 
     # A NaN or a -inf becomes the smallest value and is seen; a +inf does not become it, nor is it meant to.
     return mend(losses.min(axis=1), with_gaps)

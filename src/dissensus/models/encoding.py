@@ -139,12 +139,12 @@ def encode(
         rest = [joint.join(e.text[f] for f in fields[1:]) for e in dataset]
     if rest is not None and not pairs:
         first, rest = [f"{a}\n{b}" for a, b in zip(first, rest, strict=True)], None
-    whole = tokenizer(first, rest, truncation="longest_first", max_length=max_length)
+    tokenized = tokenizer(first, rest, truncation="longest_first", max_length=max_length)
     lengths = [len(row) for row in tokenizer(first, rest, truncation=False, verbose=False)["input_ids"]]
-    types = whole.get("token_type_ids")
+    types = tokenized.get("token_type_ids")
     return Encoded(
         ids=dataset.ids,
-        input_ids=tuple(tuple(row) for row in whole["input_ids"]),
+        input_ids=tuple(tuple(row) for row in tokenized["input_ids"]),
         token_type_ids=None if types is None else tuple(tuple(row) for row in types),
         truncated=sum(n > max_length for n in lengths),
     )

@@ -38,9 +38,9 @@ def patched(model: nn.Module) -> str:
     """
     if not present("hooks"):
         return "hooks cannot be seen with this version of torch"
-    found = _global_hook() or _prompts(model)
-    if found:
-        return found
+    reason = _global_hook() or _prompts(model)
+    if reason:
+        return reason
     for name, module in model.named_modules():
         where = f"{name or 'the model'} ({type(module).__name__})"
         if _replaced(module):
@@ -81,12 +81,12 @@ def _adapters(model: nn.Module) -> Iterator[Any]:
 
 
 def _replaced(module: nn.Module) -> bool:
-    own = module.__dict__
-    if "forward" in own:
-        given = own["forward"]
-        if isinstance(given, OwnForward) or given is own["_modules"].get("_orig_mod"):
+    attributes = module.__dict__
+    if "forward" in attributes:
+        forward = attributes["forward"]
+        if isinstance(forward, OwnForward) or forward is attributes["_modules"].get("_orig_mod"):
             return False
-        return not _is_known(given, KNOWN)
+        return not _is_known(forward, KNOWN)
     for kind in type(module).__mro__:
         if "forward" in kind.__dict__:
             # A class of somebody's own may have a forward pass of its own, and no other one.

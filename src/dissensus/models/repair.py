@@ -30,13 +30,13 @@ class Repair:
 
 
 def repair(
-    name: str, found: ResolvedModel, factory: Any, config: Any, *, empty: bool = False
+    name: str, resolved: ResolvedModel, factory: Any, config: Any, *, empty: bool = False
 ) -> Repair | None:
     """The weights without prefixes of wrappers and without a head for other labels; None where nothing is to change.
 
     Args:
         name: of the model, for messages.
-        found: its files.
+        resolved: its files.
         factory: what builds it (a transformers `AutoModel` class).
         config: its configuration, for the labels of the data.
         empty: read no weights; the tensors have their shapes alone.
@@ -44,9 +44,9 @@ def repair(
     Raises:
         ModelError: other weights than a head's have another shape than the model's.
     """
-    if found.gguf_file or getattr(config, "quantization_config", None) is not None:
+    if resolved.gguf_file or getattr(config, "quantization_config", None) is not None:
         return None
-    stored = stored_weights(found.location, found.revision)
+    stored = stored_weights(resolved.location, resolved.revision)
     if stored is None:
         return None
     with torch.device("meta"):

@@ -103,8 +103,8 @@ def _write(weights: Tensor, values: Tensor, scale: float, out: Tensor, run: Run)
     """scale x weights @ values, (examples x H, length, d), to the run's place in `out` (N, H, d)."""
     rows = out[run.start : run.start + run.tokens]
     # Not `out=`: into memory that is not contiguous torch multiplies matrix by matrix.
-    made = _product(weights, values, scale).view(run.examples, -1, run.length, out.shape[2])
-    rows.view(run.examples, run.length, *out.shape[1:]).copy_(made.transpose(1, 2))
+    weighted = _product(weights, values, scale).view(run.examples, -1, run.length, out.shape[2])
+    rows.view(run.examples, run.length, *out.shape[1:]).copy_(weighted.transpose(1, 2))
 
 
 def _product(a: Tensor, b: Tensor, scale: float) -> Tensor:

@@ -147,10 +147,10 @@ class Measurer:
                 self._probe.compare(
                     model, lambda other, of: tracking_pass(other, of, rows, precision=precision)
                 )
-            found = tracking_pass(
+            scores = tracking_pass(
                 model, self._tracked, self._probe.rows, precision=self._precision, untrained=untrained
             )
-        return self._probe.measured(found)
+        return self._probe.measured(scores)
 
     def flush(self) -> None:
         """Wait until everything measured is on the disk. Raises what went wrong in writing it."""

@@ -31,17 +31,17 @@ def probe_of(tracked: AnnotatedDataset | Probe, tokenizer: PreTrainedTokenizerBa
         DataError: there are no examples.
     """
     if isinstance(tracked, AnnotatedDataset):
-        found: Any = tracked
+        dataset: Any = tracked
     elif all(hasattr(tracked, name) for name in ("dataset", "tracked", "measured")):
         if tokenizer is not None:
             raise SpecError("a probe brings its tokens with it; leave out tokenizer")
-        found = tracked.dataset
+        dataset = tracked.dataset
     else:
         raise SpecError(
             f"tracked is {type(tracked).__name__}; expected an AnnotatedDataset (AnnotatedDataset.from_records "
             "makes one of rows) or a probe of dissensus.record.probes"
         )
-    if len(found) == 0:
+    if len(dataset) == 0:
         raise DataError("the tracked set has no examples; give at least one")
     return LabelProbe(tracked, tokenizer=tokenizer) if isinstance(tracked, AnnotatedDataset) else tracked
 

@@ -84,8 +84,8 @@ class ProcessGroup:
         if self.rank == source:
             values.copy_(torch.tensor(list(numbers), dtype=torch.long))
         dist.broadcast(values, source)
-        found: list[int] = values.tolist()
-        return found
+        received: list[int] = values.tolist()
+        return received
 
     def broadcast_array(
         self, values: NDArray[np.float64] | None, device: torch.device
@@ -146,10 +146,10 @@ class EvenProcessGroup(ProcessGroup):
 
     def share(self, batches: Sequence[T]) -> Sequence[T]:
         """This process' share of the batches, and one more where others have one more."""
-        own = super().share(batches)
-        object.__setattr__(self, "own", len(own))
-        missing = -(-len(batches) // self.world_size) - len(own)
-        return [*own, *batches[:missing]]
+        own_batches = super().share(batches)
+        object.__setattr__(self, "own", len(own_batches))
+        missing = -(-len(batches) // self.world_size) - len(own_batches)
+        return [*own_batches, *batches[:missing]]
 
 
 def error_like(kind: str, message: str, rank: int) -> Exception:

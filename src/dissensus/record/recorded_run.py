@@ -233,20 +233,20 @@ class RecordedRun:
         if self._budget is None or not begin + self._budget.decides_at <= step < self.points.asked:
             return
         timing, last = self.timing, self._measurer.last_pass
-        taken = sorted(self._measurer.measured)
+        measured = sorted(self._measurer.measured)
         rest: Sequence[int] = ()
         if timing.measurable:
-            rest = self._budget.rest(step, taken, timing, last, begin=begin)
+            rest = self._budget.rest(step, measured, timing, last, begin=begin)
         rest = self._group.broadcast(rest, next(model.parameters()).device)
         if not rest:
             self._budget.wait()
             return
-        self.points.steps = tuple(sorted({*taken, *rest}))
+        self.points.steps = tuple(sorted({*measured, *rest}))
         if not self._announced_cost:
             self._announced_cost = True
             self._budget.announce(self._notices, timing, step - begin, last, len(self.points.steps))
 
-    def _announce_cost(self, taken: int) -> None:
+    def _announce_cost(self, steps_taken: int) -> None:
         """Say once what recording will cost, when a pass and some steps were timed."""
         if self._announced_cost or self._measurer.last_pass == 0:
             return
@@ -254,7 +254,7 @@ class RecordedRun:
         self._notices.say(
             cost(
                 self.timing,
-                taken,
+                steps_taken,
                 self._measurer.last_pass,
                 points=len(self.points.steps),
                 total_steps=self.points.asked,

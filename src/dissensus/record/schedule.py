@@ -66,13 +66,13 @@ def whole_number(value: Any, name: str, *, least: int = 1, hint: str = "") -> in
     try:
         if isinstance(value, bool):
             raise TypeError
-        found = operator.index(value)
+        number = operator.index(value)
     except TypeError:
-        found = None
-    if found is None or found < least:
-        what = f" ({hint})" if hint else ""
-        raise SpecError(f"{name} is {value!r}; expected a whole number of at least {least}{what}")
-    return found
+        number = None
+    if number is None or number < least:
+        hint_words = f" ({hint})" if hint else ""
+        raise SpecError(f"{name} is {value!r}; expected a whole number of at least {least}{hint_words}")
+    return number
 
 
 class TrackingPoints:

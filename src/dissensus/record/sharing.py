@@ -23,19 +23,19 @@ def same_probe(group: ProcessGroup, probe: Probe, device: torch.device) -> None:
 
     Each measures and may write a share of the rows, which would otherwise be answers to different questions.
     """
-    own = {"data": probe.dataset.fingerprint, **probe.facts}
-    said = json.dumps(own, sort_keys=True, default=str)
+    facts = {"data": probe.dataset.fingerprint, **probe.facts}
+    said = json.dumps(facts, sort_keys=True, default=str)
     first = json.loads(bytes(group.broadcast(list(said.encode()), device)).decode())
     with group.all_or_none(device):
-        own = json.loads(said)
-        differing = [key for key in sorted({*own, *first}) if own.get(key) != first.get(key)]
+        facts = json.loads(said)
+        differing = [key for key in sorted({*facts, *first}) if facts.get(key) != first.get(key)]
         if differing:
-            what = "; ".join(
-                f"{key} is {own.get(key)!r} in process {group.rank}, and {first.get(key)!r} in the first"
+            both = "; ".join(
+                f"{key} is {facts.get(key)!r} in process {group.rank}, and {first.get(key)!r} in the first"
                 for key in differing
             )
             raise SpecError(
-                f"the processes of this run do not track the same: {what}. Make the tracked set or the probe alike in "
+                f"the processes of this run do not track the same: {both}. Make the tracked set or the probe alike in "
                 "every process"
             )
 

@@ -137,13 +137,13 @@ class UserModelSet:
         rows = self._rows_to_ask()
         self._asked += 1
         device = next(model.parameters()).device
-        own = self._own(model, rows, device)
-        taken, found = self._packed.some(rows)
-        if found.shape != own.shape:
+        plain = self._own(model, rows, device)
+        packed_order, packed = self._packed.some(rows)
+        if packed.shape != plain.shape:
             return False
-        place = {int(row): at for at, row in enumerate(taken)}
-        difference = (found.float()[[place[int(row)] for row in rows]] - own).abs().max()
-        return bool(difference <= AGREES * own.abs().max().clamp(min=1.0))
+        place = {int(row): at for at, row in enumerate(packed_order)}
+        difference = (packed.float()[[place[int(row)] for row in rows]] - plain).abs().max()
+        return bool(difference <= AGREES * plain.abs().max().clamp(min=1.0))
 
     def _own(self, model: nn.Module, rows: NDArray[np.int64], device: Any) -> Tensor:
         import torch

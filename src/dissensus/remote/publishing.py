@@ -140,58 +140,58 @@ class Publication:
         return self._sent.state
 
     def _send(self, manifest: Manifest, state: tuple[str, int | None] | None) -> None:
-        there = self._there = self._there or self._learn()
-        self._take_back(there, manifest)
+        image = self._there = self._there or self._learn()
+        self._take_back(image, manifest)
         for name, checksum in manifest.files.items():
-            if there.files.get(name) != checksum:
+            if image.files.get(name) != checksum:
                 pin = self._pins / name
                 if not copy_pinned(self._local / name, pin) or file_sha256(pin) != checksum:
                     raise _Replaced(name)
                 self._remote.put(pin, name)
-                there.files[name] = checksum
-                there.names.add(name)
-        if there.manifest is None or there.manifest.content != manifest.content:
+                image.files[name] = checksum
+                image.names.add(name)
+        if image.manifest is None or image.manifest.content != manifest.content:
             self._remote.write(MANIFEST, manifest.content)
-            there.manifest = manifest
-        self._send_checkpoint(there, manifest, state)
-        self._sweep(there, "curves/", set(manifest.files))
+            image.manifest = manifest
+        self._send_checkpoint(image, manifest, state)
+        self._sweep(image, "curves/", set(manifest.files))
 
-    def _take_back(self, there: _There, manifest: Manifest) -> None:
+    def _take_back(self, image: _There, manifest: Manifest) -> None:
         """A manifest must not list a file that is about to be replaced: first one of what old and new share."""
-        if there.manifest is None or not there.manifest.conflicts(manifest):
+        if image.manifest is None or not image.manifest.conflicts(manifest):
             return
-        shared = there.manifest.shared_with(manifest, self._remote.shown)
+        shared = image.manifest.shared_with(manifest, self._remote.shown)
         if shared is None:  # other examples: another run altogether
             self._remote.remove(MANIFEST)
         else:
             self._remote.write(MANIFEST, shared.content)
-        there.manifest = shared
+        image.manifest = shared
 
     def _send_checkpoint(
-        self, there: _There, manifest: Manifest, state: tuple[str, int | None] | None
+        self, image: _There, manifest: Manifest, state: tuple[str, int | None] | None
     ) -> None:
         if state is None:
-            if there.current is not None:
+            if image.current is not None:
                 self._remote.remove(CURRENT)
-                there.current = None
-            self._sweep(there, "checkpoint/", set())
+                image.current = None
+            self._sweep(image, "checkpoint/", set())
             return
         checksum, step = state
         new = Checkpoint(checksum, manifest.until(step))
-        if new.content != there.current:
-            if new.name not in there.names:
+        if new.content != image.current:
+            if new.name not in image.names:
                 self._remote.put(self._pins / STATE, new.name)
-                there.names.add(new.name)
+                image.names.add(new.name)
             self._remote.write(CURRENT, new.content)
-            there.current = new.content
-        self._sweep(there, "checkpoint/", {new.name, CURRENT})
+            image.current = new.content
+        self._sweep(image, "checkpoint/", {new.name, CURRENT})
 
-    def _sweep(self, there: _There, folder: str, kept: set[str]) -> None:
+    def _sweep(self, image: _There, folder: str, kept: set[str]) -> None:
         """Delete what lies in a folder there and nothing lists any more."""
-        for name in sorted(name for name in there.names - kept if name.startswith(folder)):
+        for name in sorted(name for name in image.names - kept if name.startswith(folder)):
             self._remote.remove(name)
-            there.names.discard(name)
-            there.files.pop(name, None)
+            image.names.discard(name)
+            image.files.pop(name, None)
 
     def _learn(self) -> _There:
         content = self._remote.read(MANIFEST)
@@ -209,7 +209,7 @@ class Publication:
 def _stamp(path: Path) -> Stamp | None:
     """What changes when a file does; None where there is none."""
     try:
-        found = path.stat()
+        stat = path.stat()
     except FileNotFoundError:
         return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
+    return stat.st_ino, stat.st_mtime_ns, stat.st_size

@@ -12,13 +12,13 @@ SHOWN = ("contested", "settled")
 
 def backing_grid(rows: Sequence[ConditionRow]) -> Grid | None:
     """A row a condition and group; None where no gold label is known to be backed or rejected."""
-    found = []
+    grid_rows = []
     for row in rows:
         for group in SHOWN:
             sides = row.sides.get(group)
             if sides and row.split_known:
                 cells = (text for side in SIDES for text in _cells(sides[side]))
-                found.append((f"{row.title}, {group}", *cells))
+                grid_rows.append((f"{row.title}, {group}", *cells))
     return grid_of(
         "backing",
         "Do annotators back the gold label?",
@@ -32,9 +32,9 @@ def backing_grid(rows: Sequence[ConditionRow]) -> Grid | None:
         ),
         (
             "Condition, group",
-            *(f"{side}: {what}" for side in SIDES for what in ("examples", "loss", "change")),
+            *(f"{side}: {column}" for side in SIDES for column in ("examples", "loss", "change")),
         ),
-        found,
+        grid_rows,
     )
 
 

@@ -121,13 +121,13 @@ def _turns(row: Mapping[str, Any], name: str) -> str:
 
 
 def _annotators(table: pa.Table) -> Grid | None:
-    found: dict[str, dict[int, Mapping[str, Any]]] = {}
+    by_condition: dict[str, dict[int, Mapping[str, Any]]] = {}
     for row in table.to_pylist():
-        found.setdefault(row["condition"], {})[int(row["labels"])] = row
-    sizes = sorted({n for by_size in found.values() for n in by_size})
+        by_condition.setdefault(row["condition"], {})[int(row["labels"])] = row
+    sizes = sorted({n for by_size in by_condition.values() for n in by_size})
     needed = {one.condition: one.labels for one in labels_needed(table)}
     rows = []
-    for condition, by_size in found.items():
+    for condition, by_size in by_condition.items():
         cells = [_by_labels(by_size[n]) if n in by_size else "" for n in sizes]
         full = next(iter(by_size.values()))["rho_full"]
         enough = needed.get(condition)
@@ -222,10 +222,10 @@ def _panels(table: pa.Table) -> tuple[NoisePanel, ...]:
 def _curves(rows: Sequence[Mapping[str, Any]], label: str) -> list[figures.GroupCurve]:
     curves = []
     for group in ("flipped", "contested", "plain"):
-        own = [row for row in rows if row["label"] == label and row["group"] == group]
-        if own:
+        group_rows = [row for row in rows if row["label"] == label and row["group"] == group]
+        if group_rows:
             columns = {
-                c: np.array([r[c] for r in own], dtype=np.float64)
+                c: np.array([r[c] for r in group_rows], dtype=np.float64)
                 for c in ("progress", "mean", "low", "high")
             }
             curves.append(figures.GroupCurve(group, **columns, seeds=columns["mean"][None]))

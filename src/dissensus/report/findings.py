@@ -128,8 +128,8 @@ class _Standing:
 
 
 def _association(rows: Sequence[ConditionRow], alpha: float) -> str:
-    found = _Standing.of(rows, lambda row: row.rho, alpha)
-    known, above, below = found.known, found.above, found.below
+    standing = _Standing.of(rows, lambda row: row.rho, alpha)
+    known, above, below = standing.known, standing.above, standing.below
     if not known:
         reasons = dict.fromkeys(row.rho.why for row in rows if row.rho.why)
         return (
@@ -164,7 +164,7 @@ def _association(rows: Sequence[ConditionRow], alpha: float) -> str:
             f"direction, between annotator disagreement and the loss averaged over training ({span}; clear means "
             f"{rule})."
         )
-    return text + _unjudged(found)
+    return text + _unjudged(standing)
 
 
 def _controls(rows: Sequence[ConditionRow]) -> list[str]:
@@ -182,47 +182,47 @@ def _controls(rows: Sequence[ConditionRow]) -> list[str]:
     return [said + "."]
 
 
-def _sides(found: _Standing, get: Callable[[ConditionRow], Estimate]) -> str:
-    text = f"the interval lies above 0 in {_of(len(found.above), len(found.known), 'conditions')}"
-    if found.below:
-        text += f" and below 0 in {len(found.below)} ({_named(found.below, get)})"
-    return text + (f" (no interval in {len(found.unjudged)})" if found.unjudged else "")
+def _sides(standing: _Standing, get: Callable[[ConditionRow], Estimate]) -> str:
+    text = f"the interval lies above 0 in {_of(len(standing.above), len(standing.known), 'conditions')}"
+    if standing.below:
+        text += f" and below 0 in {len(standing.below)} ({_named(standing.below, get)})"
+    return text + (f" (no interval in {len(standing.unjudged)})" if standing.unjudged else "")
 
 
 def _reversal(rows: Sequence[ConditionRow]) -> list[str]:
     said = []
     for regime in dict.fromkeys(row.regime for row in rows):
-        here = [row for row in rows if row.regime == regime and row.contested.delta.defined]
-        if not here:
+        in_regime = [row for row in rows if row.regime == regime and row.contested.delta.defined]
+        if not in_regime:
             continue
-        settled = _Standing.of(here, lambda row: row.settled.delta)
-        up = _by_method(here, lambda row: row.contested.delta.side > 0)
-        down = sum(row.contested.delta.side < 0 for row in here)
+        settled = _Standing.of(in_regime, lambda row: row.settled.delta)
+        up = _by_method(in_regime, lambda row: row.contested.delta.side > 0)
+        down = sum(row.contested.delta.side < 0 for row in in_regime)
         text = (
             f"{REGIMES[regime]}: the contested group ended with a clearly higher mean gold-label loss than "
             f"it began with in {up}"
         )
         text += f", with a clearly lower one in {down}" if down else ""
-        text += f"; the settled group ended higher in {_of(len(settled.above), len(here), 'conditions')}"
+        text += f"; the settled group ended higher in {_of(len(settled.above), len(in_regime), 'conditions')}"
         said.append(text + (f", lower in {len(settled.below)}." if settled.below else "."))
     return said
 
 
 def _backing(rows: Sequence[ConditionRow]) -> str:
     """Settled examples whose gold label the annotators reject, beside those whose gold label they back."""
-    here = [row for row in rows if row.sides.get("settled") and row.sides["settled"]["rejected"].n]
-    if not here:
+    split = [row for row in rows if row.sides.get("settled") and row.sides["settled"]["rejected"].n]
+    if not split:
         return ""
     sides = [
-        (side, _Standing.of(here, lambda row, side=side: row.sides["settled"][side].delta))  # type: ignore[misc]
+        (side, _Standing.of(split, lambda row, side=side: row.sides["settled"][side].delta))  # type: ignore[misc]
         for side in ("rejected", "backed")
     ]
-    counts = sorted({row.sides["settled"]["rejected"].n for row in here})
+    counts = sorted({row.sides["settled"]["rejected"].n for row in split})
     some = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     parts = [
-        f"the {side} ones ended with a clearly higher loss in {_of(len(found.above), len(here), 'conditions')}"
-        + (f" and a clearly lower one in {len(found.below)}" if found.below else "")
-        for side, found in sides
+        f"the {side} ones ended with a clearly higher loss in {_of(len(standing.above), len(split), 'conditions')}"
+        + (f" and a clearly lower one in {len(standing.below)}" if standing.below else "")
+        for side, standing in sides
     ]
     return (
         f"annotators agree on the settled examples, but not always on the gold label: {some} of them "
@@ -243,8 +243,8 @@ def _withheld(rows: Sequence[ConditionRow]) -> list[str]:
     ]
 
 
-def _unjudged(found: _Standing) -> str:
-    left = len(found.unjudged)
+def _unjudged(standing: _Standing) -> str:
+    left = len(standing.unjudged)
     return f" No interval could be given in {left}." if left else ""
 
 
@@ -265,8 +265,8 @@ def _by_method(rows: Sequence[ConditionRow], holds: Callable[[ConditionRow], boo
         return total
     parts = []
     for method in methods:
-        own = [row for row in rows if row.method == method]
-        parts.append(f"{method_words(method)}: {sum(map(holds, own))} of {len(own)}")
+        method_rows = [row for row in rows if row.method == method]
+        parts.append(f"{method_words(method)}: {sum(map(holds, method_rows))} of {len(method_rows)}")
     return f"{total} ({'; '.join(parts)})"
 
 

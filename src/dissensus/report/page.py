@@ -216,8 +216,8 @@ def build(analysis: Analysis, *, quotes: Quotes = "all") -> Page:
 def _own_conditions(analysis: Analysis) -> tuple[ConditionRow, ...]:
     """The study's own conditions; its variants are compared with them elsewhere. All, where only variants are done."""
     rows = analysis.conditions.to_pylist()
-    own = [row for row in rows if row["variant"] == NO_VARIANT]
-    return tuple(condition_row(row) for row in own or rows)
+    base_rows = [row for row in rows if row["variant"] == NO_VARIANT]
+    return tuple(condition_row(row) for row in base_rows or rows)
 
 
 def _with_fewer_quotes(families: tuple[Family, ...], quotes: int) -> tuple[Family, ...]:

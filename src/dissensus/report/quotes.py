@@ -40,8 +40,8 @@ def kept_quotes(study_dir: Path) -> Quotes:
     """
     path = study_dir / FILE
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        quotes = found["quotes"]
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        quotes = stored["quotes"]
         return "all" if quotes == "all" else _checked(quotes)
     except FileNotFoundError:
         return "all"

@@ -78,13 +78,13 @@ def condition_views(
     for number_, row in enumerate(rows):
         stored = _load(analysis, row.condition)
         recorded += [(row.dataset, curves_.provenance) for curves_ in stored]
-        own = [cell for cell in cells if cell.condition == row.condition]
-        names = label_words(stored[0].labels, own[0].dataset.tracked)
+        condition_cells = [cell for cell in cells if cell.condition == row.condition]
+        names = label_words(stored[0].labels, condition_cells[0].dataset.tracked)
         views.append(
             ConditionView(
                 row=row,
                 settings=settings.caption(
-                    own,
+                    condition_cells,
                     [c.provenance for c in stored],
                 ),
                 curves=figures.panel_svg(lines[row.condition], f"l{number_}", _curve_label(row)),
@@ -113,8 +113,11 @@ def _group_curves(analysis: Analysis, condition: str) -> list[figures.GroupCurve
     table = _of(analysis.groups, condition)
     built = []
     for group in GROUPS:
-        own = table.filter(pc.equal(table["group"], group))
-        seeds = [own.filter(pc.equal(own["cell"], cell)) for cell in own["cell"].unique().to_pylist()]
+        group_rows = table.filter(pc.equal(table["group"], group))
+        seeds = [
+            group_rows.filter(pc.equal(group_rows["cell"], cell))
+            for cell in group_rows["cell"].unique().to_pylist()
+        ]
         arrays = [
             {c: np.asarray(t[c].to_numpy(), dtype=np.float64) for c in ("progress", "mean", "low", "high")}
             for t in seeds

@@ -135,10 +135,10 @@ def covariate_words(rows: Sequence[ConditionRow]) -> str:
 
 def _by_data(said: Mapping[str, Sequence[str]]) -> str:
     """What is said of each data set, its name before it where they differ."""
-    found = {name: " or ".join(dict.fromkeys(texts)) for name, texts in said.items()}
-    if len(set(found.values())) <= 1:
-        return next(iter(found.values()), "")
-    return "; ".join(f"{name}: {text}" for name, text in found.items())
+    by_dataset = {name: " or ".join(dict.fromkeys(texts)) for name, texts in said.items()}
+    if len(set(by_dataset.values())) <= 1:
+        return next(iter(by_dataset.values()), "")
+    return "; ".join(f"{name}: {text}" for name, text in by_dataset.items())
 
 
 def model_notes(study: StudySpec, recorded: Sequence[str]) -> tuple[str, ...]:
@@ -154,11 +154,11 @@ def model_notes(study: StudySpec, recorded: Sequence[str]) -> tuple[str, ...]:
 
 def recorded_notes(recorded: Iterable[tuple[str, Mapping[str, Any]]]) -> list[str]:
     """What was stored of the models with the cells: where they come from, and how their weights were read."""
-    found: list[str] = []
+    notes: list[str] = []
     for _, stored in recorded:
-        found.append(str(stored.get("model_note") or ""))
-        found += map(str, stored.get("model_loading") or ())
-    return found
+        notes.append(str(stored.get("model_note") or ""))
+        notes += map(str, stored.get("model_loading") or ())
+    return notes
 
 
 def data_notes(recorded: Iterable[tuple[str, Mapping[str, Any]]]) -> tuple[str, ...]:
@@ -169,12 +169,13 @@ def data_notes(recorded: Iterable[tuple[str, Mapping[str, Any]]]) -> tuple[str, 
     """
     said: dict[str, list[str]] = {}
     for name, stored in recorded:
-        found = stored.get("data_notes") or ()
-        for note in [found] if isinstance(found, str) else found:
+        notes = stored.get("data_notes") or ()
+        for note in [notes] if isinstance(notes, str) else notes:
             said.setdefault(str(note), []).append(name)
-    names = {name for own in said.values() for name in own}
+    names = {name for datasets in said.values() for name in datasets}
     return tuple(
-        note if len(names) == 1 else f"{', '.join(dict.fromkeys(own))}: {note}" for note, own in said.items()
+        note if len(names) == 1 else f"{', '.join(dict.fromkeys(datasets))}: {note}"
+        for note, datasets in said.items()
     )
 
 

@@ -117,11 +117,11 @@ class PreparedCell:
 
     def close(self) -> None:
         """Mark the curves of the trained cell complete; nothing is left to resume."""
-        here = self.run.parallel.group
+        group = self.run.parallel.group
         self.on_phase("saving")
-        with here.all_or_none(self.run.device):
+        with group.all_or_none(self.run.device):
             self.recorder.finish()
-            if here.first:
+            if group.first:
                 self.checkpoint.remove()
 
 
@@ -164,24 +164,24 @@ def prepare_cell(
     from dissensus.train.methods import apply_method
     from dissensus.train.parallel import parallel_training
 
-    how, here = execution or Execution(), process_group()
+    how, group = execution or Execution(), process_group()
     if threads is not None:
         torch.set_num_threads(threads)
-    where = _device(device, here, how, spec)
+    where = _device(device, group, how, spec)
     finished, ready = False, None
-    with here.all_or_none(where):
-        if here.first:
+    with group.all_or_none(where):
+        if group.first:
             finished = stored_already(spec, folder)
-            if here.world_size > 1 and not finished:  # what has to be fetched is fetched once
+            if group.world_size > 1 and not finished:  # what has to be fetched is fetched once
                 ready = _assembled(spec, data_dir)
                 resolve_model(spec.model.name, spec.model.revision)
-    if here.broadcast([finished], where)[0]:
+    if group.broadcast([finished], where)[0]:
         return None
-    progress = ProgressReporter(on_progress if here.first else None)
-    with here.all_or_none(where):
+    progress = ProgressReporter(on_progress if group.first else None)
+    with group.all_or_none(where):
         progress.begin_phase("loading data")
         data = ready or _assembled(spec, data_dir)
-        labels = _training_labels(spec, data, folder if here.first else None)
+        labels = _training_labels(spec, data, folder if group.first else None)
         progress.begin_phase("loading model")
         model = load_scoring_model(
             spec.model,
@@ -206,8 +206,8 @@ def prepare_cell(
         tracked = model.encode(data.tracked)
     parallel = parallel_training(model, how.sharding, device=where, cpu_offload=how.cpu_offload)
     steps = total_steps(len(labels), spec.training)
-    versions = _versions(where, here, how)
-    with here.all_or_none(where):
+    versions = _versions(where, group, how)
+    with group.all_or_none(where):
         probe = LabelProbe.of_cell(
             data.tracked,
             model,
@@ -244,7 +244,7 @@ def prepare_cell(
             on_error="raise",
             quiet=True,
         )
-        if here.first:
+        if group.first:
             _refuse_changed_inputs(recorder.writer.provenance, data, model.fingerprint, folder)
             if recorder.writer.provenance["versions"] != versions:  # allowed, but no longer bit-identical
                 recorder.writer.note(resumed_under=versions)
@@ -274,7 +274,7 @@ def _assembled(spec: RunSpec, data_dir: Path | None) -> CellData:
     )
 
 
-def _device(name: str | None, here: ProcessGroup, how: Execution, spec: RunSpec) -> torch.device:
+def _device(name: str | None, group: ProcessGroup, how: Execution, spec: RunSpec) -> torch.device:
     """Where this process computes: of several on one machine's GPUs, each on its own.
 
     Raises:
@@ -282,7 +282,7 @@ def _device(name: str | None, here: ProcessGroup, how: Execution, spec: RunSpec)
     """
     from dissensus.models.scoring import device_for
 
-    if how.sharding == "fsdp" and here.world_size == 1:
+    if how.sharding == "fsdp" and group.world_size == 1:
         raise SpecError(
             "sharding: fsdp leaves a part of the weights on each of several processes, and this is one; set processes, "
             "or leave sharding out"
@@ -293,11 +293,11 @@ def _device(name: str | None, here: ProcessGroup, how: Execution, spec: RunSpec)
             "not cut. Use sharding: none; a 4-bit base is small"
         )
     device = device_for(name)
-    if here.world_size > 1 and device.type == "cuda" and device.index is None:
+    if group.world_size > 1 and device.type == "cuda" and device.index is None:
         import torch
 
         device = torch.device(
-            "cuda", int(os.environ.get("LOCAL_RANK", here.rank)) % torch.cuda.device_count()
+            "cuda", int(os.environ.get("LOCAL_RANK", group.rank)) % torch.cuda.device_count()
         )
         torch.cuda.set_device(device)
     return device
@@ -349,12 +349,12 @@ def _refuse_changed_inputs(
             )
 
 
-def _versions(device: torch.device, here: ProcessGroup, how: Execution) -> dict[str, str]:
+def _versions(device: torch.device, group: ProcessGroup, how: Execution) -> dict[str, str]:
     packages = ("dissensus", "torch", "transformers", "peft", "numpy")
     import torch
 
     # What one process computes as ever leaves no trace; several add numbers up in another order.
-    together = {"processes": str(here.world_size), "sharding": how.sharding} if here.world_size > 1 else {}
+    together = {"processes": str(group.world_size), "sharding": how.sharding} if group.world_size > 1 else {}
     return {
         "python": platform.python_version(),
         **{name: version(name) for name in packages},

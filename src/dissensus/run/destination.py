@@ -48,11 +48,11 @@ class Destination:
         """
         if self._remote is None or now.state == before.state:
             return
-        folder, there = self._out / "cells" / now.cell, self._remote.child(f"cells/{now.cell}")
+        folder, remote_cell = self._out / "cells" / now.cell, self._remote.child(f"cells/{now.cell}")
         if self._elsewhere:
-            there.put(folder / "status.json", "status.json")
+            remote_cell.put(folder / "status.json", "status.json")
         elif now.state == "running":
-            publisher = Publisher(Mirror(folder, there))
+            publisher = Publisher(Mirror(folder, remote_cell))
             self._publishers[now.cell] = publisher.__enter__()
         elif publisher_of := self._publishers.pop(now.cell, None):
             publisher_of.__exit__(None, None, None)

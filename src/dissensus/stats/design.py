@@ -207,14 +207,14 @@ class RankDesign:
 
     def _residuals(self) -> tuple[FloatArray, FloatArray]:
         """What the covariates leave of the centred ranks of x and of y, each of shape (n,)."""
-        found = []
+        residuals = []
         for ranks in self.ranks:
             centred = ranks - ranks.mean()
             left = centred - self.basis @ (self.basis.T @ centred)
-            found.append(
+            residuals.append(
                 left - self.basis @ (self.basis.T @ left)
             )  # removes what rounding left in its directions
-        return found[0], found[1]
+        return residuals[0], residuals[1]
 
 
 @dataclass(frozen=True)
@@ -239,8 +239,8 @@ def _centred(sample: RankedSample, draws: Draws) -> _Centred:
     return _Centred(ranks, weighted, np.einsum("bn,bn->b", weighted, ranks))
 
 
-def _kept(memo: Memo | None, what: str, objects: tuple[object, ...], make: Callable[[], Made]) -> Made:
-    return make() if memo is None else memo.of(what, objects, make)
+def _kept(memo: Memo | None, name: str, objects: tuple[object, ...], make: Callable[[], Made]) -> Made:
+    return make() if memo is None else memo.of(name, objects, make)
 
 
 def _correlation(products: FloatArray, usable: FloatArray) -> FloatArray:

@@ -69,15 +69,15 @@ class Memo:
         # The objects are kept beside the result: only then does an id stand for one of them.
         self._kept: dict[tuple[object, ...], tuple[tuple[object, ...], Any]] = {}
 
-    def of(self, what: str, objects: tuple[object, ...], make: Callable[[], Made]) -> Made:
+    def of(self, name: str, objects: tuple[object, ...], make: Callable[[], Made]) -> Made:
         """The result of this name on these objects, made where it is not kept; whoever gets it leaves it as it is."""
-        key = (what, *map(id, objects))
+        key = (name, *map(id, objects))
         kept = self._kept.pop(key, None) or (objects, make())
         self._kept[key] = kept
         if len(self._kept) > self._most:
             del self._kept[next(iter(self._kept))]
-        made: Made = kept[1]
-        return made
+        result: Made = kept[1]
+        return result
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def over_resamples(
     chunks = drawn_units(len(units.sizes), resamples, rng, rows=rows)
     fit = int(HELD / (CHUNK * max(1.0, rows * n / cells)))
     count = max(1, min(threads.available(), -(-resamples // rows), fit))
-    found = threads.in_order(
+    parts = threads.in_order(
         lambda picks: statistic(Draws.of(times_drawn(picks), units)), chunks, threads=count
     )
-    return np.concatenate(found)
+    return np.concatenate(parts)

@@ -21,12 +21,12 @@ def product(a: FloatArray, b: FloatArray) -> FloatArray:
     (m, n), k = a.shape, b.shape[1]
     depth = max(1, PIECE // (ROWS * max(k, 1)))
     whole = n - n % depth
-    found = np.empty((m, k))
+    out = np.empty((m, k))
     right = b[:whole].reshape(-1, depth, k)
     for begin in range(0, m, ROWS):
         own = a[begin : begin + ROWS]
         left = own[:, :whole].reshape(len(own), -1, depth).swapaxes(0, 1)
-        found[begin : begin + ROWS] = np.matmul(left, right).sum(axis=0)
+        out[begin : begin + ROWS] = np.matmul(left, right).sum(axis=0)
         if whole < n:
-            found[begin : begin + ROWS] += own[:, whole:] @ b[whole:]
-    return found
+            out[begin : begin + ROWS] += own[:, whole:] @ b[whole:]
+    return out

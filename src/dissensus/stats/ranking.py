@@ -208,14 +208,14 @@ def _ranking(
     clusters: ArrayLike | None,
 ) -> Ranking:
     generator = generator_for(resamples, confidence, rng)
-    given, given_flags = _checked(scores, flags)
-    keep = ~np.isnan(given)
-    values, flagged = given[keep], given_flags[keep]
+    all_scores, given_flags = _checked(scores, flags)
+    keep = ~np.isnan(all_scores)
+    values, flagged = all_scores[keep], given_flags[keep]
     n, positives = len(values), int(flagged.sum())
     index = None
     if clusters is not None:
         # Numbered again among the rows that are kept: a cluster without any cannot be drawn.
-        index = cluster_index(cluster_index(clusters, len(given))[keep], n)
+        index = cluster_index(cluster_index(clusters, len(all_scores))[keep], n)
     value, drawn = float("nan"), np.empty(0)
     if n:
         sample = _Sorted.of(values, flagged)
@@ -223,24 +223,24 @@ def _ranking(
         if generator is not None and np.isfinite(value):
             chunks = resample_counts(n, resamples, generator, clusters=index)
             drawn = np.concatenate([statistic(*sample.by_score(c.astype(np.float64))) for c in chunks])
-    found = Interval()
+    interval = Interval()
     units = n if index is None else int(index.max(initial=-1)) + 1
     if generator is not None:
         alone = statistic is _average_precision
-        found = _interval(value, drawn, flagged, index, units, confidence, flagged_alone=alone)
+        interval = _interval(value, drawn, flagged, index, units, confidence, flagged_alone=alone)
     return Ranking(
         value=value,
-        low=found.low,
-        high=found.high,
+        low=interval.low,
+        high=interval.high,
         n=n,
         positives=positives,
         base_rate=positives / n if n else float("nan"),
-        dropped=len(given) - n,
+        dropped=len(all_scores) - n,
         confidence=confidence,
         resamples=resamples,
         undefined_resamples=int(np.isnan(drawn).sum()),
         clusters=None if index is None else units,
-        withheld=found.withheld,
+        withheld=interval.withheld,
     )
 
 

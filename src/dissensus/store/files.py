@@ -135,8 +135,8 @@ def without_files(manifest: dict[str, Any], names: Collection[str]) -> dict[str,
         for shard in manifest["shards"]
         if "examples.parquet" not in gone and not gone.intersection(files_of(shard))
     ]
-    whole = len(kept) == len(manifest["shards"])
-    return {**manifest, "shards": kept, "complete": manifest["complete"] and whole}
+    all_kept = len(kept) == len(manifest["shards"])
+    return {**manifest, "shards": kept, "complete": manifest["complete"] and all_kept}
 
 
 class _Sink:

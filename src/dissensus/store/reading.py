@@ -45,13 +45,13 @@ def load_token_losses(
     manifest = read_manifest(folder)
     if not manifest["token_losses"]:
         raise StoreError(f"{folder} holds no losses of single tokens; they are recorded on request")
-    found = [shard for shard in manifest["shards"] if shard["step"] == step]
-    if not found:
+    shards = [shard for shard in manifest["shards"] if shard["step"] == step]
+    if not shards:
         raise StoreError(
             f"{folder} holds no tracking point {step}; its points: {[s['step'] for s in manifest['shards']]}"
         )
     examples = folder / "examples.parquet"
     check_file(examples, manifest["examples_sha256"] if verify else None)
-    point = Point(folder, manifest, found[0], verify=verify)
+    point = Point(folder, manifest, shards[0], verify=verify)
     ids = RowFile(examples).read(["id"])["id"]
     return dict(zip(ids.to_pylist(), point.token_losses(), strict=True))

@@ -99,8 +99,8 @@ class StoredCurves:
             name: np.empty((t, end - begin), dtype=np.float32) for name in self.values
         }
         for place, point in enumerate(self._points):
-            own = {name: column[place] for name, column in values.items()}
-            point.read_into(begin, end, stage[place * k : (place + 1) * k], own)
+            point_values = {name: column[place] for name, column in values.items()}
+            point.read_into(begin, end, stage[place * k : (place + 1) * k], point_values)
         counts = examples["counts"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
         return Curves(
             ids=tuple(examples["id"].to_pylist()),
@@ -126,8 +126,8 @@ class StoredCurves:
 
     def text(self, begin: int, end: int) -> list[dict[str, str]]:
         """The text fields of the examples from place `begin` to before `end`."""
-        found = self._examples.read(["text"], begin, end)["text"].to_pylist()
-        return [json.loads(one) for one in found]
+        texts = self._examples.read(["text"], begin, end)["text"].to_pylist()
+        return [json.loads(one) for one in texts]
 
     @property
     def gold(self) -> NDArray[np.int64]:

@@ -40,9 +40,9 @@ class StudyFolder:
         """The study that was run; `SpecError` where there is none, or its study.yaml is not valid."""
         path = self.path / "study.yaml"
         if not path.is_file():
-            what = "there is no such folder" if not self.path.exists() else "it has no study.yaml"
+            problem = "there is no such folder" if not self.path.exists() else "it has no study.yaml"
             raise SpecError(
-                f"{self.path} is no study's folder: {what}. Give the folder that `dissensus run` wrote."
+                f"{self.path} is no study's folder: {problem}. Give the folder that `dissensus run` wrote."
             )
         return StudySpec.from_yaml(path)
 

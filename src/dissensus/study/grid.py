@@ -66,18 +66,20 @@ def plan(study: StudySpec) -> tuple[Planned, ...]:
         _Change.of(override.when, override.set, kept, study, f"overrides.{index}")
         for index, override in enumerate(study.overrides)
     ]
-    own: list[tuple[_Place, RunSpec]] = []
+    base_cells: list[tuple[_Place, RunSpec]] = []
     for place in kept:
         cell = RunSpec.parse(place.settings(study), f"study {study.name!r}: the cell {place.words}")
         for change in changes:
             if place in change.places:
                 cell = change.made(cell, place)
-        own.append((place, cell))
-    planned = [Planned(cell) for _, cell in own]
+        base_cells.append((place, cell))
+    planned = [Planned(cell) for _, cell in base_cells]
     for index, variant in enumerate(study.variants):
         settings = {**variant.set, "variant": variant.name}
         change = _Change.of(variant.when, settings, kept, study, f"variants.{index}")
-        planned += [Planned(change.made(cell, place), cell) for place, cell in own if place in change.places]
+        planned += [
+            Planned(change.made(cell, place), cell) for place, cell in base_cells if place in change.places
+        ]
     seeds = list(dict.fromkeys(study.seeds))
     planned.sort(key=lambda p: (seeds.index(p.cell.seed), p.base is not None))
     _refuse_repeats(study, [p.cell for p in planned])
@@ -124,7 +126,7 @@ def parse_only(items: Sequence[str]) -> When:
 
     Raises `SpecError` for anything that is not KEY=VALUE with a known key and values of its kind.
     """
-    given: dict[str, list[str]] = {}
+    values_by_key: dict[str, list[str]] = {}
     for item in items:
         key, equals, values = item.partition("=")
         key, chosen = key.strip(), [value.strip() for value in values.split(",") if value.strip()]
@@ -134,8 +136,8 @@ def parse_only(items: Sequence[str]) -> When:
             )
         if key not in When.model_fields:
             raise SpecError(f"--only {item!r}: unknown key {key!r}; {nearest(key, When.model_fields)}")
-        given.setdefault(key, []).extend(chosen)
-    return When.parse({key: tuple(values) for key, values in given.items()}, "--only")
+        values_by_key.setdefault(key, []).extend(chosen)
+    return When.parse({key: tuple(values) for key, values in values_by_key.items()}, "--only")
 
 
 def select(cells: Sequence[RunSpec], only: When) -> tuple[RunSpec, ...]:
@@ -221,14 +223,14 @@ def _places(study: StudySpec) -> Iterator[_Place]:
 
 def _given(when: When) -> dict[str, tuple[str | int, ...]]:
     """The keys that a `When` gives, each with its values as a tuple."""
-    given: dict[str, Any] = {key: getattr(when, key) for key in When.model_fields}
-    return {k: v if isinstance(v, tuple) else (v,) for k, v in given.items() if v is not None}
+    values: dict[str, Any] = {key: getattr(when, key) for key in When.model_fields}
+    return {k: v if isinstance(v, tuple) else (v,) for k, v in values.items() if v is not None}
 
 
 def _matched(when: When, places: Sequence[_Place], where: str) -> frozenset[_Place]:
     """Places that match every key; a value, or a whole, that matches none is most likely a typo."""
-    given = _given(when)
-    for key, wanted in given.items():
+    wanted_by_key = _given(when)
+    for key, wanted in wanted_by_key.items():
         present = {value for place in places for value in place.values(key)}
         for value in wanted:
             if value not in present:
@@ -240,10 +242,10 @@ def _matched(when: When, places: Sequence[_Place], where: str) -> frozenset[_Pla
     hit = frozenset(
         place
         for place in places
-        if all(any(value in wanted for value in place.values(key)) for key, wanted in given.items())
+        if all(any(value in wanted for value in place.values(key)) for key, wanted in wanted_by_key.items())
     )
     if not hit:
-        words = ", ".join(f"{k}={_listed(v)}" for k, v in given.items())
+        words = ", ".join(f"{k}={_listed(v)}" for k, v in wanted_by_key.items())
         raise SpecError(f"{where}: no cell matches {words} together; remove it or mend it")
     return hit
 

@@ -261,13 +261,13 @@ def accumulate(
     nor the loss depends on the cut.
     """
     parallel = parallel or ParallelTraining()
-    here = parallel.group
+    group = parallel.group
     micro = micro_batches(data, parallel.own(rows, data.encoded.lengths[rows]), spec)
     parts = parallel.parts(len(rows), spec.gradient_accumulation_steps)
     total = 0.0
     for part in range(parts):
         # For whatever draws random numbers without keys.
-        torch.manual_seed(stream_seed(seed, "dropout", step, part, *([here.rank] if here.rank else [])))
+        torch.manual_seed(stream_seed(seed, "dropout", step, part, *([group.rank] if group.rank else [])))
         idle = part >= len(micro)  # the others wait for this process' gradient, which is zero
         with parallel.exchanging(last=part == parts - 1):
             with autocast(device, spec.precision):
@@ -278,9 +278,9 @@ def accumulate(
             if idle:
                 loss = loss * 0.0
             # Gradients are averaged over the processes, and what is wanted is their sum.
-            (loss * here.world_size if here.world_size > 1 else loss).backward()  # type: ignore[no-untyped-call]
+            (loss * group.world_size if group.world_size > 1 else loss).backward()  # type: ignore[no-untyped-call]
         total += float(loss.detach())
-    return here.sum(total, device)
+    return group.sum(total, device)
 
 
 def micro_batches(data: TrainingSet, rows: NDArray[np.int64], spec: TrainingSpec) -> list[NDArray[np.int64]]:

@@ -9,14 +9,16 @@ from dissensus.analysis.claims.verdict import ClaimVerdict, claim_verdict, quest
 
 def positive_everywhere(measured: Measured) -> ClaimVerdict:
     """One part a condition that learned: Spearman's rho of entropy and AULC, the mean over its seeds."""
-    found = [measured.condition(name, cells, measured.rho) for name, cells in measured.conditions().items()]
+    correlations = [
+        measured.condition(name, cells, measured.rho) for name, cells in measured.conditions().items()
+    ]
     every = question(
         "every condition",
         "rho of annotation entropy and AULC is above 0 in every condition",
         "Spearman's rho, mean over the condition's seeds",
-        [measured.rho_part(one.name, [one], pool=found) for one in found],
+        [measured.rho_part(one.name, [one], pool=correlations) for one in correlations],
         level=measured.level,
-        note="" if found else "no cell learned anything",
+        note="" if correlations else "no cell learned anything",
     )
     level = measured.level
     holm = sum(p.value > 0 and p.p_holm < level for p in every.parts)

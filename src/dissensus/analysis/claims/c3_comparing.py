@@ -26,11 +26,11 @@ def minus_others(measured: Measured, lora: Sequence[CellReading], others: Others
     parts = [
         measured.change_part(
             f"LoRA minus {OTHERS[method]}",
-            found,
-            note=f"mean over {counted(len(found), 'pair')} of conditions",
+            differences,
+            note=f"mean over {counted(len(differences), 'pair')} of conditions",
         )
         for method, cells in others.items()
-        if (found := _pair_values(lora, cells, lambda a, b: _changed_more(measured, a, b)))
+        if (differences := _pair_values(lora, cells, lambda a, b: _changed_more(measured, a, b)))
     ]
     return question(
         "minus the other methods, at the same steps", _asks(when), _statistic(when), parts, level=measured.level,
@@ -46,15 +46,17 @@ def minus_others_at_equal_loss(measured: Measured, lora: Sequence[CellReading], 
         matches: list[Match] = []
 
         def compared(first: CellReading, second: CellReading, matches: list[Match] = matches) -> CellValue:
-            found = difference_at_matched_loss(
+            match = difference_at_matched_loss(
                 measured, measured.group_means(first), measured.group_means(second)
             )
-            matches.append(found)
-            return found.value
+            matches.append(match)
+            return match.value
 
-        if found := _pair_values(lora, cells, compared):
+        if differences := _pair_values(lora, cells, compared):
             parts.append(
-                measured.change_part(f"LoRA minus {OTHERS[method]}", found, note=_where(matches, found))
+                measured.change_part(
+                    f"LoRA minus {OTHERS[method]}", differences, note=_where(matches, differences)
+                )
             )
     return question(
         "minus the other methods, at the same settled loss", _asks(when), _statistic(when), parts,
@@ -64,17 +66,19 @@ def minus_others_at_equal_loss(measured: Measured, lora: Sequence[CellReading], 
 
 def minus_others_at_best_rates(measured: Measured, lora: Sequence[CellReading], others: Others) -> Question:
     """Each method at the learning rate, of those tried, that lowered the settled loss the most."""
-    own = at_best_rate(measured, lora)
+    lora_best = at_best_rate(measured, lora)
     parts, notes = [], []
-    seeds = min((len(best.cells) for best in own), default=0)
+    seeds = min((len(best.cells) for best in lora_best), default=0)
     for method, cells in others.items():
         other = at_best_rate(measured, cells)
-        swept = [cell for best in own for cell in best.cells]
+        swept = [cell for best in lora_best for cell in best.cells]
         rivals = [cell for best in other for cell in best.cells]
-        if found := _pair_values(swept, rivals, lambda a, b: _changed_more(measured, a, b)):
-            parts.append(measured.change_part(f"LoRA minus {OTHERS[method]}", found))
-            notes.append(f"LoRA at {_rates(own)}, {OTHERS[method]} at {_rates(other)}")
-            seeds = min([seeds, *(len(best.cells) for best in other), *(len(one.by_seed) for one in found)])
+        if differences := _pair_values(swept, rivals, lambda a, b: _changed_more(measured, a, b)):
+            parts.append(measured.change_part(f"LoRA minus {OTHERS[method]}", differences))
+            notes.append(f"LoRA at {_rates(lora_best)}, {OTHERS[method]} at {_rates(other)}")
+            seeds = min(
+                [seeds, *(len(best.cells) for best in other), *(len(one.by_seed) for one in differences)]
+            )
     decides = seeds > 1
     if parts and not decides:
         notes.append("chosen with one seed, so it decides nothing")
@@ -109,10 +113,10 @@ def _pair_values(
     return [
         ConditionValue.of(
             f"{names[0]} minus {names[1]}",
-            {a.spec.seed: compared(a, b) for a, b in own},
-            tuple(cell.name for pair in own for cell in pair),
+            {a.spec.seed: compared(a, b) for a, b in cell_pairs},
+            tuple(cell.name for pair in cell_pairs for cell in pair),
         )
-        for names, own in pairs.items()
+        for names, cell_pairs in pairs.items()
     ]
 
 

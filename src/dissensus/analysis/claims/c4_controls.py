@@ -29,9 +29,9 @@ def survives_controls(measured: Measured, *, thorough: bool = True) -> ClaimVerd
         thorough: whether the harder questions are asked.
     """
     level = measured.level
-    cells = [cell for own in measured.conditions().values() for cell in own]
-    given = {c for cell in cells for c in measured.covariates(cell)}
-    standard = [c for c in STANDARD_COVARIATES if c in given]
+    cells = [cell for condition_cells in measured.conditions().values() for cell in condition_cells]
+    available = {c for cell in cells for c in measured.covariates(cell)}
+    standard = [c for c in STANDARD_COVARIATES if c in available]
     words = ", ".join(COVARIATES.get(c, c) for c in standard)
 
     if thorough:
@@ -121,10 +121,10 @@ def _within_majority(measured: Measured) -> list[Question]:
 def _cell_by_cell(measured: Measured, cells: Sequence[CellReading], covariates: Sequence[str]) -> None:
     """Compute every correlation of one cell before those of the next, so that its columns are ranked once."""
     for cell in cells:
-        own = measured.covariates(cell)
-        for held in (own, *((c,) for c in covariates), (*own, "gold_share")):
+        cell_covariates = measured.covariates(cell)
+        for held in (cell_covariates, *((c,) for c in covariates), (*cell_covariates, "gold_share")):
             measured.rho(cell, held)
-        for held in ((), own):
+        for held in ((), cell_covariates):
             measured.rho(cell, held, ids=_gold_is_majority(cell))
 
 
@@ -136,8 +136,8 @@ def _gold_is_majority(cell: CellReading) -> frozenset[str]:
 
 
 def _each(measured: Measured, statistic: Statistic) -> list[Part]:
-    found = _conditions(measured, statistic)
-    return [measured.rho_part(one.name, [one], pool=found) for one in found]
+    correlations = _conditions(measured, statistic)
+    return [measured.rho_part(one.name, [one], pool=correlations) for one in correlations]
 
 
 def _mean(measured: Measured, name: str, statistic: Statistic) -> Part:

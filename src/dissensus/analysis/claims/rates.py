@@ -36,8 +36,11 @@ def at_best_rate(measured: Measured, cells: Sequence[CellReading]) -> tuple[Best
     """
     variants = [v for v in measured.reading.variants if differs_in_rate_alone(v)]
     best = []
-    for own in by_condition(cells).values():
-        tried = [own, *by_condition(v for v in variants if v.base in [cell.spec for cell in own]).values()]
+    for condition_cells in by_condition(cells).values():
+        tried = [
+            condition_cells,
+            *by_condition(v for v in variants if v.base in [cell.spec for cell in condition_cells]).values(),
+        ]
         seeds = set.intersection(*({cell.spec.seed for cell in some} for some in tried))
         if len(tried) < 2 or not seeds:
             continue

@@ -67,8 +67,10 @@ class Choice:
 
 def read(cell: CellReading) -> Reading:
     """The study's own reading of a cell."""
-    found = cell.metrics.unlearning
-    return Reading(cell.entropy, cell.group, cell.metrics.aulc, found.delta, found.flag, cell.flag_shown)
+    unlearning = cell.metrics.unlearning
+    return Reading(
+        cell.entropy, cell.group, cell.metrics.aulc, unlearning.delta, unlearning.flag, cell.flag_shown
+    )
 
 
 def other_readings(cell: CellReading) -> Iterator[Choice]:

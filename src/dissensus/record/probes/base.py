@@ -63,7 +63,7 @@ class Probe(Protocol):
     def tracked(self, token_budget: int) -> TrackedSet:
         """The rows, cut into batches."""
 
-    def measured(self, found: Floats) -> Measured:
+    def measured(self, scores: Floats) -> Measured:
         """A tracking point from what the pass found, shape (rows, C)."""
 
     def resume(self, stored: Callable[[str], Floats] | None) -> None:

@@ -235,11 +235,11 @@ class CompletionProbe:
     @property
     def covariates(self) -> Mapping[str, FloatArray]:
         """Tokens of each example's gold row, and those of them that are scored; NaN without a gold label."""
-        found = {name: np.full(len(self.dataset), np.nan) for name in ("token_count", "completion_tokens")}
+        columns = {name: np.full(len(self.dataset), np.nan) for name in ("token_count", "completion_tokens")}
         at = self._example[self._gold_rows]
-        found["token_count"][at] = self._sequences.lengths[self._gold_rows]
-        found["completion_tokens"][at] = self._sequences.scored[self._gold_rows]
-        return found
+        columns["token_count"][at] = self._sequences.lengths[self._gold_rows]
+        columns["completion_tokens"][at] = self._sequences.scored[self._gold_rows]
+        return columns
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -253,16 +253,16 @@ class CompletionProbe:
             self._sequences, pad_id=self._pad_id, token_budget=token_budget, single=self.token_losses
         )
 
-    def measured(self, found: Floats) -> Measured:
+    def measured(self, scores: Floats) -> Measured:
         """See `base.Probe`."""
         log_probs = np.full((len(self.dataset), len(self.dataset.labels)), np.nan, dtype=np.float32)
-        log_probs[self._example, self._label] = np.where(self._blank, np.float32(np.nan), found[:, 0])
+        log_probs[self._example, self._label] = np.where(self._blank, np.float32(np.nan), scores[:, 0])
         if not self.token_losses:
             return Measured(log_probs)
         none = np.empty(0, dtype=np.float32)
         tokens = [none] * len(self.dataset)
         for row in self._gold_rows[~self._blank[self._gold_rows]]:
-            tokens[self._example[row]] = -found[row, 1 : 1 + self._sequences.scored[row]]
+            tokens[self._example[row]] = -scores[row, 1 : 1 + self._sequences.scored[row]]
         return Measured(log_probs, token_losses=tokens)
 
     def resume(self, stored: Callable[[str], Floats] | None) -> None:

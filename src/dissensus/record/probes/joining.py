@@ -20,7 +20,7 @@ def joined(dataset: AnnotatedDataset, rows: Iterable[Mapping[str, Any]], id: str
     Raises:
         DataError: a row has no id, an id comes twice, or a tracked example is not among the rows.
     """
-    found: dict[str, Mapping[str, Any]] = {}
+    rows_by_id: dict[str, Mapping[str, Any]] = {}
     for number, row in enumerate(rows):
         if row.get(id) is None:
             raise DataError(
@@ -29,13 +29,13 @@ def joined(dataset: AnnotatedDataset, rows: Iterable[Mapping[str, Any]], id: str
             )
         key = str(row[id])
         if key in dataset:
-            if key in found:
+            if key in rows_by_id:
                 raise DataError(f"the id {key!r} comes twice among the rows; ids must be unique")
-            found[key] = row
-    missing = [i for i in dataset.ids if i not in found]
+            rows_by_id[key] = row
+    missing = [i for i in dataset.ids if i not in rows_by_id]
     if missing:
         raise DataError(
             f"{len(missing)} tracked example(s) are not among the rows, e.g. {missing[0]!r}: were they dropped by "
             "truncation? Track the others with dataset.subset(ids), or tokenise them with from_texts"
         )
-    return [found[i] for i in dataset.ids]
+    return [rows_by_id[i] for i in dataset.ids]

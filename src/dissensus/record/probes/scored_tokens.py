@@ -98,18 +98,18 @@ class ScoredTokens:
             self._choose(model, group)
         for rows in group.share(self._batches):
             batch = self._padded(rows, next(model.parameters()).device)
-            found = self._whole(model, batch) if self._plain else self._apart(model, batch)
-            yield np.array(rows, dtype=np.int64), self._table(batch, found, len(rows))
+            token_scores = self._whole(model, batch) if self._plain else self._apart(model, batch)
+            yield np.array(rows, dtype=np.int64), self._table(batch, token_scores, len(rows))
 
     def _whole(self, model: Any, batch: Padded) -> Tensor:
         """Of each scored token, in the batch's order, by the model's own forward pass."""
         logits = token_logits(model, batch.inputs)
         size = max(1, LOGITS // logits.shape[-1])
-        found = []
+        parts = []
         for part in range(0, len(batch.row), size):
             at = slice(part, part + size)
-            found.append(_of_tokens(logits[batch.row[at], batch.place[at]], batch.token[at]))
-        return torch.cat(found)
+            parts.append(_of_tokens(logits[batch.row[at], batch.place[at]], batch.token[at]))
+        return torch.cat(parts)
 
     def _apart(self, model: Any, batch: Padded) -> Tensor:
         """The same by body and head apart."""
@@ -190,8 +190,8 @@ class ScoredTokens:
         # What comes after body and head does not change from point to point, so it is looked for once.
         for stir in (False, True) if first else (False,):
             with stirred(model) if stir else contextlib.nullcontext():
-                own, found = self._whole(model, batch), self._apart(model, batch)
-            if not _close(own, found, next(model.parameters()).dtype):
+                whole, apart = self._whole(model, batch), self._apart(model, batch)
+            if not _close(whole, apart, next(model.parameters()).dtype):
                 return False
         return True
 
@@ -211,9 +211,9 @@ class ScoredTokens:
         return picked
 
 
-def _close(own: Tensor, found: Tensor, dtype: torch.dtype) -> bool:
+def _close(whole: Tensor, apart: Tensor, dtype: torch.dtype) -> bool:
     close = AGREES if dtype in (torch.float32, torch.float64) else 100 * AGREES
-    return bool((found - own).abs().max() <= close * own.abs().max().clamp(min=1.0))
+    return bool((apart - whole).abs().max() <= close * whole.abs().max().clamp(min=1.0))
 
 
 def _device(model: nn.Module) -> torch.device:

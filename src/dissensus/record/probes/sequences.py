@@ -70,9 +70,9 @@ class Sequences:
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
         """Tokens that the model reads, a row, shape (n,); of an encoder-decoder model source and target."""
-        own = [len(row) for row in self.input_ids]
-        target = [len(row) for row in self.labels] if self.encoder_decoder else [0] * len(own)
-        return np.array(own, dtype=np.int64) + np.array(target, dtype=np.int64)
+        source = [len(row) for row in self.input_ids]
+        target = [len(row) for row in self.labels] if self.encoder_decoder else [0] * len(source)
+        return np.array(source, dtype=np.int64) + np.array(target, dtype=np.int64)
 
     @cached_property
     def scored(self) -> NDArray[np.int64]:
@@ -142,23 +142,23 @@ def from_texts(
             wholes = [_plain(tokenizer, prompt + text) for text in answers]
         else:
             talks = [_conversation(text) for text in (prompt, *texts)]
-            given = {**(chat or {}), **one.chat}
-            before = _chat(tokenizer, talks[0], given, add_generation_prompt=True)
+            arguments = {**(chat or {}), **one.chat}
+            before = _chat(tokenizer, talks[0], arguments, add_generation_prompt=True)
             wholes = [
-                _chat(tokenizer, [*talks[0], *answer], given, add_generation_prompt=False)
+                _chat(tokenizer, [*talks[0], *answer], arguments, add_generation_prompt=False)
                 for answer in talks[1:]
             ]
-        same = min(common_beginning(before, whole) for whole in wholes)
-        for whole in wholes:
-            rows.append(tuple(whole))
-            labels.append(tuple([IGNORED] * same + whole[same:]))
+        same = min(common_beginning(before, whole_tokens) for whole_tokens in wholes)
+        for whole_tokens in wholes:
+            rows.append(tuple(whole_tokens))
+            labels.append(tuple([IGNORED] * same + whole_tokens[same:]))
     whole_rows = Sequences(tuple(rows), tuple(labels), 0, encoder_decoder)
     return whole_rows if max_length is None else whole_rows.cut(max_length, truncation)
 
 
-def chat_arguments(given: Mapping[str, Any] | None, tools: list[Any] | None) -> dict[str, Any]:
+def chat_arguments(arguments: Mapping[str, Any] | None, tools: list[Any] | None) -> dict[str, Any]:
     """Arguments of the chat template for all rows."""
-    return {**({} if tools is None else {"tools": tools}), **(given or {})}
+    return {**({} if tools is None else {"tools": tools}), **(arguments or {})}
 
 
 def from_tokens(rows: Iterable[Mapping[str, Any]], *, encoder_decoder: bool = False) -> Sequences:
@@ -170,17 +170,17 @@ def from_tokens(rows: Iterable[Mapping[str, Any]], *, encoder_decoder: bool = Fa
     for row in rows:
         ids = tuple(int(t) for t in row["input_ids"])
         if row.get("labels") is not None:
-            own = tuple(int(t) for t in row["labels"])
+            row_labels = tuple(int(t) for t in row["labels"])
         else:
             masks = [row[m] for m in ("completion_mask", "assistant_masks") if row.get(m) is not None]
-            own = tuple(t if all(on) else IGNORED for t, *on in zip(ids, *masks, strict=True))
+            row_labels = tuple(t if all(on) else IGNORED for t, *on in zip(ids, *masks, strict=True))
         mask = row.get("attention_mask")
         if mask is not None:
             ids = tuple(t for t, on in zip(ids, mask, strict=True) if on)
             if not encoder_decoder:
-                own = tuple(t for t, on in zip(own, mask, strict=True) if on)
+                row_labels = tuple(t for t, on in zip(row_labels, mask, strict=True) if on)
         input_ids.append(ids)
-        labels.append(tuple(t for t in own if t != IGNORED) if encoder_decoder else own)
+        labels.append(tuple(t for t in row_labels if t != IGNORED) if encoder_decoder else row_labels)
     return Sequences(tuple(input_ids), tuple(labels), 0, encoder_decoder)
 
 
@@ -251,17 +251,22 @@ def _conversation(text: Text) -> list[Mapping[str, Any]]:
 def _chat(
     tokenizer: Any,
     messages: list[Mapping[str, Any]],
-    given: Mapping[str, Any],
+    arguments: Mapping[str, Any],
     *,
     add_generation_prompt: bool,
 ) -> list[int]:
-    if not (getattr(tokenizer, "chat_template", None) or given.get("chat_template")):
+    if not (getattr(tokenizer, "chat_template", None) or arguments.get("chat_template")):
         raise DataError("the tokenizer has no chat template; give prompts and completions as texts")
-    found = tokenizer.apply_chat_template(
+    encoded = tokenizer.apply_chat_template(
         messages,
-        **{"add_generation_prompt": add_generation_prompt, **given, "tokenize": True, "return_dict": True},
+        **{
+            "add_generation_prompt": add_generation_prompt,
+            **arguments,
+            "tokenize": True,
+            "return_dict": True,
+        },
     )
-    ids: list[int] = found["input_ids"]
+    ids: list[int] = encoded["input_ids"]
     return ids
 
 

@@ -64,28 +64,28 @@ def run_job(order: str, on_event: OnEvent, *, stopped: Callable[[], bool] = lamb
     try:
         job = order_from_json(order)
         check_machine(job, host=os.uname().nodename)
-        with cells_on_node(job) as here:
-            _work(here, on_event, stopped)
+        with cells_on_node(job) as cells:
+            _work(cells, on_event, stopped)
     except DissensusError as error:
         on_event(Ended(str(error)))
 
 
-def _work(here: NodeCells, on_event: OnEvent, stopped: Callable[[], bool]) -> None:
+def _work(cells: NodeCells, on_event: OnEvent, stopped: Callable[[], bool]) -> None:
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-    order = here.order
+    order = cells.order
     worker = ChildProcess(threads=order.threads, log=order.log, environment=order.environment)
     try:
         worker.give(order, events.put)
         looked = time.monotonic()
         while not stopped():
             with contextlib.suppress(queue.Empty):
-                event = here.published(events.get(timeout=0.5))
+                event = cells.published(events.get(timeout=0.5))
                 on_event(event)
                 if isinstance(event, Over | Ended):
                     return
             if time.monotonic() - looked > LEASE_EVERY:
                 looked = time.monotonic()
-                here.check()
+                cells.check()
     finally:
         worker.terminate()
 

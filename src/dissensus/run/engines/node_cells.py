@@ -92,10 +92,10 @@ def cells_on_node(order: JobOrder) -> Iterator[NodeCells]:
             cells.append(replace(cell, folder=folder))
         log_shared_job([cell.folder for cell in cells])
         local = replace(order, cells=tuple(cells), log=cells[0].folder / LOG)
-        here = NodeCells(local, leases, publishers)
+        node_cells = NodeCells(local, leases, publishers)
         for publisher in publishers:
             publisher.__enter__()
         try:
-            yield here
+            yield node_cells
         finally:
-            here.close()
+            node_cells.close()

@@ -66,8 +66,8 @@ class RayEngine(QueuedEngine):
             self._own = True
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        self._mail = ray.remote(_Mailbox).options(num_cpus=0, scheduling_strategy=here).remote()
+        this_node = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        self._mail = ray.remote(_Mailbox).options(num_cpus=0, scheduling_strategy=this_node).remote()
         self._task = ray.remote(_run_on_node)
         self._listener = threading.Thread(target=self._listen, daemon=True, name="ray-events")
         self._listener.start()
@@ -88,10 +88,10 @@ class RayEngine(QueuedEngine):
         machines = self.machines()
         for need in dict.fromkeys(needs):
             if not any(machine.holds(need) for machine in machines):
-                there = "; ".join(machine.words for machine in machines) or "no machine"
+                room = "; ".join(machine.words for machine in machines) or "no machine"
                 raise SpecError(
                     f"no machine of the Ray cluster has room for a cell that takes {_words(need)}; the cluster has: "
-                    f"{there}. Lower the study's 'execution', or, where the cluster grows by itself, give "
+                    f"{room}. Lower the study's 'execution', or, where the cluster grows by itself, give "
                     "--engine-option wait=true"
                 )
 
@@ -259,9 +259,9 @@ class _Mailbox:
         if not self._events and seconds > 0:
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._some.wait(), seconds)
-        taken, self._events = self._events, []
+        events, self._events = self._events, []
         self._some.clear()
-        return taken
+        return events
 
 
 def _run_on_node(order: str, attempt: str, mail: Any) -> None:

@@ -216,9 +216,9 @@ class _Submitted:
                 text = file.read()
         except OSError:
             return []
-        whole = text[: text.rfind(b"\n") + 1]
-        self.read += len(whole)
-        events = (read_event(line, self.log) for line in whole.splitlines())
+        complete_lines = text[: text.rfind(b"\n") + 1]
+        self.read += len(complete_lines)
+        events = (read_event(line, self.log) for line in complete_lines.splitlines())
         return [event for event in events if event is not None]
 
     def _printed(self) -> str:

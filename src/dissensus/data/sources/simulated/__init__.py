@@ -142,13 +142,13 @@ def _labelled(
     truth = population(items)
     rng = _generator(spec.seed, spec.split, _ANSWER_KEY, block)
     wrong, other = rng.random((2, len(pairs)))  # before the answers: their number varies with the panel
-    given = answers(panel, items, rng)
-    counts = np.stack([(given == k).sum(axis=0) for k in range(len(LABELS))], axis=1)
+    votes = answers(panel, items, rng)
+    counts = np.stack([(votes == k).sum(axis=0) for k in range(len(LABELS))], axis=1)
     # the truth's probabilities are below 1, so they decide ties and nothing else
     correct = np.argmax(counts + truth / 2, axis=1)
     mislabelled = wrong < spec.mislabelled
     gold = np.where(mislabelled, (correct + 1 + (other < 0.5)) % len(LABELS), correct)
-    named = [()] * len(pairs) if len(panel.slip) > NAMED_UP_TO else _named(panel.names, given.T.tolist())
+    named = [()] * len(pairs) if len(panel.slip) > NAMED_UP_TO else _named(panel.names, votes.T.tolist())
     return [
         Example(
             id=f"{spec.split}-{spec.seed}-{first + i:06d}",
