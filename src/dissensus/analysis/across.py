@@ -1,4 +1,4 @@
-"""Claims of a study with the tables that they are read beside: what looks across its cells, made, kept and loaded.
+"""Claims of a study, and the tables beside them (sensitivity, annotators, label noise): computed, kept and loaded.
 
     STUDY_DIR/analysis/
       claims.json, claims.parquet, claims.csv       the verdicts, with every number that they rest on

@@ -1,4 +1,4 @@
-"""What to change where a condition learned nothing: a line for the terminal and the page."""
+"""Advice where a condition learned nothing: a line for the terminal and the page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many labels an item does it take to see the correlation of annotation entropy with AULC?
+"""Annotators per item: how many labels it takes to see the correlation of annotation entropy with AULC.
 
 `annotator_table` pretends that fewer people had been asked: it keeps n of each item's labels, drawn without
 replacement, takes entropy from those, and correlates it with the AULC as it was. A row a condition of the study and n:

@@ -1,4 +1,4 @@
-"""The command that decides the claims of a study."""
+"""Command `claims`: decides the claims of a study."""
 
 from __future__ import annotations
 
@@ -106,11 +106,11 @@ def _simulated(studies: int, as_json: bool) -> None:
     from dissensus.analysis.claims.trial import LEVEL, try_verdicts
     from dissensus.analysis.claims.worlds import WORLDS
 
-    def tell(world: str, done: int) -> None:
+    def show_progress(world: str, done: int) -> None:
         if done % 20 == 0 or done == studies:
             note(f"{world}: {done} of {studies} studies")
 
-    rates = try_verdicts(studies, on_study=tell)
+    rates = try_verdicts(studies, on_study=show_progress)
     if as_json:
         emit_json([asdict(rate) for rate in rates])
         return

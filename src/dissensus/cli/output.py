@@ -1,4 +1,4 @@
-"""How results look: tables and JSON on standard output, everything else on standard error."""
+"""Output of commands: tables and JSON on standard output, everything else on standard error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `run --plan` prints: a table by model and method, and the sum in a sentence."""
+"""Plan of a study on the terminal (`run --plan`): a table by model and method, and the sum in a sentence."""
 
 from __future__ import annotations
 

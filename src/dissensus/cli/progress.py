@@ -1,4 +1,4 @@
-"""How a run shows its progress: on a terminal one bar for all and a line for each running cell; else plain lines."""
+"""Progress of a run on the terminal: one bar for all and a line for each running cell; else plain lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command that says how far each cell of a study is, and how often it was tried."""
+"""Command `status`: each cell of a study, how far it is, and how often it was tried."""
 
 from __future__ import annotations
 

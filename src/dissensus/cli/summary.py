@@ -1,4 +1,4 @@
-"""The table that a run, an analysis and a quickstart end with: a row for each condition."""
+"""Summary table at the end of a run, an analysis and a quickstart: a row for each condition."""
 
 from __future__ import annotations
 

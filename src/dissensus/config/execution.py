@@ -1,4 +1,4 @@
-"""How a cell is carried out: what it asks of a machine. No part of its identity: the curves come out the same."""
+"""Execution of a cell: the resources that it asks of a machine. No part of its identity: the curves stay the same."""
 
 from __future__ import annotations
 

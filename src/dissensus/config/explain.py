@@ -1,4 +1,4 @@
-"""Turns pydantic's validation errors into lines that a person can act on.
+"""Validation errors of pydantic, turned into lines that a person can act on.
 
 The path shown is the one that the person wrote: the tags that pydantic adds for the members of a union are
 left out, errors that only follow from another one are dropped, and an unknown key or tag names the nearest

@@ -1,4 +1,4 @@
-"""From a data-set specification to what one cell tracks and what it trains on."""
+"""Assembly of a cell's data: from a data-set specification to the tracked set and the training set."""
 
 from __future__ import annotations
 

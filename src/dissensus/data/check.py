@@ -1,4 +1,4 @@
-"""What a data set holds, before anything is trained on it: `dissensus data check FILE`."""
+"""Check of a data set before anything is trained on it: `dissensus data check FILE`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a reader must know of the data, in sentences: ties, single annotations, repeated texts, left-out rows.
+"""Notes on the data, in sentences: ties, single annotations, repeated texts, left-out rows.
 
 Notes stand in a store's manifest (`data_notes`), are printed by `dissensus run` and `dissensus data check`, and are no
 part of a data set's fingerprint.

@@ -17,8 +17,8 @@ from dissensus.curves import Curves, FloatArray
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.data.sources.reading import Record, read_jsonl, shown
 from dissensus.errors import DataError
+from dissensus.exchange.annotations import answers_for, label_names
 from dissensus.exchange.imported import Imported
-from dissensus.exchange.panel import label_names, panel_for
 from dissensus.files import file_sha256
 
 _EPOCH = re.compile(r"dynamics_epoch_(\d+)\.jsonl")
@@ -70,7 +70,7 @@ def read_cartography(
     names = label_names(k, labels, annotations)
     gold = np.array(seen.gold, dtype=np.int64)
     ids = tuple(seen.row)
-    panel = panel_for(annotations, ids, names, gold)
+    answers = answers_for(annotations, ids, names, gold)
     curves = Curves(
         ids=ids,
         labels=names,
@@ -78,9 +78,9 @@ def read_cartography(
         total_steps=len(files) * steps_per_epoch,
         log_probs=_log_softmax(logits).astype(np.float32),
         gold=gold,
-        counts=panel.counts,
+        counts=answers.counts,
         regime=np.full(n, "trained_on"),
-        text=panel.text,
+        text=answers.text,
         provenance={
             "mode": "free",
             "source": "cartography",
@@ -92,7 +92,7 @@ def read_cartography(
     present = np.zeros((n, len(files)), dtype=np.bool_)
     for epoch, (rows, _) in enumerate(epochs):
         present[rows, epoch] = True
-    return Imported(curves, (WHEN, *_gaps(logits, present, ids), *panel.notes))
+    return Imported(curves, (WHEN, *_gaps(logits, present, ids), *answers.notes))
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Whether curves that are passed on are of a model that learned: nothing is un-learned where nothing was learned."""
+"""Learning check of curves that are passed on: nothing is un-learned where nothing was learned."""
 
 from __future__ import annotations
 

@@ -169,13 +169,13 @@ class FreeCallback(TrainerCallback):  # type: ignore[misc]
                     "data_collator. Build the loader with self.data_collator, and call record_free before train()"
                 )
             refuse_packed(inputs, len(rows))
-        labels, heard = inputs.get("labels"), list[bool]()
+        labels, observed = inputs.get("labels"), list[bool]()
 
         def listen(module: nn.Module, _: Any, outputs: Any) -> None:
             # Once: gradient checkpointing runs layers again, some losses the whole model, without gradients or with.
-            if heard or not (module.training and torch.is_grad_enabled()):
+            if observed or not (module.training and torch.is_grad_enabled()):
                 return
-            heard.append(True)
+            observed.append(True)
             if rows is not None and not recorder.stopped:
                 with recorder.contained():
                     self._observe(recorder, module, outputs, rows, labels)
@@ -185,7 +185,7 @@ class FreeCallback(TrainerCallback):  # type: ignore[misc]
             loss = self._theirs["training_step"](model, inputs, *args, **kwargs)
         finally:
             hook.remove()
-        if not heard:
+        if not observed:
             with recorder.contained():
                 raise ModelError(
                     f"{type(self._trainer).__name__}.training_step did not call the model that it was given with "

@@ -1,4 +1,4 @@
-"""Which example each row of a training batch is: ids on their way through a trainer's collator."""
+"""Example ids of a training batch's rows, on their way through a trainer's collator."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ class CurveCallback(TrainerCallback):  # type: ignore[misc]
         if hasattr(kwargs.get("optimizer"), "param_groups"):  # a schedule-free one evaluates at other weights
             options.setdefault("optimizer", kwargs["optimizer"])
         if self._live is not None:
-            options["watchers"] = [*options.get("watchers", ()), _Tap(self._live, self._logged)]
+            options["watchers"] = [*options.get("watchers", ()), _LatestAggregates(self._live, self._logged)]
         warn_of_an_untrained_head(bare_module(model))
         resumed = state.global_step > 0
         if self.recorder is not None and not resumed and args.auto_find_batch_size:
@@ -176,7 +176,7 @@ class CurveCallback(TrainerCallback):  # type: ignore[misc]
             self.recorder.measure_now(model, state.global_step)
 
 
-class _Tap:
+class _LatestAggregates:
     """A watcher that keeps the newest aggregates for the next log."""
 
     def __init__(self, live: LiveCurves, into: dict[str, float]) -> None:

@@ -1,4 +1,4 @@
-"""A walk over the examples of a cell, a few thousand at a time, in threads.
+"""Blocks of examples: a walk over the examples of a cell, a few thousand at a time, in threads.
 
 A cell of 550,000 examples at 100 tracking points has 660 MB of log-probabilities. Its losses and margins in float64
 would be as much again, each, and every pass over such an array would wait for memory. So the metrics walk: a block of

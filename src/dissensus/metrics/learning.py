@@ -1,4 +1,4 @@
-"""Did it learn? One cell's loss and answers against its start and against the best constant answer. Pure functions.
+"""Learning: one cell's loss and answers against its start and against the best constant answer. Pure functions.
 
 Un-learning is read against learning: where a model learned nothing, its losses still move (a fresh head settles on the
 label shares, which raises the loss of every rarer label), and each such rise would pass for un-learning.
@@ -239,20 +239,20 @@ def did_it_learn(
         )
     top_label, top_share = _most_answered(after, labels)
 
-    def told(learned: Learned, reason: str) -> Learning:
+    def decided(learned: Learned, reason: str) -> Learning:
         return Learning(learned, (reason,), judged.words, top_label=top_label, top_share=top_share)
 
     known = judged.member & (truth != NO_GOLD)
     if not known.any():
-        return told("not told", "no example has a gold label")
+        return decided("not told", "no example has a gold label")
     if last_step == 0:
-        return told("not told", "there is no tracking point after the start")
+        return decided("not told", "there is no tracking point after the start")
     if not np.isfinite(first[known]).any():
-        return told("not told", "the loss before training was not measured")
+        return decided("not told", "the loss before training was not measured")
     usable = known & ~np.isnan(first)
     lost = int((usable & ~np.isfinite(last)).sum())
     if lost > usable.sum() / 2:
-        return told(
+        return decided(
             "no", f"{lost} of {usable.sum()} examples have no finite loss at the end: training diverged"
         )
     usable &= np.isfinite(first) & ~np.isnan(last)

@@ -178,11 +178,11 @@ def _refusal(module: Any, name: str, missing: set[str], extra: Sequence[str]) ->
         lines.append(f"In the file, without a place in the model: {_counted(_by_module(extra))}.")
     if missing:
         lines.append("Only a scoring head may start from random numbers.")
-    lines.append(_mend(module, missing, extra))
+    lines.append(_advice(module, missing, extra))
     return "\n".join(lines)
 
 
-def _mend(module: Any, missing: set[str], extra: Sequence[str]) -> str:
+def _advice(module: Any, missing: set[str], extra: Sequence[str]) -> str:
     body = f"{module.base_model_prefix}."
     keys = [key for key, _ in module.named_parameters()]
     of_body = {key for key in keys if key.startswith(body)}

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from dissensus.errors import ModelError
 from dissensus.models.user_model import COMPLETIONS, base_of, logits_of, own_output
 
-STIRRED = 4.0
+PERTURBED = 4.0
 """How much larger than they are the states are made when body and head are asked about other activations."""
 
 
@@ -77,7 +77,7 @@ def parts_of(model: Any) -> tuple[Any, Any]:
 
 
 @contextlib.contextmanager
-def stirred(model: Any) -> Iterator[None]:
+def perturbed(model: Any) -> Iterator[None]:
     """While this lasts, the body gives other, larger states, and the head adds something of them to its logits."""
     body, head = parts_of(model)
     generator = torch.Generator().manual_seed(0)
@@ -91,7 +91,7 @@ def stirred(model: Any) -> Iterator[None]:
 
     def states(_module: nn.Module, _given: Any, output: Any) -> Any:
         last = last_states(output)
-        other = last * STIRRED + noise(last, *last.shape)
+        other = last * PERTURBED + noise(last, *last.shape)
         return type(output)(last_hidden_state=other) if hasattr(output, "keys") else (other, *output[1:])
 
     def logits(_module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:

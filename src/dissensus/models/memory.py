@@ -1,4 +1,4 @@
-"""Running out of memory: told from other failures, and what was held given back."""
+"""Out-of-memory errors: recognised among other failures, and held memory given back."""
 
 from __future__ import annotations
 

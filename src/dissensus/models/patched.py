@@ -105,15 +105,17 @@ def _global_hook() -> str:
 
 
 def _is_foreign(hook: Callable[..., Any]) -> bool:
-    return not _is_known(hook, KNOWN) or any(home.startswith(RECOMPUTES) for home in _homes(hook))
+    return not _is_known(hook, KNOWN) or any(
+        module_name.startswith(RECOMPUTES) for module_name in _modules_of(hook)
+    )
 
 
 def _is_known(function: Any, packages: tuple[str, ...]) -> bool:
-    homes = list(_homes(function))
-    return bool(homes) and all(home.split(".")[0] in packages for home in homes)
+    modules = list(_modules_of(function))
+    return bool(modules) and all(module_name.split(".")[0] in packages for module_name in modules)
 
 
-def _homes(function: Any) -> Iterator[str]:
+def _modules_of(function: Any) -> Iterator[str]:
     """The modules that a function and what it wraps were written in; nothing where that cannot be seen.
 
     `__module__` is no witness: `functools.wraps` copies it.

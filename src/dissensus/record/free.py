@@ -1,4 +1,4 @@
-"""The free mode: what the training's own forward passes said of each example, at no further pass.
+"""The free mode: losses from the training's own forward passes, at no further pass.
 
 Beside `CurveRecorder` it costs nothing and says less. Each example is seen once an epoch, at a step of its own, with
 the weights of that step and with dropout on; there is no point before training, and nothing of held-out examples.
@@ -287,7 +287,7 @@ class FreeRecorder:
     def _complete(self) -> None:
         self._finished = True
         self._failures.dismiss()
-        self._failures.meet()
+        self._failures.raise_pending()
         if self._writer is not None:
             self._writer.note(never_seen=int((~self._ever).sum()))
             self._writer.finish()
@@ -305,7 +305,7 @@ class FreeRecorder:
             yield
             return
         with self._processes.all_or_none(device()):
-            self._failures.meet()
+            self._failures.raise_pending()
             yield
 
     def _point_of(self, step: int) -> int:

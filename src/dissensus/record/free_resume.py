@@ -1,4 +1,4 @@
-"""Going on with a free-mode recording that was cut: what is kept of the epochs before, and of the one under way."""
+"""Resuming a free-mode recording that was cut: the epochs before, and the one under way."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ UNFINISHED = "unfinished-epoch.npz"
 
 
 @dataclass(frozen=True)
-class TakenUp:
+class ResumePoint:
     """Where a recording goes on.
 
     Attributes:
@@ -37,7 +37,7 @@ def point_of(step: int, steps_per_epoch: int, total_steps: int) -> int:
     return min((step // steps_per_epoch + 1) * steps_per_epoch, total_steps)
 
 
-def resume_from(writer: CurvesWriter, step: int, *, steps_per_epoch: int, total_steps: int) -> TakenUp:
+def resume_from(writer: CurvesWriter, step: int, *, steps_per_epoch: int, total_steps: int) -> ResumePoint:
     """Keep what had been seen within the first `step` optimiser steps, and drop the rest from the store.
 
     Raises `StoreError` if an epoch that had ended by then is not stored.
@@ -59,7 +59,7 @@ def resume_from(writer: CurvesWriter, step: int, *, steps_per_epoch: int, total_
         seen, lost = _cut(writer, step, epochs_end, point_of(step, steps_per_epoch, total_steps))
     writer.drop_after(epochs_end)
     writer.note(epochs=[facts for facts in writer.provenance["epochs"] if facts["step"] <= epochs_end])
-    return TakenUp(ever, seen, lost)
+    return ResumePoint(ever, seen, lost)
 
 
 def _cut(writer: CurvesWriter, step: int, epochs_end: int, point: int) -> tuple[Seen | None, bool]:

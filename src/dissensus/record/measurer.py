@@ -126,7 +126,7 @@ class Measurer:
         point = self.point(model, untrained=step == 0)
         with self._group.all_or_none(next(model.parameters()).device):
             self._warn_not_finite(model, step, point)
-            self._failures.meet()
+            self._failures.raise_pending()
             self.flush()  # at most one point is under way, so memory does not grow with their number
             self._note_way(step)
         if self.writer is not None or self._part is not None:

@@ -1,4 +1,4 @@
-"""A run as it is recorded: where it is, which points are to come, and where it ends, sooner or later than planned."""
+"""A recorded run: its steps, the tracking points to come, and its end, sooner or later than planned."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class RecordedRun:
         return measured
 
     def _step(self, model: nn.Module, step: int) -> bool:
-        step = self._arrive(model, step)
+        step = self._begin_step(model, step)
         measured = self._measurer.measured
         if step > self.points.total or (self.finished and step not in measured):
             self._go_beyond(step)
@@ -94,7 +94,7 @@ class RecordedRun:
         return measured
 
     def _now(self, model: nn.Module, step: int) -> bool:
-        step = self._arrive(model, step)
+        step = self._begin_step(model, step)
         if step in self._measurer.measured:
             return False
         self.points.steps = tuple(sorted({*self.points.steps, step}))
@@ -150,7 +150,7 @@ class RecordedRun:
             self._measurer.writer.discard()
         self._close()
 
-    def _arrive(self, model: nn.Module, step: int) -> int:
+    def _begin_step(self, model: nn.Module, step: int) -> int:
         """Training has come to this step."""
         step = whole_number(step, "the step", least=0, hint="optimiser steps taken so far")
         self._measurer.agree(model)
@@ -282,7 +282,7 @@ class RecordedRun:
     def _complete(self) -> None:
         """Mark the store complete, and say where it is."""
         self._measurer.flush()
-        self._failures.meet()
+        self._failures.raise_pending()
         timing, writer = self.timing, self._measurer.writer
         count = len(self._measurer.measured)
         if writer is not None:

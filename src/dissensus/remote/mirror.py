@@ -28,7 +28,7 @@ PAUSE = 0.2
 class Mirror:
     """A cell's folder and its image at a remote.
 
-    One process at a time publishes to a remote folder (`Claim` says whose turn it is); any number may fetch.
+    One process at a time publishes to a remote folder (`Lease` says whose turn it is); any number may fetch.
 
     Args:
         local: the cell's folder here.

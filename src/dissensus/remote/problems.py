@@ -1,4 +1,4 @@
-"""What a storage client raised, in words with a mend. Clients are told apart by name: none is imported."""
+"""Errors of storage clients, in words with advice. Clients are recognised by name: none is imported."""
 
 from __future__ import annotations
 

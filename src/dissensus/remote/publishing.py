@@ -1,4 +1,4 @@
-"""From a cell's folder to its image at a remote, request by request. `mirror.Mirror` says what for."""
+"""Publishing a cell's folder to its image at a remote, request by request. `mirror.Mirror` says what for."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class _Replaced(Exception):  # noqa: N818 - no error yet: the file is looked for
 
 
 @dataclass
-class _There:
+class _Image:
     """What lies at the remote.
 
     Attributes:
@@ -70,7 +70,7 @@ class Publication:
         self._before = before
         self._after = after
         self._pins = local / ".publish"
-        self._there: _There | None = None
+        self._image: _Image | None = None
         self._sent = _Sent()
         self._lock = threading.Lock()
 
@@ -82,7 +82,7 @@ class Publication:
                 sent.append(self._send_store())
                 sent += [self._send_small(name) for name in self._after]
             except BaseException:
-                self._there, self._sent = None, _Sent()
+                self._image, self._sent = None, _Sent()
                 raise
             finally:
                 shutil.rmtree(self._pins, ignore_errors=True)
@@ -140,7 +140,7 @@ class Publication:
         return self._sent.state
 
     def _send(self, manifest: Manifest, state: tuple[str, int | None] | None) -> None:
-        image = self._there = self._there or self._learn()
+        image = self._image = self._image or self._learn()
         self._take_back(image, manifest)
         for name, checksum in manifest.files.items():
             if image.files.get(name) != checksum:
@@ -156,7 +156,7 @@ class Publication:
         self._send_checkpoint(image, manifest, state)
         self._sweep(image, "curves/", set(manifest.files))
 
-    def _take_back(self, image: _There, manifest: Manifest) -> None:
+    def _take_back(self, image: _Image, manifest: Manifest) -> None:
         """A manifest must not list a file that is about to be replaced: first one of what old and new share."""
         if image.manifest is None or not image.manifest.conflicts(manifest):
             return
@@ -168,7 +168,7 @@ class Publication:
         image.manifest = shared
 
     def _send_checkpoint(
-        self, image: _There, manifest: Manifest, state: tuple[str, int | None] | None
+        self, image: _Image, manifest: Manifest, state: tuple[str, int | None] | None
     ) -> None:
         if state is None:
             if image.current is not None:
@@ -186,19 +186,19 @@ class Publication:
             image.current = new.content
         self._sweep(image, "checkpoint/", {new.name, CURRENT})
 
-    def _sweep(self, image: _There, folder: str, kept: set[str]) -> None:
+    def _sweep(self, image: _Image, folder: str, kept: set[str]) -> None:
         """Delete what lies in a folder there and nothing lists any more."""
         for name in sorted(name for name in image.names - kept if name.startswith(folder)):
             self._remote.remove(name)
             image.names.discard(name)
             image.files.pop(name, None)
 
-    def _learn(self) -> _There:
+    def _learn(self) -> _Image:
         content = self._remote.read(MANIFEST)
         manifest = None if content is None else Manifest.parse(content, self._remote.shown)
         names = set(self._remote.names())
         listed = {} if manifest is None else manifest.files
-        return _There(
+        return _Image(
             manifest=manifest,
             files={name: checksum for name, checksum in listed.items() if name in names},
             names={name for name in names if name.startswith(("curves/", "checkpoint/"))},

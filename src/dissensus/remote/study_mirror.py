@@ -89,7 +89,7 @@ def fetch_study(
         return False
     names = [safe_name(name, remote.shown) for name in remote.folders("cells")]
 
-    def bring(name: str) -> None:
+    def fetch_cell(name: str) -> None:
         remote_cell, local_cell = remote.child(f"cells/{name}"), local / "cells" / name
         if curves and Mirror(local_cell, remote_cell).fetch(checkpoint=checkpoints):
             return
@@ -102,7 +102,7 @@ def fetch_study(
         if not came and local_cell.is_dir() and not any(local_cell.iterdir()):
             local_cell.rmdir()
 
-    _side_by_side(bring, names)
+    _side_by_side(fetch_cell, names)
     if exact and (local / "cells").is_dir():
         for folder in sorted((local / "cells").iterdir()):
             if folder.name not in names:

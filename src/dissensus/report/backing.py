@@ -1,4 +1,4 @@
-"""Each entropy group split by whether the annotators back the gold label, as the page shows it."""
+"""Gold labels backed or rejected by the annotators: each entropy group split by it, as the page shows it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the numbers allow one to say, in plain sentences, and no more than that.
+"""Findings in plain sentences: no more than the numbers allow.
 
 Every sentence counts conditions whose interval (and, for the headline, whose adjusted p) clears zero, on either side:
 an effect that runs the other way is named wherever one that holds is. Conditions that did not learn are left out.

@@ -1,4 +1,4 @@
-"""The settings that cells ran with, in words: read off the cells, overrides included, never off the study alone.
+"""Settings that cells ran with, in words: read off the cells, overrides included, never off the study alone.
 
 A study's common settings may hold for none of its cells; what the page says must be true of every cell on it.
 """

@@ -1,4 +1,4 @@
-"""What the page shows of each condition: its two plots, what they rest on, and the examples that rose the most."""
+"""Views of each condition on the page: its two plots, their basis, and the examples that rose the most."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ def condition_views(
     x_limits = figures.limits([c.entropy for c in clouds.values()])
     y_limits = figures.limits([c.aulc for c in clouds.values()])
     lines = {
-        c: figures.Panel(
+        c: figures.Plot(
             _joint_title(rows, c), partial(figures.draw_curves, curves=curves[c], ylim=loss_limits)
         )
         for c in curves
     }
     dots = {
-        c: figures.Panel(
+        c: figures.Plot(
             _joint_title(rows, c), partial(figures.draw_cloud, cloud=clouds[c], xlim=x_limits, ylim=y_limits)
         )
         for c in clouds
@@ -87,8 +87,8 @@ def condition_views(
                     condition_cells,
                     [c.provenance for c in stored],
                 ),
-                curves=figures.panel_svg(lines[row.condition], f"l{number_}", _curve_label(row)),
-                cloud=figures.panel_svg(dots[row.condition], f"d{number_}", _cloud_label(row)),
+                curves=figures.plot_svg(lines[row.condition], f"l{number_}", _curve_label(row)),
+                cloud=figures.plot_svg(dots[row.condition], f"d{number_}", _cloud_label(row)),
                 cloud_note=_cloud_note(clouds[row.condition], row.seeds),
                 risers=NO_RISERS
                 if row.withheld

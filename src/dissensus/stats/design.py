@@ -1,4 +1,4 @@
-"""Two columns and what is held fixed beside them: their correlations in a sample, and in any resample of it."""
+"""Rank correlations, plain and partial, of two columns: in a sample, and in any resample of it."""
 
 from __future__ import annotations
 

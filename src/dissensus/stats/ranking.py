@@ -1,4 +1,4 @@
-"""How well a score finds flagged examples: AUROC and average precision, with intervals on the logit scale.
+"""Ranking of flagged examples by a score: AUROC and average precision, with intervals on the logit scale.
 
 In a resample an example counts as often as it was drawn. Both measures are sums over the distinct scores, so the
 sample is sorted once; a resample takes running sums of its counts in that order.

@@ -83,15 +83,15 @@ class StudyFolder:
 
 
 def stored_already(spec: RunSpec, folder: Path) -> bool:
-    """Claim a cell's folder (see `claim_folder`); whether it holds the cell's finished curves."""
-    claim_folder(spec, folder)
+    """Write or check a cell folder's specification; whether it holds the cell's finished curves."""
+    write_or_check_spec(spec, folder)
     finished = _finished(folder)
     if finished:
         shutil.rmtree(folder / "checkpoint", ignore_errors=True)  # left if the end of the run was cut off
     return finished
 
 
-def claim_folder(spec: RunSpec, folder: Path) -> None:
+def write_or_check_spec(spec: RunSpec, folder: Path) -> None:
     """Write `spec.json`, or check that the one there is the same. Raises `StoreError` showing the difference."""
     path = folder / "spec.json"
     text = _spec_text(spec)

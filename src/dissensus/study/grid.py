@@ -1,4 +1,4 @@
-"""From a study to its cells: models x datasets x methods x regimes x seeds, with overrides and exclusions.
+"""Grid of a study: its cells, models x datasets x methods x regimes x seeds, with overrides and exclusions.
 
 Imports no torch: listing the cells of a study is instant.
 """

@@ -1,4 +1,4 @@
-"""What loaders said of the data sets and models of a study's cells, from their manifests. Imports no torch."""
+"""Notes that loaders left on the data sets and models of a study's cells, in their manifests. Imports no torch."""
 
 from __future__ import annotations
 

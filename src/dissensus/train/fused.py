@@ -1,4 +1,4 @@
-"""Several LoRA runs over one frozen model, trained in one pass a step.
+"""Fused training: several LoRA runs over one frozen model, trained in one pass per step.
 
 Each run stays what it is alone: a `ScoringModel` of its own with adapters and head, its own data, optimiser,
 schedule, recorder and checkpoint (`loop.TrainingRun`). Only the pass through the body is common. Each run draws its

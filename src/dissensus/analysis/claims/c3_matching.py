@@ -1,4 +1,4 @@
-"""Two methods compared where they got equally far: at the same mean loss on the settled, backed examples.
+"""Matching at equal loss: two methods compared at the same mean loss on the settled, backed examples.
 
 A method that learns less per step has moved every group less at the end of training, the contested one too. So both are
 also read where their settled loss is the same: at the lowest value that both curves have come down to with `POINTS`

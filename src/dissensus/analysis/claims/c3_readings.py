@@ -1,4 +1,4 @@
-"""Three readings of "the contested loss rises": last minus first, lowest to end, and the slope of the late half.
+"""Readings of C3's "the contested loss rises": last minus first, lowest to end, slope of the late half.
 
 - *Last minus first* (the paper's) takes the untrained model's loss as the start. A freshly drawn head may begin far
   above an even guess; falling to it is not learning, and hides a later rise. A start above ln K by more than

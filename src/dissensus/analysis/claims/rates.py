@@ -1,4 +1,4 @@
-"""Which learning rate served a method best, of those that a study tried: its cells and their variants."""
+"""Best learning rate of each method, of those that a study tried: its cells and their variants."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What other seeds would have changed: the seeds' share of an estimate's variance, borrowed where a condition has one.
+"""Variance between seeds: the seeds' share of an estimate's variance, borrowed where a condition has one seed.
 
 An estimate is a weighted sum of values v(c, s) of conditions c and seeds s. They are taken as
 

@@ -1,4 +1,4 @@
-"""How often verdicts are false: the claims judged on many simulated studies whose truth is known."""
+"""False verdicts: their rate when the claims are judged on many simulated studies whose truth is known."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where data files are looked for: an explicit folder, `DISSENSUS_DATA`, the cache, the working directory."""
+"""Paths of data files, in the order tried: an explicit folder, `DISSENSUS_DATA`, the cache, the working directory."""
 
 from __future__ import annotations
 

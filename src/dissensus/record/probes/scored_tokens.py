@@ -3,7 +3,7 @@
 A vocabulary of 150,000 words makes the logits the largest thing in a pass, by far. Only scored positions meet the
 head, some at a time, where a model of transformers' own can be taken apart into body and head; whether that gives what
 the model itself gives is asked of it at every point, about a few rows, at first also with states and a head that are
-stirred: a head of zeros, or a cap that bites later, would agree as they are. If not (scaled or capped logits, a class
+perturbed: a head of zeros, or a cap that bites later, would agree as they are. If not (scaled or capped logits, a class
 or hook of somebody's own, learned prompts), the model's own logits are taken.
 """
 
@@ -22,8 +22,8 @@ from dissensus.errors import ModelError
 from dissensus.models.language_model import (
     last_states,
     parts_of,
+    perturbed,
     refuse_a_model_that_reads_ahead,
-    stirred,
     token_logits,
     vocabulary_of,
     writes_from_a_source,
@@ -148,7 +148,7 @@ class ScoredTokens:
         inputs = {name: value.to(device) for name, value in inputs.items()}
         return Padded(inputs, row.to(device), place.to(device), token.to(device))
 
-    def _meet(self, model: Any) -> None:
+    def _refuse_other_kind(self, model: Any) -> None:
         """A model that was not seen before: is it of the kind that the rows were made for?"""
         is_encoder_decoder = writes_from_a_source(model)
         if is_encoder_decoder != self._sequences.encoder_decoder:
@@ -162,7 +162,7 @@ class ScoredTokens:
     def _choose(self, model: Any, group: ProcessGroup) -> None:
         """Take the model apart at this point, or from now on no more."""
         reason = why_not(
-            group, _device(model), lambda: self._doubts(model), lambda: self._agrees(model),
+            group, _device(model), lambda: self._obstacle(model), lambda: self._agrees(model),
             "body and head apart give other numbers than the model's own forward pass",
         )  # fmt: skip
         self._plain = bool(reason)
@@ -170,10 +170,10 @@ class ScoredTokens:
         warn_of_plain(model, quick, reason, later=before, first=group.first)
         self.way = f"whole: {reason}" if reason else APART
 
-    def _doubts(self, model: Any) -> str:
+    def _obstacle(self, model: Any) -> str:
         """What speaks against taking it apart before anything is compared."""
         if not self._met:
-            self._meet(model)
+            self._refuse_other_kind(model)
             self._met = True
         if self._sequences.encoder_decoder:
             return "an encoder-decoder model"
@@ -183,13 +183,13 @@ class ScoredTokens:
         return reason
 
     def _agrees(self, model: Any) -> bool:
-        """Whether body and head apart give what the model itself gives, about a few rows; stirred, the first time."""
+        """Whether body and head apart give what the model itself gives, about a few rows; perturbed, the first time."""
         first = not self._asked
         batch = self._padded(self._rows_to_ask(ASKED if first else LATER), _device(model))
         self._asked += 1
         # What comes after body and head does not change from point to point, so it is looked for once.
-        for stir in (False, True) if first else (False,):
-            with stirred(model) if stir else contextlib.nullcontext():
+        for perturb in (False, True) if first else (False,):
+            with perturbed(model) if perturb else contextlib.nullcontext():
                 whole, apart = self._whole(model, batch), self._apart(model, batch)
             if not _close(whole, apart, next(model.parameters()).dtype):
                 return False

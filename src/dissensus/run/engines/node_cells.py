@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from dissensus.errors import DissensusError
-from dissensus.remote import Claim, Mirror, Publisher, Remote
+from dissensus.remote import Lease, Mirror, Publisher, Remote
 from dissensus.run.job_status import LOG, log_new_try, log_shared_job
 from dissensus.run.messages import Done, Ended, Event, Failed, JobOrder
 
@@ -25,7 +25,7 @@ class NodeCells:
         publishers: one per cell, entered; none where the cells lie on a shared disk.
     """
 
-    def __init__(self, order: JobOrder, leases: list[Claim], publishers: list[Publisher]) -> None:
+    def __init__(self, order: JobOrder, leases: list[Lease], publishers: list[Publisher]) -> None:
         self.order = order
         self._leases = leases
         self._open = dict(enumerate(publishers))
@@ -68,7 +68,7 @@ def cells_on_node(order: JobOrder) -> Iterator[NodeCells]:
         StoreError: a cell cannot be leased, fetched or published.
     """
     if order.remote is None:
-        leases = [Claim(cell.folder, order.attempt) for cell in order.cells]
+        leases = [Lease(cell.folder, order.attempt) for cell in order.cells]
         for lease in leases:
             lease.take()
         yield NodeCells(order, leases, [])
@@ -81,13 +81,13 @@ def cells_on_node(order: JobOrder) -> Iterator[NodeCells]:
             folder = Path(scratch) / "cells" / name
             folder.mkdir(parents=True)
             remote = study.child(f"cells/{name}")
-            lease = Claim(remote, order.attempt)
+            lease = Lease(remote, order.attempt)
             lease.take()
             mirror = Mirror(folder, remote)
             if not mirror.fetch(checkpoint=True):
                 remote.get(LOG, folder / LOG)  # an earlier try may have left no more than that
             log_new_try(folder, datetime.now(UTC).isoformat(timespec="seconds"), where=socket.gethostname())
-            publishers.append(Publisher(mirror, claim=lease))
+            publishers.append(Publisher(mirror, lease=lease))
             leases.append(lease)
             cells.append(replace(cell, folder=folder))
         log_shared_job([cell.folder for cell in cells])

@@ -1,4 +1,4 @@
-"""What the recipes are written with: a pair and its latent truth, dice, the traits, and phrases of the world."""
+"""Grammar of the simulated pairs: a pair and its latent truth, dice, the traits, and phrases of the world."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def report_of(pole: Pole, dice: Dice) -> Report:
     return dice.pick(options)
 
 
-def told(scale: Scale, who: str, pole: Pole, report: Report) -> str:
+def reported(scale: Scale, who: str, pole: Pole, report: Report) -> str:
     """The premise that reports a number with a vague word."""
     return claim(scale, who, report.before + phrase_of(pole, report.degree), report.denied)
 

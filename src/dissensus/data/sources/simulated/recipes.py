@@ -27,8 +27,8 @@ from dissensus.data.sources.simulated.grammar import (
     number_near,
     phrase_of,
     report_of,
+    reported,
     sentence,
-    told,
     two,
     who_of,
 )
@@ -107,7 +107,7 @@ def _graded(dice: Dice) -> Pair:
     if said is pole and report.degree == degree.word:  # logic, not vagueness: X against X, or against not X
         evidence = -CERTAIN if report.denied or report.before else CERTAIN
     return Pair(
-        told(scale, who, said, report),
+        reported(scale, who, said, report),
         claim(scale, who, phrase_of(pole, degree.word), denied),
         TRAIT[scale.name, pole.phrase],
         evidence,
@@ -133,7 +133,7 @@ def _guess(dice: Dice) -> Pair:
     premise = sentence(scale.says.format(who=who, n=scale.written(number)))
     evidence = _reported(scale, pole, report, guess) if in_words else beyond(scale, guess, number)
     return Pair(
-        told(scale, who, pole, report) if in_words else premise,
+        reported(scale, who, pole, report) if in_words else premise,
         sentence(guess.sentence.format(who=who)),
         TRAIT[scale.name, guess.sentence],
         evidence / _GUESS_SPREAD,
@@ -146,7 +146,7 @@ def _guess(dice: Dice) -> Pair:
 def _any_premise(scale: Scale, who: str, dice: Dice) -> str:
     """Any premise on this scale: a vague word, a number, or a number in words."""
     pole = asked(scale.poles, dice)
-    vague = told(scale, who, pole, report_of(pole, dice))
+    vague = reported(scale, who, pole, report_of(pole, dice))
     wording = sentence(dice.pick(scale.words)[0].format(who=who))
     number = any_fact(scale, who, dice)
     return vague if dice.yes(0.35) else wording if dice.yes(0.08) else number

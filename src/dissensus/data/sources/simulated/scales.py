@@ -1,4 +1,4 @@
-"""What a thing of the simulated world is: a kind, the scales it is measured on, and the vague words for each."""
+"""Scales of the simulated world: a thing's kind, the scales it is measured on, and the vague words for each."""
 
 from __future__ import annotations
 
