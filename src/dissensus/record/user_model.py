@@ -123,7 +123,8 @@ class UserModelSet:
         if self._padded:
             return self._plain
         reason = why_not(
-            group, next(model.parameters()).device, lambda: self._obstacle or patched(model), lambda: self._agrees(model),
+            group, next(model.parameters()).device, lambda: self._obstacle or patched(model),
+            lambda: self._agrees(model),
             "packed rows and the model's own forward pass disagree",
         )  # fmt: skip
         self._padded = bool(reason)
