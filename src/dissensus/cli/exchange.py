@@ -109,7 +109,7 @@ def _facts(imported: Imported) -> dict[str, Any]:
     import numpy as np
 
     from dissensus.data.agreement import annotation_entropy
-    from dissensus.exchange.learned import learning_of
+    from dissensus.exchange.frames import learning_of
     from dissensus.metrics import example_metrics
     from dissensus.stats import spearman
 

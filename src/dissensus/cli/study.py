@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dissensus.cli.notes import print_cell_notes
 from dissensus.cli.output import emit_json, note, say
-from dissensus.cli.summary import summary
+from dissensus.cli.summary import print_cell_notes, summary
 from dissensus.errors import DissensusError
 
 if TYPE_CHECKING:
@@ -335,7 +334,7 @@ def _run_and_report(
 
 def _say_what_did_not_learn(tables: Analysis) -> None:
     """A line for each condition that learned nothing."""
-    from dissensus.analysis.advice import not_learned
+    from dissensus.analysis.condition_tables import not_learned
 
     cells = [item.cell for item in tables.reader.folder.planned.values()]
     for line in not_learned(tables.conditions.to_pylist(), cells):

@@ -1,11 +1,15 @@
-"""Summary table at the end of a run, an analysis and a quickstart: a row for each condition."""
+"""Summary at the end of a run, an analysis and a quickstart: notes, and a table with a row for each condition."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from dissensus.cli.output import interval, number, say, table
+from dissensus.cli.output import interval, note, number, say, table
+
+if TYPE_CHECKING:
+    from dissensus.study.status import CellStatus
 
 
 def summary(rows: list[dict[str, Any]]) -> None:
@@ -58,3 +62,13 @@ def _with_interval(row: dict[str, Any], key: str) -> str:
 
 def _share(value: float) -> str:
     return "-" if value != value else f"{value:.0%}"
+
+
+def print_cell_notes(study_dir: Path, cells: Iterable[CellStatus]) -> None:
+    """Print what the loaders said, once for each data set and model."""
+    from dissensus.study.notes import remarks
+
+    for remark in remarks(study_dir, [cell.cell for cell in cells]):
+        note(f"{remark.about}:")
+        for line in remark.notes:
+            note(f"  {line}")

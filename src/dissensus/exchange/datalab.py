@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dissensus.curves import Curves, FloatArray
 from dissensus.data.agreement import annotation_entropy
 from dissensus.errors import DataError, MissingDependencyError, SpecError
-from dissensus.exchange.learned import learning_of
+from dissensus.exchange.frames import learning_of
 from dissensus.metrics import unlearning
 from dissensus.stats import entropy_groups
 

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from dissensus.curves import Curves
-from dissensus.data.agreement import annotation_entropy
+from dissensus.data.agreement import annotation_entropy, backed
 from dissensus.data.annotations import NO_GOLD
 from dissensus.errors import DataError, MissingDependencyError
-from dissensus.exchange.learned import learning_of
 from dissensus.metrics import example_metrics
+from dissensus.metrics.learning import Learning, learning
+from dissensus.stats import entropy_groups
+from dissensus.stats.groups import SETTLED
 
 if TYPE_CHECKING:
     import datasets
@@ -110,3 +112,14 @@ def to_datasets(curves: Curves, *, noise_floor: float = 0.1) -> datasets.Dataset
     return datasets.Dataset.from_dict(
         table.to_pydict(), features=datasets.Features.from_arrow_schema(table.schema)
     )
+
+
+def learning_of(curves: Curves, *, share: float = 1 / 3) -> Learning:
+    """`metrics.learning` of curves, with the settled group by plug-in entropy.
+
+    Args:
+        curves: n examples at T tracking points.
+        share: share of examples that count as settled, in (0, 1/2].
+    """
+    groups = entropy_groups(annotation_entropy(curves.counts), share=share)
+    return learning(curves, settled=groups == SETTLED, backed=backed(curves.counts, curves.gold))

@@ -21,8 +21,7 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import DataError, ModelError, SpecError
-from dissensus.integrations.outputs import refuse_packed, said
-from dissensus.integrations.rows import ROW, IdCollator
+from dissensus.integrations.outputs import ROW, IdCollator, refuse_packed, said
 from dissensus.models.insides import INSIDES, present
 from dissensus.models.user_model import base_of, check_label_order
 from dissensus.record.free import FreeRecorder, Places

@@ -15,8 +15,8 @@ from dissensus.errors import SpecError
 from dissensus.models.schedule_free import evaluation_weights, schedule_free
 from dissensus.record.failures import Failures
 from dissensus.record.observers import Notices, Watcher, gold_losses
+from dissensus.record.opening import same_probe, share_points
 from dissensus.record.probes.base import Compares, Measured, Probe
-from dissensus.record.sharing import same_probe, share_points
 from dissensus.record.tracking import tracking_pass
 from dissensus.store import CurvesWriter, PartWriter
 

@@ -11,9 +11,8 @@ from pathlib import Path
 
 from dissensus.errors import StoreError
 from dissensus.files import file_sha256, write_atomic
-from dissensus.remote.checkpoints import CURRENT, STATE, Checkpoint
 from dissensus.remote.folder import Remote
-from dissensus.remote.manifests import Manifest
+from dissensus.remote.manifests import CURRENT, STATE, Checkpoint, Manifest
 from dissensus.remote.publishing import MANIFEST, Publication
 
 BEFORE = ("spec.json", "noise.parquet")

@@ -10,9 +10,8 @@ from pathlib import Path
 
 from dissensus.errors import StoreError
 from dissensus.files import file_sha256
-from dissensus.remote.checkpoints import CURRENT, STATE, Checkpoint, step_of
 from dissensus.remote.folder import Remote, copy_pinned
-from dissensus.remote.manifests import Manifest
+from dissensus.remote.manifests import CURRENT, STATE, Checkpoint, Manifest, step_of
 
 MANIFEST = "manifest.json"
 TRIES = 8

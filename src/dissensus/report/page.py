@@ -22,10 +22,9 @@ from dissensus.analysis.tables import Analysis, analyze, load_analysis
 from dissensus.config import NO_VARIANT
 from dissensus.files import write_atomic
 from dissensus.report import words
-from dissensus.report.backing import backing_grid
 from dissensus.report.beside import AcrossView, across_view
 from dissensus.report.findings import NotLearned, findings, limits_of_reading, not_learned
-from dissensus.report.grid import Grid
+from dissensus.report.grid import Grid, backing_grid
 from dissensus.report.palette import LINES
 from dissensus.report.provenance import CellFacts, cell_facts, scrub, specification
 from dissensus.report.quotes import Quotes, keep_quotes, kept_quotes, quotes_words

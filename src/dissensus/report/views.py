@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,11 +14,10 @@ import pyarrow.compute as pc
 from markupsafe import Markup
 
 from dissensus.analysis.tables import Analysis
-from dissensus.config import RunSpec
+from dissensus.config import RunSpec, SourceSpec
 from dissensus.curves import Curves
 from dissensus.report import figures, settings
 from dissensus.report.examples import NO_RISERS, RiserList, risers
-from dissensus.report.labels import label_words
 from dissensus.report.tables import GROUPS, ConditionRow
 from dissensus.report.trend import trend
 
@@ -169,3 +169,18 @@ def _curve_label(row: ConditionRow) -> str:
 
 def _cloud_label(row: ConditionRow) -> str:
     return f"Annotation entropy against AULC, {row.title}. Rank correlation {row.rho.text}"
+
+
+BARE = re.compile(r"[+-]?\d+(?:[.,]\d+)?")
+
+
+def label_words(labels: Sequence[str], source: SourceSpec) -> dict[str, str]:
+    """Each label as the page shows it: 'offensive (label 1)', 'label 1' for a bare number, else itself."""
+    known = source.label_meanings()
+    return {label: _shown(label, known.get(label, "")) for label in labels}
+
+
+def _shown(label: str, meaning: str) -> str:
+    if not BARE.fullmatch(label.strip()):
+        return label
+    return f"{meaning} (label {label})" if meaning else f"label {label}"

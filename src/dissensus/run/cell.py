@@ -111,9 +111,9 @@ class PreparedCell:
 
     def train(self) -> None:
         """Train it by itself."""
-        from dissensus.train.loop import train_run
+        from dissensus.train.loop import train
 
-        train_run(self.run)
+        train(self.run)
 
     def close(self) -> None:
         """Mark the curves of the trained cell complete; nothing is left to resume."""
@@ -152,7 +152,7 @@ def prepare_cell(
         raise MissingDependencyError("torch", "train", "running a cell") from None
     # Imported here: a study whose cells are all done needs none of them.
     from dissensus.models.loading import load_scoring_model
-    from dissensus.models.recompute import recompute_activations
+    from dissensus.models.memory import recompute_activations
     from dissensus.models.resolve import resolve_model
     from dissensus.record.probes.labels import LabelProbe
     from dissensus.record.processes import process_group

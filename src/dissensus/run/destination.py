@@ -15,7 +15,7 @@ class Destination:
     """The study's folder, and its URL if it has one; without one nothing here does anything.
 
     Cells that train on this machine are published from here as they train. Cells that train elsewhere are published
-    by the machine that has them (`engines/node_cells.py`): from here go their statuses alone, and their curves are
+    by the machine that has them (`engines/node.py`): from here go their statuses alone, and their curves are
     brought here when all is over.
 
     Args:

@@ -20,8 +20,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dissensus.errors import StoreError
-from dissensus.store.files import check_file, write_parquet
-from dissensus.store.table import RowFile
+from dissensus.store.files import RowFile, check_file, write_parquet
 
 Floats = NDArray[np.float32]
 RESERVED = re.compile(r"id|log_probs|token_losses|cell|step|row|log_prob_\d+")

@@ -18,6 +18,7 @@ from dissensus.errors import StoreError
 from dissensus.store.examples import ExampleColumns, check_columns, write_examples
 from dissensus.store.files import (
     SCHEMA_VERSION,
+    RowFile,
     check_file,
     files_of,
     listed_files,
@@ -27,7 +28,6 @@ from dissensus.store.files import (
 )
 from dissensus.store.parts import gather, shares, sweep
 from dissensus.store.points import RESERVED, Point, tag_of, write_point
-from dissensus.store.table import RowFile
 
 
 class CurvesWriter:

@@ -50,44 +50,16 @@ class TrainingSet:
     labels: NDArray[np.int64]
 
 
-def train(
-    model: ScoringModel,
-    data: TrainingSet,
-    spec: TrainingSpec,
-    *,
-    learning_rate: float,
-    seed: int,
-    recorder: CurveRecorder | None = None,
-    checkpoint: Checkpoint | None = None,
-    on_step: OnStep | None = None,
-    parallel: ParallelTraining | None = None,
-) -> None:
-    """Train `model.module` in place, measuring with `recorder`, resuming from `checkpoint` if it holds a state.
+def train(run: TrainingRun) -> None:
+    """Train one run's model in place and to its end, measuring with its recorder, from where its checkpoint stands.
 
     Data order depends on (seed, epoch, n) alone and dropout on (seed, step, example), so the run is the same
     whether or not it was interrupted, whether or not it is recorded, however its batches are laid out, and by how
-    many processes they are read (`parallel`, see `parallel.py`).
+    many processes they are read (see `parallel.py`).
 
     Raises:
         ModelError: the training loss is no longer finite.
     """
-    train_run(
-        TrainingRun(
-            model,
-            data,
-            spec,
-            learning_rate=learning_rate,
-            seed=seed,
-            recorder=recorder,
-            checkpoint=checkpoint,
-            on_step=on_step,
-            parallel=parallel,
-        )
-    )
-
-
-def train_run(run: TrainingRun) -> None:
-    """Take one run to its end by itself; see `train`."""
     run.begin()
     while not run.done:
         rows, step = run.batch_rows(), run.taken + 1
@@ -108,7 +80,7 @@ def train_run(run: TrainingRun) -> None:
 class TrainingRun:
     """What belongs to one run between two gradients: batches, optimiser, schedule, tracking, checkpoints.
 
-    `train_run` takes one run to its end; `fused.train_fused` takes several through each step together.
+    `train` takes one run to its end; `fused.train_fused` takes several through each step together.
 
     Attributes:
         model: what is trained, in place.

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
 
 from dissensus.analysis.claims.c3_matching import Match, difference_at_matched_loss
 from dissensus.analysis.claims.c3_readings import change, why_no_start
 from dissensus.analysis.claims.measured import ALL, Measured, contrast
-from dissensus.analysis.claims.rates import BestRate, at_best_rate
 from dissensus.analysis.claims.sampled import CellValue, ConditionValue
 from dissensus.analysis.claims.texts import OTHERS, counted, spread
 from dissensus.analysis.claims.verdict import Question, question
-from dissensus.analysis.reading import CellReading
+from dissensus.analysis.reading import BACKED, CellReading
+from dissensus.analysis.study_reading import by_condition
 from dissensus.wording import number
 
 SAME_START = 0.02
@@ -161,3 +164,56 @@ def _statistic(when: str) -> str:
 
 def _none(parts: Sequence[object]) -> str:
     return "" if parts else "no encoder learned something both by LoRA and by another method"
+
+
+@dataclass(frozen=True)
+class BestRate:
+    """The best learning rate of one condition.
+
+    Attributes:
+        cells: its cells at that rate, with the seeds that every rate was tried with.
+        rate: the learning rate.
+        tried: how many rates were.
+    """
+
+    cells: tuple[CellReading, ...]
+    rate: float
+    tried: int
+
+
+def at_best_rate(measured: Measured, cells: Sequence[CellReading]) -> tuple[BestRate, ...]:
+    """For each condition whose cells have variants in the learning rate alone, the best of these and itself.
+
+    Best is the lowest loss of the settled, backed examples at the end of training, the mean over the seeds that every
+    rate was tried with: of what everybody agrees on, the method then learned the most. One seed says little of which
+    rate is best; what rests on such a choice decides nothing.
+    """
+    variants = [v for v in measured.reading.variants if differs_in_rate_alone(v)]
+    best = []
+    for condition_cells in by_condition(cells).values():
+        tried = [
+            condition_cells,
+            *by_condition(v for v in variants if v.base in [cell.spec for cell in condition_cells]).values(),
+        ]
+        seeds = set.intersection(*({cell.spec.seed for cell in some} for some in tried))
+        if len(tried) < 2 or not seeds:
+            continue
+        shared = [tuple(cell for cell in some if cell.spec.seed in seeds) for some in tried]
+        chosen = min(shared, key=lambda some: _settled_end(measured, some))
+        best.append(BestRate(chosen, chosen[0].spec.method.learning_rate, len(tried)))
+    return tuple(best)
+
+
+def differs_in_rate_alone(variant: CellReading) -> bool:
+    """Whether a variant is its base at another learning rate and nothing else."""
+    base = variant.base
+    if base is None or variant.spec.method.learning_rate == base.method.learning_rate:
+        return False
+    method = variant.spec.method.model_copy(update={"learning_rate": base.method.learning_rate})
+    return variant.spec.model_copy(update={"method": method, "variant": base.variant}) == base
+
+
+def _settled_end(measured: Measured, cells: Sequence[CellReading]) -> float:
+    """Mean over cells of the settled, backed loss at the end; infinite where there is none."""
+    ends = [float(measured.group_means(cell).settled[BACKED].mean[-1]) for cell in cells]
+    return float(np.mean(ends)) if np.isfinite(ends).all() else float("inf")

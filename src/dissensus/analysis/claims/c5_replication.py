@@ -1,7 +1,7 @@
 """C5: the correlation replicates across seeds and data sets: inside a model, in at least two of each.
 
 Means over one model's data sets, or seeds, are over the same conditions in each, so that nothing but the data set, or
-the seed, differs. In how many of them an effect is shown is a partial conjunction (`conjunction.py`).
+the seed, differs. In how many of them an effect is shown is a partial conjunction.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dissensus.analysis.claims.conjunction import at_least, shown_in
 from dissensus.analysis.claims.measured import Measured
 from dissensus.analysis.claims.parts import Part
 from dissensus.analysis.claims.sampled import CellValue, ConditionValue
@@ -235,3 +234,28 @@ def _within(measured: Measured) -> str:
         f"between seeds of one condition rho has a standard deviation of {number(float(np.median(spreads)), 3)} "
         f"(median; largest {number(max(spreads), 3)})"
     )
+
+
+def at_least(p: Sequence[float], r: int) -> float:
+    """p-value of "fewer than r of the n effects are there", valid whatever the tests have in common.
+
+    With p_(r) the r-th smallest, (n - r + 1) p_(r), at most 1 (Benjamini and Heller, "Screening for partial conjunction
+    hypotheses", Biometrics 64, 2008, the Bonferroni form): if fewer than r effects are there, at least n - r + 1 of the
+    p-values are of none, and the smallest of those is below p_(r).
+
+    Args:
+        p: one-sided p-values; one that is not known is 1.
+        r: from 1 to n.
+    """
+    return min(1.0, (len(p) - r + 1) * sorted(p)[r - 1])
+
+
+def shown_in(p: Sequence[float], level: float) -> int:
+    """The largest r for which r effects, and each smaller number of them, are shown at the level.
+
+    Testing r = 1, 2, ... in turn and stopping at the first that is not shown keeps the level over all r.
+    """
+    r = 0
+    while r < len(p) and at_least(p, r + 1) < level:
+        r += 1
+    return r

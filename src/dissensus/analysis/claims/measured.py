@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dissensus.analysis.cell_tables import STANDARD_COVARIATES
-from dissensus.analysis.claims.parts import Part, part
+from dissensus.analysis.claims.parts import ABOVE_CHANCE, FISHER, PLAIN, Part, Scale, part
 from dissensus.analysis.claims.sampled import CellValue, ConditionValue, Resampler
-from dissensus.analysis.claims.scales import ABOVE_CHANCE, FISHER, PLAIN, Scale
 from dissensus.analysis.claims.texts import names_of
 from dissensus.analysis.reading import BACKED, REJECTED, CellReading
 from dissensus.analysis.study_reading import StudyReading, by_condition

@@ -19,9 +19,8 @@ from dissensus.config.sources import SourceSpec
 from dissensus.data.annotations import AnnotatedDataset, Example
 from dissensus.data.sources.base import PublishedData, RemoteFile, Source
 from dissensus.data.sources.chaosnli import NLI_LABELS
-from dissensus.data.sources.hub import load_hub
 from dissensus.data.sources.paths import data_dirs, find_file, resolve_path
-from dissensus.data.sources.reading import Record, cell_name, label_name, read_jsonl, shown
+from dissensus.data.sources.reading import Record, cell_name, label_name, load_hub, read_jsonl, shown
 from dissensus.errors import DataError
 
 POOL = "snli/snli_dev_test_pool.jsonl.gz"

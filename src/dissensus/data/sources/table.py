@@ -22,10 +22,10 @@ from dissensus.data.annotations import AnnotatedDataset, Example, majority
 from dissensus.data.notes import tie_notes
 from dissensus.data.sources import cells
 from dissensus.data.sources.base import Source
-from dissensus.data.sources.hub import load_hub
 from dissensus.data.sources.paths import resolve_path
 from dissensus.data.sources.reading import (
     Record,
+    load_hub,
     read_jsonl,
     read_lines,
     read_text,

@@ -12,7 +12,6 @@ from dissensus.curves import FloatArray
 from dissensus.data.annotations import NO_GOLD, AnnotatedDataset, Example
 from dissensus.errors import DataError
 from dissensus.record.probes.base import Floats, Measured
-from dissensus.record.probes.joining import joined
 from dissensus.record.probes.scored_tokens import ScoredTokens
 from dissensus.record.probes.sequences import (
     Asked,
@@ -23,6 +22,7 @@ from dissensus.record.probes.sequences import (
     from_texts,
     from_tokens,
     is_blank,
+    joined,
     text_of,
 )
 from dissensus.record.tracking import TrackedSet

@@ -13,7 +13,6 @@ from dissensus.curves import FloatArray
 from dissensus.data.annotations import AnnotatedDataset, Example
 from dissensus.errors import DataError, SpecError
 from dissensus.record.probes.base import Floats, Measured
-from dissensus.record.probes.joining import joined
 from dissensus.record.probes.pairs import SIDES, pairs_of
 from dissensus.record.probes.reference import Reference, Settings
 from dissensus.record.probes.scored_rows import ScoredRows
@@ -27,6 +26,7 @@ from dissensus.record.probes.sequences import (
     chat_arguments,
     from_texts,
     is_blank,
+    joined,
     text_of,
 )
 from dissensus.record.tracking import TrackedSet

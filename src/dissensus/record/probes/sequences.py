@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dissensus.data.annotations import Example
+from dissensus.data.annotations import AnnotatedDataset, Example
 from dissensus.data.conversations import messages_of
 from dissensus.errors import DataError, SpecError
 from dissensus.models.encoding import fill_template
@@ -278,3 +278,35 @@ def _kept(truncation: str, max_length: int) -> slice:
     if truncation == "keep_end":
         return slice(-max_length, None)
     raise SpecError(f"truncation is {truncation!r}; expected 'keep_start' or 'keep_end'")
+
+
+def joined(dataset: AnnotatedDataset, rows: Iterable[Mapping[str, Any]], id: str) -> list[Mapping[str, Any]]:
+    """The row of each example, in the data set's order; rows of others are left aside.
+
+    Args:
+        dataset: the tracked examples.
+        rows: with an id each.
+        id: the id's column.
+
+    Raises:
+        DataError: a row has no id, an id comes twice, or a tracked example is not among the rows.
+    """
+    rows_by_id: dict[str, Mapping[str, Any]] = {}
+    for number, row in enumerate(rows):
+        if row.get(id) is None:
+            raise DataError(
+                f"row {number} has no {id!r}; it has: {', '.join(map(str, row))}. Rows are joined by id, never by "
+                "position: a trainer may drop, shuffle or pack them. Keep the id's column"
+            )
+        key = str(row[id])
+        if key in dataset:
+            if key in rows_by_id:
+                raise DataError(f"the id {key!r} comes twice among the rows; ids must be unique")
+            rows_by_id[key] = row
+    missing = [i for i in dataset.ids if i not in rows_by_id]
+    if missing:
+        raise DataError(
+            f"{len(missing)} tracked example(s) are not among the rows, e.g. {missing[0]!r}: were they dropped by "
+            "truncation? Track the others with dataset.subset(ids), or tokenise them with from_texts"
+        )
+    return [rows_by_id[i] for i in dataset.ids]
