@@ -142,7 +142,7 @@ def learned_columns(learning: Learning) -> dict[str, Any]:
 
 
 def _sizes(cell: CellReading) -> dict[str, Any]:
-    asked = (cell.gold != NO_GOLD) & (cell.annotations > 0)
+    annotated = (cell.gold != NO_GOLD) & (cell.annotations > 0)
     top = cell.counts.max(axis=1, initial=0) == np.take_along_axis(
         cell.counts, np.maximum(cell.gold, 0)[:, None], axis=1
     )[:, 0]  # fmt: skip
@@ -156,7 +156,7 @@ def _sizes(cell: CellReading) -> dict[str, Any]:
         "total_steps": cell.total_steps,
         "accuracy_start": float(right[0]) if cell.measured_start else float("nan"),
         "accuracy_end": float(right[-1]),
-        "gold_is_majority": float(top[asked].mean()) if asked.any() else float("nan"),
+        "gold_is_majority": float(top[annotated].mean()) if annotated.any() else float("nan"),
     }
 
 

@@ -132,9 +132,9 @@ def cluster_by(
     if reason:
         return Clusters(NO_CLUSTERS, None, reason)
     blank = len(digests) - len(known_digests)
-    left = f"; {blank} with none are clusters of their own" if blank else ""
+    blank_words = f"; {blank} with none are clusters of their own" if blank else ""
     chosen = "as the study says" if field else "the first text field, shared by some"
-    return Clusters(name, digests, chosen + left)
+    return Clusters(name, digests, chosen + blank_words)
 
 
 def _first_field(text: Mapping[str, str]) -> str | None:

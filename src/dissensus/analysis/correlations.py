@@ -69,16 +69,16 @@ def why_undefined(entropy: FloatArray, area: FloatArray, annotations: FloatArray
         area: AULC in nats, shape (n,); NaN where it is not defined.
         annotations: of each item, shape (n,).
     """
-    asked, measured = np.isfinite(entropy), ~np.isnan(area)
-    both = asked & measured
-    if not asked.any():
+    annotated, measured = np.isfinite(entropy), ~np.isnan(area)
+    both = annotated & measured
+    if not annotated.any():
         return "no item has annotations, so that no entropy is defined"
     if not measured.any():
         return "no item has an AULC: each has fewer than two finite losses, or no gold label"
     if both.sum() < 3:
         return (
             f"{both.sum()} of {len(both)} items have both an entropy and an AULC, and it takes 3 (without entropy: "
-            f"{(~asked).sum()}, without AULC: {(~measured).sum()})"
+            f"{(~annotated).sum()}, without AULC: {(~measured).sum()})"
         )
     if np.ptp(entropy[both]) == 0:
         if annotations[both].max() <= 1:

@@ -92,23 +92,23 @@ def table_lines(
         if (widths := grid.fitted(everything, width, comfort)) is not None:
             return grid.lines(everything, widths)
     tables: list[tuple[list[int], list[int]]] = []
-    left = everything[1:]
-    while left:
-        kept, best = [0], None
-        for column in left:
-            fitted = grid.fitted([*kept, column], width, COMFORT)
+    remaining = everything[1:]
+    while remaining:
+        shown, best = [0], None
+        for column in remaining:
+            fitted = grid.fitted([*shown, column], width, COMFORT)
             if fitted is None and best is None:
-                fitted = grid.fitted([*kept, column], width, 0)
+                fitted = grid.fitted([*shown, column], width, 0)
             if fitted is None:
                 break
-            kept, best = [*kept, column], fitted
+            shown, best = [*shown, column], fitted
         if best is None:
             return grid.lists()
-        tables.append((kept, best))
-        left = left[len(kept) - 1 :]
+        tables.append((shown, best))
+        remaining = remaining[len(shown) - 1 :]
     lines: list[str] = []
-    for kept, widths in tables:
-        lines += [*([""] if lines else []), *grid.lines(kept, widths)]
+    for shown, widths in tables:
+        lines += [*([""] if lines else []), *grid.lines(shown, widths)]
     return lines
 
 
@@ -162,16 +162,16 @@ class _Grid:
             for k in places
         ]
 
-    def fitted(self, kept: Sequence[int], width: int, comfort: int) -> list[int] | None:
+    def fitted(self, shown: Sequence[int], width: int, comfort: int) -> list[int] | None:
         """A width for each of these columns; None where they do not fit."""
-        room = width - GAP * (len(kept) - 1)
-        widest = [max(self._natural[k], _width(self._columns[k])) for k in kept]
+        room = width - GAP * (len(shown) - 1)
+        widest = [max(self._natural[k], _width(self._columns[k])) for k in shown]
         if sum(widest) <= room:
             return widest
-        widths = [max(self._natural[k], self._heading[k]) for k in kept]
+        widths = [max(self._natural[k], self._heading[k]) for k in shown]
         floors = [
             max(self._heading[k], self._floor[k], 0 if self._numeric[k] else min(self._natural[k], comfort))
-            for k in kept
+            for k in shown
         ]
         while sum(widths) > room:
             shrinkable = [place for place, w in enumerate(widths) if w > floors[place]]
@@ -180,19 +180,19 @@ class _Grid:
             widths[max(shrinkable, key=lambda place: widths[place])] -= 1
         return widths
 
-    def lines(self, kept: Sequence[int], widths: Sequence[int]) -> list[str]:
+    def lines(self, shown: Sequence[int], widths: Sequence[int]) -> list[str]:
         """The table of these columns."""
-        headings = [wrapped(self._columns[k], w) for k, w in zip(kept, widths, strict=True)]
+        headings = [wrapped(self._columns[k], w) for k, w in zip(shown, widths, strict=True)]
         tallest = max(len(heading) for heading in headings)
         headings = [[""] * (tallest - len(heading)) + heading for heading in headings]
-        lines = self._side_by_side(kept, widths, headings)
+        lines = self._side_by_side(shown, widths, headings)
         lines.append(self._rule * (sum(widths) + GAP * (len(widths) - 1)))
         for row in self._rows:
             cells = [
                 [row[k]] if self._numeric[k] else wrapped(row[k], w, self._indent(k))
-                for k, w in zip(kept, widths, strict=True)
+                for k, w in zip(shown, widths, strict=True)
             ]
-            lines += self._side_by_side(kept, widths, cells)
+            lines += self._side_by_side(shown, widths, cells)
         return lines
 
     def lists(self) -> list[str]:
@@ -209,12 +209,12 @@ class _Grid:
         return 2 if column == 0 else 0
 
     def _side_by_side(
-        self, kept: Sequence[int], widths: Sequence[int], cells: Sequence[Sequence[str]]
+        self, shown: Sequence[int], widths: Sequence[int], cells: Sequence[Sequence[str]]
     ) -> list[str]:
         lines = []
         for place in range(max(len(cell) for cell in cells)):
             parts = []
-            for k, w, cell in zip(kept, widths, cells, strict=True):
+            for k, w, cell in zip(shown, widths, cells, strict=True):
                 text = cell[place] if place < len(cell) else ""
                 pad = " " * max(0, w - _width(text))
                 parts.append(pad + text if self._numeric[k] else text + pad)

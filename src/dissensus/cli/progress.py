@@ -41,9 +41,9 @@ def run_progress(cells: Sequence[RunSpec]) -> Iterator[RunProgress]:
     """Shows a run of these cells: what to hand to `run_study` as `on_stage` and `on_change`."""
     from dissensus.run.time_left import TimeLeft
 
-    left = TimeLeft.of(cells)
+    time_left = TimeLeft.of(cells)
     if not moves(sys.stderr):
-        yield Lines(len(cells), left)
+        yield Lines(len(cells), time_left)
         return
     from rich.console import Console
     from rich.live import Live
@@ -53,7 +53,7 @@ def run_progress(cells: Sequence[RunSpec]) -> Iterator[RunProgress]:
     short, pattern = short_names([f"{cell.condition}.s{cell.seed}" for cell in cells])
     if pattern:
         note(f"every cell is {pattern}; shown is the *")
-    screen = Screen(dict(zip((cell.cell_id for cell in cells), short, strict=True)), left)
+    screen = Screen(dict(zip((cell.cell_id for cell in cells), short, strict=True)), time_left)
     console = Console(stderr=True, highlight=False)
     screen.console = console
     with Live(screen, console=console, refresh_per_second=4, transient=True):
@@ -63,9 +63,9 @@ def run_progress(cells: Sequence[RunSpec]) -> Iterator[RunProgress]:
 class Lines:
     """For logs: the start and the end of each cell, and between them a line at most every ten seconds."""
 
-    def __init__(self, total: int, left: TimeLeft) -> None:
+    def __init__(self, total: int, time_left: TimeLeft) -> None:
         self._total = total
-        self._left = left
+        self._left = time_left
         self._here = socket.gethostname()
         self._order: dict[str, int] = {}
         self._last: dict[str, tuple[float, int]] = {}
@@ -107,9 +107,9 @@ class Screen:
 
     console: Console
 
-    def __init__(self, names: dict[str, str], left: TimeLeft) -> None:
+    def __init__(self, names: dict[str, str], time_left: TimeLeft) -> None:
         self._names = names
-        self._left = left
+        self._left = time_left
         self._lock = threading.Lock()  # drawn from a thread of its own
         self._running: dict[str, CellStatus] = {}
         self._stage = ""

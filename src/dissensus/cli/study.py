@@ -278,8 +278,8 @@ def _run_and_report(
     chosen = select(cells, options["only"]) if options.get("only") else cells
     of_all = "" if len(chosen) == len(cells) else f" of {len(cells)}"
     note(f"study {spec.name}: {len(chosen)}{of_all} cells, in {remote or out}")
-    left = [cell for cell in chosen if read_status(cell_folder(out, cell), cell).state != "done"]
-    for warning in step_warnings(steps_before_a_run(left, options.get("data_dir"))):
+    unfinished = [cell for cell in chosen if read_status(cell_folder(out, cell), cell).state != "done"]
+    for warning in step_warnings(steps_before_a_run(unfinished, options.get("data_dir"))):
         note(f"warning: {warning.line}")
     try:
         with run_progress(chosen) as progress:

@@ -90,12 +90,12 @@ def assemble(
             f"{list(tracked.fields)}"
         )
     labelled = [e for e in pool if e.gold is not None]
-    kept = _without_shared(labelled, tracked, spec.exclude_shared)
+    unshared = _without_shared(labelled, tracked, spec.exclude_shared)
     if regime == "trained_on":  # the tracked copy is the one that is trained on
         texts = {e.joined_text for e in tracked}
-        drawable = [e for e in kept if e.joined_text not in texts]
+        drawable = [e for e in unshared if e.joined_text not in texts]
     else:
-        drawable = kept
+        drawable = unshared
     drawn = _draw(drawable, spec, sample_seed)
     if regime == "held_out":
         _refuse_overlap(drawn, tracked, spec.name)
@@ -106,11 +106,11 @@ def assemble(
     notes += [f"training pool: {note}" for note in pool.notes]
     for left_out, why in (
         (len(pool) - len(labelled), "have no gold label"),
-        (len(labelled) - len(kept), f"share {' or '.join(spec.exclude_shared)} with a tracked example"),
-        (len(kept) - len(drawable), "have the text of a tracked example, which is trained on itself"),
+        (len(labelled) - len(unshared), f"share {' or '.join(spec.exclude_shared)} with a tracked example"),
+        (len(unshared) - len(drawable), "have the text of a tracked example, which is trained on itself"),
     ):
         notes += [f"training pool: {left_out} examples were left out, for they {why}"] if left_out else []
-    return CellData(tracked, named, len(labelled) - len(kept), len(pool) - len(labelled), tuple(notes))
+    return CellData(tracked, named, len(labelled) - len(unshared), len(pool) - len(labelled), tuple(notes))
 
 
 def stratified_sample(dataset: AnnotatedDataset, size: int) -> AnnotatedDataset:
@@ -132,11 +132,11 @@ def _without_shared(pool: list[Example], tracked: AnnotatedDataset, fields: tupl
         raise DataError(
             f"exclude_shared names {unknown[0]!r}; the text fields are {', '.join(tracked.fields)}"
         )
-    kept = pool
+    unshared = pool
     for name in fields:
         seen = {_folded(e.text[name]) for e in tracked}
-        kept = [e for e in kept if _folded(e.text[name]) not in seen]
-    return kept
+        unshared = [e for e in unshared if _folded(e.text[name]) not in seen]
+    return unshared
 
 
 def _draw(pool: list[Example], spec: DatasetSpec, sample_seed: int) -> list[Example]:

@@ -48,13 +48,13 @@ def facts(dataset: AnnotatedDataset) -> tuple[str, ...]:
     totals = counts.sum(axis=1)
     n = len(dataset)
     sentences = []
-    nobody = int((totals == 0).sum())
-    if nobody == n:
+    unannotated = int((totals == 0).sum())
+    if unannotated == n:
         sentences.append("no item has annotations, so that entropy is not defined")
-    elif nobody:
-        sentences.append(f"{nobody} of {n} items have no annotations; their entropy is not defined")
+    elif unannotated:
+        sentences.append(f"{unannotated} of {n} items have no annotations; their entropy is not defined")
     single = int((totals == 1).sum())
-    if single and single == n - nobody:
+    if single and single == n - unannotated:
         sentences.append("every annotated item has one annotation: entropy is 0 everywhere and ranks nothing")
     elif single:
         sentences.append(f"{single} of {n} items have one annotation; their entropy is 0")

@@ -102,9 +102,9 @@ def _contested(curves: Curves, share: float) -> dict[str, NDArray[Any]]:
 
 
 def _unlearned(curves: Curves, noise_floor: float) -> dict[str, NDArray[Any]]:
-    back = unlearning(curves, noise_floor=noise_floor)
-    score = np.where(back.defined, np.exp(-np.maximum(back.delta, 0.0)), np.nan)
-    return {"is_issue": back.flag, "score": score, "delta": back.delta, "rise": back.rise}
+    reversal = unlearning(curves, noise_floor=noise_floor)
+    score = np.where(reversal.defined, np.exp(-np.maximum(reversal.delta, 0.0)), np.nan)
+    return {"is_issue": reversal.flag, "score": score, "delta": reversal.delta, "rise": reversal.rise}
 
 
 def _by_row(values: NDArray[Any], rows: NDArray[np.intp]) -> NDArray[Any]:

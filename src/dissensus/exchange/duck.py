@@ -61,10 +61,10 @@ def connect(
         raise MissingDependencyError("duckdb", "duckdb", "SQL over a study's stores") from None
     cells = stored_cells(folder)
     top = Path(folder).resolve()
-    odd = sorted(_GLOB.intersection("".join(str(cell.folder) for cell in cells)))
-    if odd:
+    signs = sorted(_GLOB.intersection("".join(str(cell.folder) for cell in cells)))
+    if signs:
         raise StoreError(
-            f"{top} or a cell's folder has {odd[0]!r} in its name, which DuckDB takes for a pattern; rename it"
+            f"{top} or a cell's folder has {signs[0]!r} in its name, which DuckDB takes for a pattern; rename it"
         )
     config: dict[str, Any] = {"temp_directory": "" if spill is None else str(Path(spill).resolve())}
     if memory is not None:
@@ -135,11 +135,11 @@ def _curves(connection: Any, cells: tuple[StoredCell, ...]) -> None:
         FROM curve_rows p JOIN curve_files f ON f.file = p.filename
         """  # noqa: S608
     )
-    held = ", ".join(f"c.log_prob_{k}" for k in range(labels))
+    columns = ", ".join(f"c.log_prob_{k}" for k in range(labels))
     connection.execute(
         f"""
         CREATE VIEW losses AS
-        SELECT c.cell, c.step, c.row, e.id, e.entropy, e.regime, -CAST(([{held}])[e.gold + 1] AS DOUBLE) AS loss
+        SELECT c.cell, c.step, c.row, e.id, e.entropy, e.regime, -CAST(([{columns}])[e.gold + 1] AS DOUBLE) AS loss
         FROM curves c JOIN examples e ON e.cell = c.cell AND e.row = c.row
         """  # noqa: S608
     )

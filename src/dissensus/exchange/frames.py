@@ -41,7 +41,7 @@ def example_table(curves: Curves, *, noise_floor: float = 0.1) -> pa.Table:
     """
     metrics = example_metrics(curves, noise_floor=noise_floor)
     nothing = learning_of(curves).learned == "no"
-    back, card, edge = metrics.unlearning, metrics.cartography, metrics.margin
+    reversal, card, edge = metrics.unlearning, metrics.cartography, metrics.margin
     columns = {
         "id": pa.array(curves.ids, type=pa.string()),
         "gold": pa.array([None if g == NO_GOLD else curves.labels[g] for g in curves.gold], type=pa.string()),
@@ -52,10 +52,10 @@ def example_table(curves: Curves, *, noise_floor: float = 0.1) -> pa.Table:
         "aulc_soft": pa.array(metrics.aulc_soft),
         "initial_loss": pa.array(metrics.initial_loss),
         "final_loss": pa.array(metrics.final_loss),
-        "delta": pa.array(back.delta),
-        "slope": pa.array(back.slope),
-        "rise": pa.array(back.rise),
-        "unlearned": pa.array(back.flag, mask=~back.defined | nothing),
+        "delta": pa.array(reversal.delta),
+        "slope": pa.array(reversal.slope),
+        "rise": pa.array(reversal.rise),
+        "unlearned": pa.array(reversal.flag, mask=~reversal.defined | nothing),
         "confidence": pa.array(card.confidence),
         "variability": pa.array(card.variability),
         "correctness": pa.array(card.correctness),

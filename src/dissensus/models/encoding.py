@@ -232,8 +232,8 @@ def _shortened(
                 f"example {example_id!r} does not fit into max_length={max_length} tokens: the prompt alone nearly "
                 "fills it; raise model.max_length"
             )
-        kept = tokenizer(text[longest], add_special_tokens=False)["input_ids"][:keep]
-        shorter = tokenizer.decode(kept, skip_special_tokens=True)
+        first_tokens = tokenizer(text[longest], add_special_tokens=False)["input_ids"][:keep]
+        shorter = tokenizer.decode(first_tokens, skip_special_tokens=True)
         # Decoding may not shorten the text where one character spans tokens: then cut characters.
         text[longest] = (
             shorter if len(shorter) < len(text[longest]) else text[longest][: len(text[longest]) - 1]

@@ -241,8 +241,8 @@ def _counted(counts: Mapping[str, int]) -> str:
 
 
 def _some(words: Sequence[str], separator: str = ", ") -> str:
-    left = len(words) - _SHOWN
-    return separator.join(words[:_SHOWN]) + (f" and {left} more" if left > 0 else "")
+    more = len(words) - _SHOWN
+    return separator.join(words[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _shape(shape: Sequence[int]) -> str:

@@ -64,11 +64,11 @@ def repair(
         )
     if not notes:
         return None
-    kept = {key: naming.names[key] for key in stored.shapes if key not in head}
+    renamed = {key: naming.names[key] for key in stored.shapes if key not in head}
     tensors = (
-        {kept[key]: torch.empty(stored.shapes[key], device="meta") for key in kept}
+        {renamed[key]: torch.empty(stored.shapes[key], device="meta") for key in renamed}
         if empty
-        else read_tensors(stored, kept)
+        else read_tensors(stored, renamed)
     )
     return Repair(type(bare), tensors, tuple(notes))
 

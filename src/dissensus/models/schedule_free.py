@@ -51,16 +51,16 @@ def evaluation_weights(optimizers: Sequence[Any]) -> Iterator[None]:
     """
     import torch
 
-    kept: list[tuple[Any, list[tuple[torch.Tensor, torch.Tensor]]]] = []
+    training_weights: list[tuple[Any, list[tuple[torch.Tensor, torch.Tensor]]]] = []
     try:
         for optimizer in optimizers:
             if _trains(optimizer):
                 weights = [p for group in optimizer.param_groups for p in group["params"]]
-                kept.append((optimizer, [(p, p.detach().clone()) for p in weights]))
+                training_weights.append((optimizer, [(p, p.detach().clone()) for p in weights]))
                 optimizer.eval()
         yield
     finally:
-        for optimizer, before in kept:
+        for optimizer, before in training_weights:
             optimizer.train()
             with torch.no_grad():
                 for weight, value in before:

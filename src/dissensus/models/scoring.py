@@ -231,13 +231,13 @@ def packed_rows_agree(model: ScoringModel) -> bool:
     """
     vocabulary = int(getattr(model.base.config, "vocab_size", 16))
     tokens = [token for token in range(min(vocabulary, 16)) if token != model.pad_id][:8]
-    asked = Encoded(("short", "long"), (tuple(tokens[:3]), tuple(tokens)), None, 0)
+    two_rows = Encoded(("short", "long"), (tuple(tokens[:3]), tuple(tokens)), None, 0)
     was, logits = model.packs, []
     with torch.no_grad():
         for packs in (False, True):
             model.packs = packs
             try:
-                rows, scores = model.score_rows(asked, [0, 1])
+                rows, scores = model.score_rows(two_rows, [0, 1])
             except (TypeError, ValueError, AttributeError, RuntimeError, IndexError, KeyError):
                 return not packs  # where padded batches fail alike, they say why when they are needed
             finally:

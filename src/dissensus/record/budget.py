@@ -93,8 +93,8 @@ class Budget:
         if step >= self.total_steps:
             return ()
         training_seconds = timing.training / (step - begin) * (self.total_steps - begin)
-        left = SPENT * self.share * training_seconds - timing.tracking
-        affordable = int(left / last_pass) if last_pass > 0 else self.most
+        seconds_left = SPENT * self.share * training_seconds - timing.tracking
+        affordable = int(seconds_left / last_pass) if last_pass > 0 else self.most
         wanted = min(affordable, self.most - len(measured))
         between = max(0, wanted - 1)  # one is for the last step
         gap = (self.total_steps - step) / (between + 1)

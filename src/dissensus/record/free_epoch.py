@@ -209,8 +209,8 @@ def _mine(seen: NDArray[np.bool_], group: ProcessGroup, device: torch.device) ->
     """Which examples this process is the lowest to have seen, shape (n,)."""
     seen_before, mine = np.zeros(len(seen), dtype=np.bool_), np.zeros(len(seen), dtype=np.bool_)
     for rank in range(group.world_size):
-        theirs = (seen & ~seen_before if rank == group.rank else np.zeros_like(seen)).astype(np.float32)
-        seen_by_rank = group.all_reduce(theirs, device) > 0
+        newly_seen = (seen & ~seen_before if rank == group.rank else np.zeros_like(seen)).astype(np.float32)
+        seen_by_rank = group.all_reduce(newly_seen, device) > 0
         if rank == group.rank:
             mine = seen_by_rank
         seen_before |= seen_by_rank

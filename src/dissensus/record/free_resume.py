@@ -81,7 +81,7 @@ def _cut(writer: CurvesWriter, step: int, epochs_end: int, point: int) -> tuple[
         if flushed is None or flushed[1] != point:
             return None, True
         seen, steps_taken = flushed[0], flushed[2]
-    again = ~(seen.step < step)  # after the state that training goes on from, so it is seen once more
-    seen.log_probs[again], seen.step[again], seen.looks[again] = np.nan, np.nan, 0
+    seen_later = ~(seen.step < step)  # after the state that training goes on from, so it is seen once more
+    seen.log_probs[seen_later], seen.step[seen_later], seen.looks[seen_later] = np.nan, np.nan, 0
     seen.save(path, point=point, steps_taken=min(steps_taken, step))  # before the store forgets it
     return seen, steps_taken < step

@@ -58,12 +58,12 @@ def cautions(probe: Probe) -> list[str]:
         return []
     facts, n = probe.facts, len(probe.dataset)
     cut, empty = facts.get("truncated_examples", 0), facts.get("empty_examples", 0)
-    said = []
+    sentences = []
     if cut:
-        said.append(f"{cut} of {n} tracked examples are longer than max_length and were cut")
+        sentences.append(f"{cut} of {n} tracked examples are longer than max_length and were cut")
     if empty:
-        said.append(f"{empty} of {n} tracked examples have no text to score: their loss is NaN")
-    return said
+        sentences.append(f"{empty} of {n} tracked examples have no text to score: their loss is NaN")
+    return sentences
 
 
 def open_store(
@@ -113,10 +113,10 @@ def same_probe(group: ProcessGroup, probe: Probe, device: torch.device) -> None:
     Each measures and may write a share of the rows, which would otherwise be answers to different questions.
     """
     facts = {"data": probe.dataset.fingerprint, **probe.facts}
-    said = json.dumps(facts, sort_keys=True, default=str)
-    first = json.loads(bytes(group.broadcast(list(said.encode()), device)).decode())
+    text = json.dumps(facts, sort_keys=True, default=str)
+    first = json.loads(bytes(group.broadcast(list(text.encode()), device)).decode())
     with group.all_or_none(device):
-        facts = json.loads(said)
+        facts = json.loads(text)
         differing = [key for key in sorted({*facts, *first}) if facts.get(key) != first.get(key)]
         if differing:
             both = "; ".join(

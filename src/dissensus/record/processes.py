@@ -124,8 +124,8 @@ class ProcessGroup:
         first = int(failed)
         if first == self.world_size:
             return
-        said = "" if error is None else f"{type(error).__name__}\n{error}"
-        text = bytes(self.broadcast(list(said.encode()), device, source=first)).decode()
+        own_error = "" if error is None else f"{type(error).__name__}\n{error}"
+        text = bytes(self.broadcast(list(own_error.encode()), device, source=first)).decode()
         if error is None:
             kind, _, message = text.partition("\n")
             error = error_like(kind, message, first)

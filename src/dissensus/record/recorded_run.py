@@ -196,25 +196,25 @@ class RecordedRun:
         self._from, self._began = step, time.perf_counter()
 
     def _skipped(self, due: Sequence[int], step: int) -> None:
-        said = f"step {step} has come, and tracking point {due[0]} was never measured"
+        sentence = f"step {step} has come, and tracking point {due[0]} was never measured"
         if self._failures.strict:
-            raise StoreError(f"{said}: call recorder.step(model, step) after every optimiser step")
+            raise StoreError(f"{sentence}: call recorder.step(model, step) after every optimiser step")
         self._notices.warn(
-            f"{said}; step {step} is measured instead. Call recorder.step(model, step) after every optimiser step"
+            f"{sentence}; step {step} is measured instead. Call recorder.step(model, step) after every optimiser step"
         )
         coming = (p for p in self.points.steps if p > step)
         self.points.steps = tuple(sorted({*self._measurer.measured, step, *coming}))
 
     def _go_beyond(self, step: int) -> None:
         """Training goes on after the last planned step, or after the recording was closed."""
-        asked = self.points.asked
+        planned = self.points.asked
         if self._failures.strict:
-            raise StoreError(f"step {step} has come, and total_steps was given as {asked}")
+            raise StoreError(f"step {step} has come, and total_steps was given as {planned}")
         self._notices.warn(
-            f"the run was to have {asked} steps (total_steps) and goes on: the recording is extended to where the run "
-            "ends, and progress counts over all its steps. Call recorder.finish() after training, and give "
+            f"the run was to have {planned} steps (total_steps) and goes on: the recording is extended to where the "
+            "run ends, and progress counts over all its steps. Call recorder.finish() after training, and give "
             "total_steps=epochs * len(loader) to have the points spaced beforehand"
-            if step > asked
+            if step > planned
             else f"the run goes on after step {self.points.total}, where the recording was closed: it is opened again"
         )
         self._measurer.settle()

@@ -187,8 +187,8 @@ class BatchCount:
 
     def end_epoch(self) -> bool:
         """The batches are used up; whether what was left of them made a step."""
-        left, self._batches = self._batches, self._batches if self._remainder == "carry" else 0
-        if not left or self._remainder != "step":
+        remaining, self._batches = self._batches, self._batches if self._remainder == "carry" else 0
+        if not remaining or self._remainder != "step":
             return False
         self.steps += 1
         return True

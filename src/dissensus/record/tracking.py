@@ -205,11 +205,11 @@ def tracking_pass(
     order: list[NDArray[np.int64]] = []
     values: list[Tensor] = []
     folded = folded_adapters(model, precision, at_each_call=bool(sharded))
-    asked = Whole(model) if sharded else model
+    scored_model = Whole(model) if sharded else model
     # What goes wrong in one process is raised in all, unless the passes themselves exchange weights.
     together = contextlib.nullcontext() if sharded else group.all_or_none(device)
     with together, _undisturbed(model, device), plain_forward(model), folded, lower:
-        for rows, batch in tracked.scores(asked, untrained=untrained, group=even or group):
+        for rows, batch in tracked.scores(scored_model, untrained=untrained, group=even or group):
             if even is not None and len(order) == even.own:
                 continue  # read once more for the other processes' sake
             order.append(rows)

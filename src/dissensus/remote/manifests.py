@@ -69,10 +69,10 @@ class Manifest:
 
         None where the examples are not the same: then they share nothing.
         """
-        gone = {name for name, checksum in self.files.items() if new.files.get(name) != checksum}
-        if EXAMPLES in gone:
+        changed = {name for name, checksum in self.files.items() if new.files.get(name) != checksum}
+        if EXAMPLES in changed:
             return None
-        data = without_files(self.data, gone)
+        data = without_files(self.data, changed)
         return Manifest.parse((json.dumps(data, indent=1, sort_keys=True) + "\n").encode(), where)
 
     def until(self, step: int | None) -> dict[str, str]:

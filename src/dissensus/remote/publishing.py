@@ -133,8 +133,8 @@ class Publication:
         if stamp is not None and stamp == self._sent.stamps.get(STATE):
             return self._sent.state
         pin = self._pins / STATE
-        held = copy_pinned(self._local / STATE, pin)
-        self._sent.state = (file_sha256(pin), step_of(pin)) if held else None
+        pinned = copy_pinned(self._local / STATE, pin)
+        self._sent.state = (file_sha256(pin), step_of(pin)) if pinned else None
         self._sent.stamps[STATE] = stamp  # if it is a newer version by now, the next call finds another stamp
         return self._sent.state
 
@@ -185,9 +185,9 @@ class Publication:
             image.current = new.content
         self._sweep(image, "checkpoint/", {new.name, CURRENT})
 
-    def _sweep(self, image: _Image, folder: str, kept: set[str]) -> None:
+    def _sweep(self, image: _Image, folder: str, listed: set[str]) -> None:
         """Delete what lies in a folder there and nothing lists any more."""
-        for name in sorted(name for name in image.names - kept if name.startswith(folder)):
+        for name in sorted(name for name in image.names - listed if name.startswith(folder)):
             self._remote.remove(name)
             image.names.discard(name)
             image.files.pop(name, None)

@@ -95,11 +95,11 @@ def fetch_study(
             return
         if curves and exact:  # it has no store there
             shutil.rmtree(local_cell, ignore_errors=True)
-        came = {file for file in STATUS if remote_cell.get(file, local_cell / file)}
+        fetched = {file for file in STATUS if remote_cell.get(file, local_cell / file)}
         for file in STATUS if exact else ():
-            if file not in came:
+            if file not in fetched:
                 (local_cell / file).unlink(missing_ok=True)
-        if not came and local_cell.is_dir() and not any(local_cell.iterdir()):
+        if not fetched and local_cell.is_dir() and not any(local_cell.iterdir()):
             local_cell.rmdir()
 
     _side_by_side(fetch_cell, names)

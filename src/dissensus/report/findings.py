@@ -47,52 +47,54 @@ def findings(rows: Sequence[ConditionRow], alpha: float) -> tuple[str, ...]:
     learned = [row for row in rows if row.learned != "no"]
     if rows and not learned:
         return ("No condition learned, so nothing is said here of what training did to the examples.",)
-    said = [_association(learned, alpha), *_controls(learned), *_reversal(learned), _backing(learned)]
+    sentences = [_association(learned, alpha), *_controls(learned), *_reversal(learned), _backing(learned)]
     left = len(rows) - len(learned)
     if left:
         are = "condition that did not learn is" if left == 1 else f"{left} conditions that did not learn are"
-        said.append(f"The {are} counted in none of these sentences.")
-    return tuple(_sentence(text) for text in said if text)
+        sentences.append(f"The {are} counted in none of these sentences.")
+    return tuple(_sentence(text) for text in sentences if text)
 
 
 def limits_of_reading(
     rows: Sequence[ConditionRow], missing: int, cells: Sequence[RunSpec]
 ) -> tuple[str, ...]:
     """What keeps the findings from saying more. `cells` are those behind the rows, overrides merged."""
-    said = [
+    sentences = [
         "These are rank correlations over the examples of a data set: they show what goes together, not why, and "
         "they hold for these models, data and settings."
     ]
     if rows and max(row.seeds for row in rows) == 1:
-        said.append(
+        sentences.append(
             "Every condition has one seed. The intervals cover the choice of examples, not another random start."
         )
     elif rows:
-        said.append(
+        sentences.append(
             "Intervals cover the choice of examples; the spread over seeds (±) is the standard deviation between "
             "random starts."
         )
-    said += _withheld(rows)
+    sentences += _withheld(rows)
     if len({row.method for row in rows}) > 1:
-        said.append(
+        sentences.append(
             f"{settings.rates_sentence(cells)} (compare their losses at the end), so a difference between methods is "
             "one between these settings."
         )
     if any(row.gold == "majority" for row in rows):
-        said.append(
+        sentences.append(
             "Where the gold label is the majority of the same annotations that give the entropy, contested examples "
             "have by construction fewer annotators behind their gold label."
         )
     small = [row for row in rows if row.n < FEW]
     if small:
-        said.append(
+        sentences.append(
             f"Conditions with fewer than {FEW} tracked examples: {len(small)} of {len(rows)}. Read them as a trial."
         )
     if missing == 1:
-        said.append("One cell has no result and is missing from every number here (see below).")
+        sentences.append("One cell has no result and is missing from every number here (see below).")
     elif missing:
-        said.append(f"{missing} cells have no result and are missing from every number here (see below).")
-    return tuple(said)
+        sentences.append(
+            f"{missing} cells have no result and are missing from every number here (see below)."
+        )
+    return tuple(sentences)
 
 
 @dataclass(frozen=True)
@@ -171,15 +173,15 @@ def _controls(rows: Sequence[ConditionRow]) -> list[str]:
     first = _Standing.of(rows, lambda row: row.partial)
     if not first.known:
         return []
-    said = f"with {_covariates(first.known)} held constant, {_sides(first, lambda row: row.partial)}"
+    sentence = f"with {_covariates(first.known)} held constant, {_sides(first, lambda row: row.partial)}"
     hard = _Standing.of(rows, lambda row: row.hard)
     if hard.known:
-        said += (
+        sentence += (
             "; with the share of annotators who chose the gold label held constant as well, "
             f"{_sides(hard, lambda row: row.hard)}. That last control asks whether disagreement matters beyond the "
             "gold label being in doubt"
         )
-    return [said + "."]
+    return [sentence + "."]
 
 
 def _sides(standing: _Standing, get: Callable[[ConditionRow], Estimate]) -> str:
@@ -190,7 +192,7 @@ def _sides(standing: _Standing, get: Callable[[ConditionRow], Estimate]) -> str:
 
 
 def _reversal(rows: Sequence[ConditionRow]) -> list[str]:
-    said = []
+    sentences = []
     for regime in dict.fromkeys(row.regime for row in rows):
         in_regime = [row for row in rows if row.regime == regime and row.contested.delta.defined]
         if not in_regime:
@@ -204,8 +206,8 @@ def _reversal(rows: Sequence[ConditionRow]) -> list[str]:
         )
         text += f", with a clearly lower one in {down}" if down else ""
         text += f"; the settled group ended higher in {_of(len(settled.above), len(in_regime), 'conditions')}"
-        said.append(text + (f", lower in {len(settled.below)}." if settled.below else "."))
-    return said
+        sentences.append(text + (f", lower in {len(settled.below)}." if settled.below else "."))
+    return sentences
 
 
 def _backing(rows: Sequence[ConditionRow]) -> str:

@@ -54,8 +54,8 @@ def noise_words(cells: Iterable[RunSpec]) -> str:
     kinds = list(dict.fromkeys(cell.training.noise for cell in cells))
     if not any(kinds):
         return ""
-    said = _either(f"{percent(n.rate)} ({n.kind})" if n else "none" for n in kinds)
-    return f"training labels flipped: {said}"
+    rates = _either(f"{percent(n.rate)} ({n.kind})" if n else "none" for n in kinds)
+    return f"training labels flipped: {rates}"
 
 
 def schedule_words(cells: Iterable[RunSpec]) -> str:

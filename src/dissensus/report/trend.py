@@ -85,13 +85,13 @@ def trend(x: FloatArray, y: FloatArray, *, most: int = MOST_VALUES, bins: int = 
     if not by_value:
         place = _joined(sizes, len(x) / bins)[place]
     members = [place == k for k in range(int(place.max()) + 1)]
-    quartiles = np.array([np.quantile(y[mine], [0.25, 0.5, 0.75]) for mine in members])
+    quartiles = np.array([np.quantile(y[member], [0.25, 0.5, 0.75]) for member in members])
     return Trend(
-        at=np.array([np.median(x[mine]) for mine in members]),
+        at=np.array([np.median(x[member]) for member in members]),
         low=quartiles[:, 0],
         middle=quartiles[:, 1],
         high=quartiles[:, 2],
-        sizes=np.array([mine.sum() for mine in members], dtype=np.int64),
+        sizes=np.array([member.sum() for member in members], dtype=np.int64),
         by_value=by_value,
     )
 

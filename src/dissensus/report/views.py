@@ -145,16 +145,16 @@ def _cloud(analysis: Analysis, condition: str) -> figures.Cloud:
 def _cloud_note(cloud: figures.Cloud, seeds: int) -> str:
     """What the plot of entropy against AULC shows: dots, line and band."""
     n = int(cloud.defined.sum())
-    said = [
+    parts = [
         f"Dots: {n} examples"
         if n <= figures.MAX_POINTS
         else f"Dots: {figures.MAX_POINTS} of {n} examples, evenly along entropy"
     ]
-    said += ["AULC averaged over seeds"] if seeds > 1 else []
-    said += ["spread a little sideways"] if cloud.nudged else []
+    parts += ["AULC averaged over seeds"] if seeds > 1 else []
+    parts += ["spread a little sideways"] if cloud.nudged else []
     left = cloud.total - n
-    said += [f"{left} without a defined value left out"] if left else []
-    return f"{', '.join(said)}. {trend(cloud.entropy[cloud.defined], cloud.aulc[cloud.defined]).words}."
+    parts += [f"{left} without a defined value left out"] if left else []
+    return f"{', '.join(parts)}. {trend(cloud.entropy[cloud.defined], cloud.aulc[cloud.defined]).words}."
 
 
 def _joint_title(rows: Sequence[ConditionRow], condition: str) -> str:

@@ -63,8 +63,8 @@ def run_cell(
         StoreError: the folder holds another specification (the message shows the difference).
         DataError, ModelError, SpecError: as the parts say.
     """
-    how = execution or Execution()
-    if how.processes > 1:
+    options = execution or Execution()
+    if options.processes > 1:
         from dissensus.run.launch import in_group, run_ranks
 
         if not in_group():
@@ -72,7 +72,7 @@ def run_cell(
                 run_ranks(
                     spec,
                     folder,
-                    how,
+                    options,
                     data_dir=data_dir,
                     threads=threads,
                     device=device,
@@ -86,7 +86,7 @@ def run_cell(
         threads=threads,
         device=device,
         on_progress=on_progress,
-        execution=how,
+        execution=options,
     )
     if cell is not None:
         cell.train()
@@ -164,10 +164,10 @@ def prepare_cell(
     from dissensus.train.methods import apply_method
     from dissensus.train.parallel import parallel_training
 
-    how, group = execution or Execution(), process_group()
+    options, group = execution or Execution(), process_group()
     if threads is not None:
         torch.set_num_threads(threads)
-    where = _device(device, group, how, spec)
+    where = _device(device, group, options, spec)
     finished, ready = False, None
     with group.all_or_none(where):
         if group.first:
@@ -197,16 +197,16 @@ def prepare_cell(
             "trainable_parameters": sum(p.numel() for p in model.module.parameters() if p.requires_grad),
             "parameters": sum(p.numel() for p in model.module.parameters()),
         }
-        if how.gradient_checkpointing:
+        if options.gradient_checkpointing:
             recompute_activations(model)
-        if how.sharding == "none":  # sharded weights are moved block by block
+        if options.sharding == "none":  # sharded weights are moved block by block
             model.module.to(where)
         progress.begin_phase("encoding texts")
         training = TrainingSet(model.encode(data.train), labels)
         tracked = model.encode(data.tracked)
-    parallel = parallel_training(model, how.sharding, device=where, cpu_offload=how.cpu_offload)
+    parallel = parallel_training(model, options.sharding, device=where, cpu_offload=options.cpu_offload)
     steps = total_steps(len(labels), spec.training)
-    versions = _versions(where, group, how)
+    versions = _versions(where, group, options)
     with group.all_or_none(where):
         probe = LabelProbe.of_cell(
             data.tracked,
@@ -263,7 +263,7 @@ def prepare_cell(
         on_step=progress.step,
         on_phase=progress.begin_phase,
         parallel=parallel,
-        checkpoint_seconds=how.checkpoint_seconds,
+        checkpoint_seconds=options.checkpoint_seconds,
     )
     return PreparedCell(run, recorder, checkpoint, progress.begin_phase)
 
@@ -274,7 +274,7 @@ def _assembled(spec: RunSpec, data_dir: Path | None) -> CellData:
     )
 
 
-def _device(name: str | None, group: ProcessGroup, how: Execution, spec: RunSpec) -> torch.device:
+def _device(name: str | None, group: ProcessGroup, options: Execution, spec: RunSpec) -> torch.device:
     """Where this process computes: of several on one machine's GPUs, each on its own.
 
     Raises:
@@ -282,12 +282,12 @@ def _device(name: str | None, group: ProcessGroup, how: Execution, spec: RunSpec
     """
     from dissensus.models.scoring import device_for
 
-    if how.sharding == "fsdp" and group.world_size == 1:
+    if options.sharding == "fsdp" and group.world_size == 1:
         raise SpecError(
             "sharding: fsdp leaves a part of the weights on each of several processes, and this is one; set processes, "
             "or leave sharding out"
         )
-    if how.sharding == "fsdp" and spec.model.quantization is not None:
+    if options.sharding == "fsdp" and spec.model.quantization is not None:
         raise SpecError(
             f"quantization: {spec.model.quantization} and sharding: fsdp do not go together: 4-bit weights are "
             "not cut. Use sharding: none; a 4-bit base is small"
@@ -349,12 +349,14 @@ def _refuse_changed_inputs(
             )
 
 
-def _versions(device: torch.device, group: ProcessGroup, how: Execution) -> dict[str, str]:
+def _versions(device: torch.device, group: ProcessGroup, options: Execution) -> dict[str, str]:
     packages = ("dissensus", "torch", "transformers", "peft", "numpy")
     import torch
 
     # What one process computes as ever leaves no trace; several add numbers up in another order.
-    together = {"processes": str(group.world_size), "sharding": how.sharding} if group.world_size > 1 else {}
+    together = (
+        {"processes": str(group.world_size), "sharding": options.sharding} if group.world_size > 1 else {}
+    )
     return {
         "python": platform.python_version(),
         **{name: version(name) for name in packages},

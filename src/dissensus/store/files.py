@@ -130,14 +130,14 @@ def without_files(manifest: dict[str, Any], names: Collection[str]) -> dict[str,
         manifest: from `read_manifest`; left as it is.
         names: files from the store's folder; every point needs `examples.parquet`.
     """
-    gone = set(names)
-    kept = [
+    removed = set(names)
+    remaining = [
         shard
         for shard in manifest["shards"]
-        if "examples.parquet" not in gone and not gone.intersection(files_of(shard))
+        if "examples.parquet" not in removed and not removed.intersection(files_of(shard))
     ]
-    all_kept = len(kept) == len(manifest["shards"])
-    return {**manifest, "shards": kept, "complete": manifest["complete"] and all_kept}
+    all_kept = len(remaining) == len(manifest["shards"])
+    return {**manifest, "shards": remaining, "complete": manifest["complete"] and all_kept}
 
 
 class _Sink:

@@ -285,11 +285,11 @@ class CurvesWriter:
 
     def drop_after(self, step: int) -> None:
         """Forget tracking points later than `step` (a resumed run measures them again); -1 forgets all."""
-        gone = [s for s in self._manifest["shards"] if s["step"] > step]
+        dropped = [s for s in self._manifest["shards"] if s["step"] > step]
         self._manifest["shards"] = [s for s in self._manifest["shards"] if s["step"] <= step]
         self._manifest["complete"] = False
         self._write_manifest()
-        for shard in gone:
+        for shard in dropped:
             for name in files_of(shard):
                 (self.path / name).unlink(missing_ok=True)
 

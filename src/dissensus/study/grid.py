@@ -56,18 +56,18 @@ class Planned:
 def plan(study: StudySpec) -> tuple[Planned, ...]:
     """The cells of a study with what each variant is a variant of; see `expand`."""
     places = tuple(_places(study))
-    kept = list(places)
+    remaining = list(places)
     for index, when in enumerate(study.exclude):
         hit = _matched(when, places, f"study {study.name!r}: exclude.{index}")
-        kept = [place for place in kept if place not in hit]
-    if not kept:
+        remaining = [place for place in remaining if place not in hit]
+    if not remaining:
         raise SpecError(f"study {study.name!r} has no cell left: 'exclude' takes out all {len(places)}")
     changes = [
-        _Change.of(override.when, override.set, kept, study, f"overrides.{index}")
+        _Change.of(override.when, override.set, remaining, study, f"overrides.{index}")
         for index, override in enumerate(study.overrides)
     ]
     base_cells: list[tuple[_Place, RunSpec]] = []
-    for place in kept:
+    for place in remaining:
         cell = RunSpec.parse(place.settings(study), f"study {study.name!r}: the cell {place.words}")
         for change in changes:
             if place in change.places:
@@ -76,7 +76,7 @@ def plan(study: StudySpec) -> tuple[Planned, ...]:
     planned = [Planned(cell) for _, cell in base_cells]
     for index, variant in enumerate(study.variants):
         settings = {**variant.set, "variant": variant.name}
-        change = _Change.of(variant.when, settings, kept, study, f"variants.{index}")
+        change = _Change.of(variant.when, settings, remaining, study, f"variants.{index}")
         planned += [
             Planned(change.made(cell, place), cell) for place, cell in base_cells if place in change.places
         ]
@@ -104,10 +104,15 @@ class _Change:
 
     @classmethod
     def of(
-        cls, when: When, settings: Mapping[str, Any], kept: Sequence[_Place], study: StudySpec, where: str
+        cls,
+        when: When,
+        settings: Mapping[str, Any],
+        remaining: Sequence[_Place],
+        study: StudySpec,
+        where: str,
     ) -> _Change:
         """Find the places, and refuse settings that would move a cell along an axis."""
-        hit = _matched(when, kept, f"study {study.name!r}: {where}.when")
+        hit = _matched(when, remaining, f"study {study.name!r}: {where}.when")
         _refuse_axes(settings, f"study {study.name!r}: {where}.set")
         return cls(settings, hit, study.name, where)
 

@@ -44,11 +44,11 @@ def share_frozen_weights(model: ScoringModel, base: ScoringModel) -> None:
             f"{model.origin} now holds other weights ({model.fingerprint}) than a moment ago ({base.fingerprint}): "
             "its files have changed. Run again."
         )
-    theirs = dict(base.module.named_parameters())
+    base_weights = dict(base.module.named_parameters())
     for name, parameter in model.module.named_parameters():
         # PEFT keeps what the trained copy of the head was made from, which is each seed's own.
         if not parameter.requires_grad and ".original_module." not in name:
-            parameter.data = theirs[name].data
+            parameter.data = base_weights[name].data
 
 
 def train_fused(runs: Sequence[TrainingRun], *, stacked: bool | None = None) -> Iterator[Ended]:

@@ -26,17 +26,17 @@ def positive_everywhere(measured: Measured) -> ClaimVerdict:
     below = [p.name for p in every.parts if p.value < 0 and p.p_holm < level]
     above = sum(p.value > 0 for p in every.parts)
     total = counted(len(every.parts), "condition")
-    said = (
+    finding = (
         f"rho is {spread(p.value for p in every.parts)} over {total}: above 0 in {above}, shown to be so in {holm} "
         f"after Holm's adjustment and in {bh} after Benjamini and Hochberg's"
     )
     if below:
-        said += f"; shown to be below 0 in {', '.join(below)}"
+        finding += f"; shown to be below 0 in {', '.join(below)}"
     return claim_verdict(
         "C1",
         "Annotation entropy correlates positively with AULC in every condition.",
         [every],
-        finding=said
+        finding=finding
         if every.parts
         else f"no condition can be judged: {'; '.join(every.undefined) or every.note}",
         limits=measured.left_out(measured.reading.own),

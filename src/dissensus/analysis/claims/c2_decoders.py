@@ -39,7 +39,7 @@ def decoders_above_encoders(measured: Measured) -> ClaimVerdict:
         [
             ConditionValue.of(
                 name,
-                {pair[0].spec.seed: _difference(measured, pair, held=held) for pair in cell_pairs},
+                {pair[0].spec.seed: _difference(measured, pair, partial=held) for pair in cell_pairs},
                 tuple(cell.name for pair in cell_pairs for cell in pair),
             )
             for name, cell_pairs in pairs.items()
@@ -91,11 +91,11 @@ def decoders_above_encoders(measured: Measured) -> ClaimVerdict:
 
 
 def _finding(plain: list[float], partial: list[float], each: list[float]) -> str:
-    said = (
+    finding = (
         f"rho differs by {number(plain[0])} on average over {counted(len(each), 'matched pair')} ({spread(each)}), "
         "decoder-only minus encoder"
     )
-    return said + (f"; partial rho by {number(partial[0])}" if partial else "")
+    return finding + (f"; partial rho by {number(partial[0])}" if partial else "")
 
 
 def _pairs(measured: Measured) -> Iterator[Pair]:
@@ -137,10 +137,10 @@ def _seen(cell: CellReading) -> int:
     return cell.curves.total_steps * training.batch_size * training.gradient_accumulation_steps
 
 
-def _difference(measured: Measured, pair: Pair, *, held: bool) -> CellValue:
+def _difference(measured: Measured, pair: Pair, *, partial: bool) -> CellValue:
     decoder, encoder = pair
     common = frozenset(decoder.curves.ids) & frozenset(encoder.curves.ids)
-    covariates = _held(measured, pair) if held else ()
+    covariates = _held(measured, pair) if partial else ()
     return contrast(*(measured.rho(cell, covariates, ids=common) for cell in pair))
 
 

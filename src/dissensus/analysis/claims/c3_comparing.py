@@ -132,15 +132,15 @@ def _where(matches: Sequence[Match], conditions: Sequence[ConditionValue]) -> st
     """Where the matches lie, for the table."""
     known = [match for match in matches if match.value.defined]
     pairs = sum(one.defined for one in conditions)
-    said = f"{pairs} of {counted(len(conditions), 'pair')} of conditions could be matched"
+    sentence = f"{pairs} of {counted(len(conditions), 'pair')} of conditions could be matched"
     if known:
-        said += (
+        sentence += (
             f"; at a settled loss of {spread(m.level for m in known)} nats; LoRA at u "
             f"{spread(m.progress[0] for m in known)} of {_points(known, 0)} points, the other at u "
             f"{spread(m.progress[1] for m in known)} of {_points(known, 1)}"
         )
     reasons = dict.fromkeys(one.why for one in conditions if not one.defined and one.why)
-    return "; ".join([said, *list(reasons)[:2]])
+    return "; ".join([sentence, *list(reasons)[:2]])
 
 
 def _points(matches: Sequence[Match], place: int) -> str:
@@ -195,11 +195,11 @@ def at_best_rate(measured: Measured, cells: Sequence[CellReading]) -> tuple[Best
             condition_cells,
             *by_condition(v for v in variants if v.base in [cell.spec for cell in condition_cells]).values(),
         ]
-        seeds = set.intersection(*({cell.spec.seed for cell in some} for some in tried))
+        seeds = set.intersection(*({cell.spec.seed for cell in cells_at_rate} for cells_at_rate in tried))
         if len(tried) < 2 or not seeds:
             continue
-        shared = [tuple(cell for cell in some if cell.spec.seed in seeds) for some in tried]
-        chosen = min(shared, key=lambda some: _settled_end(measured, some))
+        shared = [tuple(cell for cell in cells_at_rate if cell.spec.seed in seeds) for cells_at_rate in tried]
+        chosen = min(shared, key=lambda cells_at_rate: _settled_end(measured, cells_at_rate))
         best.append(BestRate(chosen, chosen[0].spec.method.learning_rate, len(tried)))
     return tuple(best)
 

@@ -188,20 +188,20 @@ def _without_start(measured: Measured, cells: Sequence[CellReading]) -> list[str
     _, other = _by_start(measured, by_condition(cells))
     if not other:
         return []
-    said = []
+    names = []
     for name, condition_cells in other.items():
         why = next(filter(None, (why_no_start(measured.group_means(cell)) for cell in condition_cells)))
-        said.append(f"{name} ({why})")
-    shown = "; ".join(said[:3]) + (f"; and {len(said) - 3} more" if len(said) > 3 else "")
+        names.append(f"{name} ({why})")
+    shown = "; ".join(names[:3]) + (f"; and {len(names) - 3} more" if len(names) > 3 else "")
     return [f"last minus first does not decide where the first point is no start: {shown}"]
 
 
 def _finding(questions: Sequence[Question], cells: int) -> str:
-    said = [
+    sentences = [
         f"{q.name}: {'; '.join(map(_with_interval, q.parts))}" for q in questions if q.decides and q.parts
     ]
-    if said:
-        return "change of contested loss in nats. " + ". ".join(said)
+    if sentences:
+        return "change of contested loss in nats. " + ". ".join(sentences)
     if not cells:
         return "no cells of this regime"
     reasons = [

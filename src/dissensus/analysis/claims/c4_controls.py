@@ -83,14 +83,14 @@ def _finding(words: str, together: Question, beside: Sequence[Question]) -> str:
     values = [part.value for part in together.parts]
     if not values:
         return f"no partial correlation can be judged: {'; '.join(together.undefined) or 'no cell learned anything'}"
-    said = (
+    finding = (
         f"with {words} held fixed, partial rho is {spread(values)} over {counted(len(values), 'condition')} (mean "
         f"{number(float(np.mean(values)))})"
     )
     harder = [part.value for question in beside if question.name == GOLD_SHARE for part in question.parts]
     if not harder:
-        return said
-    return f"{said}; with the {GOLD_SHARE} it is {spread(harder)} (mean {number(float(np.mean(harder)))})"
+        return finding
+    return f"{finding}; with the {GOLD_SHARE} it is {spread(harder)} (mean {number(float(np.mean(harder)))})"
 
 
 def _given_one(measured: Measured, covariate: str, cell: CellReading) -> CellValue:
@@ -122,10 +122,10 @@ def _cell_by_cell(measured: Measured, cells: Sequence[CellReading], covariates: 
     """Compute every correlation of one cell before those of the next, so that its columns are ranked once."""
     for cell in cells:
         cell_covariates = measured.covariates(cell)
-        for held in (cell_covariates, *((c,) for c in covariates), (*cell_covariates, "gold_share")):
-            measured.rho(cell, held)
-        for held in ((), cell_covariates):
-            measured.rho(cell, held, ids=_gold_is_majority(cell))
+        for held_fixed in (cell_covariates, *((c,) for c in covariates), (*cell_covariates, "gold_share")):
+            measured.rho(cell, held_fixed)
+        for held_fixed in ((), cell_covariates):
+            measured.rho(cell, held_fixed, ids=_gold_is_majority(cell))
 
 
 def _gold_is_majority(cell: CellReading) -> frozenset[str]:

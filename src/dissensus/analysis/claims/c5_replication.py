@@ -91,18 +91,18 @@ def replicates(measured: Measured) -> ClaimVerdict:
             if places
         ),
     ]
-    said = [
+    sentences = [
         f"{places.model}: shown in {places.shown(level)} of {counted(len(places.parts), places.noun)} "
         f"({', '.join(f'{p.name} {number(p.value)}' for p in places.parts)})"
         for places in (*sets, *seeds)
     ]
     for places in (*sets, *seeds):
-        said += [f"reversed: {p.text}" for p in places.reversed(level)]
+        sentences += [f"reversed: {p.text}" for p in places.reversed(level)]
     return claim_verdict(
         "C5",
         "The correlation replicates across seeds and data sets.",
         questions,
-        finding=f"mean rho. {'; '.join([*said, _within(measured)])}" if said else
+        finding=f"mean rho. {'; '.join([*sentences, _within(measured)])}" if sentences else
         f"nothing to replicate: {questions[0].note}; {questions[1].note}",
         limits=[
             *measured.left_out(measured.reading.own),
@@ -115,8 +115,8 @@ def replicates(measured: Measured) -> ClaimVerdict:
 
 def _alone(models: Sequence[str], places: Sequence[_Places], why: str) -> list[str]:
     """The models that a question could not be asked of, where it was of others."""
-    asked = {one.model for one in places}
-    return [f"{model} {why}" for model in models if model not in asked] if places else []
+    in_question = {one.model for one in places}
+    return [f"{model} {why}" for model in models if model not in in_question] if places else []
 
 
 def _question(measured: Measured, name: str, places: Sequence[_Places], none: str) -> Question:
@@ -175,19 +175,20 @@ def _data_sets(measured: Measured, model: str, all_cells: Sequence[CellReading])
 
 def _seeds(measured: Measured, model: str, all_cells: Sequence[CellReading]) -> _Places | None:
     conditions = list(by_condition(c for c in all_cells if c.spec.model.label == model).values())
-    held = [frozenset(cell.spec.seed for cell in cells) for cells in conditions]
-    several = [seeds for seeds in held if len(seeds) >= ENOUGH]
+    seeds_of_each = [frozenset(cell.spec.seed for cell in cells) for cells in conditions]
+    several = [seeds for seeds in seeds_of_each if len(seeds) >= ENOUGH]
     if not several:
         return None
     # The seeds that serve the most cells; a condition counts if it has all of them.
     chosen = max(
-        sorted(set(several), key=sorted), key=lambda seeds: len(seeds) * sum(seeds <= one for one in held)
+        sorted(set(several), key=sorted),
+        key=lambda seeds: len(seeds) * sum(seeds <= one for one in seeds_of_each),
     )
-    kept = [cells for cells, seeds in zip(conditions, held, strict=True) if chosen <= seeds]
+    in_common = [cells for cells, seeds in zip(conditions, seeds_of_each, strict=True) if chosen <= seeds]
 
     def of(seed: int, *, partial: bool) -> Part:
         correlations = _conditions(
-            measured, [c for cells in kept for c in cells if c.spec.seed == seed], partial=partial
+            measured, [c for cells in in_common for c in cells if c.spec.seed == seed], partial=partial
         )
         return measured.rho_part(f"seed {seed}", [one for _, one in correlations], fixed_seeds=True)
 

@@ -171,15 +171,15 @@ def _resampled(
 
 
 def _finding(ranked: tuple[Part, ...], like: tuple[Part, ...]) -> str:
-    said = []
+    sentences = []
     if ranked:
         areas = "; ".join(f"{p.name} {number(p.value + 0.5)}" for p in ranked)
-        said.append(f"AUROC of AULC for flipped labels: {areas}")
+        sentences.append(f"AUROC of AULC for flipped labels: {areas}")
     for words in (NEARER, ALIKE):
         named = [p for p in like if p.name.endswith(words)]
-        said += (
+        sentences += (
             [f"{words} in {sum(p.value > 0 for p in named)} of {counted(len(named), 'condition')}"]
             if named
             else []
         )
-    return ". ".join(said)
+    return ". ".join(sentences)

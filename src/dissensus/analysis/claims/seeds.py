@@ -66,10 +66,10 @@ class SeedSpread:
         deviations = values - values.mean(axis=1, keepdims=True)
         shared = deviations.mean(axis=0)
         m, s = values.shape
-        left = float(((deviations - shared) ** 2).sum())
+        residual = float(((deviations - shared) ** 2).sum())
         return cls(
             common=float((shared**2).sum() / (s - 1)),
-            own=left / ((m - 1) * (s - 1)) if m > 1 else 0.0,
+            own=residual / ((m - 1) * (s - 1)) if m > 1 else 0.0,
             seeds=s,
             conditions=m,
         )

@@ -73,13 +73,13 @@ def suspicion_scores(curves: Curves, given_labels: NDArray[np.int64]) -> tuple[S
         "variability": "high marks an ambiguous example in a data map; a hard one is low in variability and confidence",
         "forgetting": "an example that was never right ranks above every number of events",
     }
-    asked = {
+    by_annotators = {
         "entropy": annotation_entropy(curves.counts),
         "dissent": 1 - gold_share(curves.counts, given_labels),
     }
     return (
         *(Suspicion(name, "curves", values, notes.get(name, "")) for name, values in measured.items()),
-        *(Suspicion(name, "annotators", values) for name, values in asked.items()),
+        *(Suspicion(name, "annotators", values) for name, values in by_annotators.items()),
     )
 
 

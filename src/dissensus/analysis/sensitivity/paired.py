@@ -107,8 +107,8 @@ def measure(
         behind - 1, np.where([True, False, False, False], ranked.min(axis=0)[:, None] - 2, behind)
     )
     intervals = _intervals(value, drawn, behind, freedom, confidence, [FISHER, PLAIN, PLAIN, PLAIN])
-    both, left = np.minimum(behind, behind[:1]), np.minimum(freedom, freedom[:1])
-    moved = _intervals(change, changes, both, left, confidence, [PLAIN] * len(MEASURES))
+    both, least_freedom = np.minimum(behind, behind[:1]), np.minimum(freedom, freedom[:1])
+    moved = _intervals(change, changes, both, least_freedom, confidence, [PLAIN] * len(MEASURES))
     n = ranked.mean(axis=0)
     return PairedMeasures(
         value,

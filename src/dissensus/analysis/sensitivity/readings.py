@@ -129,8 +129,8 @@ def tracking_readings(cell: CellReading) -> Iterator[Choice]:
     stored = len(curves.steps)
     for points in TRACKING_POINTS:
         if points < stored:
-            kept = np.unique(np.linspace(0, stored - 1, points).round().astype(np.int64))
-            losses, progress = curves.losses[:, kept], curves.progress[kept]
+            at_points = np.unique(np.linspace(0, stored - 1, points).round().astype(np.int64))
+            losses, progress = curves.losses[:, at_points], curves.progress[at_points]
             withheld = not reference.defined.any()
             other = _reading(
                 reference.entropy, reference.group, losses, progress, settings, withheld=withheld

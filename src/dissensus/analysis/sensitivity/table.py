@@ -162,12 +162,14 @@ def _comparisons(reading: StudyReading) -> Iterator[tuple[Sequence[CellReading],
             continue
         seeds = [_Seed.paired(cell, base) for cell, base in pairs]
         # Two cells without a common example are no comparison.
-        kept = [(base, seed) for (_, base), seed in zip(pairs, seeds, strict=True) if len(seed.clusters)]
-        if kept:
+        comparable = [
+            (base, seed) for (_, base), seed in zip(pairs, seeds, strict=True) if len(seed.clusters)
+        ]
+        if comparable:
             yield (
-                [base for base, _ in kept],
+                [base for base, _ in comparable],
                 f"variant {variants[0].spec.variant}",
-                [seed for _, seed in kept],
+                [seed for _, seed in comparable],
             )
         if tracked_otherwise(pairs[0][0].spec, pairs[0][1].spec):
             stored = [_Seed.stored(cell, tracking_only=True) for cell in variants]

@@ -120,9 +120,9 @@ class CompletionProbe:
             DataError: an example has no gold label, or no token is left to score.
         """
         gold = _gold(dataset)  # before any text is made of it
-        asked = [Asked(text_of(e, prompt), (text_of(e, completion),), e.chat) for e in dataset]
+        texts = [Asked(text_of(e, prompt), (text_of(e, completion),), e.chat) for e in dataset]
         sequences = from_texts(
-            asked,
+            texts,
             tokenizer,
             max_length=max_length,
             truncation=truncation,
@@ -137,7 +137,7 @@ class CompletionProbe:
             label=gold,
             pad_id=_pad_id(tokenizer),
             token_losses=token_losses,
-            blank=np.array([is_blank(one.completions[0]) for one in asked]),
+            blank=np.array([is_blank(one.completions[0]) for one in texts]),
         )
 
     @classmethod
@@ -214,9 +214,9 @@ class CompletionProbe:
                 f"the completion of the label {silent[0]!r} is {words[silent[0]]!r}; expected words"
             )
         n, k = len(dataset), len(dataset.labels)
-        asked = (Asked(text_of(e, prompt), (words[label],)) for e in dataset for label in dataset.labels)
+        texts = (Asked(text_of(e, prompt), (words[label],)) for e in dataset for label in dataset.labels)
         sequences = from_texts(
-            asked,
+            texts,
             tokenizer,
             max_length=max_length,
             truncation=truncation,

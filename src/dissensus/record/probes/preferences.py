@@ -155,11 +155,11 @@ class PreferenceProbe:
             chat_template_kwargs: of conversations: arguments of the chat template, for pairs that bring none.
             tools: the same, of the tools that it names.
         """
-        asked = [
+        texts = [
             Asked(text_of(e, prompt), (text_of(e, chosen), text_of(e, rejected)), e.chat) for e in dataset
         ]
         sequences = from_texts(
-            asked,
+            texts,
             tokenizer,
             max_length=None,
             add_eos=add_eos,
@@ -174,7 +174,7 @@ class PreferenceProbe:
             reference=reference,
             max_length=max_length,
             truncation=truncation,
-            blank=np.array([is_blank(answer) for one in asked for answer in one.completions]),
+            blank=np.array([is_blank(answer) for one in texts for answer in one.completions]),
         )
 
     @classmethod

@@ -186,13 +186,13 @@ def from_tokens(rows: Iterable[Mapping[str, Any]], *, encoder_decoder: bool = Fa
 
 def common_beginning(a: Sequence[int], b: Sequence[int]) -> int:
     """How many tokens two rows share from their start on."""
-    for place, (left, right) in enumerate(zip(a, b, strict=False)):
-        if left != right:
+    for place, (x, y) in enumerate(zip(a, b, strict=False)):
+        if x != y:
             return place
     return min(len(a), len(b))
 
 
-def text_of(example: Example, how: str | Callable[[Example], Text]) -> Text:
+def text_of(example: Example, source: str | Callable[[Example], Text]) -> Text:
     """A prompt or completion of an example: a template with its fields in braces, or what a function makes of it.
 
     A template that is one field and nothing else gives the messages of a field that holds a conversation.
@@ -200,17 +200,17 @@ def text_of(example: Example, how: str | Callable[[Example], Text]) -> Text:
     Raises:
         DataError: a template puts words around a conversation.
     """
-    if not isinstance(how, str):
-        return how(example)
+    if not isinstance(source, str):
+        return source(example)
     for name, messages in example.messages.items():
-        if how == f"{{{name}}}":
+        if source == f"{{{name}}}":
             return messages
-        if f"{{{name}}}" in how:
+        if f"{{{name}}}" in source:
             raise DataError(
-                f"the template {how!r} puts words around {{{name}}}, which holds messages of a conversation in example "
-                f"{example.id!r}. Give {{{name}}} alone, or a function of the example that makes the messages"
+                f"the template {source!r} puts words around {{{name}}}, which holds messages of a conversation in "
+                f"example {example.id!r}. Give {{{name}}} alone, or a function of the example that makes the messages"
             )
-    return fill_template(how, example.text)
+    return fill_template(source, example.text)
 
 
 def is_blank(text: Text) -> bool:

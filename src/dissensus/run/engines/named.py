@@ -43,23 +43,23 @@ def named_engine(
         raise SpecError(f"--engine {name}: no such engine; {nearest(name, (*NAMES, *ENGINES.names()))}")
     if address is not None and name != "ray":
         raise SpecError(f"--address is of --engine ray; the engine here is {name}")
-    left = dict(_pair(option) for option in options)
+    settings = dict(_pair(option) for option in options)
     if of_a_package is not None:
-        engine: Engine = of_a_package(out, left)
+        engine: Engine = of_a_package(out, settings)
         return engine
     if name == "slurm":
         from dissensus.run.engines.slurm import SlurmEngine
 
-        return SlurmEngine(out / ".slurm", left)
+        return SlurmEngine(out / ".slurm", settings)
     if name == "ray":
         from dissensus.run.engines.ray import RayEngine
 
-        wait = left.pop("wait", "false")
+        wait = settings.pop("wait", "false")
         if wait not in ("true", "false"):
             raise SpecError(f"--engine-option wait={wait}: expected true or false")
-        _none_left(left, name, "wait")
+        _none_left(settings, name, "wait")
         return RayEngine(address, wait=wait == "true")
-    _none_left(left, name, "none")
+    _none_left(settings, name, "none")
     return LocalEngine(workers=workers, device=device)
 
 

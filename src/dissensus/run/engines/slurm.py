@@ -47,22 +47,22 @@ class SlurmEngine(QueuedEngine):
     name = "slurm"
 
     def __init__(self, folder: Path, options: Mapping[str, str] | None = None) -> None:
-        left = dict(options or {})
-        self._cluster = _choice(left, "cluster", ("slurm", "local"), "slurm")
-        self._gpus = _choice(left, "gpus", ("yes", "no"), "no") == "yes"
-        minutes = left.pop("time", "1440")
+        settings = dict(options or {})
+        self._cluster = _choice(settings, "cluster", ("slurm", "local"), "slurm")
+        self._gpus = _choice(settings, "gpus", ("yes", "no"), "no") == "yes"
+        minutes = settings.pop("time", "1440")
         if not minutes.isdigit() or int(minutes) < 1:
             raise SpecError(
                 f"--engine-option time={minutes}: expected the minutes that a job may run, e.g. time=240"
             )
         self._minutes = int(minutes)
-        unknown = sorted(set(left) - set(_OPTIONS))
+        unknown = sorted(set(settings) - set(_OPTIONS))
         if unknown:
             raise SpecError(
-                f"--engine-option {unknown[0]}={left[unknown[0]]}: unknown to Slurm's engine; known: "
+                f"--engine-option {unknown[0]}={settings[unknown[0]]}: unknown to Slurm's engine; known: "
                 f"{', '.join((*_OPTIONS, 'time', 'gpus', 'cluster'))}"
             )
-        self._slurm = left
+        self._slurm = settings
         self._folder = folder
         self._submitit: Any = None
         self._jobs: dict[str, _Submitted] = {}

@@ -122,8 +122,8 @@ def plan_study(
             name: replace(status, state="interrupted") if status.state == "running" else status
             for name, status in statuses.items()
         }
-    left = [cell for cell in cells if statuses[cell.cell_id].state != "done"]
-    waiting = jobs(left, fuse or DEFAULT_FUSE, carried_out)
+    unfinished = [cell for cell in cells if statuses[cell.cell_id].state != "done"]
+    waiting = jobs(unfinished, fuse or DEFAULT_FUSE, carried_out)
     gpus = not elsewhere and on_gpu(device)
     if elsewhere:
         count = min(workers or 0, len(waiting))
@@ -137,12 +137,14 @@ def plan_study(
         needs = [replace(need, gpus=0.0) for need in needs]
     cell_seconds = finished_seconds(whole_study, statuses, anywhere=elsewhere)
     facts = StudyFacts()
-    if left and elsewhere:
-        facts = StudyFacts(_facts_elsewhere(cell_sizes(left, data_dir, cell_seconds=cell_seconds, note=note)))
-    elif left:
+    if unfinished and elsewhere:
+        facts = StudyFacts(
+            _facts_elsewhere(cell_sizes(unfinished, data_dir, cell_seconds=cell_seconds, note=note))
+        )
+    elif unfinished:
         most_threads = max(need.threads for need in needs)
         facts = measure_cells(
-            left, Workers(count, most_threads, device, data_dir), cell_seconds=cell_seconds, note=note
+            unfinished, Workers(count, most_threads, device, data_dir), cell_seconds=cell_seconds, note=note
         )
     planned = _planned(cells, statuses, facts)
     for job, need in zip(waiting, needs, strict=True):
@@ -153,7 +155,7 @@ def plan_study(
         rows.setdefault((plan.model, plan.method), []).append(plan)
     seconds = [summed([planned[cell.cell_id].work for cell in job]).seconds for job in waiting]
     wall = wall_seconds([s for s in seconds if s is not None], count)
-    of_cell = {cell.cell_id: facts.cells.get(cell.cell_id, CellFacts()) for cell in left}
+    of_cell = {cell.cell_id: facts.cells.get(cell.cell_id, CellFacts()) for cell in unfinished}
     return StudyPlan(
         study=study.name,
         out=str(out),
@@ -169,9 +171,9 @@ def plan_study(
         running=running,
         engine=engine.name if engine is not None else "local",
         resources=_resources(waiting, needs, seconds, of_cell, count, wall if gpus else None),
-        several=sum(carried_out[cell.cell_id].processes > 1 for cell in left),
+        several=sum(carried_out[cell.cell_id].processes > 1 for cell in unfinished),
         warnings=step_warnings(
-            (cell, _steps_of(cell, statuses[cell.cell_id], of_cell[cell.cell_id])) for cell in left
+            (cell, _steps_of(cell, statuses[cell.cell_id], of_cell[cell.cell_id])) for cell in unfinished
         ),
     )
 

@@ -186,8 +186,8 @@ def count_tokens(
         rows = np.random.default_rng(0).choice(len(sample), size=SAMPLE, replace=False)
         sample = sample.subset([sample.ids[i] for i in sorted(rows.tolist())])
     tracked_tokens = encode(tracked)
-    some = tracked_tokens if sample is tracked else encode(sample)
-    return TokenFacts(float(some.lengths.mean()), int(tracked_tokens.lengths.sum()))
+    sample_tokens = tracked_tokens if sample is tracked else encode(sample)
+    return TokenFacts(float(sample_tokens.lengths.mean()), int(tracked_tokens.lengths.sum()))
 
 
 def timing_of(spec: RunSpec, ready: _SetUp) -> Timing:

@@ -100,14 +100,16 @@ def _graded(dice: Dice) -> Pair:
     """A vague word against a vague word: mostly the same one, with other degree words or denied."""
     scale = dice.pick(SCALES)
     who, pole = who_of(KIND_OF[scale.name], dice), asked(scale.poles, dice)
-    said = pole if dice.yes(0.6) else dice.pick(scale.poles)
-    report, degree = report_of(said, dice), degree_of(pole, 0.7, dice)
+    premise_pole = pole if dice.yes(0.6) else dice.pick(scale.poles)
+    report, degree = report_of(premise_pole, dice), degree_of(pole, 0.7, dice)
     denied = denies(pole, degree, _DENIED, dice)
-    evidence = _reported(scale, said, report, pole) - degree.shift
-    if said is pole and report.degree == degree.word:  # logic, not vagueness: X against X, or against not X
+    evidence = _reported(scale, premise_pole, report, pole) - degree.shift
+    if (
+        premise_pole is pole and report.degree == degree.word
+    ):  # logic, not vagueness: X against X, or against not X
         evidence = -CERTAIN if report.denied or report.before else CERTAIN
     return Pair(
-        reported(scale, who, said, report),
+        reported(scale, who, premise_pole, report),
         claim(scale, who, phrase_of(pole, degree.word), denied),
         TRAIT[scale.name, pole.phrase],
         evidence,
@@ -117,9 +119,9 @@ def _graded(dice: Dice) -> Pair:
     )
 
 
-def _reported(scale: Scale, said: Pole, report: Report, about: Pole | Guess) -> float:
+def _reported(scale: Scale, pole: Pole, report: Report, about: Pole | Guess) -> float:
     """How far beyond a cut the number is that "very tall" reports, in spreads."""
-    latent = scale.latent(said.cut) + said.sign * report.stands_for * scale.spread
+    latent = scale.latent(pole.cut) + pole.sign * report.stands_for * scale.spread
     return about.sign * (latent - scale.latent(about.cut)) / scale.spread
 
 
