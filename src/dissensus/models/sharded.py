@@ -33,10 +33,10 @@ def shard(entry: EntryT, device: torch.device, *, cpu_offload: bool = False) -> 
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import CPUOffloadPolicy, OffloadPolicy, fully_shard
 
-    packed = [name for name, p in entry.named_parameters() if not p.is_floating_point()]
-    if packed:
+    ints = [name for name, p in entry.named_parameters() if not p.is_floating_point()]
+    if ints:
         raise ModelError(
-            f"quantised weights cannot be sharded ({packed[0]} is one). Leave out sharding: fsdp (a 4-bit base is small), "
+            f"quantised weights cannot be sharded ({ints[0]} is one). Leave out sharding: fsdp (a 4-bit base is small), "
             "or quantization"
         )
     mesh = init_device_mesh(device.type, (dist.get_world_size(),))
