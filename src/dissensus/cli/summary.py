@@ -37,6 +37,7 @@ def summary(rows: list[dict[str, Any]]) -> None:
         if row["rho_why"]:
             say(f"rho is undefined in {row['condition']}: {row['rho_why']}")
         for name, shown in (("rho", "rho"), ("partial", "partial rho")):
+            # A number is equal to itself, and NaN is not: there is a rho, and no interval around it.
             if row[name] == row[name] and row[f"{name}_low"] != row[f"{name}_low"]:
                 say(f"{shown} of {row['condition']} has no interval: {row[f'{name}_withheld']}")
     for line in dict.fromkeys(map(_resampled, rows)):

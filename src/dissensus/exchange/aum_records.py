@@ -117,6 +117,7 @@ def _check(
         if wrong.any():
             at = int(np.argmax(wrong))
             raise DataError(f"{file}: a row of {ids[row[at]]!r} has {expected.format(int(values[at]))}")
+    # Sorted by sample and then by number, what is there twice and a label that changes are neighbours.
     order = np.lexsort((number, row))
     same = row[order][1:] == row[order][:-1]
     twice = same & (number[order][1:] == number[order][:-1])

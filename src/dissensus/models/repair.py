@@ -95,6 +95,7 @@ def _other_head(
     wrong = {differ[key]: (stored.shapes[key], expected[differ[key]]) for key in differ if key not in labels}
     if wrong:
         raise ModelError(shapes_differ(name, wrong))
+    # All weights of such a head go, those that would fit too: half of another task's head is no start for a new one.
     heads = {differ[key].split(".")[0] for key in labels}
     of_heads = [key for key, where in places.items() if where.split(".")[0] in heads]
     return sorted(of_heads, key=lambda key: (key in labels, key))

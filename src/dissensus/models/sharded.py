@@ -36,8 +36,8 @@ def shard(entry: EntryT, device: torch.device, *, cpu_offload: bool = False) -> 
     ints = [name for name, p in entry.named_parameters() if not p.is_floating_point()]
     if ints:
         raise ModelError(
-            f"quantised weights cannot be sharded ({ints[0]} is one). Leave out sharding: fsdp (a 4-bit base is small), "
-            "or quantization"
+            f"quantised weights cannot be sharded ({ints[0]} is one). Leave out sharding: fsdp (a 4-bit base is "
+            "small), or quantization"
         )
     mesh = init_device_mesh(device.type, (dist.get_world_size(),))
     # From the CPU to the CPU nothing is moved, and pinned memory needs a GPU.

@@ -49,6 +49,7 @@ def condition_views(
     """Panels and examples of every condition; the joint figures are saved; data set and provenance of every cell."""
     curves = {row.condition: _group_curves(analysis, row.condition) for row in rows}
     clouds = {row.condition: _cloud(analysis, row.condition) for row in rows}
+    # One scale for all conditions, so that their plots can be compared by eye.
     loss_limits = figures.limits(
         [v for cs in curves.values() for c in cs for v in (c.mean, c.high, c.seeds.ravel())]
     )

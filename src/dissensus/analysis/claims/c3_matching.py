@@ -60,6 +60,7 @@ def difference_at_matched_loss(measured: Measured, first: GroupMeans, second: Gr
             return none("the loss before training was not measured")
         if not settled.n or not means.contested[ALL].n:
             return none("no settled example whose gold label most annotators back, or no contested one")
+        # From the better of the start and of chance: a fresh head's first loss falls without anything being learned.
         learned = (
             min(float(settled.mean[0]), means.chance if np.isfinite(means.chance) else np.inf)
             - settled.mean.min()
@@ -92,6 +93,7 @@ def difference_at_matched_loss(measured: Measured, first: GroupMeans, second: Gr
         return none(
             f"tracking points are too far apart: between them the match is known to {number(coarse)} nats"
         )
+    # The level is chosen anew in each resample, so that the interval holds the uncertainty of the match as well.
     drawn = [(means.settled[BACKED].resampled, means.contested[ALL].resampled) for means in both]
     levels = _level([settled for settled, _ in drawn])
     changes = [
@@ -126,18 +128,21 @@ class Reading:
 def read_at(progress: FloatArray, settled: FloatArray, contested: FloatArray, level: FloatArray) -> Reading:
     """Read b pairs of curves, each of shape (b, T) with T of at least 4, at a settled loss a row, shape (b,)."""
     rows, points = settled.shape
+    # The level is one of these values: rounding must not move the match.
     reached = settled <= level[:, None] + 1e-12
     at = np.where(reached.any(axis=1), reached.argmax(axis=1), -1)
     change, straight, where = (np.full(rows, np.nan) for _ in range(3))
     change[at == 0] = straight[at == 0] = 0.0
     where[at == 0] = progress[0]
     share = np.linspace(0, 1, _NODES)
+    # Rows that reach their level between the same two points share a cubic through four points around it.
     for j in np.unique(at[at > 0]):
         row = np.flatnonzero(at == j)
         first = int(np.clip(j - 2, 0, points - 4))
         u = progress[j - 1] + share * (progress[j] - progress[j - 1])
         basis = _cubic(progress[first : first + 4], u)
         of_settled, of_contested = (values[row, first : first + 4] @ basis for values in (settled, contested))
+        # At the measured points the curve is what was measured, free of the cubic's rounding.
         for values, curve in ((of_settled, settled), (of_contested, contested)):
             values[:, 0], values[:, -1] = curve[row, j - 1], curve[row, j]
         place = _crossing(of_settled, level[row])
@@ -148,6 +153,7 @@ def read_at(progress: FloatArray, settled: FloatArray, contested: FloatArray, le
             of_contested[lines, low + 1] - of_contested[lines, low]
         )
         change[row] = height - contested[row, 0]
+        # The same by a straight line: how far the two are apart says whether the points are close enough.
         fall = settled[row, j - 1] - settled[row, j]
         part = np.ones(len(row))
         np.divide(settled[row, j - 1] - level[row], fall, out=part, where=fall > 0)
