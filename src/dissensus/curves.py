@@ -41,7 +41,7 @@ class Curves:
         total_steps: steps of the whole run; progress u = step / total_steps.
         log_probs: natural-log probabilities, float32, shape (n, T, K); NaN for a label that was not scored.
         gold: label indices, shape (n,); -1 where there is none.
-        counts: annotators a label, shape (n, K).
+        counts: annotators per label, shape (n, K).
         regime: 'held_out' or 'trained_on' for each example, shape (n,).
         covariates: name -> array of shape (n,).
         text: the text fields of each example, length n (may be empty mappings).

@@ -1,4 +1,4 @@
-"""Runs fused into one pass a step against the same runs alone."""
+"""Runs fused into one pass per step against the same runs alone."""
 
 from __future__ import annotations
 

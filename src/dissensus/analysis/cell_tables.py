@@ -1,4 +1,4 @@
-"""Tables of one cell: a row an example, one row for the cell, a row an entropy group and tracking point."""
+"""Tables of one cell: a row per example, one row for the cell, a row per entropy group and tracking point."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class CellTables:
     """What one cell adds to the study's tables.
 
     Attributes:
-        examples: a row an example.
+        examples: a row per example.
         cell: the row of the cell.
         groups: a row a (group, tracking point).
     """

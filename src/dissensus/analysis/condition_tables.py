@@ -33,7 +33,7 @@ SHARED = ("cell", "seed", *IDENTITY, *WORDS)
 
 
 def condition_rows(cells: Sequence[Mapping[str, Any]], order: Sequence[str]) -> list[dict[str, Any]]:
-    """One row a condition that has a cell, in the order of `order`, a list of conditions (repeats allowed).
+    """One row per condition that has a cell, in the order of `order`, a list of conditions (repeats allowed).
 
     Every number is the mean over the condition's cells that have it (NaN when none has). For the correlations there
     are also, with S seeds:

@@ -95,7 +95,7 @@ class Lines:
             note(f"{head} started{where}" + (f", resuming from step {status.step}" if status.step else ""))
         else:
             last, points = self._last[status.cell]
-            # A line a tracking point; a cell whose points lie far apart still shows that it lives.
+            # A line per tracking point; a cell whose points lie far apart still shows that it lives.
             due = LINE_EVERY if status.tracking_points_done != points else 6 * LINE_EVERY
             if now - last >= due:
                 self._last[status.cell] = (now, status.tracking_points_done)

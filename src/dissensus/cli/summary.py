@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def summary(rows: list[dict[str, Any]]) -> None:
-    """Print the rows of `summary_table`, one a condition."""
+    """Print the rows of `summary_table`, one per condition."""
     learned = any("learned" in row for row in rows)
     columns: dict[str, Callable[[dict[str, Any]], Any]] = {
         "condition": lambda row: row["condition"],

@@ -24,7 +24,7 @@ def refuse_packed(inputs: Mapping[str, Any], rows: int) -> None:
     if first != rows or any(key in inputs for key in PACKED):
         raise ModelError(
             f"the batch has {first} row(s) for {rows} example(s): it is packed (packing, padding_free or a flattening "
-            "collator) or pairs examples, and the free mode needs a row an example. Turn packing off, or record with "
+            "collator) or pairs examples, and the free mode needs a row per example. Turn packing off, or record with "
             "dissensus.integrations.transformers.record, which passes over the examples itself"
         )
 

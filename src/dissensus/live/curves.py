@@ -51,7 +51,7 @@ class LiveCurves:
     than the examples' spread and the curve's own jitter make by chance, by more than the settled group's loss has risen
     since then; and something was learned before: the settled group's loss has fallen. Once, until that is over.
 
-    Memory: eight numbers an example and its group, up to six more once a loss is not finite, for any number of points.
+    Memory: eight numbers per example and its group, up to six more once a loss is not finite, for any number of points.
 
     Args:
         log: called with the aggregates and the step; None only returns them.

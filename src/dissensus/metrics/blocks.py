@@ -3,7 +3,7 @@
 A cell of 550,000 examples at 100 tracking points has 660 MB of log-probabilities. Its losses and margins in float64
 would be as much again, each, and every pass over such an array would wait for memory. So the metrics walk: a block of
 examples that stays in a processor's cache is taken from the float32 log-probabilities, all that is asked for is
-computed on it, and only one value an example is kept. A row's values do not depend on the block it is in.
+computed on it, and only one value per example is kept. A row's values do not depend on the block it is in.
 
 Curves that do not fit into memory (`CurveSource`) are read `READ` examples at a time, by each thread its own, and
 walked in the same way: the values are the same, to the bit.
@@ -130,7 +130,7 @@ def by_blocks(
     *,
     points: int | None = None,
 ) -> dict[str, NDArray[Any]]:
-    """Compute arrays of one row an example, block by block.
+    """Compute arrays of one row per example, block by block.
 
     Args:
         curves: n examples, in memory or to be read.

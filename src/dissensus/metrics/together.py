@@ -97,7 +97,7 @@ def example_metrics(curves: Curves | CurveSource, *, noise_floor: float = 0.1) -
     return ExampleMetrics(
         **{name: v for name, v in computed.items() if "." not in name},
         aulc_relative=computed["aulc"] - np.where(np.isfinite(start), start, np.nan),
-        # What takes only one number an example is left until here: the threads would wait for each other over it.
+        # What takes only one number per example is left until here: the threads would wait for each other over it.
         unlearning=judge(Trend(**group("trend")), noise_floor=noise_floor),
         cartography=Cartography(**group("cartography")),
         forgetting=Forgetting(**group("forgetting")),

@@ -42,7 +42,7 @@ class DropoutKeys:
         """Set the keys of a packed batch.
 
         Args:
-            keys: one a token, shape (N,).
+            keys: one per token, shape (N,).
             batch: the batch.
             label_at: index of each example's label token, shape (b,).
         """

@@ -175,7 +175,7 @@ class FreeRecorder:
             self._keep(step, examples, lambda: log_softmax(logits), shape[0])
 
     def observe_losses(self, step: int, examples: Any, losses: Any) -> None:
-        """Take losses from a training forward: -log p(gold) in nats, one an example; the other labels have NaN.
+        """Take losses from a training forward: -log p(gold) in nats, one per example; the other labels have NaN.
 
         Args:
             step: see `observe`.

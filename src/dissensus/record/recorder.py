@@ -71,7 +71,7 @@ class CurveRecorder:
             (`dissensus.record.schedule`); 0 and the last are added.
         max_overhead: space the points so that tracking takes at most this share of the training time (0.10: a tenth);
             first and last are kept. What was chosen is said, and `points` says it.
-        regime: 'held_out' or 'trained_on', one for all or one an example.
+        regime: 'held_out' or 'trained_on', one for all or one per example.
         token_budget: tokens a forward pass.
         precision: 'bf16' lets tracking passes compute in bf16: quicker where the processor has matrix units for
             it, and rounded (docs/performance.md says by how much).

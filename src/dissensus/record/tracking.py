@@ -49,7 +49,7 @@ class PaddedSet:
         encoded: the examples.
         score: (model, padded batch) -> logits.
         pad_id: padding token id.
-        token_budget: padded tokens a batch, at most (a longer example goes alone).
+        token_budget: padded tokens per batch, at most (a longer example goes alone).
         batches: rows of each batch; default: of similar length.
     """
 
@@ -84,7 +84,7 @@ class PaddedSet:
             if logits.ndim != 2 or len(logits) != len(rows):
                 raise ModelError(
                     f"a batch of {len(rows)} examples was scored with shape {tuple(logits.shape)}; expected "
-                    "(examples, labels): one row an example, a column for each label"
+                    "(examples, labels): one row per example, a column for each label"
                 )
             yield np.array(rows, dtype=np.int64), over_labels(logits)
 
@@ -95,7 +95,7 @@ class PackedSet:
     Args:
         encoded: the examples.
         model: what scores them.
-        token_budget: tokens a batch, at most (a longer example goes alone).
+        token_budget: tokens per batch, at most (a longer example goes alone).
         states: shared with other cells at step 0.
     """
 

@@ -47,7 +47,7 @@ class UserModelSet:
     Args:
         encoded: the examples.
         pad_id: padding token id.
-        token_budget: tokens a batch, at most (a longer example goes alone).
+        token_budget: tokens per batch, at most (a longer example goes alone).
         labels: the data set's, to be held against the model's.
 
     Attributes:

@@ -52,7 +52,7 @@ class AcrossView:
         cells: completed cells that they rest on.
         planned: cells that the study lists.
         sensitivity: what hangs on a choice; None where nothing was compared.
-        annotators: rho by the number of labels an item; None where no item has enough.
+        annotators: rho by the number of labels per item; None where no item has enough.
         noise: how flipped labels are found; None without label noise.
         noise_curves: their curves.
     """

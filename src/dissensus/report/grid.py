@@ -38,7 +38,7 @@ SHOWN = ("contested", "settled")
 
 
 def backing_grid(rows: Sequence[ConditionRow]) -> Grid | None:
-    """A row a condition and group; None where no gold label is known to be backed or rejected."""
+    """A row per condition and group; None where no gold label is known to be backed or rejected."""
     grid_rows = []
     for row in rows:
         for group in SHOWN:

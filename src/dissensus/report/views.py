@@ -100,7 +100,7 @@ def condition_views(
 
 
 def _load(analysis: Analysis, condition: str) -> list[Curves]:
-    """The condition's curves, one a seed. Checksums were verified by the analysis."""
+    """The condition's curves, one per seed. Checksums were verified by the analysis."""
     cells = _of(analysis.cells, condition)["cell"].to_pylist()
     return [analysis.reader.cell(cell, verify=False).curves for cell in cells]
 

@@ -88,7 +88,7 @@ def run_study(
             as far as there are cells and memory; on a cluster, as many as it has room for.
         threads: threads of each worker; default: OMP_NUM_THREADS, or else the cores divided by the workers; on a
             cluster, the processors that the cell reserves.
-        fuse: most cells a job: LoRA cells that differ in seed, rank, alpha and learning rate alone train in one
+        fuse: most cells per job: LoRA cells that differ in seed, rank, alpha and learning rate alone train in one
             pass over one frozen model, with the results that they have alone, up to rounding; default: 1.
         device: torch device of every worker; default: a GPU where there is one.
         data_dir: where data files are looked up first.

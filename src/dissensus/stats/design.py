@@ -78,7 +78,7 @@ class RankDesign:
         """Sort and rank columns of shape (n,) without NaN.
 
         Args:
-            x: one value an example.
+            x: one value per example.
             y: likewise.
             covariates: what is held fixed: name -> values.
             classes: names of the covariates that hold class codes.

@@ -74,7 +74,7 @@ def mean_difference(
     No interval below `MIN_CLUSTERS` clusters in all, or `MIN_SIDE` in either group.
 
     Args:
-        values: one an example, shape (n,); those that are not finite are dropped and counted.
+        values: one per example, shape (n,); those that are not finite are dropped and counted.
         groups: group names, shape (n,).
         first: the group whose mean comes first.
         second: the group whose mean is subtracted.

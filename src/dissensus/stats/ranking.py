@@ -87,7 +87,7 @@ def auroc(
     example or without one that is not. Below 40 clusters, or 20 examples, no interval (`Ranking.withheld`).
 
     Args:
-        scores: one an example, shape (n,); high means suspect.
+        scores: one per example, shape (n,); high means suspect.
         flags: what is to be found, shape (n,): booleans, or 0 and 1.
         resamples: bootstrap resamples; 0 gives no interval.
         confidence: of the interval.

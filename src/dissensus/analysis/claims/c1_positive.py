@@ -8,7 +8,7 @@ from dissensus.analysis.claims.verdict import ClaimVerdict, claim_verdict, quest
 
 
 def positive_everywhere(measured: Measured) -> ClaimVerdict:
-    """One part a condition that learned: Spearman's rho of entropy and AULC, the mean over its seeds."""
+    """One part per condition that learned: Spearman's rho of entropy and AULC, the mean over its seeds."""
     correlations = [
         measured.condition(name, cells, measured.rho) for name, cells in measured.conditions().items()
     ]

@@ -107,7 +107,7 @@ def _pair_values(
     second: Sequence[CellReading],
     compared: Callable[[CellReading, CellReading], CellValue],
 ) -> list[ConditionValue]:
-    """A value a pair of conditions that share data set, model and regime, by the seeds that both have."""
+    """A value per pair of conditions that share data set, model and regime, by the seeds that both have."""
     pairs: dict[tuple[str, str], list[Pair]] = {}
     for a in first:
         for b in second:

@@ -50,7 +50,7 @@ class _Likeness:
 def noise_is_consistent(measured: Measured) -> ClaimVerdict:
     """AULC on the given labels ranks flipped examples high, and flipped examples move as contested ones do.
 
-    One part a condition with noise for the ranking, two for the likeness, each the mean over its seeds. Likeness is an
+    One part per condition with noise for the ranking, two for the likeness, each a mean over its seeds. Likeness is an
     equivalence: that flipped examples lie on the far side of contested ones, seen from plain ones, is none.
     So flipped must be nearer to contested examples than either is to plain ones.
     """

@@ -57,7 +57,7 @@ class _Panel:
     """The tracked items of one data set.
 
     Attributes:
-        counts: annotators a label, shape (n, 3).
+        counts: annotators per label, shape (n, 3).
         gold: label indices, shape (n,).
         share: of the gold label among the annotators, shape (n,).
         score: normal score of the true disagreement, shape (n,).

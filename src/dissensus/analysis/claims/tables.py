@@ -1,4 +1,4 @@
-"""Verdicts as a table, a row a part of a question of a claim, and as plain data, sentences included.
+"""Verdicts as a table, a row per part of a question of a claim, and as plain data, sentences included.
 
 Columns of the table: claim, verdict, question, decides, question_verdict, part, value, low, high, se, df, p, p_holm,
 p_bh, p_below, smallest, seeds, clusters, cells (ids, separated by blanks), note. A part without an interval has a row
@@ -28,7 +28,7 @@ SCHEMA = pa.schema(
 
 
 def claims_table(claims: Sequence[ClaimVerdict]) -> pa.Table:
-    """A row a part; see the module's first lines."""
+    """A row per part; see the module's first lines."""
     rows = [
         {
             "claim": claim.claim,

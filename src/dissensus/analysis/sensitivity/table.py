@@ -51,7 +51,7 @@ HANGS_ON_SCHEMA = pa.schema(
 
 
 def sensitivity_table(reading: StudyReading, *, resamples: int = 300) -> pa.Table:
-    """One row a condition, choice and value: measures under it, under the study's choice, and their difference.
+    """One row per condition, choice and value: measures under it, under the study's choice, and their difference.
 
     Rows of `source` 'stored curves' read the cells of each of the study's own conditions in another way (see
     `readings.other_readings`); the first of them, with the choice 'reference', is as the study reads them. A variant

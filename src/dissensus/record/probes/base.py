@@ -41,7 +41,7 @@ class Probe(Protocol):
     Attributes:
         dataset: the examples.
         rows: how many rows the model reads for them (twice as many as examples for pairs of answers).
-        covariates: name -> one number an example.
+        covariates: name -> one number per example.
         facts: JSON values for the manifest.
         values: names of what a point holds beside log-probabilities.
         token_losses: whether a point holds the losses of single tokens.

@@ -37,7 +37,7 @@ class CompletionProbe:
     """The log-probability of each example's completion, summed over its tokens: the loss is its negative.
 
     Stored as the log-probability of the gold label; labels whose completion was not scored have NaN. The covariate
-    `completion_tokens` turns the loss into one a token. Log-probabilities are of whole completions and not normalised
+    `completion_tokens` turns the loss into one per token. Log-probabilities are of whole completions and not normalised
     over the labels: where several are scored, they need not sum to 1. A completion without any words has NaN, whatever
     a model gives the end-of-sequence token.
 
@@ -108,7 +108,7 @@ class CompletionProbe:
             prompt: a template with the text fields' names in braces, or a function of the example that gives a text or
                 the messages of a conversation.
             completion: the same.
-            max_length: tokens a row.
+            max_length: tokens per row.
             truncation: which end of a longer row is kept.
             add_eos: end a completion that is a text with the end-of-sequence token.
             encoder_decoder: the prompt is the source and the completion the target.
@@ -188,14 +188,14 @@ class CompletionProbe:
         encoder_decoder: bool = False,
         token_losses: bool = False,
     ) -> CompletionProbe:
-        """The completions of all labels, K rows an example: margins and soft losses are then defined as well.
+        """The completions of all labels, K rows per example: margins and soft losses are then defined as well.
 
         Args:
             dataset: the tracked examples.
             tokenizer: of the model.
             prompt: see `from_texts`.
             words: label name -> its completion, whitespace included.
-            max_length: tokens a row.
+            max_length: tokens per row.
             truncation: which end of a longer row is kept.
             add_eos: end completions with the end-of-sequence token.
             encoder_decoder: the prompt is the source and the completion the target.

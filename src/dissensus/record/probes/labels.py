@@ -36,7 +36,7 @@ class LabelProbe:
         pad_id: padding token id; default: the tokenizer's.
         score: (model, padded batch) -> logits (b, K); default: `model(**batch).logits`, or the same numbers from
             rows without padding where the model can be read so.
-        max_length: tokens an example.
+        max_length: tokens per example.
 
     Raises:
         SpecError: there is nothing to encode with.

@@ -64,7 +64,7 @@ class PreferenceProbe:
         pad_id: padding token id.
         reference: of 'dpo': the model that is compared with, or a `Reference`; None: the trainer's, or the model at the
             start.
-        max_length: tokens a row; None: the trainer's, or 1024 where none says.
+        max_length: tokens per row; None: the trainer's, or 1024 where none says.
         truncation: which end of a longer row is kept; None: the trainer's, or 'keep_start'.
         blank: of each row, whether its answer has no words, shape (2n,).
 

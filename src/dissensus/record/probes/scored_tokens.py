@@ -62,12 +62,12 @@ class Padded(NamedTuple):
 
 
 class ScoredTokens:
-    """See `tracking.TrackedSet`: of each row the sum over its scored tokens, then on request one column a token.
+    """See `tracking.TrackedSet`: of each row the sum over its scored tokens, then on request one column per token.
 
     Args:
         sequences: the rows.
         pad_id: padding token id.
-        token_budget: padded tokens a batch, at most (a longer row goes alone).
+        token_budget: padded tokens per batch, at most (a longer row goes alone).
         single: give the single tokens' log-probabilities as well, 0 beyond a row's last.
 
     Attributes:

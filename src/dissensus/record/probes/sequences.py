@@ -32,7 +32,7 @@ class Sequences:
 
     Attributes:
         input_ids: what the model reads, special tokens included.
-        labels: of a decoder-only model one a token of `input_ids`, the token itself or `IGNORED`; of an
+        labels: of a decoder-only model one per token of `input_ids`, the token itself or `IGNORED`; of an
             encoder-decoder model the target's tokens.
         truncated: how many rows lost tokens to the longest length.
         encoder_decoder: which of the two it is.
@@ -115,7 +115,7 @@ def from_texts(
     Args:
         asked: prompts and completions: texts, or messages of a conversation.
         tokenizer: a Hugging Face tokenizer.
-        max_length: tokens a row; of an encoder-decoder model of the source and of the target, each. None cuts nothing.
+        max_length: tokens per row; of an encoder-decoder model of source and target, each. None cuts nothing.
         truncation: which end of a longer row is kept.
         add_eos: end a completion that is a text with the end-of-sequence token.
         encoder_decoder: the prompt is the source and the completion the target.

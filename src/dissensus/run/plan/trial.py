@@ -242,7 +242,7 @@ def _device_of(run: TrainingRun) -> str:
 
 
 def _step(run: TrainingRun, clock: Clock) -> tuple[float, float]:
-    """One optimiser step: seconds a token of its gradient, and seconds of the update."""
+    """One optimiser step: seconds per token of its gradient, and seconds of the update."""
     from dissensus.train.loop import accumulate
 
     rows = run.batch_rows()
