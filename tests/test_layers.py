@@ -111,7 +111,7 @@ def test_the_code_keeps_the_table_of_layers(graph: ImportGraph, rule: Rule) -> N
     assert graph.violations([rule]) == []
 
 
-def test_no_two_packages_import_each_other(graph: ImportGraph) -> None:
+def test_no_two_packages_or_modules_import_each_other(graph: ImportGraph) -> None:
     assert graph.circles() == []
 
 
