@@ -49,7 +49,6 @@ RULES = (
     Rule("data", never=(*MODELLING, ".train", ".record", ".models", *READING)),
     Rule("data.agreement", never=FILES),
     Rule("models", never=(*READING, ".store", ".record", ".train", ".study", ".run")),
-    Rule("models.shapes", never=MODELLING),
     Rule("models.registry", never=MODELLING),
     Rule("curves", never=MODELLING),
     Rule("store", never=(*MODELLING, ".remote")),
