@@ -66,7 +66,7 @@ def fit(
         quantized: whether the files hold quantised weights, whose further tensors transformers knows.
 
     Raises:
-        ModelError: the weights do not fit; it names those that are missing or left over, and the mend.
+        ModelError: the weights do not fit; it names those that are missing or left over, and how to correct it.
     """
     parameters = {key for key, _ in module.named_parameters()}
     prefix = module.base_model_prefix

@@ -251,7 +251,7 @@ def _matched(when: When, places: Sequence[_Place], where: str) -> frozenset[_Pla
     )
     if not hit:
         words = ", ".join(f"{k}={_listed(v)}" for k, v in wanted_by_key.items())
-        raise SpecError(f"{where}: no cell matches {words} together; remove it or mend it")
+        raise SpecError(f"{where}: no cell matches {words} together; remove or correct it")
     return hit
 
 

@@ -20,8 +20,8 @@ from dissensus.data.sources.simulated.grammar import (
     Pair,
     any_fact,
     asked,
+    assertion,
     beyond,
-    claim,
     degree_of,
     denies,
     number_near,
@@ -70,7 +70,7 @@ def _vague(dice: Dice) -> Pair:
     number = number_near(scale, pole, _margin(dice) + degree.shift)
     return Pair(
         sentence(scale.says.format(who=who, n=scale.written(number))),
-        claim(scale, who, phrase_of(pole, degree.word), denied),
+        assertion(scale, who, phrase_of(pole, degree.word), denied),
         TRAIT[scale.name, pole.phrase],
         beyond(scale, pole, number) - degree.shift,
         _VAGUE_BAND,
@@ -87,7 +87,7 @@ def _wording(dice: Dice) -> Pair:
     denied = denies(pole, degree, _DENIED, dice)
     return Pair(
         sentence(words.format(who=who)),
-        claim(scale, who, phrase_of(pole, degree.word), denied),
+        assertion(scale, who, phrase_of(pole, degree.word), denied),
         TRAIT[scale.name, pole.phrase],
         beyond(scale, pole, number) - degree.shift,
         _VAGUE_BAND,
@@ -110,7 +110,7 @@ def _graded(dice: Dice) -> Pair:
         evidence = -CERTAIN if report.denied or report.before else CERTAIN
     return Pair(
         reported(scale, who, premise_pole, report),
-        claim(scale, who, phrase_of(pole, degree.word), denied),
+        assertion(scale, who, phrase_of(pole, degree.word), denied),
         TRAIT[scale.name, pole.phrase],
         evidence,
         _VAGUE_BAND,
@@ -154,14 +154,14 @@ def _any_premise(scale: Scale, who: str, dice: Dice) -> str:
     return vague if dice.yes(0.35) else wording if dice.yes(0.08) else number
 
 
-def _other_claim(scale: Scale, who: str, dice: Dice) -> tuple[str, int]:
+def _other_assertion(scale: Scale, who: str, dice: Dice) -> tuple[str, int]:
     """Any hypothesis on this scale, and its trait."""
     guess, pole = asked(scale.guesses, dice), asked(scale.poles, dice)
     degree = degree_of(pole, _PLAIN, dice)
     denied = denies(pole, degree, _DENIED, dice)
     if dice.yes(0.2):
         return sentence(guess.sentence.format(who=who)), TRAIT[scale.name, guess.sentence]
-    return claim(scale, who, phrase_of(pole, degree.word), denied), TRAIT[scale.name, pole.phrase]
+    return assertion(scale, who, phrase_of(pole, degree.word), denied), TRAIT[scale.name, pole.phrase]
 
 
 def _unrelated(dice: Dice) -> Pair:
@@ -169,7 +169,7 @@ def _unrelated(dice: Dice) -> Pair:
     scale = dice.pick(SCALES)
     kind = KIND_OF[scale.name]
     who, other = who_of(kind, dice), dice.pick([s for s in kind.scales if s is not scale])
-    hypothesis, trait = _other_claim(other, who, dice)
+    hypothesis, trait = _other_assertion(other, who, dice)
     premise = _any_premise(scale, who, dice)
     return Pair(premise, hypothesis, trait, 0.0, CERTAIN, False, "unrelated")
 
@@ -178,7 +178,7 @@ def _elsewhere(dice: Dice) -> Pair:
     """A fact about one thing, a hypothesis on the same scale about another thing: neutral."""
     scale = dice.pick(SCALES)
     a, b = two(KIND_OF[scale.name], dice)
-    hypothesis, trait = _other_claim(scale, b, dice)
+    hypothesis, trait = _other_assertion(scale, b, dice)
     return Pair(_any_premise(scale, a, dice), hypothesis, trait, 0.0, CERTAIN, False, "elsewhere")
 
 
@@ -206,7 +206,7 @@ def _suggestion(dice: Dice) -> Pair:
     toward = 1 if (says_more == of_first) == (pole.sign > 0) else -1
     return Pair(
         sentence(premise),
-        claim(scale, a if of_first else b, phrase_of(pole, degree.word), False),
+        assertion(scale, a if of_first else b, phrase_of(pole, degree.word), False),
         TRAIT[scale.name, pole.phrase],
         toward * _LEAN - degree.shift / 2,
         _LEAN_BAND,
