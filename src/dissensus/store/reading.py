@@ -19,7 +19,7 @@ from dissensus.errors import StoreError
 from dissensus.store.files import EXAMPLE_COLUMNS, ROW_GROUP, RowFile, check_file, read_manifest
 from dissensus.store.points import Floats, Point
 
-TURNED = 256
+TRANSPOSED = 256
 """Examples that are turned from columns to rows at a time: what is read and written of them stays in a core's cache."""
 
 
@@ -106,14 +106,14 @@ class StoredCurves:
             labels=self.labels,
             steps=self.steps,
             total_steps=self.total_steps,
-            log_probs=_turned(stage).reshape(end - begin, t, k),
+            log_probs=_transposed(stage).reshape(end - begin, t, k),
             gold=np.asarray(examples["gold"].to_numpy(), dtype=np.int64),
             counts=np.array(counts, dtype=np.float64).reshape(end - begin, k),
             regime=np.array(examples["regime"].to_pylist(), dtype=np.str_),
             covariates={c: np.array(examples[c].to_numpy(), dtype=np.float64) for c in self.covariates},
             text=tuple(json.loads(one) for one in examples["text"].to_pylist()) if text else (),
             provenance=self.provenance,
-            values={name: _turned(column) for name, column in values.items()},
+            values={name: _transposed(column) for name, column in values.items()},
         )
 
     def at(self, points: Sequence[int]) -> StoredCurves:
@@ -194,11 +194,11 @@ def _open_examples(folder: Path, manifest: Mapping[str, Any], *, verify: bool) -
     return RowFile(path)
 
 
-def _turned(columns: Floats) -> Floats:
+def _transposed(columns: Floats) -> Floats:
     """The transpose of (m, n), contiguous; a few columns at a time, for the caches' sake."""
     out = np.empty(columns.shape[::-1], dtype=columns.dtype)
-    for begin in range(0, len(out), TURNED):
-        out[begin : begin + TURNED] = columns[:, begin : begin + TURNED].T
+    for begin in range(0, len(out), TRANSPOSED):
+        out[begin : begin + TRANSPOSED] = columns[:, begin : begin + TRANSPOSED].T
     return out
 
 
