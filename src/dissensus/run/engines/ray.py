@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import os
 import socket
-import threading
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -40,6 +39,7 @@ class RayEngine(QueuedEngine):
     name = "ray"
 
     def __init__(self, address: str | None = None, *, wait: bool = False) -> None:
+        super().__init__()
         self._address = address
         self._wait = wait
         self._ray: Any = None
@@ -48,9 +48,6 @@ class RayEngine(QueuedEngine):
         self._task: Any = None
         self._listeners: dict[str, _Listener] = {}
         self._refs: dict[Any, str] = {}
-        self._lock = threading.Lock()
-        self._closing = threading.Event()
-        self._listener: threading.Thread | None = None
 
     def open(self) -> None:
         """Connect, and set up the mailbox."""
@@ -69,8 +66,7 @@ class RayEngine(QueuedEngine):
         this_node = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         self._mail = ray.remote(_Mailbox).options(num_cpus=0, scheduling_strategy=this_node).remote()
         self._task = ray.remote(_run_on_node)
-        self._listener = threading.Thread(target=self._listen, daemon=True, name="ray-events")
-        self._listener.start()
+        self._start_listening()
 
     def has_gpus(self) -> bool:
         """See `base.Engine`."""
@@ -97,9 +93,7 @@ class RayEngine(QueuedEngine):
 
     def close(self) -> None:
         """Leave the cluster; one that was started for the study ends."""
-        self._closing.set()
-        if self._listener is not None:
-            self._listener.join()
+        self._stop_listening()
         if self._ray is None or self._mail is None:
             return
         with contextlib.suppress(Exception):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import math
 import shutil
-import threading
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -47,6 +46,7 @@ class SlurmEngine(QueuedEngine):
     name = "slurm"
 
     def __init__(self, folder: Path, options: Mapping[str, str] | None = None) -> None:
+        super().__init__()
         settings = dict(options or {})
         self._cluster = _choice(settings, "cluster", ("slurm", "local"), "slurm")
         self._gpus = _choice(settings, "gpus", ("yes", "no"), "no") == "yes"
@@ -67,9 +67,6 @@ class SlurmEngine(QueuedEngine):
         self._submitit: Any = None
         self._jobs: dict[str, _Submitted] = {}
         self._lost = False
-        self._lock = threading.Lock()
-        self._closing = threading.Event()
-        self._listener: threading.Thread | None = None
 
     def open(self) -> None:
         """Find Slurm, and begin to listen."""
@@ -84,8 +81,7 @@ class SlurmEngine(QueuedEngine):
                 "cluster=local to try it with processes of this machine"
             )
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._listener = threading.Thread(target=self._listen, daemon=True, name="slurm-events")
-        self._listener.start()
+        self._start_listening()
 
     def has_gpus(self) -> bool:
         """As the options say: the login node cannot tell."""
@@ -106,9 +102,7 @@ class SlurmEngine(QueuedEngine):
 
     def close(self) -> None:
         """Stop listening. What lies in the folder goes, unless a job was lost: its logs may say why."""
-        self._closing.set()
-        if self._listener is not None:
-            self._listener.join()
+        if self._stop_listening():
             for submitted in self._jobs.values():  # those that have said their last, and are about to end
                 submitted.wait()
             if not self._lost:
