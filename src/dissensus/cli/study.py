@@ -248,11 +248,10 @@ def _study_and_place(study: str, out: str | None) -> tuple[StudySpec, str]:
     """What to run, and the folder or URL that it lives in."""
     from dissensus.remote import is_url, study_folder
     from dissensus.study.builtin import load_study
-    from dissensus.study.folder import StudyFolder
 
     if is_url(study):
         with study_folder(study, curves=False) as here:
-            return StudyFolder(here).spec, out or study
+            return load_study(str(here)), out or study
     spec, given = load_study(study), Path(study).expanduser()
     is_folder = given.is_dir() and (given / "study.yaml").is_file()
     return spec, out or str(given if is_folder else Path("runs") / spec.name)

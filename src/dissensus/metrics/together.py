@@ -21,10 +21,6 @@ from dissensus.metrics.unlearning import Trend, Unlearning, judge, trend_of
 Kernel = Callable[[Block, FloatArray], FloatArray]
 """From a block of b examples at T points, and the points' progress in [0, 1], to one value per example, shape (b,)."""
 
-METRICS: dict[str, Kernel] = {}
-"""Further metrics, by the name of their column in a study's table of examples: what is added here is computed for every
-cell. The fields of `ExampleMetrics` are built in, because other parts of the analysis ask for them by name."""
-
 
 @dataclass(frozen=True)
 class ExampleMetrics:
@@ -40,7 +36,7 @@ class ExampleMetrics:
         cartography: step 0 left out; see `cartography`.
         forgetting: step 0 left out; see `forgetting`.
         margin: step 0 left out of the mean; see `margin`.
-        further: those of `METRICS`, by name.
+        further: those of other packages, by name.
     """
 
     aulc: FloatArray
@@ -55,12 +51,15 @@ class ExampleMetrics:
     further: Mapping[str, FloatArray]
 
 
-def example_metrics(curves: Curves | CurveSource, *, noise_floor: float = 0.1) -> ExampleMetrics:
+def example_metrics(
+    curves: Curves | CurveSource, *, noise_floor: float = 0.1, further: Mapping[str, Kernel] | None = None
+) -> ExampleMetrics:
     """The values that `aulc`, `unlearning`, `cartography`, `forgetting` and `margin` give, computed together.
 
     Args:
         curves: n examples at T tracking points, in memory or stored (`open_curves`).
         noise_floor: the smallest rise that counts as un-learning, nats; see `unlearning`.
+        further: more metrics, by name.
 
     Raises:
         SpecError: the noise floor is negative or not a number.
@@ -82,7 +81,7 @@ def example_metrics(curves: Curves | CurveSource, *, noise_floor: float = 0.1) -
             "cartography": vars(cartography_of(block, kept)),
             "forgetting": vars(forgetting_of(block, curves, kept)),
             "margin": vars(margin_of(block.margins, kept)),
-            "further": {name: kernel(block, u) for name, kernel in METRICS.items()},
+            "further": {name: kernel(block, u) for name, kernel in (further or {}).items()},
         }
         return plain | {f"{group}.{name}": v for group, own in groups.items() for name, v in own.items()}
 

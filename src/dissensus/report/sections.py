@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from dissensus.analysis.extensions import SECTIONS, extensions_at
 from dissensus.analysis.tables import Analysis
 
 
@@ -27,12 +28,12 @@ class Section:
     rows: tuple[tuple[str, ...], ...] = ()
 
 
-SECTIONS: list[Callable[[Analysis], Section | None]] = []
-"""Shown before the definitions, in this order; a function that has nothing to say of a study gives None. The same study
-must give the same section: no clock, no random numbers without a seed, no place on a machine."""
+Writer = Callable[[Analysis], Section | None]
+"""One that has nothing to say of a study gives None. The same study must give the same section: no clock, no random
+numbers without a seed, no place on a machine."""
 
 
 def further_sections(analysis: Analysis) -> tuple[Section, ...]:
-    """What `SECTIONS` say of a study."""
-    sections = (write(analysis) for write in SECTIONS)
+    """What those that the study's extensions bring say of it, in its order; shown before the definitions."""
+    sections = (write(analysis) for write in extensions_at(SECTIONS, analysis.study.analysis).values())
     return tuple(section for section in sections if section is not None)
