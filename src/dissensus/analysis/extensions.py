@@ -51,7 +51,7 @@ def packages_of(settings: AnalysisSpec) -> dict[str, dict[str, str]]:
             known = {known for point in POINTS for known in point.names()}
             near = f"{nearest(name, known)}; or" if known else "Either"
             raise SpecError(
-                f"analysis.extensions: no metric, claim or report section is known as {name!r}. {near} the package that "
-                "brings it is not installed: install it, or take the name out of study.yaml"
+                f"analysis.extensions: no metric, claim or report section is known as {name!r}. {near} the package "
+                "that brings it is not installed: install it, or take the name out of study.yaml"
             )
     return packages

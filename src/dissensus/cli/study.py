@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperOption
 
 from dissensus.cli.notes import print_cell_notes
 from dissensus.cli.output import emit_json, note, say
@@ -57,9 +58,10 @@ Device = Annotated[
 ]
 
 
+ENGINE_HELP = "What the cells run on: local (this machine), ray or slurm."
 EngineName = Annotated[
     str,
-    typer.Option("--engine", help="What the cells run on: local (this machine), ray or slurm."),
+    typer.Option("--engine", help=ENGINE_HELP),
 ]
 Address = Annotated[
     str | None,
@@ -95,8 +97,23 @@ QuotesOption = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the root."""
-    for command in (quickstart, run, analyze, report):
-        app.command()(command)
+    app.command()(quickstart)
+    app.command(cls=_RunCommand)(run)
+    app.command()(analyze)
+    app.command()(report)
+
+
+class _RunCommand(TyperCommand):
+    """`run`, whose help names the engines that installed packages bring; looked up when the help is asked for."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        from dissensus.run.engines.named import ENGINES
+
+        brought = ", ".join(name for name in ENGINES.names() if name not in ENGINES.builtin)
+        for option in self.params if brought else ():
+            if isinstance(option, TyperOption) and option.name == "engine":
+                option.help = f"{ENGINE_HELP} Of installed packages: {brought}."
+        super().format_help(ctx, formatter)
 
 
 def quickstart(

@@ -25,7 +25,7 @@ class Spec(BaseModel):
         """Validate `data`; `where` (a file name, say) opens the message of a `SpecError`.
 
         `prefix` is put before the paths in the message, for data that sit inside something larger. `stored`: the data
-        is of a study that is only looked at, so no package's source is loaded (`dissensus.config.sources.StoredSource`).
+        is of a study that is only looked at, so no package's source is loaded (see `config.sources.StoredSource`).
         """
         try:
             return cls.model_validate(data, context={"stored": stored})

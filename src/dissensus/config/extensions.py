@@ -48,7 +48,8 @@ class ExtensionPoint:
         """What is known as `name`; None where nothing is.
 
         Raises:
-            SpecError: an installed package offers it, and it cannot be loaded or is not what is expected, or two offer it.
+            SpecError: an installed package offers it, and it cannot be loaded or is not what is expected; or two
+                packages offer it.
         """
         if name in self.builtin:
             return pkgutil.resolve_name(self.builtin[name])

@@ -91,7 +91,7 @@ class SourceSpec(Spec):
 
 
 class StoredSource(SourceSpec):
-    """A package's source in a study that is only looked at: its keys as they are stored, its digest, and no code of it."""
+    """A package's source in a study that is only looked at: its keys as stored, the digest that they have, no code."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -116,7 +116,7 @@ def _by_its_key(value: Any, _handler: object, info: ValidationInfo) -> SourceSpe
         near = nearest(str(tag), SOURCES.names())
         raise PydanticCustomError(
             "source",
-            "unknown source '{tag}'; {near}; or a package that brings it is not installed",
+            "unknown source '{tag}'; {near} (or a package that brings it is not installed)",
             {"tag": tag, "near": near},
         )
     try:

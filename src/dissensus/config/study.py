@@ -124,7 +124,7 @@ class AnalysisSpec(Spec):
         """A study.yaml names extensions only where it has some."""
         stored: dict[str, Any] = dump(self)
         if not self.extensions:
-            del stored["extensions"]
+            stored.pop("extensions", None)
         return stored
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dissensus.curves import Curves, CurveSource, FloatArray
+from dissensus.errors import SpecError
 from dissensus.metrics.aulc import block_aulc
 from dissensus.metrics.blocks import Block, by_blocks
 from dissensus.metrics.cartography import Cartography, cartography_of
@@ -62,7 +63,8 @@ def example_metrics(
         further: more metrics, by name.
 
     Raises:
-        SpecError: the noise floor is negative or not a number.
+        SpecError: the noise floor is negative or not a number, or one of `further` gives something else than a number
+            per example.
     """
     u, kept = curves.progress, kept_points(curves, False)
     has_start = len(curves.steps) > 0 and curves.steps[0] == 0
@@ -81,7 +83,9 @@ def example_metrics(
             "cartography": vars(cartography_of(block, kept)),
             "forgetting": vars(forgetting_of(block, curves, kept)),
             "margin": vars(margin_of(block.margins, kept)),
-            "further": {name: kernel(block, u) for name, kernel in (further or {}).items()},
+            "further": {
+                name: _checked(name, kernel(block, u), block) for name, kernel in (further or {}).items()
+            },
         }
         return plain | {f"{group}.{name}": v for group, own in groups.items() for name, v in own.items()}
 
@@ -101,3 +105,14 @@ def example_metrics(
         margin=Margin(**group("margin")),
         further=group("further"),
     )
+
+
+def _checked(name: str, values: Any, block: Block) -> FloatArray:
+    """What a further metric gave, if it is one number per example."""
+    array = np.asarray(values)
+    if array.shape != (len(block.rows),) or array.dtype.kind not in "biuf":
+        raise SpecError(
+            f"the metric {name!r} gave {array.dtype} of shape {array.shape}; expected a number per example, shape "
+            f"({len(block.rows)},)"
+        )
+    return array

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from dissensus.analysis.extensions import SECTIONS, extensions_at
 from dissensus.analysis.tables import Analysis
+from dissensus.errors import SpecError
 
 
 @dataclass(frozen=True)
@@ -35,5 +36,10 @@ numbers without a seed, no place on a machine."""
 
 def further_sections(analysis: Analysis) -> tuple[Section, ...]:
     """What those that the study's extensions bring say of it, in its order; shown before the definitions."""
-    sections = (write(analysis) for write in extensions_at(SECTIONS, analysis.study.analysis).values())
-    return tuple(section for section in sections if section is not None)
+    sections = []
+    for name, write in extensions_at(SECTIONS, analysis.study.analysis).items():
+        section = write(analysis)
+        if not isinstance(section, Section | None):
+            raise SpecError(f"the report section {name!r} gave {section!r:.80}; expected a Section or None")
+        sections += [] if section is None else [section]
+    return tuple(sections)

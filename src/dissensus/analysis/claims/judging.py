@@ -14,6 +14,7 @@ from dissensus.analysis.claims.measured import Measured
 from dissensus.analysis.claims.verdict import ClaimVerdict
 from dissensus.analysis.extensions import CLAIMS, extensions_at
 from dissensus.analysis.study_reading import StudyReading
+from dissensus.errors import SpecError
 
 Judge = Callable[[Measured, bool], Sequence[ClaimVerdict]]
 """From what was measured, and whether to ask the longer questions too, to verdicts."""
@@ -26,7 +27,7 @@ BUILTIN: tuple[Judge, ...] = (
     lambda measured, _: [replicates(measured)],
     lambda measured, _: [noise_is_consistent(measured)],
 )
-"""C1 to C6 of arXiv 2604.16332, in the order of the table of `dissensus claims`; a study's extensions come after them."""
+"""C1 to C6 of arXiv 2604.16332, in the order of the table of `dissensus claims`; a study's extensions come after."""
 
 
 def judge_claims(reading: StudyReading, *, thorough: bool = True) -> tuple[ClaimVerdict, ...]:
@@ -37,5 +38,10 @@ def judge_claims(reading: StudyReading, *, thorough: bool = True) -> tuple[Claim
         thorough: whether also what stands beside the verdicts and takes long: C4's harder questions.
     """
     measured = Measured(reading)
-    judges = (*BUILTIN, *extensions_at(CLAIMS, reading.study.analysis).values())
-    return tuple(verdict for judge in judges for verdict in judge(measured, thorough))
+    verdicts = [verdict for judge in BUILTIN for verdict in judge(measured, thorough)]
+    for name, judge in extensions_at(CLAIMS, reading.study.analysis).items():
+        more = judge(measured, thorough)
+        if not isinstance(more, Sequence) or not all(isinstance(verdict, ClaimVerdict) for verdict in more):
+            raise SpecError(f"the claim {name!r} gave {more!r:.80}; expected a list of ClaimVerdict")
+        verdicts += more
+    return tuple(verdicts)

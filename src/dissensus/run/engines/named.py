@@ -49,7 +49,7 @@ def named_engine(
     if make is None:
         near = nearest(name, ENGINES.names())
         raise SpecError(
-            f"--engine {name}: no such engine; {near} Or a package that brings it is not installed"
+            f"--engine {name}: no such engine; {near} (or a package that brings it is not installed)"
         )
     if address is not None and name != "ray":
         raise SpecError(f"--address is of --engine ray; the engine here is {name}")
