@@ -26,6 +26,7 @@ from dissensus.data.pull import list_published, pull
 from dissensus.data.sources import load_source, published_data
 from dissensus.errors import DataError, SpecError, StoreError
 from dissensus.report.page import write_report
+from dissensus.run.cell import _source_facts
 from dissensus.run.engines.base import EngineSettings
 from dissensus.run.engines.named import ENGINES, named_engine
 from dissensus.run.runner import run_study
@@ -55,6 +56,9 @@ class CoinSource(SourceSpec):
 
     def in_words(self):
         return f"{self.size} coins"
+
+    def gold_from(self):
+        return "majority"
 
 
 def load(spec, *, data_dir=None):
@@ -215,7 +219,8 @@ def test_looking_at_a_study_runs_no_code_of_its_sources_package(
     # The one cell's size is the default, which its digest leaves out; the other's is not.
     other = {"when": {"method": "full"}, "set": {"dataset": {"tracked": {"size": 5}}}}
     study = coin_study(size=3).model_copy(update={"overrides": (Override.parse(other, "test"),)})
-    names = write_study(folder, study, n=12, points=3)
+    facts = _source_facts(expand(study)[0])
+    names = write_study(folder, study, n=12, points=3, provenance={"model_fingerprint": "ab", **facts})
     forget()
     monkeypatch.setattr(sys, "path", [path for path in sys.path if path != str(installed)])
     for path in ([], [str(installed)]):  # neither needed where it is missing, nor loaded where it is there
@@ -225,6 +230,9 @@ def test_looking_at_a_study_runs_no_code_of_its_sources_package(
         if command == "status":
             assert "2 cells: 2 done" in answer.stdout
         assert "coins_of_mine" not in sys.modules
+        if command == "analyze":  # what its package says of gold labels is stored with the cells
+            table = pq.read_table(folder / "analysis/cells.parquet")
+            assert set(table["gold_source"].to_pylist()) == {"majority"}
     stored = StudyFolder(folder)
     assert list(stored.planned) == list(stored.done) == names
     assert stored.spec.digest() == study.digest()
