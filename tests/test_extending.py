@@ -315,13 +315,24 @@ def test_a_metric_a_claim_and_a_report_section_of_an_installed_package(
     assert load_across(folder) is None
 
 
+def test_an_extension_that_is_not_installed_is_said_before_the_run(tmp_path: Path) -> None:
+    study = study_spec(analysis={"extensions": ["missing"]})
+    (tmp_path / "s.yaml").write_text(study.to_yaml())
+    answer = CliRunner().invoke(app, ["run", str(tmp_path / "s.yaml"), "--out", str(tmp_path / "out")])
+    assert answer.exit_code == 2
+    assert "no metric, claim or report section is known as 'missing'" in answer.output
+    assert not (tmp_path / "out").exists()
+    write_study(tmp_path / "done", study, n=12, points=3)
+    assert CliRunner().invoke(app, ["status", str(tmp_path / "done")]).exit_code == 0
+
+
 @pytest.mark.usefixtures("installed")
 @pytest.mark.parametrize(
     ("name", "words"),
     [
         (
             "halfs",
-            r"analysis\.extensions: no metric, claim or report section is known as 'halfs'\. did you mean 'halves'",
+            r"analysis\.extensions: no metric, claim or report section is known as 'halfs'; did you mean 'halves'",
         ),
         ("five", r"'five' is offered by coins 1.0 .*expected a function of a Block .*, and it is int 5"),
         ("gold", r"the metric 'gold' has the name of a column"),

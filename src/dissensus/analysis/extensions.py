@@ -49,9 +49,9 @@ def packages_of(settings: AnalysisSpec) -> dict[str, dict[str, str]]:
     for name, offers in packages.items():
         if not offers and not any(name in point.builtin for point in POINTS):
             known = {known for point in POINTS for known in point.names()}
-            near = f"{nearest(name, known)}; or" if known else "Either"
+            near = f"; {nearest(name, known)}" if known else ""
             raise SpecError(
-                f"analysis.extensions: no metric, claim or report section is known as {name!r}. {near} the package "
-                "that brings it is not installed: install it, or take the name out of study.yaml"
+                f"analysis.extensions: no metric, claim or report section is known as {name!r}{near} "
+                "(or the package that brings it is not installed: install it, or take the name out of study.yaml)"
             )
     return packages

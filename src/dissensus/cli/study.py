@@ -176,12 +176,15 @@ def run(
 
     Cells that are done are skipped, the others start or resume. Then come the tables and the report.
     """
+    from dissensus.analysis.extensions import packages_of
     from dissensus.remote import Remote, fetch_study, is_url, local_folder_for
     from dissensus.report.quotes import read_quotes
     from dissensus.run.engines.named import named_engine
     from dissensus.study.grid import parse_only
 
     spec, place = _study_and_place(study, out)
+    if not no_report:
+        packages_of(spec.analysis)  # a missing extension is said now, not after hours of training
     folder = local_folder_for(place) if is_url(place) else Path(place)
     options: dict[str, Any] = {
         "workers": workers,
