@@ -40,17 +40,17 @@ def timed(device: torch.device, *, toy: bool, until: float, model: Path | None) 
         model: a folder with a small encoder's files, which is tracked in bf16 as well.
     """
     bench = _Bench(device, toy)
-    parts: list[Callable[[], Iterator[dict[str, str]]]] = [
-        bench.tracking,
-        bench.steps,
-        bench.fused,
-        bench.cell,
-    ]
+    parts: dict[str, Callable[[], Iterator[dict[str, str]]]] = {
+        "tracking": bench.tracking,
+        "steps": bench.steps,
+        "fused": bench.fused,
+        "cell": bench.cell,
+    }
     if model is not None:
-        parts.append(lambda: bench.folder(model))
-    for part in parts:
+        parts[f"tracking of {model.name}"] = lambda: bench.folder(model)
+    for name, part in parts.items():
         if time.monotonic() > until:
-            yield _row(part.__name__, "left out", 0.0, None, "no time was left")
+            yield _row(name, "left out", 0.0, None, "no time was left")
             continue
         yield from part()
 

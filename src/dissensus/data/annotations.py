@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dissensus.data.conversations import Messages, chat_of, messages_of, read_aloud
+from dissensus.data.notes import tie_notes
 from dissensus.errors import DataError
 
 NO_GOLD = -1
@@ -222,8 +223,6 @@ class AnnotatedDataset:
                     chat=chat_of(record, where) if messages else {},
                 )
             )
-        from dissensus.data.notes import tie_notes
-
         notes = tie_notes((example.counts for example in examples), names) if gold is None else ()
         return cls(name, names, tuple(examples), notes)
 

@@ -1,4 +1,4 @@
-"""What a reader must know of the data, in sentences: ties, single annotations, repeated texts, left-out rows.
+"""Notes on the data in sentences: ties, single annotations, repeated texts, left-out rows.
 
 Notes stand in a store's manifest (`data_notes`), are printed by `dissensus run` and `dissensus data check`, and are no
 part of a data set's fingerprint.
@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dissensus.data.annotations import AnnotatedDataset
+if TYPE_CHECKING:
+    from dissensus.data.annotations import AnnotatedDataset
 
 
 def is_tie(counts: Sequence[float]) -> bool:

@@ -59,7 +59,7 @@ class GroupRise:
 
     Degenerate cases: nothing has risen where a mean is not finite, or where fewer than two examples are finite at both.
 
-    How often it errs is measured in `tests/test_live_rise.py`: a mean that scatters is not taken for a rise, but one
+    How often it errs is measured in `tests/live/test_rise.py`: a mean that scatters is not taken for a rise, but one
     that wanders slowly, by more than `least_rise` and for several points, is.
 
     Args:

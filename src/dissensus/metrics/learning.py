@@ -158,7 +158,7 @@ def learning(curves: Curves, *, settled: ArrayLike, backed: ArrayLike) -> Learni
     Args:
         curves: n examples at T tracking points.
         settled: whether an example is settled, shape (n,); `stats.entropy_groups` says.
-        backed: whether most annotators chose its gold label, shape (n,); `measures.backed`.
+        backed: whether most annotators chose its gold label, shape (n,); `agreement.backed`.
     """
     judged = examples_to_judge(curves.gold, settled, backed)
     if not len(curves.steps) or not len(curves):

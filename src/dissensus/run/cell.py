@@ -17,6 +17,7 @@ from dissensus.config import Execution, RunSpec
 from dissensus.config.sources import SOURCES
 from dissensus.data.assembly import CellData, assemble
 from dissensus.errors import MissingDependencyError, SpecError, StoreError
+from dissensus.run.messages import RENDEZVOUS
 from dissensus.run.progress import CellProgress, ProgressReporter
 from dissensus.seeds import stream_seed
 from dissensus.study.folder import stored_already
@@ -66,11 +67,11 @@ def run_cell(
     """
     how = execution or Execution()
     if how.processes > 1:
-        from dissensus.run.launch import in_group, run_ranks
+        from dissensus.run.launch import in_group, run_processes
 
         if not in_group():
             if not stored_already(spec, folder):
-                run_ranks(
+                run_processes(
                     spec,
                     folder,
                     how,
@@ -92,6 +93,45 @@ def run_cell(
     if cell is not None:
         cell.train()
         cell.close()
+
+
+def run_process(
+    spec: RunSpec,
+    folder: Path,
+    *,
+    data_dir: Path | None,
+    threads: int | None,
+    device: str | None,
+    on_progress: Callable[[CellProgress], None],
+    execution: Execution,
+) -> None:
+    """Be one process of a cell: join the others, and run the cell with them. See `launch.run_processes`."""
+    import torch
+    import torch.distributed as dist
+
+    from dissensus.models.scoring import device_for
+
+    rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    kind = device_for(device).type
+    if kind == "cuda":
+        torch.cuda.set_device(rank)
+    # With CUDA both: what waits in the CPU's memory (FSDP's offload) is exchanged by gloo.
+    dist.init_process_group(
+        "cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo",
+        store=dist.FileStore(os.environ[RENDEZVOUS], world),  # type: ignore[attr-defined]
+        rank=rank,
+        world_size=world,
+    )
+    run_cell(
+        spec,
+        folder,
+        data_dir=data_dir,
+        threads=threads,
+        device=device,
+        on_progress=on_progress if rank == 0 else None,
+        execution=execution,
+    )
+    dist.destroy_process_group()
 
 
 @dataclass(frozen=True)

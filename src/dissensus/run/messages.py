@@ -24,6 +24,9 @@ from dissensus.config import Execution, RunSpec
 from dissensus.errors import SpecError
 from dissensus.run.progress import CellProgress
 
+RENDEZVOUS = "DISSENSUS_RENDEZVOUS"
+"""Variable that names the file through which the processes of one cell meet."""
+
 RUN_CELL = "dissensus.run.cell:run_cell"
 """What runs a cell, as module:function; only the worker imports it."""
 

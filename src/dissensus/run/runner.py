@@ -202,7 +202,7 @@ class _Session:
         orders: AbstractContextManager[JobOrder] = (
             order_for_nodes(self.order, self.out) if self.engine.elsewhere else nullcontext(self.order)
         )
-        with _terminated_is_interrupted(), orders as order:
+        with terminated_is_interrupted(), orders as order:
             try:
                 self.engine.open()
                 tasks, slots = self._tasks(cells, fuse=fuse, workers=workers, threads=threads)
@@ -320,7 +320,7 @@ def _mark_interrupted(out: Path) -> None:
 
 
 @contextmanager
-def _terminated_is_interrupted() -> Iterator[None]:
+def terminated_is_interrupted() -> Iterator[None]:
     """SIGTERM (a scheduler's, or `kill`) ends a run as cleanly as Ctrl-C does."""
     if threading.current_thread() is not threading.main_thread():
         yield

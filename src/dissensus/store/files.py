@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -42,6 +43,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     `begin` to before `end`, and their `sha256`.
     """
     path = folder / "manifest.json"
+    if re.match(r"[a-z0-9+]+:/", str(folder)):
+        raise StoreError(f"{folder} is a URL, and this reads folders: `dissensus.load_curves` opens either")
     if not path.is_file():
         raise StoreError(f"{folder} is no curves store (a cell's folder): it has no manifest.json")
     try:

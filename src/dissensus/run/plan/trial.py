@@ -216,11 +216,17 @@ def timing_of(spec: RunSpec, ready: _SetUp) -> Timing:
 
 
 def _try_bf16(spec: RunSpec, ready: _SetUp) -> PrecisionTrial | None:
-    """Tracking in bf16 beside fp32; None where fp32 is no choice, for the model itself is of another precision."""
-    if spec.model.dtype != "fp32" or spec.model.quantization is not None:
+    """Tracking in bf16 beside fp32; None where it is bf16 already, or the model itself is of another precision."""
+    if "bf16" in (spec.tracking.precision, spec.model.dtype) or spec.model.quantization is not None:
         return None
-    budget = spec.tracking.token_budget
-    return try_precisions(ready.run.model, ready.sample, ready.gold, rounds=2, token_budget=budget)
+    return try_precisions(
+        ready.run.model,
+        ready.sample,
+        ready.gold,
+        rounds=2,
+        token_budget=spec.tracking.token_budget,
+        clock=ready.clock,
+    )
 
 
 def _weights_of(run: TrainingRun, rank: int | None) -> Weights:
