@@ -296,7 +296,7 @@ def _keep_study(study: StudySpec, out: Path) -> str:
             difflib.unified_diff(old.splitlines(), text.splitlines(), "stored", "now", lineterm="", n=1)
         )
         try:
-            name = StudySpec.from_text(old, str(path)).name
+            name = StudySpec.from_text(old, str(path), stored=True).name
         except SpecError:  # written by another version, or by hand: its cells are still checked one by one
             name = study.name
         if name != study.name:
