@@ -36,7 +36,7 @@ Workers = Annotated[
     typer.Option(
         "--workers",
         min=1,
-        help="Processes at a time; default: one a core, as far as memory goes, and one on a GPU.",
+        help="Processes at a time; default: one per core, as far as memory goes, and one on a GPU.",
     ),
 ]
 Fuse = Annotated[

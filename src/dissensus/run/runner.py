@@ -84,7 +84,7 @@ def run_study(
     Args:
         study: what to run.
         out: the study's folder; made if need be.
-        workers: jobs that run at a time, each in a process of its own; default: one on a GPU, else one a core,
+        workers: jobs that run at a time, each in a process of its own; default: one on a GPU, else one per core,
             as far as there are cells and memory; on a cluster, as many as it has room for.
         threads: threads of each worker; default: OMP_NUM_THREADS, or else the cores divided by the workers; on a
             cluster, the processors that the cell reserves.

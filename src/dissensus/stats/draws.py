@@ -47,7 +47,7 @@ class Units:
 
     @classmethod
     def among(cls, n: int, clusters: ArrayLike | None) -> Units:
-        """The units of n examples; `clusters` has one label an example."""
+        """The units of n examples; `clusters` has one label per example."""
         if clusters is None:
             return cls(None, np.ones(n))
         index = cluster_index(clusters, n)
