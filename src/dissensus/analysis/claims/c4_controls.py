@@ -119,13 +119,11 @@ def _within_majority(measured: Measured) -> list[Question]:
 
 
 def _cell_by_cell(measured: Measured, cells: Sequence[CellReading], covariates: Sequence[str]) -> None:
-    """Compute every correlation of one cell before those of the next, so that its columns are ranked once."""
+    """Compute every correlation of one cell at once: it is ranked once, and covariates' sums of products are shared."""
     for cell in cells:
         own = measured.covariates(cell)
-        for held in (own, *((c,) for c in covariates), (*own, "gold_share")):
-            measured.rho(cell, held)
-        for held in ((), own):
-            measured.rho(cell, held, ids=_gold_is_majority(cell))
+        measured.rhos(cell, (own, *((c,) for c in covariates), (*own, "gold_share")))
+        measured.rhos(cell, ((), own), ids=_gold_is_majority(cell))
 
 
 def _gold_is_majority(cell: CellReading) -> frozenset[str]:
