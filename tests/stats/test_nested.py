@@ -60,6 +60,17 @@ def test_covariates_that_determine_each_other_count_once() -> None:
     np.testing.assert_allclose(found[:, 1], found[:, 0], rtol=1e-9)
 
 
+@pytest.mark.parametrize("clustered", [False, True])
+def test_a_constant_covariate_holds_nothing_fixed(clustered: bool) -> None:
+    units, covariates, (x, y, _) = sample(clustered)
+    covariates = {"loss": covariates["loss"], "constant": np.ones(N)}
+    designs = [RankDesign.of(x, y, own, units=units.of) for own in ({"loss": covariates["loss"]}, covariates)]
+    nested = NestedDesigns.of(designs, [[1], [1, 2]], blocks_of(covariates))
+    assert nested is not None
+    found = nested.correlations(chunk(units, several=True))
+    np.testing.assert_allclose(found[:, 1], found[:, 0], rtol=1e-12)
+
+
 def test_nearly_collinear_covariates_are_left_to_their_own_designs() -> None:
     units, covariates, (x, y, _) = sample(True)
     basis = covariate_basis({"loss": covariates["loss"]}, set(), N)

@@ -143,7 +143,7 @@ class NestedDesigns:
             begin = 0
             for i, j in missing:
                 end = begin + sizes[i] * sizes[j]
-                own = np.ascontiguousarray(made[:, begin:end]).reshape(-1, sizes[i], sizes[j])
+                own = np.ascontiguousarray(made[:, begin:end]).reshape(len(made), sizes[i], sizes[j])
                 sums[i, j] = own
                 begin = end
                 if draws.pairs is not None:
@@ -177,9 +177,9 @@ class NestedDesigns:
     def _of_units(self, i: int, j: int) -> FloatArray:
         """Products of the columns of two blocks, summed over each unit, shape (units, columns x columns)."""
         a, b = self.blocks[i].columns, self.blocks[j].columns
-        units, order = self.first.units, self.first.order
+        units, order, width = self.first.units, self.first.order, a.shape[1] * b.shape[1]
         if units is None:
-            return np.asarray((a[:, :, None] * b[:, None, :]).reshape(len(a), -1))
+            return np.asarray((a[:, :, None] * b[:, None, :]).reshape(len(a), width))
         starts = np.flatnonzero(np.diff(units[order], prepend=-1))
-        every = (a[order][:, :, None] * b[order][:, None, :]).reshape(len(a), -1)
+        every = (a[order][:, :, None] * b[order][:, None, :]).reshape(len(a), width)
         return np.asarray(np.add.reduceat(every, starts, axis=0), dtype=np.float64)
