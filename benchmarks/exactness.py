@@ -30,7 +30,7 @@ from dissensus.models.scoring import ScoringModel
 from dissensus.models.shared_states import SharedStates
 from dissensus.record.tracking import PackedSet, PaddedSet, TrackedSet, tracking_pass
 from dissensus.train.fused import share_frozen_weights, train_fused
-from dissensus.train.loop import TrainingRun, TrainingSet, accumulate, train_run
+from dissensus.train.loop import TrainingRun, TrainingSet, accumulate, train
 from dissensus.train.methods import trainable_parameters
 
 BUDGET = 2048
@@ -173,7 +173,7 @@ def take(runs: list[TrainingRun], *, fused: bool) -> None:
     """Take every run to its end, in one pass per step or one after the other."""
     if not fused:
         for run in runs:
-            train_run(run)
+            train(run)
         return
     for _, error in train_fused(runs, stacked=True):  # a GPU's way; on a CPU slots are computed one by one
         if error is not None:
@@ -260,21 +260,29 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--out", type=Path, default=Path("runs/bench"), help="folder of the tables")
     parser.add_argument("--toy", action="store_true", help="tiny models, a few examples: seconds")
-    parser.add_argument("--minutes", type=float, default=7.0, help="no timing is begun after so many")
+    parser.add_argument(
+        "--minutes", type=float, default=7.0, help="no check and no timing is begun after so many"
+    )
     parser.add_argument("--model", type=Path, help="a folder with MiniLM's files, to be tracked in bf16 too")
     chosen = parser.parse_args(arguments)
     begin, device = time.monotonic(), torch.device(chosen.device)
     gpu = device.type == "cuda"
+    asked = "On the CPU, as asked" if torch.cuda.is_available() else "No GPU here"
     note = (
         "Exactness and times on a GPU."
         if gpu
-        else "No GPU here: the exactness half alone, on the CPU at a small size. Nothing below was measured on a GPU."
+        else f"{asked}: the exactness half alone, at a small size. Nothing below was measured on a GPU."
     )
     say: Callable[[str], object] = lambda line: sys.stdout.write(line + "\n")  # noqa: E731
     say(note)
     size, examples = (TOY, 24) if chosen.toy else (SMALL, 128)
     found = []
+    until, every = begin + 60 * chosen.minutes, True
     for check in checks(device, size, examples):
+        if time.monotonic() > until:
+            say("no time was left for the other checks")
+            every = False
+            break
         found.append(check)
         say(
             f"{'ok ' if check.holds else 'NO '} {check.model} {check.precision} {check.path}: {check.difference:.2g}"
@@ -283,10 +291,14 @@ def main(arguments: list[str] | None = None) -> int:
     if gpu or chosen.toy:
         from benchmarks.gpu_timings import timed
 
-        for row in timed(device, toy=chosen.toy, until=begin + 60 * chosen.minutes, model=chosen.model):
+        for row in timed(device, toy=chosen.toy, until=until, model=chosen.model):
             timings.append(row)
             say(" | ".join(row.values()))
-    setting: dict[str, object] = {**machine(device), "seconds": round(time.monotonic() - begin)}
+    setting: dict[str, object] = {
+        **machine(device),
+        "seconds": round(time.monotonic() - begin),
+        "every_check": every,
+    }
     chosen.out.mkdir(parents=True, exist_ok=True)
     kept = {
         "note": note,

@@ -116,16 +116,19 @@ class ImportGraph:
                     found.setdefault((ends[0][0], ends[1][0]), line)
         return found
 
-    def circles(self) -> list[str]:
-        """Ways from a package back to itself, each once, as lines that say which imports make it."""
-        between = self.between_packages()
-        found = []
-        for first, second in sorted(between):
-            way = _way(second, first, between)
-            if way and first == min(first, *way):  # once, from its first name
-                steps = zip((first, *way), (*way, first), strict=True)
-                found.append("; ".join(between[step] for step in steps if step in between))
+    def between_modules(self) -> dict[tuple[str, str], str]:
+        """Which module imports which other one of the package, and the first line that does; not for types alone."""
+        found: dict[tuple[str, str], str] = {}
+        for module, imports in self.imports.items():
+            for imported in imports:
+                if imported.name in self.imports and imported.kind != "typing" and imported.name != module:
+                    line = f"{module}:{imported.line} imports {imported.name}"
+                    found.setdefault((module, imported.name), line)
         return found
+
+    def circles(self) -> list[str]:
+        """Ways from a package, or a module, back to itself, each once, as lines that say which imports make it."""
+        return [*_circles(self.between_packages()), *_circles(self.between_modules())]
 
     def _broken(self, rule: Rule, module: str) -> Iterator[str]:
         for imported in self.imports[module]:
@@ -215,14 +218,27 @@ def _module_name(path: Path, folder: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+def _circles(between: dict[tuple[str, str], str]) -> list[str]:
+    found = []
+    for first, second in sorted(between):
+        way = _way(second, first, between)
+        if way and first == min(first, *way):  # once, from its first name
+            steps = zip((first, *way), (*way, first), strict=True)
+            found.append("; ".join(between[step] for step in steps))
+    return found
+
+
 def _way(start: str, end: str, steps: Iterable[tuple[str, str]]) -> tuple[str, ...]:
     """The shortest way from `start` to before `end`; empty where there is none."""
+    after: dict[str, list[str]] = {}
+    for a, b in steps:
+        after.setdefault(a, []).append(b)
     ways, seen = [(start,)], {start}
     for way in ways:
-        for a, b in steps:
-            if a == way[-1] and b == end:
+        for b in after.get(way[-1], ()):
+            if b == end:
                 return way
-            if a == way[-1] and b not in seen:
+            if b not in seen:
                 seen.add(b)
                 ways.append((*way, b))
     return ()

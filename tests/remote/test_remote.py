@@ -13,6 +13,7 @@ import pytest
 
 from dissensus.errors import MissingDependencyError, SpecError, StoreError
 from dissensus.remote import Mirror, Remote, fetch_store, is_url
+from dissensus.remote.problems import words_for
 from remote.stores import make_cell
 
 
@@ -236,3 +237,8 @@ def test_importing_storage_brings_no_client() -> None:
         "assert not bad & set(sys.modules), bad & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_another_server_that_is_not_there_is_not_told_of_amazon() -> None:
+    words = words_for(ConnectionRefusedError("refused"), "http")
+    assert words == "the server cannot be reached (refused); check the address and the network"

@@ -1,4 +1,4 @@
-"""Run by `test_ranks.py` under torchrun: every cell with the processes that there are.
+"""Run by `test_processes.py` under torchrun: every cell with the processes that there are.
 
 Cells are few steps of tiny models, with dropout, two micro-batches a step, a last batch of one example (fewer than the
 processes), and a tracked set that no number of processes divides.

@@ -31,7 +31,7 @@ import os, time
 from dissensus.errors import ModelError
 from dissensus.run.progress import CellProgress
 
-def run_rank(spec, folder, *, on_progress, **_):
+def run_process(spec, folder, *, on_progress, **_):
     rank = int(os.environ["RANK"])
     on_progress(CellProgress(os.getpid(), 0, 0, 0, 0.0))
     own, other = (folder / f"pid-{{n}}" for n in (rank, 1 - rank))
@@ -53,10 +53,10 @@ def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], Non
 
 
 def run_instead(module: str, folder: Path, patch: pytest.MonkeyPatch) -> None:
-    """Lets each process run `run_rank` of a module."""
+    """Lets each process run `run_process` of a module."""
     (folder / "stand_in.py").write_text(module)
     patch.syspath_prepend(str(folder))
-    patch.setattr(launch, "RUN_RANK", "stand_in:run_rank")
+    patch.setattr(launch, "RUN_PROCESS", "stand_in:run_process")
 
 
 def test_one_fails_and_then_all_go_on_from_the_checkpoint(
@@ -68,7 +68,7 @@ def test_one_fails_and_then_all_go_on_from_the_checkpoint(
     breaks = """
 import os
 from dissensus.errors import DataError
-from dissensus.run.launch import run_rank
+from dissensus.run.cell import run_process
 from dissensus.train import loop
 rows = loop.TrainingRun.batch_rows
 def batch_rows(run):
@@ -142,7 +142,7 @@ from pathlib import Path
 from dissensus.config import Execution, RunSpec
 from dissensus.run import cell, launch
 sys.path.insert(0, {str(tmp_path)!r})
-launch.RUN_RANK = "stand_in:run_rank"
+launch.RUN_PROCESS = "stand_in:run_process"
 spec = RunSpec.parse({json.loads(cell_of(tmp_path).model_dump_json())!r}, "t")
 cell.run_cell(
     spec, Path({str(tmp_path / "cell")!r}), device="cpu", execution=Execution(processes=2),

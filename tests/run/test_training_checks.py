@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dissensus.analysis.advice import not_learned
+from dissensus.analysis.condition_tables import not_learned
 from dissensus.config import FEWEST_STEPS, RunSpec
 from dissensus.run.step_warnings import step_warnings, steps_before_a_run
 from dissensus.study.grid import expand

@@ -1,8 +1,8 @@
-"""Tables of one cell: a row an example, one row for the cell, a row an entropy group and tracking point."""
+"""Tables of one cell: a row per example, one row for the cell, a row per entropy group and tracking point."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from dissensus.analysis.reading import CellReading, mean_known
 from dissensus.config import NO_VARIANT, RunSpec
 from dissensus.curves import FloatArray
 from dissensus.data.annotations import NO_GOLD
+from dissensus.errors import SpecError
 from dissensus.metrics.learning import Learning
 from dissensus.seeds import named_generator
 
@@ -26,7 +27,7 @@ class CellTables:
     """What one cell adds to the study's tables.
 
     Attributes:
-        examples: a row an example.
+        examples: a row per example.
         cell: the row of the cell.
         groups: a row a (group, tracking point).
     """
@@ -53,7 +54,7 @@ def analyze_cell(cell: CellReading) -> CellTables:
 
     row = {
         **identity,
-        "gold_source": "majority" if settings.gold == "majority" else gold_source(spec),
+        "gold_source": "majority" if settings.gold == "majority" else gold_source(cell),
         "cluster_field": cell.clusters.field,
         "cluster_reason": cell.clusters.reason,
         **_sizes(cell),
@@ -71,7 +72,7 @@ def analyze_cell(cell: CellReading) -> CellTables:
 def example_values(cell: CellReading) -> dict[str, FloatArray]:
     """Column of the examples table -> numbers, shape (n,)."""
     metrics = cell.metrics
-    return {
+    values = {
         "aulc": metrics.aulc,
         "aulc_relative": metrics.aulc_relative,
         "aulc_soft": metrics.aulc_soft,
@@ -89,9 +90,10 @@ def example_values(cell: CellReading) -> dict[str, FloatArray]:
         "final_loss": metrics.final_loss,
         "gold_share": cell.gold_share,
         "annotations": cell.annotations,
-        **metrics.further,
-        **dict(sorted(cell.covariates.items())),
     }
+    covariates = dict(sorted(cell.covariates.items()))
+    _refuse_taken(metrics.further, (*values, *covariates))
+    return {**values, **metrics.further, **covariates}
 
 
 def condition_columns(spec: RunSpec) -> dict[str, str]:
@@ -111,13 +113,17 @@ def condition_columns(spec: RunSpec) -> dict[str, str]:
     }
 
 
-def gold_source(spec: RunSpec) -> str:
+GOLD_SOURCES = ("original", "majority", "published", "simulated")
+
+
+def gold_source(cell: CellReading) -> str:
     """Where the tracked gold labels come from: 'original', 'majority', 'published' or 'simulated'.
 
     'original': the corpus' own label beside newer annotations (ChaosNLI); 'majority': of the annotations that
     also give the entropy; 'published': whatever label the data set publishes.
     """
-    return spec.dataset.tracked.gold_from()
+    stored = cell.provenance.get("gold_source")  # of a package's source, whose code is not loaded here
+    return stored if stored in GOLD_SOURCES else cell.spec.dataset.tracked.gold_from()
 
 
 def learned_columns(learning: Learning) -> dict[str, Any]:
@@ -142,7 +148,7 @@ def learned_columns(learning: Learning) -> dict[str, Any]:
 
 
 def _sizes(cell: CellReading) -> dict[str, Any]:
-    asked = (cell.gold != NO_GOLD) & (cell.annotations > 0)
+    annotated = (cell.gold != NO_GOLD) & (cell.annotations > 0)
     top = cell.counts.max(axis=1, initial=0) == np.take_along_axis(
         cell.counts, np.maximum(cell.gold, 0)[:, None], axis=1
     )[:, 0]  # fmt: skip
@@ -156,7 +162,7 @@ def _sizes(cell: CellReading) -> dict[str, Any]:
         "total_steps": cell.total_steps,
         "accuracy_start": float(right[0]) if cell.measured_start else float("nan"),
         "accuracy_end": float(right[-1]),
-        "gold_is_majority": float(top[asked].mean()) if asked.any() else float("nan"),
+        "gold_is_majority": float(top[annotated].mean()) if annotated.any() else float("nan"),
     }
 
 
@@ -164,7 +170,7 @@ def _undefined(cell: CellReading, values: Mapping[str, FloatArray]) -> dict[str,
     """How many examples have no value, for what the results rest on, and no flag because the cell learned nothing."""
     names = ("aulc", "aulc_relative", "aulc_soft", "delta", "slope", "gold_share")
     columns = {"entropy": cell.entropy, **{name: values[name] for name in names}}
-    counted = {f"undefined_{name}": int((~np.isfinite(own)).sum()) for name, own in columns.items()}
+    counted = {f"undefined_{name}": int((~np.isfinite(column)).sum()) for name, column in columns.items()}
     withheld = int(cell.metrics.unlearning.defined.sum()) if cell.learned_nothing else 0
     return {**counted, "withheld_unlearned": withheld}
 
@@ -186,6 +192,15 @@ def _examples_table(
         "entropy_estimate": pa.array(cell.entropy),
         "group": pa.array(cell.group, pa.string()).dictionary_encode(),
         "unlearned": pa.array(cell.unlearned, mask=~cell.flag_shown),
-        **{name: pa.array(own) for name, own in values.items()},
     }
-    return pa.table(columns)
+    _refuse_taken(cell.metrics.further, columns)
+    return pa.table(columns | {name: pa.array(column) for name, column in values.items()})
+
+
+def _refuse_taken(further: Iterable[str], columns: Collection[str]) -> None:
+    for name in further:
+        if name in columns:
+            raise SpecError(
+                f"the metric {name!r} has the name of a column that the table of examples has already; its package "
+                "must offer it by another name"
+            )

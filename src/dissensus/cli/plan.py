@@ -1,4 +1,4 @@
-"""What `run --plan` prints: a table by model and method, and the sum in a sentence."""
+"""Plan of a study on the terminal (`run --plan`): a table by model and method, and the sum in a sentence."""
 
 from __future__ import annotations
 
@@ -27,6 +27,9 @@ COLUMNS = (
     "curves, at most",
 )
 
+UNSTEADY = 2.0
+"""Times its median that the slowest step took, above which the seconds are not to be relied on."""
+
 BUSY = 0.9
 """Share of their processors below which the measuring processes count as disturbed."""
 
@@ -40,9 +43,11 @@ def print_plan(
 ) -> None:
     """Measure, count and print; nothing is run."""
     from dissensus.run.plan.plan import plan_study
+    from dissensus.run.runner import terminated_is_interrupted
 
     note(f"plan of the study {spec.name}, in {out}: nothing is run")
-    plan = plan_study(spec, out, on_note=note, **options)
+    with terminated_is_interrupted():  # the trial's workers and folder go, whatever ends it
+        plan = plan_study(spec, out, on_note=note, **options)
     if as_json:
         emit_json(plan.to_json())
         return
@@ -131,8 +136,8 @@ def _timed(plan: StudyPlan) -> list[str]:
     where = f"on this machine ({gpus})" if gpus else "on this machine"
     lines = [
         f"The time is from {steps} steps and {passes} short tracking passes of {_plural(len(timings), 'kind')} of "
-        f"cell, measured {where} {together}; a token took {low:.2f} to {high:.2f} "
-        "of its median time in single steps. Analysis and report are not counted."
+        f"cell, measured {where} {together}. Single steps took {low:.2f} to {high:.2f} times their median"
+        f"{': plan again on a quiet machine' if high > UNSTEADY else ''}. Analysis and report are not counted."
     ]
     share = statistics.median(t.share for t in timings)
     if not all(t.undisturbed for t in timings):
@@ -150,15 +155,18 @@ def _bf16(plan: StudyPlan) -> list[str]:
     tried = {f"{m.model} {m.method}": m.timing.bf16 for m in plan.measured if m.timing.bf16 is not None}
     if not tried:
         return []
-    worth = {name: trial for name, trial in tried.items() if trial.pays}
-    if not worth:
-        fastest = max(trial.times_as_fast for trial in tried.values())
-        return [
-            f"Tracking in bf16 would not pay on this machine: at most {fastest:.1f} times as fast as fp32."
-        ]
+    examples = min(trial.examples for trial in tried.values())
+    each = "; ".join(f"{name} {trial.in_words()}" for name, trial in tried.items())
+    pays = [name for name, trial in tried.items() if trial.pays]
+    verdict = "It would not pay on this machine."
+    if pays:
+        where = "" if len(pays) == len(tried) else f" for {', '.join(pays)}"
+        verdict = (
+            f"It would pay on this machine{where}: set tracking: {{precision: bf16}} in the study, whose cells are "
+            "then others."
+        )
     return [
-        f"{name}: {trial.in_words()}. To have it: tracking: {{precision: bf16}}, which makes other cells of the study."
-        for name, trial in worth.items()
+        f"Tracking in bf16 beside fp32, tried on {examples} examples after a few steps: {each}. {verdict}"
     ]
 
 
@@ -190,11 +198,11 @@ def _cells(row: PlanRow, *, gpus: bool = False) -> tuple[str, ...]:
 
 def _reasons(rows: Sequence[PlanRow]) -> dict[str, list[str]]:
     """Why something is not known -> the rows that it is true of."""
-    found: dict[str, list[str]] = {}
+    rows_by_reason: dict[str, list[str]] = {}
     for row in rows:
         for reason in row.reasons:
-            found.setdefault(reason, []).append(f"{row.model} {row.method}")
-    return found
+            rows_by_reason.setdefault(reason, []).append(f"{row.model} {row.method}")
+    return rows_by_reason
 
 
 def _part(total: PlanRow, name: str, words: str, shown: Callable[[int | None], str]) -> str:

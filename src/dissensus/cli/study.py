@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperOption
 
-from dissensus.cli.notes import print_cell_notes
 from dissensus.cli.output import emit_json, note, say
-from dissensus.cli.summary import summary
+from dissensus.cli.summary import print_cell_notes, summary
 from dissensus.errors import DissensusError
 
 if TYPE_CHECKING:
@@ -57,9 +57,10 @@ Device = Annotated[
 ]
 
 
+ENGINE_HELP = "What the cells run on: local (this machine), ray or slurm."
 EngineName = Annotated[
     str,
-    typer.Option("--engine", help="What the cells run on: local (this machine), ray or slurm."),
+    typer.Option("--engine", help=ENGINE_HELP),
 ]
 Address = Annotated[
     str | None,
@@ -95,8 +96,23 @@ QuotesOption = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the root."""
-    for command in (quickstart, run, analyze, report):
-        app.command()(command)
+    app.command()(quickstart)
+    app.command(cls=_RunCommand)(run)
+    app.command()(analyze)
+    app.command()(report)
+
+
+class _RunCommand(TyperCommand):
+    """`run`, whose help names the engines that installed packages bring; looked up when the help is asked for."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        from dissensus.run.engines.named import ENGINES
+
+        brought = ", ".join(name for name in ENGINES.names() if name not in ENGINES.builtin)
+        for option in self.params if brought else ():
+            if isinstance(option, TyperOption) and option.name == "engine":
+                option.help = f"{ENGINE_HELP} Of installed packages: {brought}."
+        super().format_help(ctx, formatter)
 
 
 def quickstart(
@@ -159,12 +175,15 @@ def run(
 
     Cells that are done are skipped, the others start or resume. Then come the tables and the report.
     """
+    from dissensus.analysis.extensions import packages_of
     from dissensus.remote import Remote, fetch_study, is_url, local_folder_for
     from dissensus.report.quotes import read_quotes
     from dissensus.run.engines.named import named_engine
     from dissensus.study.grid import parse_only
 
     spec, place = _study_and_place(study, out)
+    if not no_report:
+        packages_of(spec.analysis)  # a missing extension is said now, not after hours of training
     folder = local_folder_for(place) if is_url(place) else Path(place)
     options: dict[str, Any] = {
         "workers": workers,
@@ -207,8 +226,8 @@ def analyze(folder: Folder, as_json: Json = False) -> None:
     from dissensus.analysis.tables import summary_table
     from dissensus.remote import study_folder
 
-    with study_folder(folder) as here:
-        tables = make_tables(here)
+    with study_folder(folder) as local:
+        tables = make_tables(local)
     rows = summary_table(tables)
     if as_json:
         emit_json(rows)
@@ -231,8 +250,8 @@ def report(
     from dissensus.report.quotes import kept_quotes, read_quotes
 
     chosen = read_quotes(quotes) if quotes is not None else None
-    with study_folder(folder) as here:
-        _say_page(write_report(here, quotes=chosen), kept_quotes(here))
+    with study_folder(folder) as local:
+        _say_page(write_report(local, quotes=chosen), kept_quotes(local))
 
 
 def _say_page(page: Path, quotes: Quotes) -> None:
@@ -248,14 +267,13 @@ def _study_and_place(study: str, out: str | None) -> tuple[StudySpec, str]:
     """What to run, and the folder or URL that it lives in."""
     from dissensus.remote import is_url, study_folder
     from dissensus.study.builtin import load_study
-    from dissensus.study.folder import StudyFolder
 
     if is_url(study):
-        with study_folder(study, curves=False) as here:
-            return StudyFolder(here).spec, out or study
-    spec, given = load_study(study), Path(study).expanduser()
-    is_folder = given.is_dir() and (given / "study.yaml").is_file()
-    return spec, out or str(given if is_folder else Path("runs") / spec.name)
+        with study_folder(study, curves=False) as local:
+            return load_study(str(local)), out or study
+    spec, path = load_study(study), Path(study).expanduser()
+    is_folder = path.is_dir() and (path / "study.yaml").is_file()
+    return spec, out or str(path if is_folder else Path("runs") / spec.name)
 
 
 def _run_and_report(
@@ -279,8 +297,8 @@ def _run_and_report(
     chosen = select(cells, options["only"]) if options.get("only") else cells
     of_all = "" if len(chosen) == len(cells) else f" of {len(cells)}"
     note(f"study {spec.name}: {len(chosen)}{of_all} cells, in {remote or out}")
-    left = [cell for cell in chosen if read_status(cell_folder(out, cell), cell).state != "done"]
-    for warning in step_warnings(steps_before_a_run(left, options.get("data_dir"))):
+    unfinished = [cell for cell in chosen if read_status(cell_folder(out, cell), cell).state != "done"]
+    for warning in step_warnings(steps_before_a_run(unfinished, options.get("data_dir"))):
         note(f"warning: {warning.line}")
     try:
         with run_progress(chosen) as progress:
@@ -335,7 +353,7 @@ def _run_and_report(
 
 def _say_what_did_not_learn(tables: Analysis) -> None:
     """A line for each condition that learned nothing."""
-    from dissensus.analysis.advice import not_learned
+    from dissensus.analysis.condition_tables import not_learned
 
     cells = [item.cell for item in tables.reader.folder.planned.values()]
     for line in not_learned(tables.conditions.to_pylist(), cells):

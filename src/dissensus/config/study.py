@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from dissensus.config.base import Spec
 from dissensus.config.run import DatasetSpec, MethodSpec, ModelSpec, Regime, TrackingSpec, TrainingSpec
@@ -113,6 +113,19 @@ class AnalysisSpec(Spec):
     smallest_change: float = Field(
         0.05, ge=0, description="Claims: a change of loss below this counts as none, in nats."
     )
+    extensions: tuple[str, ...] = Field(
+        (),
+        description="Names of metrics, claims and report sections of installed packages. Their code runs when the "
+        "study is analysed, judged and reported.",
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_an_empty_list(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A study.yaml names extensions only where it has some."""
+        stored: dict[str, Any] = dump(self)
+        if not self.extensions:
+            stored.pop("extensions", None)
+        return stored
 
 
 class StudySpec(Spec):
@@ -144,29 +157,29 @@ class StudySpec(Spec):
         return self
 
     @classmethod
-    def from_yaml(cls, path: Path) -> StudySpec:
-        """Read and validate a YAML file; `SpecError` says what is wrong with it."""
+    def from_yaml(cls, path: Path, *, stored: bool = False) -> StudySpec:
+        """Read and validate a YAML file (`stored`: see `Spec.parse`); `SpecError` says what is wrong with it."""
         try:
             text = path.read_text(encoding="utf-8")
         except OSError as error:
             raise SpecError(f"cannot read the study file {path}: {error.strerror}") from None
         except UnicodeDecodeError as error:
             raise SpecError(f"{path} is not a text file in UTF-8: {error}") from None
-        return cls.from_text(text, str(path))
+        return cls.from_text(text, str(path), stored=stored)
 
     @classmethod
-    def from_text(cls, text: str, where: str) -> StudySpec:
+    def from_text(cls, text: str, where: str, *, stored: bool = False) -> StudySpec:
         """Validate YAML text; `where` (a file name, say) opens the message of a `SpecError`."""
         try:
             data = yaml.load(text, Loader=_UniqueKeys)  # noqa: S506 - a SafeLoader
         except yaml.YAMLError as error:
             raise SpecError(f"{where} is not valid YAML: {error}") from None
         if not isinstance(data, dict):
-            given = "nothing" if data is None else type(data).__name__
+            kind = "nothing" if data is None else type(data).__name__
             raise SpecError(
-                f"{where} holds {given}; a study is a mapping with keys such as name, models, datasets"
+                f"{where} holds {kind}; a study is a mapping with keys such as name, models, datasets"
             )
-        return cls.parse(data, where)
+        return cls.parse(data, where, stored=stored)
 
     def to_yaml(self) -> str:
         """The resolved specification, defaults included, as YAML."""
@@ -187,3 +200,44 @@ class _UniqueKeys(yaml.SafeLoader):
             if key is not None:
                 seen.add(key)
         return super().construct_mapping(node, deep=deep)
+
+
+class Execution(Spec):
+    """What one cell is given, and how it uses it. None leaves a choice to the engine."""
+
+    cpus: float | None = Field(
+        None, gt=0, description="Processors to reserve; default: the worker's threads."
+    )
+    gpus: float | None = Field(
+        None,
+        ge=0,
+        description="GPUs to reserve, fractions too; default: one per process where there are any.",
+    )
+    memory_gib: float | None = Field(
+        None, gt=0, description="Memory to reserve, in GiB; default: 3 a process."
+    )
+    processes: int = Field(1, ge=1, description="Processes that train one cell together, a GPU each.")
+    sharding: Literal["none", "fsdp"] = Field(
+        "none", description="Several processes: each holds all weights (DDP), or a part of them (FSDP)."
+    )
+    cpu_offload: bool = Field(
+        False, description="FSDP: weights wait in the CPU's memory until they are needed."
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="Compute activations again on the way back instead of keeping them: less memory."
+    )
+    checkpoint_seconds: float | None = Field(
+        None,
+        ge=0,
+        description="A checkpoint at the first tracking point so long after the last one; default: 60; 0: at each.",
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Execution:
+        if self.cpu_offload and self.sharding != "fsdp":
+            raise ValueError("cpu_offload belongs to sharding: fsdp")
+        if self.gpus is not None and 0 < self.gpus < self.processes and self.processes > 1:
+            raise ValueError(
+                f"{self.processes} processes need a GPU each, or none; given: gpus: {self.gpus:g}"
+            )
+        return self

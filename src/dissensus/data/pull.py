@@ -55,12 +55,17 @@ class PublishedStatus:
     found: Path | None
 
 
-def list_published(data_dir: Path | None = None) -> tuple[PublishedStatus, ...]:
-    """Every registered data set, by name, with where it was found: as `pull` leaves it, or placed by hand."""
+def list_published(data_dir: Path | None = None, *, named: str | None = None) -> tuple[PublishedStatus, ...]:
+    """Every registered data set, by name, with where it was found: as `pull` leaves it, or placed by hand.
+
+    Args:
+        data_dir: looked in first.
+        named: a data set that may be an installed package's; see `published_data`.
+    """
     folders = data_dirs(data_dir)
     return tuple(
         PublishedStatus(data, next((f / name for f in folders if _holds(f / name, data)), None))
-        for name, data in sorted(published_data().items())
+        for name, data in sorted(published_data(named).items())
     )
 
 
@@ -154,10 +159,10 @@ def _fetch(file: RemoteFile, folder: Path, opener: Opener, progress: Progress | 
         raise DataError(f"{file.url} could not be downloaded ({type(error).__name__}: {error})") from None
     if total is not None and done < total:
         raise DataError(f"the download of {file.url} broke off after {done} of {total} bytes; try again")
-    found = digest.hexdigest()
-    if file.sha256 is not None and found != file.sha256:
+    checksum = digest.hexdigest()
+    if file.sha256 is not None and checksum != file.sha256:
         page = " (it is a web page: the file was probably moved)" if first.lstrip()[:1] == b"<" else ""
-        raise DataError(f"{file.url} gave a file with SHA-256 {found}{page}; expected {file.sha256}")
+        raise DataError(f"{file.url} gave a file with SHA-256 {checksum}{page}; expected {file.sha256}")
     if file.archive:
         _unpack(part, folder)
         part.unlink()
@@ -165,7 +170,7 @@ def _fetch(file: RemoteFile, folder: Path, opener: Opener, progress: Progress | 
         destination = folder / file.to
         destination.parent.mkdir(parents=True, exist_ok=True)
         part.replace(destination)
-    return found
+    return checksum
 
 
 def _length(response: Any) -> int | None:

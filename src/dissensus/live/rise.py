@@ -1,4 +1,4 @@
-"""Whether a group's mean loss has risen, or only seems to: the rule behind the live warning. Needs NumPy alone."""
+"""Rise of a group's mean loss, told from noise: the rule behind the live warning. Needs NumPy alone."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class GroupRise:
 
     Degenerate cases: nothing has risen where a mean is not finite, or where fewer than two examples are finite at both.
 
-    How often it errs is measured in `tests/test_live_rise.py`: a mean that scatters is not taken for a rise, but one
+    How often it errs is measured in `tests/live/test_rise.py`: a mean that scatters is not taken for a rise, but one
     that wanders slowly, by more than `least_rise` and for several points, is.
 
     Args:

@@ -8,7 +8,7 @@ import numpy as np
 
 from dissensus.curves import Curves, CurveSource, FloatArray
 from dissensus.metrics.blocks import by_blocks
-from dissensus.metrics.points import IntArray, kept_points, mend
+from dissensus.metrics.points import IntArray, kept_points, recompute_gaps
 
 
 def gold_margins(curves: Curves | CurveSource) -> FloatArray:
@@ -68,4 +68,4 @@ def margin_of(margins: FloatArray, kept: slice) -> Margin:
         return mean
 
     last = margins[:, -1] if margins.shape[1] else np.full(len(margins), np.nan)
-    return Margin(mean=mend(mean, with_gaps), final=np.where(np.isfinite(last), last, np.nan))
+    return Margin(mean=recompute_gaps(mean, with_gaps), final=np.where(np.isfinite(last), last, np.nan))

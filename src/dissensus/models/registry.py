@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from dissensus.config import nearest
-from dissensus.models.shapes import Shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,6 @@ class ModelCard:
         parameters: rough size in words.
         carrier: a package that carries the weights, where one is known.
         note: what a reader of results must know about the model.
-        shape: its published configuration in numbers, for plans made where its weights are not.
     """
 
     name: str
@@ -48,7 +46,6 @@ class ModelCard:
     parameters: str
     carrier: Carrier | None = None
     note: str = ""
-    shape: Shape | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +161,6 @@ BUILTIN: dict[str, ModelCard] = {
             ),
             note="all-MiniLM-L6-v2 was tuned contrastively on SNLI and MultiNLI training pairs, among much else; "
             "no ChaosNLI item was among them.",
-            shape=Shape(6, 384, 1536, 12, 30522, 22_713_216),
         ),
         ModelCard(
             name="smollm2-135m",
@@ -180,49 +176,42 @@ BUILTIN: dict[str, ModelCard] = {
             ),
             note="From the package, SmolLM2-135M-Instruct is the 4-bit (Q4_1) file, dequantised; from the hub it is "
             "the original bf16 weights. The model fingerprint in the manifest tells them apart.",
-            shape=Shape(30, 576, 1536, 9, 49152, 134_515_008, key_heads=3, gated=True),
         ),
         ModelCard(
             "bert-base",
             "google-bert/bert-base-uncased",
             "encoder",
             "110M",
-            shape=Shape(12, 768, 3072, 12, 30522, 109_482_240),
         ),
         ModelCard(
             "roberta-base",
             "FacebookAI/roberta-base",
             "encoder",
             "125M",
-            shape=Shape(12, 768, 3072, 12, 50265, 124_645_632),
         ),
         ModelCard(
             "deberta-v3-base",
             "microsoft/deberta-v3-base",
             "encoder",
             "184M",
-            shape=Shape(12, 768, 3072, 12, 128100, 183_831_552),
         ),
         ModelCard(
             "modernbert-base",
             "answerdotai/ModernBERT-base",
             "encoder",
             "149M",
-            shape=Shape(22, 768, 1152, 12, 50368, 149_014_272, gated=True, fused=True),
         ),
         ModelCard(
             "gpt2",
             "openai-community/gpt2",
             "decoder",
             "124M",
-            shape=Shape(12, 768, 3072, 12, 50257, 124_439_808, fused=True),
         ),
         ModelCard(
             "qwen2.5-0.5b",
             "Qwen/Qwen2.5-0.5B",
             "decoder",
             "494M",
-            shape=Shape(24, 896, 4864, 14, 151936, 494_032_768, key_heads=2, gated=True),
         ),
     )
 }

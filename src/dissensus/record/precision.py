@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -51,12 +51,8 @@ class PrecisionTrial:
         return self.times_as_fast >= WORTH_IT
 
     def in_words(self) -> str:
-        """For a plan, in two sentences."""
-        verdict = "would pay" if self.pays else "would not pay"
-        return (
-            f"tracking in bf16 {verdict} on this machine: {self.times_as_fast:.1f} times as fast as fp32 over "
-            f"{self.examples} examples. It would change a loss by up to {self.largest_difference:.1g} nats"
-        )
+        """For a plan, after the name of what was tracked."""
+        return f"{self.times_as_fast:.1f} times as fast, losses differ by up to {self.largest_difference:.1g} nats"
 
 
 def averaged(trials: Sequence[PrecisionTrial]) -> PrecisionTrial | None:
@@ -79,6 +75,7 @@ def try_precisions(
     examples: int = 128,
     rounds: int = 3,
     token_budget: int = 4096,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> PrecisionTrial:
     """Track the first examples in both precisions, in turn, after a round that is not counted.
 
@@ -89,22 +86,23 @@ def try_precisions(
         examples: how many to track, at most.
         rounds: passes in each precision that are timed.
         token_budget: as the recorder has it.
+        clock: what tells the seconds of a pass.
     """
     from dissensus.record.tracking import tracked_set, tracking_pass
 
     few = _first(encoded, examples)
     tracked = tracked_set(few, model, token_budget=token_budget)
     seconds: dict[Precision, list[float]] = {"fp32": [], "bf16": []}
-    found: dict[Precision, NDArray[np.float32]] = {}
+    log_probs: dict[Precision, NDArray[np.float32]] = {}
     for turn in range(rounds + 1):
-        for precision, taken in seconds.items():
+        for precision, passes in seconds.items():
             gc.collect()
-            begin = time.perf_counter()
-            found[precision] = tracking_pass(model.module, tracked, len(few), precision=precision)
+            begin = clock()
+            log_probs[precision] = tracking_pass(model.module, tracked, len(few), precision=precision)
             if turn:
-                taken.append(time.perf_counter() - begin)
+                passes.append(clock() - begin)
     at, label = np.arange(len(few)), np.maximum(gold[: len(few)], 0)
-    difference = np.abs(found["fp32"][at, label].astype(np.float64) - found["bf16"][at, label])
+    difference = np.abs(log_probs["fp32"][at, label].astype(np.float64) - log_probs["bf16"][at, label])
     return PrecisionTrial(
         len(few),
         statistics.median(seconds["fp32"]),

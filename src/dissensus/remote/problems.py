@@ -1,4 +1,4 @@
-"""What a storage client raised, in words with a mend. Clients are told apart by name: none is imported."""
+"""Errors of storage clients, in words with advice. Clients are recognised by name: none is imported."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ _WITHOUT = {
     "s3": "there are no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
     "gs": "there are no credentials; set GOOGLE_APPLICATION_CREDENTIALS, or run "
     "`gcloud auth application-default login`",
+    "other": "there are no credentials for it",
 }
 _CUT_OFF = {
     "s3": "the endpoint cannot be reached ({error}); check the network, and AWS_ENDPOINT_URL where the server is not "
     "Amazon's",
     "gs": "the server cannot be reached ({error}); check the network",
+    "other": "the server cannot be reached ({error}); check the address and the network",
 }
 _NO_CREDENTIALS = frozenset(
     {
@@ -43,8 +45,8 @@ _UNREACHABLE = frozenset(
 
 
 def words_for(error: Exception, protocol: str) -> str:
-    """One sentence for what a client raised, with a mend where one is known."""
-    client = "gs" if protocol in ("gs", "gcs") else "s3"
+    """One sentence for what a client raised, with advice where there is any."""
+    client = {"gs": "gs", "gcs": "gs", "s3": "s3", "s3a": "s3"}.get(protocol, "other")
     names = {name for problem in _behind(error) for name in _names(problem)}
     text = " ".join(str(error).split()) or type(error).__name__
     if no_bucket(error):

@@ -85,7 +85,7 @@ class Cloud:
 
 
 @dataclass(frozen=True)
-class Panel:
+class Plot:
     """One small plot: a title and what draws it."""
 
     title: str
@@ -173,7 +173,7 @@ def thin(n: int, most: int = MAX_POINTS) -> NDArray[np.int64]:
     )
 
 
-def panel_svg(panel: Panel, prefix: str, label: str) -> Markup:
+def plot_svg(panel: Plot, prefix: str, label: str) -> Markup:
     """One panel as inline SVG for the page: themed, without a title, ids made unique by `prefix`."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(3.7, 2.6))
@@ -185,7 +185,7 @@ def panel_svg(panel: Panel, prefix: str, label: str) -> Markup:
     return inline_svg(buffer.getvalue(), prefix, label)
 
 
-def save_joint(panels: Sequence[Panel], columns: int, path: Path, *, legend: bool = False) -> None:
+def save_joint(panels: Sequence[Plot], columns: int, path: Path, *, legend: bool = False) -> None:
     """All panels in one figure, written to `path` with the endings .svg and .png; `legend` names the groups."""
     if not panels:
         return

@@ -1,9 +1,9 @@
-"""One cell on several processes of one machine: starting them, and what runs in each.
+"""Launching the processes of one cell on one machine.
 
-`run_ranks` starts a worker process for each (`process.py`) and orders it to run `run_rank`. They meet through a file
-(torch's `FileStore`), so no port has to be free; on GPUs each takes the one of its number. Progress comes from the
-first process, errors from any. When one fails the others are ended at once: they would wait for it. When whoever
-started them is gone, by whatever means, they end.
+`run_processes` starts a worker process for each (`process.py`) and orders it to run `cell.run_process`. They meet
+through a file (torch's `FileStore`), so no port has to be free; on GPUs each takes the one of its number. Progress
+comes from the first process, errors from any. When one fails the others are ended at once: they would wait for it. When
+whoever started them is gone, by whatever means, they end.
 
 This is what torch's launcher does, without a process in between that imports torch again, restarts and ports.
 """
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from dissensus.config import Execution, RunSpec
 from dissensus.errors import DissensusError, SpecError
-from dissensus.run.messages import CellOrder, Ended, Event, Failed, JobOrder, Over, Progress
+from dissensus.run.messages import RENDEZVOUS, CellOrder, Ended, Event, Failed, JobOrder, Over, Progress
 from dissensus.run.process import ChildProcess
 
 if TYPE_CHECKING:
@@ -30,11 +30,8 @@ if TYPE_CHECKING:
 PATIENCE = 1.0
 """Seconds in which the others' errors are collected after one has failed: theirs may be the cause."""
 
-RUN_RANK = "dissensus.run.launch:run_rank"
+RUN_PROCESS = "dissensus.run.cell:run_process"
 """What each process runs, as module:function."""
-
-RENDEZVOUS = "DISSENSUS_RENDEZVOUS"
-"""Variable that names the file through which the processes meet."""
 
 
 def in_group() -> bool:
@@ -43,7 +40,7 @@ def in_group() -> bool:
     return distributed is not None and distributed.is_available() and distributed.is_initialized()
 
 
-def run_ranks(
+def run_processes(
     spec: RunSpec,
     folder: Path,
     execution: Execution,
@@ -67,29 +64,29 @@ def run_ranks(
     order = JobOrder(
         (CellOrder(spec, folder, execution),),
         threads=max(1, (threads or os.cpu_count() or 1) // world),
-        run_cell=RUN_RANK,
+        run_cell=RUN_PROCESS,
         data_dir=data_dir,
         device=device,
         progress_every=0.0,
     )
     events: queue.SimpleQueue[tuple[int, Event]] = queue.SimpleQueue()
     processes: list[ChildProcess] = []
-    with tempfile.TemporaryDirectory(prefix="dissensus-ranks-") as folder_of_rendezvous:
+    with tempfile.TemporaryDirectory(prefix="dissensus-processes-") as folder_of_rendezvous:
         rendezvous = Path(folder_of_rendezvous) / "store"
         try:
             for rank in range(world):
                 process = _started(rank, world, order.threads, rendezvous)
                 processes.append(process)
                 process.give(order, lambda event, rank=rank: events.put((rank, event)))  # type: ignore[misc]
-            left = world
-            while left:
+            running = world
+            while running:
                 rank, event = events.get()
                 if isinstance(event, Progress) and on_progress is not None:
                     on_progress(event.at)
                 elif isinstance(event, Failed | Ended):
                     raise _error(rank, event, events)
                 elif isinstance(event, Over):
-                    left -= 1
+                    running -= 1
             while processes:
                 processes.pop().dismiss()
         finally:
@@ -97,46 +94,6 @@ def run_ranks(
                 process.ask_to_stop()
             for process in processes:
                 process.terminate()
-
-
-def run_rank(
-    spec: RunSpec,
-    folder: Path,
-    *,
-    data_dir: Path | None,
-    threads: int | None,
-    device: str | None,
-    on_progress: Callable[[CellProgress], None],
-    execution: Execution,
-) -> None:
-    """Be one process of a cell: join the others, and run the cell with them. Called in a worker, see `run_ranks`."""
-    import torch
-    import torch.distributed as dist
-
-    from dissensus.models.scoring import device_for
-    from dissensus.run.cell import run_cell
-
-    rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    kind = device_for(device).type
-    if kind == "cuda":
-        torch.cuda.set_device(rank)
-    # With CUDA both: what waits in the CPU's memory (FSDP's offload) is exchanged by gloo.
-    dist.init_process_group(
-        "cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo",
-        store=dist.FileStore(os.environ[RENDEZVOUS], world),  # type: ignore[attr-defined]
-        rank=rank,
-        world_size=world,
-    )
-    run_cell(
-        spec,
-        folder,
-        data_dir=data_dir,
-        threads=threads,
-        device=device,
-        on_progress=on_progress if rank == 0 else None,
-        execution=execution,
-    )
-    dist.destroy_process_group()
 
 
 def _refuse_too_few_gpus(world: int, device: str | None) -> None:

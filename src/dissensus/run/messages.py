@@ -24,6 +24,9 @@ from dissensus.config import Execution, RunSpec
 from dissensus.errors import SpecError
 from dissensus.run.progress import CellProgress
 
+RENDEZVOUS = "DISSENSUS_RENDEZVOUS"
+"""Variable that names the file through which the processes of one cell meet."""
+
 RUN_CELL = "dissensus.run.cell:run_cell"
 """What runs a cell, as module:function; only the worker imports it."""
 
@@ -243,14 +246,14 @@ def read_event(line: str | bytes, log: Path | None) -> Event | None:
         return None
 
 
-def _loaded(text: str | bytes, what: str) -> dict[str, Any]:
+def _loaded(text: str | bytes, expected: str) -> dict[str, Any]:
     try:
         stored = json.loads(text)
     except ValueError:
         stored = None
     if not isinstance(stored, dict):
         start = text[:60].decode(errors="replace") if isinstance(text, bytes) else text[:60]
-        raise SpecError(f"expected {what} as one line of JSON, found {start!r}")
+        raise SpecError(f"expected {expected} as one line of JSON, found {start!r}")
     return stored
 
 

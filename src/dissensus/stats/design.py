@@ -1,4 +1,4 @@
-"""Two columns and what is held fixed beside them: their correlations in a sample, and in any resample of it."""
+"""Rank correlations, plain and partial, of two columns: in a sample, and in any resample of it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from dissensus.stats.basis import Form, covariate_basis
 from dissensus.stats.bootstrap import FloatArray, IntArray
 from dissensus.stats.correlation import Correlation, pearson, resampled_spearman
 from dissensus.stats.draws import Draws, Memo
-from dissensus.stats.products import product
 from dissensus.stats.ranks import RankedSample, average_ranks
 
 Made = TypeVar("Made")
@@ -79,7 +78,7 @@ class RankDesign:
         """Sort and rank columns of shape (n,) without NaN.
 
         Args:
-            x: one value an example.
+            x: one value per example.
             y: likewise.
             covariates: what is held fixed: name -> values.
             classes: names of the covariates that hold class codes.
@@ -204,14 +203,14 @@ class RankDesign:
 
     def _residuals(self) -> tuple[FloatArray, FloatArray]:
         """What the covariates leave of the centred ranks of x and of y, each of shape (n,)."""
-        found = []
+        residuals = []
         for ranks in self.ranks:
             centred = ranks - ranks.mean()
             left = centred - self.basis @ (self.basis.T @ centred)
-            found.append(
+            residuals.append(
                 left - self.basis @ (self.basis.T @ left)
             )  # removes what rounding left in its directions
-        return found[0], found[1]
+        return residuals[0], residuals[1]
 
 
 @dataclass(frozen=True)
@@ -237,9 +236,9 @@ def centred_ranks(sample: RankedSample, draws: Draws) -> _Centred:
     return _Centred(ranks, weighted, np.einsum("bn,bn->b", weighted, ranks))
 
 
-def kept(memo: Memo | None, what: str, objects: tuple[object, ...], make: Callable[[], Made]) -> Made:
+def kept(memo: Memo | None, name: str, objects: tuple[object, ...], make: Callable[[], Made]) -> Made:
     """The result from the memo, where there is one."""
-    return make() if memo is None else memo.of(what, objects, make)
+    return make() if memo is None else memo.of(name, objects, make)
 
 
 def share_left(raw: FloatArray, left: FloatArray) -> FloatArray:
@@ -253,3 +252,29 @@ def pair_correlation(products: FloatArray, usable: FloatArray) -> FloatArray:
     known = usable.all(axis=1)
     spread = np.sqrt(np.where(known, products[:, 0, 0] * products[:, 1, 1], 1.0))
     return np.where(known, np.clip(products[:, 0, 1] / spread, -1.0, 1.0), np.nan)
+
+
+PIECE = 250_000
+"""Multiplications of a piece: OpenBLAS and its like share out products from about 260,000 on."""
+ROWS = 8
+"""Rows of the first factor that a piece takes."""
+
+
+def product(a: FloatArray, b: FloatArray) -> FloatArray:
+    """`a @ b` for shapes (m, n) and (n, k), in pieces that BLAS leaves on one thread.
+
+    Resamples are shared out over threads already (`draws.over_resamples`). A large product inside one of them would be
+    shared out once more: on two cores such threads spent four fifths of their time waiting for each other.
+    """
+    (m, n), k = a.shape, b.shape[1]
+    depth = max(1, PIECE // (ROWS * max(k, 1)))
+    in_pieces = n - n % depth
+    out = np.empty((m, k))
+    right = b[:in_pieces].reshape(-1, depth, k)
+    for begin in range(0, m, ROWS):
+        rows = a[begin : begin + ROWS]
+        left = rows[:, :in_pieces].reshape(len(rows), -1, depth).swapaxes(0, 1)
+        out[begin : begin + ROWS] = np.matmul(left, right).sum(axis=0)
+        if in_pieces < n:
+            out[begin : begin + ROWS] += rows[:, in_pieces:] @ b[in_pieces:]
+    return out

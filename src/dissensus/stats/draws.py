@@ -70,26 +70,26 @@ class Memo:
         # The objects are kept beside the result: only then does an id stand for one of them.
         self._kept: dict[tuple[object, ...], tuple[tuple[object, ...], Any]] = {}
 
-    def of(self, what: str, objects: tuple[object, ...], make: Callable[[], Made]) -> Made:
+    def of(self, name: str, objects: tuple[object, ...], make: Callable[[], Made]) -> Made:
         """The result of this name on these objects, made where it is not kept; whoever gets it leaves it as it is."""
-        made: Made | None = self.known(what, objects)
+        made: Made | None = self.known(name, objects)
         if made is None:
             made = make()
-            self.keep(what, objects, made)
+            self.keep(name, objects, made)
         return made
 
-    def known(self, what: str, objects: tuple[object, ...]) -> Any:
+    def known(self, name: str, objects: tuple[object, ...]) -> Any:
         """The result of this name on these objects; None where it is not kept."""
-        key = (what, *map(id, objects))
+        key = (name, *map(id, objects))
         kept = self._kept.pop(key, None)
         if kept is None:
             return None
         self._kept[key] = kept
         return kept[1]
 
-    def keep(self, what: str, objects: tuple[object, ...], made: object) -> None:
+    def keep(self, name: str, objects: tuple[object, ...], made: object) -> None:
         """Keep a result; what was asked for longest ago is let go."""
-        self._kept[what, *map(id, objects)] = (objects, made)
+        self._kept[name, *map(id, objects)] = (objects, made)
         if len(self._kept) > self._most:
             del self._kept[next(iter(self._kept))]
 
@@ -158,7 +158,7 @@ def over_resamples(
     chunks = drawn_units(len(units.sizes), resamples, rng, rows=rows)
     fit = int(HELD / (CHUNK * max(1.0, rows * n / cells)))
     count = max(1, min(threads.available(), -(-resamples // rows), fit))
-    found = threads.in_order(
+    parts = threads.in_order(
         lambda picks: statistic(Draws.of(times_drawn(picks), units)), chunks, threads=count
     )
-    return np.concatenate(found)
+    return np.concatenate(parts)

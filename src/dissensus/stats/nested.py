@@ -16,9 +16,16 @@ from typing import Any
 import numpy as np
 
 from dissensus.stats.bootstrap import FloatArray
-from dissensus.stats.design import RIDGE, RankDesign, centred_ranks, kept, pair_correlation, share_left
+from dissensus.stats.design import (
+    RIDGE,
+    RankDesign,
+    centred_ranks,
+    kept,
+    pair_correlation,
+    product,
+    share_left,
+)
 from dissensus.stats.draws import Draws
-from dissensus.stats.products import product
 
 STEEP = 1e3
 """Norm of a change of basis above which rounding would show: the covariates are nearly collinear."""

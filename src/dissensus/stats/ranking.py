@@ -1,4 +1,4 @@
-"""How well a score finds flagged examples: AUROC and average precision, with intervals on the logit scale.
+"""Ranking of flagged examples by a score: AUROC and average precision, with intervals on the logit scale.
 
 In a resample an example counts as often as it was drawn. Both measures are sums over the distinct scores, so the
 sample is sorted once; a resample takes running sums of its counts in that order.
@@ -87,7 +87,7 @@ def auroc(
     example or without one that is not. Below 40 clusters, or 20 examples, no interval (`Ranking.withheld`).
 
     Args:
-        scores: one an example, shape (n,); high means suspect.
+        scores: one per example, shape (n,); high means suspect.
         flags: what is to be found, shape (n,): booleans, or 0 and 1.
         resamples: bootstrap resamples; 0 gives no interval.
         confidence: of the interval.
@@ -227,14 +227,14 @@ def _rankings(
     clusters: ArrayLike | None,
 ) -> list[Ranking]:
     generator = generator_for(resamples, confidence, rng)
-    given, given_flags = _checked(scores, flags)
-    keep = ~np.isnan(given)
-    values, flagged = given[keep], given_flags[keep]
+    all_scores, given_flags = _checked(scores, flags)
+    keep = ~np.isnan(all_scores)
+    values, flagged = all_scores[keep], given_flags[keep]
     n, positives = len(values), int(flagged.sum())
     index = None
     if clusters is not None:
         # Numbered again among the rows that are kept: a cluster without any cannot be drawn.
-        index = cluster_index(cluster_index(clusters, len(given))[keep], n)
+        index = cluster_index(cluster_index(clusters, len(all_scores))[keep], n)
     measured = [float("nan")] * len(statistics)
     drawn = [np.empty(0)] * len(statistics)
     if n:
@@ -266,7 +266,7 @@ def _rankings(
                 n=n,
                 positives=positives,
                 base_rate=positives / n if n else float("nan"),
-                dropped=len(given) - n,
+                dropped=len(all_scores) - n,
                 confidence=confidence,
                 resamples=resamples,
                 undefined_resamples=int(np.isnan(resampled).sum()),

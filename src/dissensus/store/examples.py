@@ -131,7 +131,10 @@ def write_examples(
                     "entropy": pa.array(annotation_entropy(counts)),
                     "regime": pa.array(regime[rows]),
                     "text": examples.text.slice(begin, ROW_GROUP),
-                    **{name: pa.array(np.asarray(own[rows], np.float64)) for name, own in covariates.items()},
+                    **{
+                        name: pa.array(np.asarray(column[rows], np.float64))
+                        for name, column in covariates.items()
+                    },
                 }
             )
 

@@ -1,1 +1,1 @@
-"""Studies: their cells, running them, what became of them, and the tables made of their curves."""
+"""Studies: what a study is. Its grid, its folder, the status of its cells, its lock, and the built-in ones."""

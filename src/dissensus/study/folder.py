@@ -26,6 +26,8 @@ from dissensus.study.status import CellStatus, cut_off, read_status
 class StudyFolder:
     """The folder of a study, as a command finds it: each part is read when it is first asked for, and read once.
 
+    It is for looking at a study: whatever data sources study.yaml names, no installed package's code is loaded.
+
     Attributes:
         path: the folder.
         elsewhere: whether it is an image of what other machines run, so that nobody here can tell which of its cells
@@ -40,16 +42,16 @@ class StudyFolder:
         """The study that was run; `SpecError` where there is none, or its study.yaml is not valid."""
         path = self.path / "study.yaml"
         if not path.is_file():
-            what = "there is no such folder" if not self.path.exists() else "it has no study.yaml"
+            problem = "there is no such folder" if not self.path.exists() else "it has no study.yaml"
             raise SpecError(
-                f"{self.path} is no study's folder: {what}. Give the folder that `dissensus run` wrote."
+                f"{self.path} is no study's folder: {problem}. Give the folder that `dissensus run` wrote."
             )
-        return StudySpec.from_yaml(path)
+        return StudySpec.from_yaml(path, stored=True)
 
     @cached_property
     def planned(self) -> Mapping[str, Planned]:
         """Id -> cell, of every cell that the study lists, in its order."""
-        return {item.cell.cell_id: item for item in plan(self.spec)}
+        return {item.cell.cell_id: item for item in plan(self.spec, stored=True)}
 
     @cached_property
     def statuses(self) -> tuple[CellStatus, ...]:
@@ -83,15 +85,15 @@ class StudyFolder:
 
 
 def stored_already(spec: RunSpec, folder: Path) -> bool:
-    """Claim a cell's folder (see `claim_folder`); whether it holds the cell's finished curves."""
-    claim_folder(spec, folder)
+    """Write or check a cell folder's specification; whether it holds the cell's finished curves."""
+    write_or_check_spec(spec, folder)
     finished = _finished(folder)
     if finished:
         shutil.rmtree(folder / "checkpoint", ignore_errors=True)  # left if the end of the run was cut off
     return finished
 
 
-def claim_folder(spec: RunSpec, folder: Path) -> None:
+def write_or_check_spec(spec: RunSpec, folder: Path) -> None:
     """Write `spec.json`, or check that the one there is the same. Raises `StoreError` showing the difference."""
     path = folder / "spec.json"
     text = _spec_text(spec)

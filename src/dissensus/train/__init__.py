@@ -1,1 +1,1 @@
-"""Training: methods, the loop, and the recorder. Everything ends at the curves store."""
+"""Training: methods, the loop, several processes, checkpoints. Everything ends at the curves store."""

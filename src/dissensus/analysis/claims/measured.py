@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dissensus.analysis.cell_tables import STANDARD_COVARIATES
-from dissensus.analysis.claims.parts import Part, part
+from dissensus.analysis.claims.parts import ABOVE_CHANCE, FISHER, PLAIN, Part, Scale, part
 from dissensus.analysis.claims.sampled import CellValue, ConditionValue, Resampler
-from dissensus.analysis.claims.scales import ABOVE_CHANCE, FISHER, PLAIN, Scale
 from dissensus.analysis.claims.texts import names_of
 from dissensus.analysis.reading import BACKED, REJECTED, CellReading
 from dissensus.analysis.study_reading import StudyReading, by_condition
@@ -139,8 +138,8 @@ class Measured:
         if not idle:
             return ()
         named = [
-            f"{name} (seed {', '.join(str(c.spec.seed) for c in own)}: {own[0].learning.why})"
-            for name, own in by_condition(idle).items()
+            f"{name} (seed {', '.join(str(c.spec.seed) for c in condition_cells)}: {condition_cells[0].learning.why})"
+            for name, condition_cells in by_condition(idle).items()
         ]
         shown = "; ".join(named[:3]) + (f"; and {len(named) - 3} more conditions" if len(named) > 3 else "")
         return (f"left out, because they learned nothing: {shown}",)
@@ -235,7 +234,7 @@ class Measured:
             }
             contested = known & (own.group == CONTESTED)
             members |= {("half", "0"): contested & first, ("half", "1"): contested & ~first}
-            found = self._mean_curves(cell, members)
+            group_curves = self._mean_curves(cell, members)
             total = (
                 np.exp(curves.log_probs[:, 0].astype(np.float64)).sum(axis=1)
                 if len(curves.steps)
@@ -247,9 +246,9 @@ class Measured:
                 float(np.log(len(curves.labels))) if even else float("nan"),
                 bool(len(curves.steps) and curves.steps[0] == 0),
                 curves.losses[known].mean(axis=0) if known.any() else np.full(len(curves.steps), np.nan),
-                {side: found[CONTESTED, side] for side in (ALL, BACKED, REJECTED)},
-                {side: found[SETTLED, side] for side in (ALL, BACKED, REJECTED)},
-                (found["half", "0"], found["half", "1"]),
+                {side: group_curves[CONTESTED, side] for side in (ALL, BACKED, REJECTED)},
+                {side: group_curves[SETTLED, side] for side in (ALL, BACKED, REJECTED)},
+                (group_curves["half", "0"], group_curves["half", "1"]),
             )
         return self._means[cell.name]
 
@@ -407,10 +406,10 @@ def _digest(values: NDArray[Any]) -> bytes:
 
 def _recent(kept: dict[tuple[object, ...], Made], key: tuple[object, ...], make: Callable[[], Made]) -> Made:
     """What is kept under the key, made where it is not; what was asked for longest ago is let go."""
-    kept[key] = made = kept.pop(key) if key in kept else make()
+    kept[key] = value = kept.pop(key) if key in kept else make()
     if len(kept) > RECENT:
         del kept[next(iter(kept))]
-    return made
+    return value
 
 
 def contrast(first: CellValue, second: CellValue) -> CellValue:

@@ -40,7 +40,7 @@ class Suspicion:
     note: str = ""
 
 
-def suspicion_scores(curves: Curves, given: NDArray[np.int64]) -> tuple[Suspicion, ...]:
+def suspicion_scores(curves: Curves, given_labels: NDArray[np.int64]) -> tuple[Suspicion, ...]:
     """Scores from the curves of the given label, and from what the annotators chose.
 
     From curves (see `dissensus.metrics` for formulas and units): `aulc`; `final_loss`; `delta`, the loss at the end
@@ -54,36 +54,36 @@ def suspicion_scores(curves: Curves, given: NDArray[np.int64]) -> tuple[Suspicio
 
     Args:
         curves: n examples.
-        given: the labels trained on, shape (n,); -1 where there is none.
+        given_labels: the labels trained on, shape (n,); -1 where there is none.
     """
-    own = replace(curves, gold=given)
-    found = example_metrics(own)
-    events = np.where(found.forgetting.never_learned, np.inf, found.forgetting.events)
+    given_curves = replace(curves, gold=given_labels)
+    metrics = example_metrics(given_curves)
+    events = np.where(metrics.forgetting.never_learned, np.inf, metrics.forgetting.events)
     measured = {
-        "aulc": found.aulc,
-        "final_loss": found.final_loss,
-        "delta": found.unlearning.delta,
-        "slope": found.unlearning.slope,
-        "margin": -found.margin.mean,
-        "confidence": -found.cartography.confidence,
-        "variability": found.cartography.variability,
+        "aulc": metrics.aulc,
+        "final_loss": metrics.final_loss,
+        "delta": metrics.unlearning.delta,
+        "slope": metrics.unlearning.slope,
+        "margin": -metrics.margin.mean,
+        "confidence": -metrics.cartography.confidence,
+        "variability": metrics.cartography.variability,
         "forgetting": events,
     }
     notes = {
         "variability": "high marks an ambiguous example in a data map; a hard one is low in variability and confidence",
         "forgetting": "an example that was never right ranks above every number of events",
     }
-    asked = {
+    by_annotators = {
         "entropy": annotation_entropy(curves.counts),
-        "dissent": 1 - gold_share(curves.counts, given),
+        "dissent": 1 - gold_share(curves.counts, given_labels),
     }
     return (
         *(Suspicion(name, "curves", values, notes.get(name, "")) for name, values in measured.items()),
-        *(Suspicion(name, "annotators", values) for name, values in asked.items()),
+        *(Suspicion(name, "annotators", values) for name, values in by_annotators.items()),
     )
 
 
-def confident_learning_scores(curves: Curves, given: NDArray[np.int64]) -> tuple[Suspicion, ...]:
+def confident_learning_scores(curves: Curves, given_labels: NDArray[np.int64]) -> tuple[Suspicion, ...]:
     """Minus the label quality scores of confident learning, from the last tracking point's probabilities.
 
     `self_confidence` is the probability of the given label, so it ranks as the final loss does; `normalized_margin`
@@ -98,7 +98,7 @@ def confident_learning_scores(curves: Curves, given: NDArray[np.int64]) -> tuple
 
     Args:
         curves: n examples.
-        given: the labels trained on, shape (n,); -1 where there is none: such an example has no score.
+        given_labels: the labels trained on, shape (n,); -1 where there is none: such an example has no score.
 
     Returns:
         Nothing where no example has a label and finite probabilities.
@@ -106,11 +106,11 @@ def confident_learning_scores(curves: Curves, given: NDArray[np.int64]) -> tuple
     if not len(curves.steps):
         return ()
     probabilities = np.exp(curves.log_probs[:, -1].astype(np.float64))
-    known = (given != NO_GOLD) & np.isfinite(probabilities).all(axis=1)
+    known = (given_labels != NO_GOLD) & np.isfinite(probabilities).all(axis=1)
     if not known.any():
         return ()
     shares = probabilities[known] / probabilities[known].sum(axis=1, keepdims=True)
-    labels = given[known]
+    labels = given_labels[known]
     inputs = {"": shares}
     if len(np.unique(labels)) == len(curves.labels):
         inputs["_adjusted"] = above_thresholds(shares, labels)

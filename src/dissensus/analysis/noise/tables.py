@@ -182,33 +182,33 @@ def noise_likeness(reading: StudyReading) -> pa.Table:
                 rng = named_generator(settings.seed, noisy.cell.name, "noise_likeness")
                 if noisy.curves.steps[0] != 0:
                     losses = np.full_like(losses, np.nan)
-                own = distances(losses, groups, np.ones((1, n)))
+                observed = distances(losses, groups, np.ones((1, n)))
                 clusters = behind_distances(losses, groups, noisy.clusters)
                 chunks = resample_counts(n, settings.resamples, rng, clusters=noisy.clusters)
-                found = [distances(losses, groups, counts) for counts in chunks]
-                drawn = np.concatenate([one.likeness for one in found])
+                resampled = [distances(losses, groups, counts) for counts in chunks]
+                drawn = np.concatenate([one.likeness for one in resampled])
                 options: dict[str, Any] = {
                     "units": clusters,
                     "clustered": True,
                     "confidence": settings.confidence,
                 }
-                near = resampled_interval(float(own.likeness[0]), drawn, **options)
-                apart = np.concatenate([one.equivalence for one in found])
-                alike = resampled_interval(float(own.equivalence[0]), apart, **options)
+                near = resampled_interval(float(observed.likeness[0]), drawn, **options)
+                apart = np.concatenate([one.equivalence for one in resampled])
+                alike = resampled_interval(float(observed.equivalence[0]), apart, **options)
                 rows.append(
                     {
                         **noisy.identity,
                         "label": label,
                         "flipped_group": name,
-                        "likeness": float(own.likeness[0]),
+                        "likeness": float(observed.likeness[0]),
                         "low": near.low,
                         "high": near.high,
-                        "from_plain": float(own.from_plain[0]),
-                        "from_contested": float(own.from_contested[0]),
-                        "equivalence": float(own.equivalence[0]),
+                        "from_plain": float(observed.from_plain[0]),
+                        "from_contested": float(observed.from_contested[0]),
+                        "equivalence": float(observed.equivalence[0]),
                         "equivalence_low": alike.low,
                         "equivalence_high": alike.high,
-                        "contested_from_plain": float(own.contested_from_plain[0]),
+                        "contested_from_plain": float(observed.contested_from_plain[0]),
                         "n_flipped": int((groups == FLIPPED).sum()),
                         "n_contested": int((groups == CONTESTED).sum()),
                         "n_plain": int((groups == PLAIN).sum()),

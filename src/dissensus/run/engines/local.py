@@ -7,8 +7,14 @@ from pathlib import Path
 
 from dissensus import threads
 from dissensus.run.allocation import available_gib, default_workers, on_gpu
-from dissensus.run.engines.base import Machine, Needs, Worker
+from dissensus.run.engines.base import EngineSettings, Machine, Needs, Worker, refuse_options
 from dissensus.run.process import ChildProcess
+
+
+def local_engine(settings: EngineSettings) -> LocalEngine:
+    """`--engine local`."""
+    refuse_options(settings.options, "local", "none")
+    return LocalEngine(workers=settings.workers, device=settings.device)
 
 
 class LocalEngine:

@@ -1,7 +1,9 @@
-"""Published sizes of the built-in models, held against transformers' configurations and the benchmark's counts."""
+"""Adapter targets on the built-in models' published configurations; operations as the benchmark counts them."""
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,6 @@ from benchmarks.flops import Costs, computed
 from dissensus.config import MethodSpec
 from dissensus.models.registry import BUILTIN
 from dissensus.models.scoring import ScoringModel
-from dissensus.models.shapes import Shape
 from dissensus.train.methods import peft_config
 
 # What each published config.json says, where it differs from the defaults of transformers.
@@ -70,43 +71,22 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def shape_of(name: str) -> Shape:
-    shape = BUILTIN[name].shape
-    assert shape is not None
-    return shape
-
-
 def on_meta(name: str, auto: Any = transformers.AutoModel) -> Any:
     model_type, settings = CONFIGS[name]
     with torch.device("meta"):
         return auto.from_config(transformers.AutoConfig.for_model(model_type, num_labels=3, **settings))
 
 
-def test_every_built_in_model_has_one() -> None:
+def test_every_built_in_model_is_here() -> None:
     assert set(CONFIGS) == set(BUILTIN)
-    assert all(card.shape for card in BUILTIN.values())
-
-
-@pytest.mark.parametrize("name", CONFIGS)
-def test_weights_and_operations_are_the_model_s(name: str) -> None:
-    module, shape = on_meta(name), shape_of(name)
-    costs = Costs.of(module)
-    assert shape.parameters == sum(p.numel() for p in module.parameters())
-    assert shape.vocabulary == module.config.vocab_size
-    assert (shape.layers, shape.hidden) == (costs.layers, costs.width)
-    assert shape.linear_weights == sum(n * rows * columns for (rows, columns), n in costs.shapes.items())
-    # 10 examples of 30 tokens.
-    lengths = np.full(10, 30, dtype=np.int64)
-    assert 300 * shape.forward_operations(30) == pytest.approx(costs.forward(lengths))
-    assert 300 * shape.step_operations(30, full=True) == pytest.approx(costs.step(lengths, full=True))
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 @pytest.mark.parametrize("method", ["lora", "ia3"])
-def test_adapters_are_those_that_peft_adds(name: str, method: str) -> None:
+def test_adapters_reach_every_layer(name: str, method: str) -> None:
     import peft
 
-    module, shape = on_meta(name, transformers.AutoModelForSequenceClassification), shape_of(name)
+    module = on_meta(name, transformers.AutoModelForSequenceClassification)
     model = ScoringModel(
         module=module,
         tokenizer=None,
@@ -126,20 +106,20 @@ def test_adapters_are_those_that_peft_adds(name: str, method: str) -> None:
     config = peft_config(model, MethodSpec(name=method, learning_rate=1e-3, **rank), peft)
     with torch.device("meta"):
         adapted = peft.get_peft_model(module, config)
-    weights = sum(p.numel() for n, p in adapted.named_parameters() if f".{method}_" in n)
-    assert weights == (shape.lora_weights(8) if method == "lora" else shape.ia3_weights)
-    if method == "lora":
-        lengths = np.full(10, 30, dtype=np.int64)
-        ours = 300 * shape.step_operations(30, full=False, adapter_weights=weights)
-        assert ours == pytest.approx(Costs.of(adapted).step(lengths, full=False))
+    layers = [re.search(r"\.(\d+)\.", n) for n, _ in adapted.named_parameters() if f".{method}_" in n]
+    # The same adapters in each: what is in one layer is in all.
+    counted = Counter(int(layer[1]) for layer in layers if layer is not None)
+    assert set(counted) == set(range(module.config.num_hidden_layers))
+    assert len(set(counted.values())) == 1
+    assert None not in layers
 
 
-def test_torch_counts_the_same_operations() -> None:
+def test_torch_counts_the_benchmark_s_operations() -> None:
     # Four examples of 32 tokens, no padding. Beside the body torch counts the pooler: 4 x 2 d d.
-    module, shape = on_meta("minilm-l6"), shape_of("minilm-l6")
+    module = on_meta("minilm-l6")
     ids = torch.zeros((4, 32), dtype=torch.long, device="meta")
     module.eval()
     with torch.no_grad():
         counted = computed(lambda: module(input_ids=ids))
-    ours = 4 * 32 * shape.forward_operations(32) + 4 * 2 * shape.hidden**2
+    ours = Costs.of(module).forward(np.full(4, 32, dtype=np.int64)) + 4 * 2 * module.config.hidden_size**2
     assert counted == pytest.approx(ours, rel=0.01)
