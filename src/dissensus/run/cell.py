@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import os
-import platform
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dissensus.config import Execution, RunSpec
-from dissensus.config.sources import SOURCES
 from dissensus.data.assembly import CellData, assemble
-from dissensus.errors import MissingDependencyError, SpecError, StoreError
+from dissensus.errors import MissingDependencyError, SpecError
 from dissensus.run.messages import RENDEZVOUS
 from dissensus.run.progress import CellProgress, ProgressReporter
+from dissensus.run.provenance import refuse_changed_inputs, source_facts, versions
 from dissensus.seeds import stream_seed
 from dissensus.study.folder import stored_already
 
@@ -247,7 +245,7 @@ def prepare_cell(
         tracked = model.encode(data.tracked)
     parallel = parallel_training(model, options.sharding, device=where, cpu_offload=options.cpu_offload)
     steps = total_steps(len(labels), spec.training)
-    versions = _versions(where, group, options)
+    package_versions = versions(where, group, options)
     with group.all_or_none(where):
         probe = LabelProbe.of_cell(
             data.tracked,
@@ -255,7 +253,7 @@ def prepare_cell(
             encoded=tracked,
             states=_shared_states(spec, folder, model, tracked),
             facts={
-                **_source_facts(spec),
+                **source_facts(spec),
                 "train_fingerprint": data.train.fingerprint,
                 "train_examples": len(data.train),
                 "dropped_shared": data.dropped_shared,
@@ -270,7 +268,7 @@ def prepare_cell(
                 "model_loading": list(model.loading),
                 "prompt": model.template,
                 **sizes,
-                "versions": versions,
+                "versions": package_versions,
             },
         )
         when = spec.tracking
@@ -287,9 +285,11 @@ def prepare_cell(
             quiet=True,
         )
         if group.first:
-            _refuse_changed_inputs(recorder.writer.provenance, data, model.fingerprint, folder)
-            if recorder.writer.provenance["versions"] != versions:  # allowed, but no longer bit-identical
-                recorder.writer.note(resumed_under=versions)
+            refuse_changed_inputs(recorder.writer.provenance, data, model.fingerprint, folder)
+            if (
+                recorder.writer.provenance["versions"] != package_versions
+            ):  # allowed, but no longer bit-identical
+                recorder.writer.note(resumed_under=package_versions)
 
     progress.set_totals(recorder, steps)
     progress.step(max(recorder.steps, default=0), float("nan"))
@@ -376,40 +376,3 @@ def _training_labels(
     if folder is not None:
         save_noise(folder / "noise.parquet", data.train.ids, gold, noisy)
     return noisy.labels
-
-
-def _refuse_changed_inputs(
-    provenance: dict[str, object], data: CellData, model_fingerprint: str, folder: Path
-) -> None:
-    """Raise `StoreError` where a resumed run has other data or weights than it began with."""
-    now = {"train_fingerprint": data.train.fingerprint, "model_fingerprint": model_fingerprint}
-    for key, value in now.items():
-        if provenance.get(key) != value:
-            raise StoreError(
-                f"{folder} was begun with another {key.replace('_', ' ')} ({provenance.get(key)}; now {value}): the "
-                "files behind the study have changed. Delete that folder to start the cell anew."
-            )
-
-
-def _source_facts(spec: RunSpec) -> dict[str, str]:
-    """Where the gold labels of a package's source come from, because nobody who reads the cell loads that package."""
-    tracked = spec.dataset.tracked
-    return {} if tracked.source in SOURCES.builtin else {"gold_source": tracked.gold_from()}
-
-
-def _versions(device: torch.device, group: ProcessGroup, options: Execution) -> dict[str, str]:
-    packages = ("dissensus", "torch", "transformers", "peft", "numpy")
-    import torch
-
-    # What one process computes as ever leaves no trace; several add numbers up in another order.
-    together = (
-        {"processes": str(group.world_size), "sharding": options.sharding} if group.world_size > 1 else {}
-    )
-    return {
-        "python": platform.python_version(),
-        **{name: version(name) for name in packages},
-        "threads": str(torch.get_num_threads()),
-        "platform": f"{sys.platform}-{platform.machine()}",
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
-        **together,
-    }

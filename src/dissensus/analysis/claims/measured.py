@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dissensus.analysis.cell_tables import STANDARD_COVARIATES
+from dissensus.analysis.claims.designs import RankDesigns
 from dissensus.analysis.claims.parts import ABOVE_CHANCE, FISHER, PLAIN, Part, Scale, part
 from dissensus.analysis.claims.sampled import CellValue, ConditionValue, Resampler
 from dissensus.analysis.claims.texts import names_of
 from dissensus.analysis.reading import BACKED, REJECTED, CellReading
 from dissensus.analysis.study_reading import StudyReading, by_condition
 from dissensus.curves import FloatArray
-from dissensus.stats.basis import covariate_basis
 from dissensus.stats.columns import complete_rows
 from dissensus.stats.draws import Draws
 from dissensus.stats.groups import CONTESTED, SETTLED
-from dissensus.stats.nested import Block, NestedDesigns
-from dissensus.stats.partial import RankDesign
-from dissensus.stats.ranks import RankedSample
 
-Made = TypeVar("Made")
-RECENT = 16
-"""Columns that are kept sorted, and sets of covariates that are kept as a basis."""
 ALL = "all"
 """Beside the sides of an entropy group: everything in it."""
 
@@ -102,14 +94,12 @@ class Measured:
         self._columns: dict[str, _Columns] = {}
         self._values: dict[tuple[object, ...], CellValue] = {}
         self._means: dict[str, GroupMeans] = {}
-        self._samples: dict[tuple[object, ...], RankedSample] = {}
-        self._bases: dict[tuple[object, ...], FloatArray] = {}
-        self._blocks: dict[tuple[object, ...], Block] = {}
         clusters: dict[str, set[str]] = {}
         for cell in reading.cells:
             clusters.setdefault(cell.spec.dataset.name, set()).update(self.clusters(cell).tolist())
         named = {dataset: sorted(own) for dataset, own in clusters.items()}
         self.resampler = Resampler(named, self.settings.resamples, self.settings.seed)
+        self._designs = RankDesigns(self.resampler, self.settings)
 
     def columns(self, cell: CellReading) -> Mapping[str, FloatArray]:
         """Entropy in bits, AULC in nats and the covariates of the cell's n examples, each of shape (n,)."""
@@ -177,14 +167,14 @@ class Measured:
             clusters = own.clusters[keep]
             distinct = len(np.unique(clusters))
             designs = [
-                self._design(values["entropy"], values["aulc"], {c: values[c] for c in names}, clusters)
+                self._designs.of(values["entropy"], values["aulc"], {c: values[c] for c in names}, clusters)
                 for names in members
             ]
             rhos = [d.partial if names else d.plain for names, d in zip(members, designs, strict=True)]
             defined = [place for place, rho in enumerate(rhos) if np.isfinite(rho)]
             resampled = np.full((self.settings.resamples, len(members)), np.nan)
             if defined:
-                resampled[:, defined] = self._resampled(
+                resampled[:, defined] = self._designs.resampled(
                     cell.spec.dataset.name, values, clusters, [members[i] for i in defined],
                     [designs[i] for i in defined],
                 )  # fmt: skip
@@ -194,32 +184,6 @@ class Measured:
                 self._values["rho", cell.name, names, ids] = CellValue(
                     rho, np.ascontiguousarray(column), distinct, why=why, df=df
                 )
-
-    def _resampled(
-        self,
-        dataset: str,
-        values: Mapping[str, FloatArray],
-        clusters: NDArray[np.str_],
-        sets: Sequence[tuple[str, ...]],
-        designs: Sequence[RankDesign],
-    ) -> FloatArray:
-        """Correlations in each resample under each set of covariates, shape (B, sets)."""
-        if len(sets) > 1:
-            names = list(dict.fromkeys(c for own in sets for c in own))
-            n = len(clusters)
-            blocks = [_recent(self._blocks, ("1", n), lambda: Block.intercept(n))]
-            blocks += [self._block(c, values[c]) for c in names]
-            nested = NestedDesigns.of(designs, [[1 + names.index(c) for c in own] for own in sets], blocks)
-            if nested is not None:
-                return self.resampler.over(dataset, clusters, nested.correlations)
-        return np.stack([self.resampler.over(dataset, clusters, d.resampled) for d in designs], axis=1)
-
-    def _block(self, covariate: str, values: FloatArray) -> Block:
-        return _recent(
-            self._blocks,
-            (covariate, len(values), _digest(values)),
-            lambda: Block.of(self._basis({covariate: values}, len(values))),
-        )
 
     def group_means(self, cell: CellReading) -> GroupMeans:
         """Mean curves of the contested and the settled examples; groups are the study's, split by who backs gold."""
@@ -321,33 +285,6 @@ class Measured:
             fixed_seeds=fixed_seeds, note=note, spared=spared,
         )  # fmt: skip
 
-    def _design(
-        self, x: FloatArray, y: FloatArray, covariates: Mapping[str, FloatArray], clusters: NDArray[np.str_]
-    ) -> RankDesign:
-        """The design of two columns; what cells of one data set have in common is sorted, and ranked, once."""
-        units = self.resampler.units(clusters).of
-        drawn = _digest(clusters)
-
-        def sample(values: FloatArray) -> RankedSample:
-            return _recent(self._samples, (drawn, _digest(values)), lambda: RankedSample.of(values, units))
-
-        return RankDesign.of(
-            x,
-            y,
-            covariates,
-            units=units,
-            form=self.settings.partial,
-            samples=(sample(x), sample(y)),
-            basis=self._basis(covariates, len(x)),
-        )
-
-    def _basis(self, covariates: Mapping[str, FloatArray], n: int) -> FloatArray:
-        return _recent(
-            self._bases,
-            (n, *covariates, *map(_digest, covariates.values())),
-            lambda: covariate_basis(covariates, frozenset({"gold"}), n, self.settings.partial),
-        )
-
     def _of(self, cell: CellReading) -> _Columns:
         if cell.name not in self._columns:
             values = {
@@ -398,18 +335,6 @@ class Measured:
             )
             for place, (key, member) in enumerate(members.items())
         }
-
-
-def _digest(values: NDArray[Any]) -> bytes:
-    return hashlib.sha256(np.ascontiguousarray(values).tobytes()).digest()
-
-
-def _recent(kept: dict[tuple[object, ...], Made], key: tuple[object, ...], make: Callable[[], Made]) -> Made:
-    """What is kept under the key, made where it is not; what was asked for longest ago is let go."""
-    kept[key] = value = kept.pop(key) if key in kept else make()
-    if len(kept) > RECENT:
-        del kept[next(iter(kept))]
-    return value
 
 
 def contrast(first: CellValue, second: CellValue) -> CellValue:
