@@ -13,34 +13,41 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
-from dissensus.analysis.claims import ClaimVerdict, judge_claims
-from dissensus.analysis.claims.judging import CLAIMS
-from dissensus.analysis.study_reading import StudyReader
-from dissensus.analysis.tables import Analysis, analyze
+from dissensus.analysis.across import load_across, look_across
+from dissensus.analysis.tables import load_analysis
+from dissensus.cli.app import app
 from dissensus.config import StudySpec
 from dissensus.config.sources import SOURCES
+from dissensus.config.study import Override
 from dissensus.data.annotations import AnnotatedDataset
-from dissensus.data.pull import list_published
+from dissensus.data.pull import list_published, pull
 from dissensus.data.sources import load_source, published_data
-from dissensus.errors import SpecError
-from dissensus.metrics.together import METRICS
+from dissensus.errors import DataError, SpecError, StoreError
 from dissensus.report.page import write_report
-from dissensus.report.sections import SECTIONS, Section
+from dissensus.run.cell import _source_facts
+from dissensus.run.engines.base import EngineSettings
 from dissensus.run.engines.named import ENGINES, named_engine
+from dissensus.run.runner import run_study
 from dissensus.store import load_curves
+from dissensus.study.folder import StudyFolder
 from dissensus.study.grid import expand
+from run.engines.studies import fake_study
 from synthetic_study import study_spec, write_study
 
 ROOT = Path(__file__).parents[1]
 
 PACKAGE = '''
-"""A package of somebody else's, with a data source and an engine."""
+"""A package of somebody else's, with all that can be brought from outside."""
 from typing import Literal
 
+from dissensus.analysis.claims import ClaimVerdict
 from dissensus.config.sources import SourceSpec
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.data.sources.base import PublishedData, Source
+from dissensus.report.sections import Section
+from dissensus.run.engines.local import LocalEngine
 
 
 class CoinSource(SourceSpec):
@@ -49,6 +56,9 @@ class CoinSource(SourceSpec):
 
     def in_words(self):
         return f"{self.size} coins"
+
+    def gold_from(self):
+        return "majority"
 
 
 def load(spec, *, data_dir=None):
@@ -61,26 +71,98 @@ SOURCE = Source(
 )
 
 
-def engine(out, options):
-    return ("an engine", out, options)
+class Tossed(LocalEngine):
+    """Hands over the jobs in the other order of machines; that is, in none."""
+
+    name = "tossed"
+    hired = 0
+
+    def __init__(self, settings):
+        super().__init__(workers=settings.workers, device=settings.device)
+        self.settings = settings
+
+    def hire(self, needs, log):
+        self.hired += 1
+        return super().hire(needs, log)
+
+
+def halfway(block, u):
+    return block.losses[:, u.searchsorted(0.5)]
+
+
+def claim(measured, thorough):
+    return [ClaimVerdict("X1", f"{len(measured.reading.cells)} cells are enough", "inconclusive", "", "", (), ())]
+
+
+def section(analysis):
+    losses = analysis.examples["halves"].to_numpy()
+    return Section("halfway", "Half <way>", (f"{len(losses)} losses.",), ("what",), (("mean & more",),))
+
+
+five = 5
+
+
+def nonsense(*_):
+    return 5
+
+
+def taken(block, u):
+    return u
 '''
+ENTRY_POINTS = """
+[dissensus.sources]
+coins = coins_of_mine:SOURCE
+broken = no_such_module:SOURCE
+five = coins_of_mine:five
+chaosnli = coins_of_mine:SOURCE
+[dissensus.engines]
+tossed = coins_of_mine:Tossed
+five = coins_of_mine:nonsense
+local = coins_of_mine:nonsense
+[dissensus.metrics]
+halves = coins_of_mine:halfway
+gold = coins_of_mine:halfway
+final_loss = coins_of_mine:halfway
+points = coins_of_mine:taken
+five = coins_of_mine:five
+[dissensus.claims]
+enough = coins_of_mine:claim
+nonsense = coins_of_mine:nonsense
+[dissensus.sections]
+halves = coins_of_mine:section
+odd = coins_of_mine:nonsense
+"""
+
+
+def install(site: Path, name: str, entries: str, version: str = "1.0") -> None:
+    """Leave what an installer leaves of a package's entry points."""
+    info = site / f"{name}-1.0.dist-info"
+    info.mkdir(parents=True, exist_ok=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    (info / "entry_points.txt").write_text(entries)
 
 
 @pytest.fixture
-def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An installed package that offers a source and an engine, and one that is broken."""
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where a package is installed that brings one of each, and some that are broken."""
     site = tmp_path / "site"
-    info = site / "coins-1.0.dist-info"
-    info.mkdir(parents=True)
+    install(site, "coins", ENTRY_POINTS)
     (site / "coins_of_mine.py").write_text(PACKAGE)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: coins\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(
-        "[dissensus.sources]\ncoins = coins_of_mine:SOURCE\nbroken = no_such_module:SOURCE\n"
-        "chaosnli = coins_of_mine:SOURCE\n[dissensus.engines]\ntossed = coins_of_mine:engine\n"
-    )
     monkeypatch.syspath_prepend(str(site))
-    yield
+    yield site
+    forget()
+
+
+def forget() -> None:
+    """As in a new process: the package's code is not loaded."""
     sys.modules.pop("coins_of_mine", None)
+
+
+def with_extensions(folder: Path, *names: str) -> None:
+    """Let the study that lies there name these extensions."""
+    study = StudySpec.from_yaml(folder / "study.yaml", stored=True)
+    analysis = study.analysis.model_copy(update={"extensions": names})
+    (folder / "study.yaml").write_text(study.model_copy(update={"analysis": analysis}).to_yaml())
 
 
 def coin_study(**source: Any) -> StudySpec:
@@ -112,58 +194,163 @@ def test_a_data_source_of_an_installed_package() -> None:
 def test_a_package_can_neither_replace_a_source_nor_fail_without_words() -> None:
     assert SOURCES.load("chaosnli").spec.__module__ == "dissensus.data.sources.chaosnli"
     with pytest.raises(
-        SpecError, match=r"'broken' is offered by coins .*could not be loaded: ModuleNotFoundError"
+        SpecError, match=r"'broken' is offered by coins 1.0 .*could not be loaded: ModuleNotFoundError"
     ):
         study_spec(datasets=[{"name": "d", "tracked": {"source": "broken"}}])
+    with pytest.raises(
+        SpecError, match=r"'five' is offered by coins 1.0 .*expected a .*base\.Source, and it is int 5"
+    ):
+        study_spec(datasets=[{"name": "d", "tracked": {"source": "five"}}])
+
+
+def test_a_name_that_two_packages_offer_is_refused(installed: Path) -> None:
+    install(installed, "tokens", "[dissensus.sources]\ncoins = tokens_of_theirs:SOURCE\n", "2.1")
+    with pytest.raises(
+        SpecError, match=r"'coins' is offered by several .*: coins 1.0 and tokens 2.1\. Uninstall"
+    ):
+        coin_study()
+
+
+@pytest.mark.parametrize("command", ["status", "analyze", "claims", "report"])
+def test_looking_at_a_study_runs_no_code_of_its_sources_package(
+    installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    folder = tmp_path / "study"
+    # The one cell's size is the default, which its digest leaves out; the other's is not.
+    other = {"when": {"method": "full"}, "set": {"dataset": {"tracked": {"size": 5}}}}
+    study = coin_study(size=3).model_copy(update={"overrides": (Override.parse(other, "test"),)})
+    facts = _source_facts(expand(study)[0])
+    names = write_study(folder, study, n=12, points=3, provenance={"model_fingerprint": "ab", **facts})
+    forget()
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path != str(installed)])
+    for path in ([], [str(installed)]):  # neither needed where it is missing, nor loaded where it is there
+        monkeypatch.setattr(sys, "path", path + sys.path)
+        answer = CliRunner().invoke(app, [command, str(folder)])
+        assert answer.exit_code == 0, answer.output
+        if command == "status":
+            assert "2 cells: 2 done" in answer.stdout
+        assert "coins_of_mine" not in sys.modules
+        if command == "analyze":  # what its package says of gold labels is stored with the cells
+            table = pq.read_table(folder / "analysis/cells.parquet")
+            assert set(table["gold_source"].to_pylist()) == {"majority"}
+    stored = StudyFolder(folder)
+    assert list(stored.planned) == list(stored.done) == names
+    assert stored.spec.digest() == study.digest()
+    to_run = StudySpec.from_yaml(folder / "study.yaml")
+    assert to_run.datasets[0].tracked.in_words() == "3 coins"
+    assert [cell.cell_id for cell in expand(to_run)] == names
+
+
+def test_a_source_whose_package_is_not_installed(tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text(study_spec().to_yaml().replace("source: chaosnli", "source: coins"))
+    answer = CliRunner().invoke(app, ["run", str(tmp_path / "s.yaml")])
+    assert answer.exit_code == 2
+    assert re.search(
+        r"tracked: unknown source 'coins'; .*or a package that brings it is not installed", answer.output
+    )
 
 
 @pytest.mark.usefixtures("installed")
-def test_an_engine_of_an_installed_package(tmp_path: Path) -> None:
-    assert ENGINES.names() == ("tossed",)
+def test_a_published_data_set_of_a_package_is_shown_and_pulled_by_one_list(tmp_path: Path) -> None:
+    listed = CliRunner().invoke(app, ["data", "list"]).stdout
+    assert "bring further sources: broken, coins, five." in listed
     assert "coins_of_mine" not in sys.modules
-    assert named_engine("tossed", tmp_path, options=["side=up"]) == ("an engine", tmp_path, {"side": "up"})
-    with pytest.raises(SpecError, match="no such engine; did you mean 'tossed'"):
+    assert "https://coins.example" in CliRunner().invoke(app, ["data", "show", "coins"]).stdout
+    with pytest.raises(DataError, match=r"get the data from https://coins\.example"):
+        pull("coins", tmp_path)
+
+
+@pytest.mark.usefixtures("installed")
+def test_an_engine_of_an_installed_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "tests" / "run"))
+    monkeypatch.setenv("COLUMNS", "200")
+    assert ENGINES.names() == ("local", "ray", "slurm", "five", "tossed")
+    assert "Of installed packages: five, tossed." in CliRunner().invoke(app, ["run", "--help"]).stdout
+    assert "coins_of_mine" not in sys.modules
+    engine: Any = named_engine("tossed", tmp_path, workers=1, device="cpu", options=["side=up"])
+    assert engine.settings == EngineSettings(tmp_path, 1, "cpu", {"side": "up"})
+    fake = {"run_cell": "fake_cell:run_cell", "run_cells": "fake_cell:run_cells"}
+    result = run_study(fake_study("ok", seeds=[0, 1]), tmp_path / "out", engine=engine, **fake)
+    assert [cell.state for cell in result.cells] == ["done", "done"]
+    assert engine.hired >= 1
+    assert type(named_engine("local", tmp_path)).__name__ == "LocalEngine"
+    with pytest.raises(
+        SpecError, match=r"no such engine; did you mean 'tossed'.*a package that brings it is not"
+    ):
         named_engine("tosed", tmp_path)
+    with pytest.raises(SpecError, match=r"--engine five: coins 1.0 gave int 5; expected an Engine"):
+        named_engine("five", tmp_path)
 
 
-def test_a_metric_and_a_report_section(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(METRICS, "loss_halfway", lambda block, u: block.losses[:, np.searchsorted(u, 0.5)])
-
-    def section(analysis: Analysis) -> Section | None:
-        losses = analysis.examples["loss_halfway"].to_numpy()
-        return Section("halfway", "Half <way>", (f"{len(losses)} losses.",), ("what",), (("mean & more",),))
-
-    SECTIONS.append(section)
-    try:
-        names = write_study(tmp_path, study_spec(analysis={"resamples": 100}), n=12, points=5)
-        page = write_report(tmp_path).read_text()
-    finally:
-        SECTIONS.remove(section)
-    table = pq.read_table(tmp_path / "analysis/examples.parquet")
+def test_a_metric_a_claim_and_a_report_section_of_an_installed_package(
+    installed: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "study"
+    names = write_study(folder, study_spec(), n=12, points=5)
+    assert "extensions" not in (folder / "study.yaml").read_text()
+    assert study_spec(analysis={"resamples": 100, "extensions": []}).digest() == study_spec().digest()
+    before = write_report(folder).read_text()
+    look_across(folder)
+    assert "coins_of_mine" not in sys.modules
+    # The tables that are there were made without them.
+    with_extensions(folder, "halves", "enough")
+    assert load_analysis(folder) is None
+    assert load_across(folder) is None
+    page = write_report(folder).read_text()
+    table = pq.read_table(folder / "analysis/examples.parquet")
     first = table.filter([cell == names[0] for cell in table["cell"].to_pylist()])
     # Five points at progress 0, 1/4, 1/2, ...: halfway is the third.
-    assert np.array_equal(
-        first["loss_halfway"].to_numpy(), load_curves(tmp_path / "cells" / names[0]).losses[:, 2]
-    )
+    assert np.array_equal(first["halves"].to_numpy(), load_curves(folder / "cells" / names[0]).losses[:, 2])
     assert '<section id="halfway"' in page
+    assert '<section id="halfway"' not in before
     assert "Half &lt;way&gt;" in page
     assert "mean &amp; more" in page
-
-
-def test_a_claim(tmp_path: Path) -> None:
-    def judge(measured: Any, _thorough: bool) -> list[ClaimVerdict]:
-        says = f"{len(measured.reading.cells)} cells are enough"
-        return [ClaimVerdict("X1", says, "inconclusive", "", "", (), ())]
-
-    CLAIMS.append(judge)
-    try:
-        write_study(tmp_path, study_spec(analysis={"resamples": 100}), n=12, points=3)
-        analyze(tmp_path)
-        verdicts = judge_claims(StudyReader.at(tmp_path).all(), thorough=False)
-    finally:
-        CLAIMS.remove(judge)
+    verdicts = look_across(folder).claims
     assert [verdict.claim for verdict in verdicts[:2]] == ["C1", "C2"]
     assert (verdicts[-1].claim, verdicts[-1].says) == ("X1", "2 cells are enough")
+    # Another version of the package may compute something else.
+    assert load_analysis(folder) is not None
+    install(installed, "coins", ENTRY_POINTS, "1.1")
+    assert load_analysis(folder) is None
+    assert load_across(folder) is None
+
+
+def test_an_extension_that_is_not_installed_is_said_before_the_run(tmp_path: Path) -> None:
+    study = study_spec(analysis={"extensions": ["missing"]})
+    (tmp_path / "s.yaml").write_text(study.to_yaml())
+    answer = CliRunner().invoke(app, ["run", str(tmp_path / "s.yaml"), "--out", str(tmp_path / "out")])
+    assert answer.exit_code == 2
+    assert "no metric, claim or report section is known as 'missing'" in answer.output
+    assert not (tmp_path / "out").exists()
+    write_study(tmp_path / "done", study, n=12, points=3)
+    assert CliRunner().invoke(app, ["status", str(tmp_path / "done")]).exit_code == 0
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (
+            "halfs",
+            r"analysis\.extensions: no metric, claim or report section is known as 'halfs'; did you mean 'halves'",
+        ),
+        ("five", r"'five' is offered by coins 1.0 .*expected a function of a Block .*, and it is int 5"),
+        ("gold", r"the metric 'gold' has the name of a column"),
+        ("final_loss", r"the metric 'final_loss' has the name of a column"),
+        (
+            "points",
+            r"the metric 'points' gave float64 of shape \(3,\); expected a number per example",
+        ),
+        ("odd", r"the report section 'odd' gave 5; expected a Section or None"),
+        ("nonsense", r"the claim 'nonsense' gave 5; expected a list of ClaimVerdict"),
+    ],
+)
+def test_an_extension_that_is_none_is_an_error_in_words(tmp_path: Path, name: str, words: str) -> None:
+    write_study(tmp_path / "study", study_spec(), n=12, points=3)
+    with_extensions(tmp_path / "study", name)
+    look: Any = look_across if name == "nonsense" else write_report
+    with pytest.raises((SpecError, StoreError), match=words):  # StoreError: with the cell's name
+        look(tmp_path / "study")
 
 
 def test_an_architecture_and_a_model(

@@ -72,16 +72,16 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counted:
     replace_everywhere(monkeypatch, annotation_entropy, entropy)
     planning = grid.plan
 
-    def plan(study: StudySpec) -> Any:
+    def plan(study: StudySpec, *, stored: bool = False) -> Any:
         found["grid"]["plan"] += 1
-        return planning(study)
+        return planning(study, stored=stored)
 
     replace_everywhere(monkeypatch, planning, plan)
     parsing = StudySpec.from_yaml
 
-    def from_yaml(path: Path) -> StudySpec:
+    def from_yaml(path: Path, *, stored: bool = False) -> StudySpec:
         found["yaml"][path.name] += 1
-        return parsing(path)
+        return parsing(path, stored=stored)
 
     monkeypatch.setattr(StudySpec, "from_yaml", from_yaml)
     return found

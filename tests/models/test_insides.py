@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ def test_the_installed_libraries_have_what_is_used_of_them(name: str) -> None:
 @pytest.mark.parametrize("name", INSIDES)
 def test_the_table_for_readers_names_each_inside_and_the_module_that_uses_it(name: str) -> None:
     inside = INSIDES[name]
-    importlib.util.find_spec(f"dissensus.{inside.used_in}")
+    assert find_spec(f"dissensus.{inside.used_in}") is not None, f"there is no module {inside.used_in}"
     rows = [line for line in DOCUMENT.read_text().splitlines() if line.startswith(f"| {name} |")]
     assert len(rows) == 1, f"docs/design/insides.md has no row for {name!r}"
     assert f"`{inside.used_in}`" in rows[0]

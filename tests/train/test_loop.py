@@ -23,7 +23,7 @@ from dissensus.train.checkpoint import Checkpoint
 from dissensus.train.loop import TrainingRun, TrainingSet, train
 from dissensus.train.methods import trainable_parameters
 
-# 24 examples: 4 steps an epoch, the last of 3 examples.
+# 24 examples: 4 steps per epoch, the last of 3 examples.
 SPEC = TrainingSpec(epochs=3, batch_size=7, gradient_accumulation_steps=2)
 
 
@@ -251,7 +251,7 @@ def test_bf16_stays_near_fp32(build: Any) -> None:
 
 
 def test_steps_count_the_shorter_last_batch() -> None:
-    assert total_steps(24, SPEC) == 12  # ceil(24 / 7) = 4 steps an epoch
+    assert total_steps(24, SPEC) == 12  # ceil(24 / 7) = 4 steps per epoch
     assert total_steps(24, TrainingSpec(epochs=0.5, batch_size=7)) == 2
     assert total_steps(1, TrainingSpec(epochs=0.1, batch_size=32)) == 1
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from dissensus.analysis.reading import CellReading, mean_known
 from dissensus.config import NO_VARIANT, RunSpec
 from dissensus.curves import FloatArray
 from dissensus.data.annotations import NO_GOLD
+from dissensus.errors import SpecError
 from dissensus.metrics.learning import Learning
 from dissensus.seeds import named_generator
 
@@ -53,7 +54,7 @@ def analyze_cell(cell: CellReading) -> CellTables:
 
     row = {
         **identity,
-        "gold_source": "majority" if settings.gold == "majority" else gold_source(spec),
+        "gold_source": "majority" if settings.gold == "majority" else gold_source(cell),
         "cluster_field": cell.clusters.field,
         "cluster_reason": cell.clusters.reason,
         **_sizes(cell),
@@ -71,7 +72,7 @@ def analyze_cell(cell: CellReading) -> CellTables:
 def example_values(cell: CellReading) -> dict[str, FloatArray]:
     """Column of the examples table -> numbers, shape (n,)."""
     metrics = cell.metrics
-    return {
+    values = {
         "aulc": metrics.aulc,
         "aulc_relative": metrics.aulc_relative,
         "aulc_soft": metrics.aulc_soft,
@@ -89,9 +90,10 @@ def example_values(cell: CellReading) -> dict[str, FloatArray]:
         "final_loss": metrics.final_loss,
         "gold_share": cell.gold_share,
         "annotations": cell.annotations,
-        **metrics.further,
-        **dict(sorted(cell.covariates.items())),
     }
+    covariates = dict(sorted(cell.covariates.items()))
+    _refuse_taken(metrics.further, (*values, *covariates))
+    return {**values, **metrics.further, **covariates}
 
 
 def condition_columns(spec: RunSpec) -> dict[str, str]:
@@ -111,13 +113,17 @@ def condition_columns(spec: RunSpec) -> dict[str, str]:
     }
 
 
-def gold_source(spec: RunSpec) -> str:
+GOLD_SOURCES = ("original", "majority", "published", "simulated")
+
+
+def gold_source(cell: CellReading) -> str:
     """Where the tracked gold labels come from: 'original', 'majority', 'published' or 'simulated'.
 
     'original': the corpus' own label beside newer annotations (ChaosNLI); 'majority': of the annotations that
     also give the entropy; 'published': whatever label the data set publishes.
     """
-    return spec.dataset.tracked.gold_from()
+    stored = cell.provenance.get("gold_source")  # of a package's source, whose code is not loaded here
+    return stored if stored in GOLD_SOURCES else cell.spec.dataset.tracked.gold_from()
 
 
 def learned_columns(learning: Learning) -> dict[str, Any]:
@@ -186,6 +192,15 @@ def _examples_table(
         "entropy_estimate": pa.array(cell.entropy),
         "group": pa.array(cell.group, pa.string()).dictionary_encode(),
         "unlearned": pa.array(cell.unlearned, mask=~cell.flag_shown),
-        **{name: pa.array(column) for name, column in values.items()},
     }
-    return pa.table(columns)
+    _refuse_taken(cell.metrics.further, columns)
+    return pa.table(columns | {name: pa.array(column) for name, column in values.items()})
+
+
+def _refuse_taken(further: Iterable[str], columns: Collection[str]) -> None:
+    for name in further:
+        if name in columns:
+            raise SpecError(
+                f"the metric {name!r} has the name of a column that the table of examples has already; its package "
+                "must offer it by another name"
+            )

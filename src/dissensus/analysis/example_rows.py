@@ -27,6 +27,7 @@ class ExampleRows:
     def __init__(self, folder: Path, *, limit: int | None = None) -> None:
         self._folder, self._limit = folder, LIMIT if limit is None else limit
         self._tables: list[pa.Table] = []
+        self._held = 0
         self._waiting: list[Path] = []
         self._place: Path | None = None
 
@@ -40,7 +41,8 @@ class ExampleRows:
     def add(self, table: pa.Table) -> None:
         """Take the table of one more cell."""
         self._tables.append(table)
-        if self._place is None and sum(t.nbytes for t in self._tables) > self._limit:
+        self._held += table.nbytes
+        if self._place is None and self._held > self._limit:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._place = Path(tempfile.mkdtemp(prefix=".examples-", dir=self._folder))
         if self._place is not None:

@@ -21,6 +21,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dissensus.analysis.clusters import Clusters, clusters_of, stored_clusters
+from dissensus.analysis.extensions import METRICS, extensions_at
 from dissensus.config import AnalysisSpec, RunSpec
 from dissensus.curves import Curves, CurveSource, FloatArray
 from dissensus.data.agreement import annotation_entropy, backed, gold_share
@@ -233,7 +234,8 @@ class CellReading:
     @cached_property
     def metrics(self) -> ExampleMetrics:
         """AULC, un-learning, cartography and the rest of every example, on the gold label."""
-        return example_metrics(self.source, noise_floor=self.settings.noise_floor)
+        further = extensions_at(METRICS, self.settings)
+        return example_metrics(self.source, noise_floor=self.settings.noise_floor, further=further)
 
     @cached_property
     def margins(self) -> FloatArray:

@@ -135,7 +135,8 @@ class StudyReader:
 
 
 def _check_spec(folder: Path, spec: RunSpec) -> None:
-    stored = RunSpec.parse(_read_json(folder / "spec.json"), str(folder / "spec.json"))
+    path = folder / "spec.json"
+    stored = RunSpec.parse(_read_json(path), str(path), stored=True)
     if stored != spec:
         raise StoreError("spec.json is not the study's specification of this cell")
 

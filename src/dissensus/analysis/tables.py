@@ -31,6 +31,7 @@ import pyarrow.parquet as pq
 from dissensus.analysis.cell_tables import CellTables, analyze_cell
 from dissensus.analysis.condition_tables import condition_rows
 from dissensus.analysis.example_rows import ExampleRows
+from dissensus.analysis.extensions import packages_of
 from dissensus.analysis.study_reading import StudyReader
 from dissensus.config import StudySpec
 from dissensus.errors import DissensusError, StoreError
@@ -106,6 +107,7 @@ def analyze(study: Path | StudyReader) -> Analysis:
         raise StoreError(
             f"{folder.path} has no completed cell to analyse ({shown}). Run it first: dissensus run {folder.path}"
         )
+    inputs = inputs_of(folder)  # a missing extension is said before the work, not after it
     with ExampleRows(folder.path / "analysis") as rows:
         tables = []
         for name in folder.done:
@@ -123,15 +125,15 @@ def analyze(study: Path | StudyReader) -> Analysis:
             missing=pa.Table.from_pylist(missing, schema=MISSING_SCHEMA),
             in_memory=rows.table(),
         )
-        _write(analysis, rows, inputs_of(folder))
+        _write(analysis, rows, inputs)
     return analysis
 
 
 def load_analysis(study: Path | StudyReader) -> Analysis | None:
     """The tables that `analyze` wrote, or None when there are none or the study has changed since.
 
-    Changed: a cell was added, finished, run again or removed, the study's analysis settings are others, or
-    another version of dissensus wrote the tables.
+    Changed: a cell was added, finished, run again or removed, the study's analysis settings or the packages of its
+    extensions are others, or another version of dissensus wrote the tables.
     """
     reader = StudyReader.at(study)
     folder, tables_folder = reader.folder, reader.folder.path / "analysis"
@@ -184,13 +186,19 @@ def _analyze_one(reader: StudyReader, name: str) -> CellTables:
 
 
 def inputs_of(folder: StudyFolder) -> dict[str, Any]:
-    """What tables of a study are made from, as plain data: another value means that they are old."""
+    """What tables of a study are made from, as plain data: another value means that they are old.
+
+    Raises:
+        SpecError: the study names an extension that no installed package brings.
+    """
     from dissensus import __version__
 
+    extensions = packages_of(folder.spec.analysis)
     return {
         "schema": SCHEMA_VERSION,
         "version": __version__,
         "study": folder.spec.digest(),
+        **({"extensions": extensions} if extensions else {}),
         "cells": [
             {**_missing(cell), "state": cell.state, "manifest": folder.manifests[cell.cell]}
             for cell in folder.statuses

@@ -26,6 +26,7 @@ DataDir = Annotated[
 @app.command("list")
 def list_(data_dir: DataDir = None, as_json: Json = False) -> None:
     """List the published data sets that dissensus knows, and where each is on this machine."""
+    from dissensus.config.sources import SOURCES
     from dissensus.data.pull import list_published
 
     listings = list_published(data_dir)
@@ -37,6 +38,9 @@ def list_(data_dir: DataDir = None, as_json: Json = False) -> None:
         ((s.data.name, s.data.what, s.data.licence, s.found or "no") for s in listings),
     )
     say("The simulated panel (source: simulated) needs no file.")
+    brought = [name for name in SOURCES.names() if name not in SOURCES.builtin]
+    if brought:
+        say(f"Installed packages bring further sources: {', '.join(brought)}. `data show NAME` loads one.")
 
 
 @app.command()
@@ -48,7 +52,7 @@ def show(
     from dissensus.data.pull import list_published
     from dissensus.errors import DataError
 
-    sources = {s.data.name: s for s in list_published(data_dir)}
+    sources = {s.data.name: s for s in list_published(data_dir, named=name)}
     if name not in sources:
         raise DataError(f"no data set {name!r} is registered; {nearest(name, sources)}")
     source, local_path = sources[name].data, sources[name].found

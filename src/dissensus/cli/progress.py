@@ -103,7 +103,7 @@ class Lines:
 
 
 class Screen:
-    """For terminals: what `rich.live` draws anew, four times a second."""
+    """For terminals: what `rich.live` draws anew, four times per second."""
 
     console: Console
 

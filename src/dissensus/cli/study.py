@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperOption
 
 from dissensus.cli.output import emit_json, note, say
 from dissensus.cli.summary import print_cell_notes, summary
@@ -35,7 +36,7 @@ Workers = Annotated[
     typer.Option(
         "--workers",
         min=1,
-        help="Processes at a time; default: one a core, as far as memory goes, and one on a GPU.",
+        help="Processes at a time; default: one per core, as far as memory goes, and one on a GPU.",
     ),
 ]
 Fuse = Annotated[
@@ -56,9 +57,10 @@ Device = Annotated[
 ]
 
 
+ENGINE_HELP = "What the cells run on: local (this machine), ray or slurm."
 EngineName = Annotated[
     str,
-    typer.Option("--engine", help="What the cells run on: local (this machine), ray or slurm."),
+    typer.Option("--engine", help=ENGINE_HELP),
 ]
 Address = Annotated[
     str | None,
@@ -94,8 +96,23 @@ QuotesOption = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the root."""
-    for command in (quickstart, run, analyze, report):
-        app.command()(command)
+    app.command()(quickstart)
+    app.command(cls=_RunCommand)(run)
+    app.command()(analyze)
+    app.command()(report)
+
+
+class _RunCommand(TyperCommand):
+    """`run`, whose help names the engines that installed packages bring; looked up when the help is asked for."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        from dissensus.run.engines.named import ENGINES
+
+        brought = ", ".join(name for name in ENGINES.names() if name not in ENGINES.builtin)
+        for option in self.params if brought else ():
+            if isinstance(option, TyperOption) and option.name == "engine":
+                option.help = f"{ENGINE_HELP} Of installed packages: {brought}."
+        super().format_help(ctx, formatter)
 
 
 def quickstart(
@@ -158,12 +175,15 @@ def run(
 
     Cells that are done are skipped, the others start or resume. Then come the tables and the report.
     """
+    from dissensus.analysis.extensions import packages_of
     from dissensus.remote import Remote, fetch_study, is_url, local_folder_for
     from dissensus.report.quotes import read_quotes
     from dissensus.run.engines.named import named_engine
     from dissensus.study.grid import parse_only
 
     spec, place = _study_and_place(study, out)
+    if not no_report:
+        packages_of(spec.analysis)  # a missing extension is said now, not after hours of training
     folder = local_folder_for(place) if is_url(place) else Path(place)
     options: dict[str, Any] = {
         "workers": workers,
@@ -247,11 +267,10 @@ def _study_and_place(study: str, out: str | None) -> tuple[StudySpec, str]:
     """What to run, and the folder or URL that it lives in."""
     from dissensus.remote import is_url, study_folder
     from dissensus.study.builtin import load_study
-    from dissensus.study.folder import StudyFolder
 
     if is_url(study):
         with study_folder(study, curves=False) as local:
-            return StudyFolder(local).spec, out or study
+            return load_study(str(local)), out or study
     spec, path = load_study(study), Path(study).expanduser()
     is_folder = path.is_dir() and (path / "study.yaml").is_file()
     return spec, out or str(path if is_folder else Path("runs") / spec.name)

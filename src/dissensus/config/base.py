@@ -21,13 +21,14 @@ class Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
     @classmethod
-    def parse(cls, data: Any, where: str, *, prefix: str = "") -> Self:
+    def parse(cls, data: Any, where: str, *, prefix: str = "", stored: bool = False) -> Self:
         """Validate `data`; `where` (a file name, say) opens the message of a `SpecError`.
 
-        `prefix` is put before the paths in the message, for data that sit inside something larger.
+        `prefix` is put before the paths in the message, for data that sit inside something larger. `stored`: the data
+        is of a study that is only looked at, so no package's source is loaded (see `config.sources.StoredSource`).
         """
         try:
-            return cls.model_validate(data)
+            return cls.model_validate(data, context={"stored": stored})
         except ValidationError as error:
             raise SpecError(explain(error, cls, where, prefix)) from None
 
@@ -50,7 +51,10 @@ def _choices(value: Any) -> Any:
         return {
             name: _choices(item)
             for name, item in value
-            if name == "source" or fields[name].is_required() or item != fields[name].get_default()
+            if name not in fields
+            or name == "source"
+            or fields[name].is_required()
+            or item != fields[name].get_default()
         }
     if isinstance(value, list | tuple):
         return [_choices(item) for item in value]

@@ -3,6 +3,9 @@
 Each source is one file, with its specification, its loader and its published addresses: see `dissensus.data.sources`,
 and CONTRIBUTING.md for adding one. This module knows the built-in ones by name alone and loads one when it is named.
 
+A study that is only looked at (its status, tables, report) loads no package's source: that code may do anything, and
+may not be installed. Such a source is a `StoredSource`, which keeps what the study says of it.
+
 Paths are not part of a run's identity in any machine-dependent way: a relative path is looked up under
 the data directory (`--data-dir`, `DISSENSUS_DATA`, the cache), and what a file held is fingerprinted in
 the store.
@@ -10,14 +13,30 @@ the store.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any, cast, get_args
 
-from pydantic import SerializeAsAny, ValidationError, WrapValidator
+from pydantic import (
+    ConfigDict,
+    SerializeAsAny,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    ValidationInfo,
+    WrapValidator,
+    model_serializer,
+)
 from pydantic_core import InitErrorDetails, PydanticCustomError, PydanticKnownError, core_schema
 
 from dissensus.config.base import Spec, nearest
 from dissensus.config.extensions import ExtensionPoint
+
+
+def _is_source(value: Any) -> bool:
+    spec = getattr(value, "spec", None)
+    published = isinstance(getattr(value, "published", None), tuple)
+    return isinstance(spec, type) and issubclass(spec, SourceSpec) and callable(value.load) and published
+
 
 SOURCES = ExtensionPoint(
     "dissensus.sources",
@@ -29,6 +48,8 @@ SOURCES = ExtensionPoint(
         "table": "dissensus.data.sources.table:SOURCE",
         "simulated": "dissensus.data.sources.simulated:SOURCE",
     },
+    "a dissensus.data.sources.base.Source",
+    _is_source,
 )
 """Value of the `source` key -> a `dissensus.data.sources.base.Source`."""
 
@@ -60,11 +81,25 @@ class SourceSpec(Spec):
         source = SOURCES.load(tag) if cls is SourceSpec and isinstance(tag, str) else None
         return None if source is None else cast("type[SourceSpec]", source.spec)
 
+    @model_serializer(mode="wrap")
+    def _as_stored(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A package's source is stored without its defaults: then its mapping tells its digest without its code."""
+        stored: dict[str, Any] = (
+            dump(self) if self.source in SOURCES.builtin else json.loads(self.canonical())
+        )
+        return stored
+
+
+class StoredSource(SourceSpec):
+    """A package's source in a study that is only looked at: its keys as stored, the digest that they have, no code."""
+
+    model_config = ConfigDict(extra="allow")
+
 
 _PYDANTIC_ERRORS = frozenset(get_args(core_schema.ErrorType))
 
 
-def _by_its_key(value: Any, _handler: object) -> SourceSpec:
+def _by_its_key(value: Any, _handler: object, info: ValidationInfo) -> SourceSpec:
     """Validate `value` as the source that its `source` key names, as pydantic does in a union told apart by a key."""
     if isinstance(value, SourceSpec):
         return value
@@ -74,10 +109,16 @@ def _by_its_key(value: Any, _handler: object) -> SourceSpec:
         known = ", ".join(SOURCES.names())
         raise PydanticCustomError("source", "needs the key 'source', one of: {known}", {"known": known})
     tag = value["source"]
+    if isinstance(tag, str) and tag not in SOURCES.builtin and (info.context or {}).get("stored"):
+        return StoredSource.model_validate(value)
     spec = SourceSpec.of_tag(tag)
     if spec is None:
         near = nearest(str(tag), SOURCES.names())
-        raise PydanticCustomError("source", "unknown source '{tag}'; {near}", {"tag": tag, "near": near})
+        raise PydanticCustomError(
+            "source",
+            "unknown source '{tag}'; {near} (or a package that brings it is not installed)",
+            {"tag": tag, "near": near},
+        )
     try:
         return spec.model_validate(value)
     except ValidationError as error:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from dissensus.config.base import Spec
 from dissensus.config.run import DatasetSpec, MethodSpec, ModelSpec, Regime, TrackingSpec, TrainingSpec
@@ -113,6 +113,19 @@ class AnalysisSpec(Spec):
     smallest_change: float = Field(
         0.05, ge=0, description="Claims: a change of loss below this counts as none, in nats."
     )
+    extensions: tuple[str, ...] = Field(
+        (),
+        description="Names of metrics, claims and report sections of installed packages. Their code runs when the "
+        "study is analysed, judged and reported.",
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_an_empty_list(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A study.yaml names extensions only where it has some."""
+        stored: dict[str, Any] = dump(self)
+        if not self.extensions:
+            stored.pop("extensions", None)
+        return stored
 
 
 class StudySpec(Spec):
@@ -144,18 +157,18 @@ class StudySpec(Spec):
         return self
 
     @classmethod
-    def from_yaml(cls, path: Path) -> StudySpec:
-        """Read and validate a YAML file; `SpecError` says what is wrong with it."""
+    def from_yaml(cls, path: Path, *, stored: bool = False) -> StudySpec:
+        """Read and validate a YAML file (`stored`: see `Spec.parse`); `SpecError` says what is wrong with it."""
         try:
             text = path.read_text(encoding="utf-8")
         except OSError as error:
             raise SpecError(f"cannot read the study file {path}: {error.strerror}") from None
         except UnicodeDecodeError as error:
             raise SpecError(f"{path} is not a text file in UTF-8: {error}") from None
-        return cls.from_text(text, str(path))
+        return cls.from_text(text, str(path), stored=stored)
 
     @classmethod
-    def from_text(cls, text: str, where: str) -> StudySpec:
+    def from_text(cls, text: str, where: str, *, stored: bool = False) -> StudySpec:
         """Validate YAML text; `where` (a file name, say) opens the message of a `SpecError`."""
         try:
             data = yaml.load(text, Loader=_UniqueKeys)  # noqa: S506 - a SafeLoader
@@ -166,7 +179,7 @@ class StudySpec(Spec):
             raise SpecError(
                 f"{where} holds {kind}; a study is a mapping with keys such as name, models, datasets"
             )
-        return cls.parse(data, where)
+        return cls.parse(data, where, stored=stored)
 
     def to_yaml(self) -> str:
         """The resolved specification, defaults included, as YAML."""

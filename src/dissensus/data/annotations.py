@@ -163,7 +163,7 @@ class AnnotatedDataset:
         """Build from dictionaries already in memory.
 
         Args:
-            records: one mapping an example. Of a conversation, `tools` and `chat_template_kwargs` are kept for the
+            records: one mapping per example. Of a conversation, `tools` and `chat_template_kwargs` are kept for the
                 tokenizer's chat template.
             labels: label names; fixes the order of counts.
             text: keys of the text fields, in reading order: each a string, or the messages of a conversation (a list of

@@ -55,12 +55,17 @@ class PublishedStatus:
     found: Path | None
 
 
-def list_published(data_dir: Path | None = None) -> tuple[PublishedStatus, ...]:
-    """Every registered data set, by name, with where it was found: as `pull` leaves it, or placed by hand."""
+def list_published(data_dir: Path | None = None, *, named: str | None = None) -> tuple[PublishedStatus, ...]:
+    """Every registered data set, by name, with where it was found: as `pull` leaves it, or placed by hand.
+
+    Args:
+        data_dir: looked in first.
+        named: a data set that may be an installed package's; see `published_data`.
+    """
     folders = data_dirs(data_dir)
     return tuple(
         PublishedStatus(data, next((f / name for f in folders if _holds(f / name, data)), None))
-        for name, data in sorted(published_data().items())
+        for name, data in sorted(published_data(named).items())
     )
 
 

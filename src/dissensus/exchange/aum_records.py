@@ -132,5 +132,5 @@ def _check(
         labels = (int(target[order[at]]), int(target[order[at + 1]]))
         raise DataError(
             f"{file}: {ids[row[order[at]]]!r} is assigned the label {labels[0]} and later {labels[1]}; expected one "
-            "assigned label a sample"
+            "assigned label per sample"
         )

@@ -130,7 +130,7 @@ def _read_epoch(file: Path, epoch: int, seen: _Seen) -> tuple[list[int], FloatAr
     for record in read_jsonl(file):
         example_id = _id(record)
         if example_id in in_file:
-            raise record.error(f"the id {example_id!r} is there twice; expected each example once an epoch")
+            raise record.error(f"the id {example_id!r} is there twice; expected each example once per epoch")
         in_file.add(example_id)
         logits = _logits(record, f"logits_epoch_{epoch}")
         seen.size = seen.size or len(logits)

@@ -49,7 +49,7 @@ def record_free(
         dataset: the examples to record.
         id: the column of the training rows that holds their ids.
         others: leave training rows aside that are not in `dataset`; without it they are an error.
-        steps_per_epoch: optimiser steps an epoch, for a training set that does not know its length.
+        steps_per_epoch: optimiser steps per epoch, for a training set that does not know its length.
         **options: of `FreeRecorder`: `regime`, `provenance`, `on_error`, `quiet`.
 
     Raises:

@@ -37,7 +37,7 @@ class Margin:
 def margin(curves: Curves | CurveSource, *, include_start: bool = False) -> Margin:
     """Mean and final margin of the gold label: log p(gold) - max over other labels of log p(label).
 
-    The mean is the AUM of Pleiss et al. (NeurIPS 2020), who take logits once an epoch; differences of
+    The mean is the AUM of Pleiss et al. (NeurIPS 2020), who take logits once per epoch; differences of
     log-probabilities are differences of logits, since the normalising constant cancels. Every tracking
     point counts once. A low mean marks examples that training pulls towards another label: mislabelled or
     contested ones. Step 0 is left out of the mean by default, since it precedes training.

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dissensus.curves import Curves, CurveSource, FloatArray
+from dissensus.errors import SpecError
 from dissensus.metrics.aulc import block_aulc
 from dissensus.metrics.blocks import Block, by_blocks
 from dissensus.metrics.cartography import Cartography, cartography_of
@@ -20,10 +21,6 @@ from dissensus.metrics.unlearning import Trend, Unlearning, judge, trend_of
 
 Kernel = Callable[[Block, FloatArray], FloatArray]
 """From a block of b examples at T points, and the points' progress in [0, 1], to one value per example, shape (b,)."""
-
-METRICS: dict[str, Kernel] = {}
-"""Further metrics, by the name of their column in a study's table of examples: what is added here is computed for every
-cell. The fields of `ExampleMetrics` are built in, because other parts of the analysis ask for them by name."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +37,7 @@ class ExampleMetrics:
         cartography: step 0 left out; see `cartography`.
         forgetting: step 0 left out; see `forgetting`.
         margin: step 0 left out of the mean; see `margin`.
-        further: those of `METRICS`, by name.
+        further: those of other packages, by name.
     """
 
     aulc: FloatArray
@@ -55,15 +52,19 @@ class ExampleMetrics:
     further: Mapping[str, FloatArray]
 
 
-def example_metrics(curves: Curves | CurveSource, *, noise_floor: float = 0.1) -> ExampleMetrics:
+def example_metrics(
+    curves: Curves | CurveSource, *, noise_floor: float = 0.1, further: Mapping[str, Kernel] | None = None
+) -> ExampleMetrics:
     """The values that `aulc`, `unlearning`, `cartography`, `forgetting` and `margin` give, computed together.
 
     Args:
         curves: n examples at T tracking points, in memory or stored (`open_curves`).
         noise_floor: the smallest rise that counts as un-learning, nats; see `unlearning`.
+        further: more metrics, by name.
 
     Raises:
-        SpecError: the noise floor is negative or not a number.
+        SpecError: the noise floor is negative or not a number, or one of `further` gives something else than a number
+            per example.
     """
     u, kept = curves.progress, kept_points(curves, False)
     has_start = len(curves.steps) > 0 and curves.steps[0] == 0
@@ -82,7 +83,9 @@ def example_metrics(curves: Curves | CurveSource, *, noise_floor: float = 0.1) -
             "cartography": vars(cartography_of(block, kept)),
             "forgetting": vars(forgetting_of(block, curves, kept)),
             "margin": vars(margin_of(block.margins, kept)),
-            "further": {name: kernel(block, u) for name, kernel in METRICS.items()},
+            "further": {
+                name: _checked(name, kernel(block, u), block) for name, kernel in (further or {}).items()
+            },
         }
         return plain | {
             f"{group}.{name}": v for group, group_values in groups.items() for name, v in group_values.items()
@@ -104,3 +107,14 @@ def example_metrics(curves: Curves | CurveSource, *, noise_floor: float = 0.1) -
         margin=Margin(**group("margin")),
         further=group("further"),
     )
+
+
+def _checked(name: str, values: Any, block: Block) -> FloatArray:
+    """What a further metric gave, if it is one number per example."""
+    array = np.asarray(values)
+    if array.shape != (len(block.rows),) or array.dtype.kind not in "biuf":
+        raise SpecError(
+            f"the metric {name!r} gave {array.dtype} of shape {array.shape}; expected a number per example, shape "
+            f"({len(block.rows)},)"
+        )
+    return array

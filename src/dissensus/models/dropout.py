@@ -101,7 +101,7 @@ class KeyedDropout(nn.Dropout):
         self._channels: dict[tuple[torch.device, tuple[int, ...]], tuple[Tensor, Tensor]] = {}
 
     def forward(self, input: Tensor) -> Tensor:
-        """Activations (.., T, d), one key a token; or (b, d), one key an example."""
+        """Activations (.., T, d), one key per token; or (b, d), one key per example."""
         if not self.training or self.p == 0:
             return input
         keys = self._keys.of(input)

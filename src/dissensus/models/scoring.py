@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 @dataclass
 class ScoringModel:
-    """A model that gives one logit a label.
+    """A model that gives one logit per label.
 
     Attributes:
         module: the transformers model; `train.methods` may replace it with an adapted one.

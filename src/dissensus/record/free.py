@@ -1,6 +1,6 @@
 """The free mode: losses from the training's own forward passes, at no further pass.
 
-Beside `CurveRecorder` it costs nothing and says less. Each example is seen once an epoch, at a step of its own, with
+Beside `CurveRecorder` it costs nothing and says less. Each example is seen once per epoch, at a step of its own, with
 the weights of that step and with dropout on; there is no point before training, and nothing of held-out examples.
 One epoch's collecting is `free_epoch.py`, going on after an interruption `free_resume.py`. Imports no torch.
 """
@@ -27,7 +27,7 @@ from dissensus.store import CurvesWriter
 
 
 class FreeRecorder:
-    """Records what the training forward says of each example, one tracking point an epoch.
+    """Records what the training forward says of each example, one tracking point per epoch.
 
     In a loop of your own::
 

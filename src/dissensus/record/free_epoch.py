@@ -113,7 +113,7 @@ class Epoch:
         self._pending.append((step, rows, log_probs))
 
     def drain(self) -> None:
-        """Put what was kept where it belongs: once an optimiser step, as a GPU has to be waited for.
+        """Put what was kept where it belongs: once per optimiser step, as a GPU has to be waited for.
 
         Raises `DataError` for rows that are none of the data set's, and a loss on a gold label that is not there.
         """

@@ -254,7 +254,7 @@ class CurveRecorder:
     ) -> Iterator[T]:
         """Yield the batches, measuring at the tracking points before, between and after them.
 
-        Call it once an epoch, with the same recorder: it counts on. It finishes the recording when `total_steps` is
+        Call it once per epoch, with the same recorder: it counts on. It finishes the recording when `total_steps` is
         reached; call `finish` after the last epoch, which may end sooner.
 
         Args:

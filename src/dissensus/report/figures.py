@@ -206,12 +206,16 @@ def save_joint(panels: Sequence[Plot], columns: int, path: Path, *, legend: bool
                 Line2D([], [], color=COLOURS[g], linestyle=DASHES[g], linewidth=1.7, label=g) for g in GROUPS
             ]
             figure.legend(handles=handles, loc="outside upper left", ncols=3, frameon=False)
+        # The layout is found once and then left alone: with an engine, each saving draws everything once more.
+        engine = figure.get_layout_engine()
+        assert engine is not None
+        engine.execute(figure)
+        figure.set_layout_engine(None)
         for ending, dpi in ((".svg", 200), (".png", 170)):
             buffer = io.BytesIO()
             metadata = {"Date": None} if ending == ".svg" else None
             figure.savefig(buffer, format=ending[1:], dpi=dpi, metadata=metadata)
             write_atomic(path.with_suffix(ending), buffer.getvalue())
-            figure.set_layout_engine("none")  # the layout is found once and kept
 
 
 def _spread(values: Sequence[float], gap: float) -> list[float]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from dissensus.analysis.extensions import SECTIONS, extensions_at
 from dissensus.analysis.tables import Analysis
+from dissensus.errors import SpecError
 
 
 @dataclass(frozen=True)
@@ -27,12 +29,17 @@ class Section:
     rows: tuple[tuple[str, ...], ...] = ()
 
 
-SECTIONS: list[Callable[[Analysis], Section | None]] = []
-"""Shown before the definitions, in this order; a function that has nothing to say of a study gives None. The same study
-must give the same section: no clock, no random numbers without a seed, no place on a machine."""
+Writer = Callable[[Analysis], Section | None]
+"""One that has nothing to say of a study gives None. The same study must give the same section: no clock, no random
+numbers without a seed, no place on a machine."""
 
 
 def further_sections(analysis: Analysis) -> tuple[Section, ...]:
-    """What `SECTIONS` say of a study."""
-    sections = (write(analysis) for write in SECTIONS)
-    return tuple(section for section in sections if section is not None)
+    """What those that the study's extensions bring say of it, in its order; shown before the definitions."""
+    sections = []
+    for name, write in extensions_at(SECTIONS, analysis.study.analysis).items():
+        section = write(analysis)
+        if not isinstance(section, Section | None):
+            raise SpecError(f"the report section {name!r} gave {section!r:.80}; expected a Section or None")
+        sections += [] if section is None else [section]
+    return tuple(sections)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dissensus.config import Execution, RunSpec
+from dissensus.config.sources import SOURCES
 from dissensus.data.assembly import CellData, assemble
 from dissensus.errors import MissingDependencyError, SpecError, StoreError
 from dissensus.run.messages import RENDEZVOUS
@@ -254,6 +255,7 @@ def prepare_cell(
             encoded=tracked,
             states=_shared_states(spec, folder, model, tracked),
             facts={
+                **_source_facts(spec),
                 "train_fingerprint": data.train.fingerprint,
                 "train_examples": len(data.train),
                 "dropped_shared": data.dropped_shared,
@@ -387,6 +389,12 @@ def _refuse_changed_inputs(
                 f"{folder} was begun with another {key.replace('_', ' ')} ({provenance.get(key)}; now {value}): the "
                 "files behind the study have changed. Delete that folder to start the cell anew."
             )
+
+
+def _source_facts(spec: RunSpec) -> dict[str, str]:
+    """Where the gold labels of a package's source come from, because nobody who reads the cell loads that package."""
+    tracked = spec.dataset.tracked
+    return {} if tracked.source in SOURCES.builtin else {"gold_source": tracked.gold_from()}
 
 
 def _versions(device: torch.device, group: ProcessGroup, options: Execution) -> dict[str, str]:

@@ -84,7 +84,7 @@ def run_study(
     Args:
         study: what to run.
         out: the study's folder; made if need be.
-        workers: jobs that run at a time, each in a process of its own; default: one on a GPU, else one a core,
+        workers: jobs that run at a time, each in a process of its own; default: one on a GPU, else one per core,
             as far as there are cells and memory; on a cluster, as many as it has room for.
         threads: threads of each worker; default: OMP_NUM_THREADS, or else the cores divided by the workers; on a
             cluster, the processors that the cell reserves.
@@ -296,7 +296,7 @@ def _keep_study(study: StudySpec, out: Path) -> str:
             difflib.unified_diff(old.splitlines(), text.splitlines(), "stored", "now", lineterm="", n=1)
         )
         try:
-            name = StudySpec.from_text(old, str(path)).name
+            name = StudySpec.from_text(old, str(path), stored=True).name
         except SpecError:  # written by another version, or by hand: its cells are still checked one by one
             name = study.name
         if name != study.name:

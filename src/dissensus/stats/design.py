@@ -134,30 +134,27 @@ class RankDesign:
             return np.stack([plain, plain], axis=1)
         total = draws.totals
         x, y = (
-            _kept(draws.ranked, "ranks", (own,), partial(_centred, own, draws)) for own in (self.x, self.y)
+            kept(draws.ranked, "ranks", (own,), partial(centred_ranks, own, draws))
+            for own in (self.x, self.y)
         )
         raw = np.empty((len(total), 2, 2))
         raw[:, 0, 0], raw[:, 1, 1] = x.squares, y.squares
-        raw[:, 0, 1] = raw[:, 1, 0] = _kept(
+        raw[:, 0, 1] = raw[:, 1, 0] = kept(
             draws.sums, "xy", (self.x, self.y), lambda: np.einsum("bn,bn->b", x.weighted, y.ranks)
         )
-        gram = _kept(draws.sums, "gram", (self.basis,), lambda: self._gram(draws))
+        gram = kept(draws.sums, "gram", (self.basis,), lambda: self._gram(draws))
         sides = np.stack(
             [
-                _kept(draws.sums, "side", (self.basis, own), partial(self._side, ranked.weighted))
+                kept(draws.sums, "side", (self.basis, own), partial(self._side, ranked.weighted))
                 for own, ranked in ((self.x, x), (self.y, y))
             ],
             axis=2,
         )
         left = raw - sides.swapaxes(1, 2) @ np.linalg.solve(gram, sides)
         whole = np.where(np.einsum("bjj->bj", raw) > 1e-11 * total[:, None] ** 3, 1.0, 0.0)
-        return np.stack([_correlation(raw, whole), _correlation(left, whole * self._left(raw, left))], axis=1)
-
-    @staticmethod
-    def _left(raw: FloatArray, left: FloatArray) -> FloatArray:
-        """1 where a column keeps more than rounding beside the covariates, shape (b, 2)."""
-        own, rest = np.einsum("bjj->bj", raw), np.einsum("bjj->bj", left)
-        return np.asarray(rest > 1e-8 * own, dtype=np.float64)
+        return np.stack(
+            [pair_correlation(raw, whole), pair_correlation(left, whole * share_left(raw, left))], axis=1
+        )
 
     def _gram(self, draws: Draws) -> FloatArray:
         """Sums of products of the intercept and the basis in each resample, shape (b, 1 + k, 1 + k).
@@ -231,18 +228,26 @@ class _Centred:
     squares: FloatArray
 
 
-def _centred(sample: RankedSample, draws: Draws) -> _Centred:
+def centred_ranks(sample: RankedSample, draws: Draws) -> _Centred:
+    """A column's ranks in each resample, centred."""
     ranks = sample.rank(draws)
     ranks -= draws.totals[:, None]  # the mean of the doubled ranks
     weighted = draws.weights * ranks
     return _Centred(ranks, weighted, np.einsum("bn,bn->b", weighted, ranks))
 
 
-def _kept(memo: Memo | None, name: str, objects: tuple[object, ...], make: Callable[[], Made]) -> Made:
+def kept(memo: Memo | None, name: str, objects: tuple[object, ...], make: Callable[[], Made]) -> Made:
+    """The result from the memo, where there is one."""
     return make() if memo is None else memo.of(name, objects, make)
 
 
-def _correlation(products: FloatArray, usable: FloatArray) -> FloatArray:
+def share_left(raw: FloatArray, left: FloatArray) -> FloatArray:
+    """1 where a column keeps more than rounding beside the covariates, shape (b, 2)."""
+    own, rest = np.einsum("bjj->bj", raw), np.einsum("bjj->bj", left)
+    return np.asarray(rest > 1e-8 * own, dtype=np.float64)
+
+
+def pair_correlation(products: FloatArray, usable: FloatArray) -> FloatArray:
     """The correlation in each (2, 2) matrix of sums of products, shape (b,); NaN where a column is not usable."""
     known = usable.all(axis=1)
     spread = np.sqrt(np.where(known, products[:, 0, 0] * products[:, 1, 1], 1.0))

@@ -90,7 +90,9 @@ def mean_difference(
     column = numeric_columns({"values": values})["values"]
     names = np.asarray(groups, dtype=np.str_)
     if names.shape != column.shape:
-        raise DataError(f"groups has shape {names.shape}; expected one name an example, shape {column.shape}")
+        raise DataError(
+            f"groups has shape {names.shape}; expected one name per example, shape {column.shape}"
+        )
     member = (names == first) | (names == second)
     keep = member & np.isfinite(column)
     kept_values, is_first = column[keep], names[keep] == first

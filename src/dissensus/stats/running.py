@@ -225,7 +225,7 @@ def stored_group_curves(
     """
     if groups.shape != (len(curves),) or (clusters is not None and clusters.shape != groups.shape):
         raise DataError(
-            f"groups of shape {groups.shape} for {len(curves)} examples; expected one name an example"
+            f"groups of shape {groups.shape} for {len(curves)} examples; expected one name per example"
         )
     sums = GroupSums(len(curves.steps), clusters=0 if clusters is None else int(clusters.max(initial=-1)) + 1)
     workers = threads.available()

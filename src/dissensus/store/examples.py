@@ -22,7 +22,7 @@ from dissensus.store.files import EXAMPLE_COLUMNS, ROW_GROUP, write_parquet
 
 @dataclass(frozen=True)
 class ExampleColumns:
-    """n tracked examples as columns, for sets of millions: a data set has an object an example, this has none.
+    """n tracked examples as columns, for sets of millions: a data set has an object per example, this has none.
 
     Attributes:
         labels: label names, length K.

@@ -26,6 +26,8 @@ from dissensus.study.status import CellStatus, cut_off, read_status
 class StudyFolder:
     """The folder of a study, as a command finds it: each part is read when it is first asked for, and read once.
 
+    It is for looking at a study: whatever data sources study.yaml names, no installed package's code is loaded.
+
     Attributes:
         path: the folder.
         elsewhere: whether it is an image of what other machines run, so that nobody here can tell which of its cells
@@ -44,12 +46,12 @@ class StudyFolder:
             raise SpecError(
                 f"{self.path} is no study's folder: {problem}. Give the folder that `dissensus run` wrote."
             )
-        return StudySpec.from_yaml(path)
+        return StudySpec.from_yaml(path, stored=True)
 
     @cached_property
     def planned(self) -> Mapping[str, Planned]:
         """Id -> cell, of every cell that the study lists, in its order."""
-        return {item.cell.cell_id: item for item in plan(self.spec)}
+        return {item.cell.cell_id: item for item in plan(self.spec, stored=True)}
 
     @cached_property
     def statuses(self) -> tuple[CellStatus, ...]:

@@ -53,8 +53,13 @@ class Planned:
     base: RunSpec | None = None
 
 
-def plan(study: StudySpec) -> tuple[Planned, ...]:
-    """The cells of a study with what each variant is a variant of; see `expand`."""
+def plan(study: StudySpec, *, stored: bool = False) -> tuple[Planned, ...]:
+    """The cells of a study with what each variant is a variant of; see `expand`.
+
+    Args:
+        study: what to expand.
+        stored: it is only looked at, so no package's source is loaded; see `Spec.parse`.
+    """
     places = tuple(_places(study))
     remaining = list(places)
     for index, when in enumerate(study.exclude):
@@ -63,12 +68,13 @@ def plan(study: StudySpec) -> tuple[Planned, ...]:
     if not remaining:
         raise SpecError(f"study {study.name!r} has no cell left: 'exclude' takes out all {len(places)}")
     changes = [
-        _Change.of(override.when, override.set, remaining, study, f"overrides.{index}")
+        _Change.of(override.when, override.set, remaining, study, f"overrides.{index}", stored)
         for index, override in enumerate(study.overrides)
     ]
     base_cells: list[tuple[_Place, RunSpec]] = []
     for place in remaining:
-        cell = RunSpec.parse(place.settings(study), f"study {study.name!r}: the cell {place.words}")
+        where = f"study {study.name!r}: the cell {place.words}"
+        cell = RunSpec.parse(place.settings(study), where, stored=stored)
         for change in changes:
             if place in change.places:
                 cell = change.made(cell, place)
@@ -76,7 +82,7 @@ def plan(study: StudySpec) -> tuple[Planned, ...]:
     planned = [Planned(cell) for _, cell in base_cells]
     for index, variant in enumerate(study.variants):
         settings = {**variant.set, "variant": variant.name}
-        change = _Change.of(variant.when, settings, remaining, study, f"variants.{index}")
+        change = _Change.of(variant.when, settings, remaining, study, f"variants.{index}", stored)
         planned += [
             Planned(change.made(cell, place), cell) for place, cell in base_cells if place in change.places
         ]
@@ -95,12 +101,14 @@ class _Change:
         places: where on the grid.
         study: name of the study.
         where: the entry of the study's file, for messages.
+        stored: see `plan`.
     """
 
     settings: Mapping[str, Any]
     places: frozenset[_Place]
     study: str
     where: str
+    stored: bool
 
     @classmethod
     def of(
@@ -110,11 +118,12 @@ class _Change:
         remaining: Sequence[_Place],
         study: StudySpec,
         where: str,
+        stored: bool,
     ) -> _Change:
         """Find the places, and refuse settings that would move a cell along an axis."""
         hit = _matched(when, remaining, f"study {study.name!r}: {where}.when")
         _refuse_axes(settings, f"study {study.name!r}: {where}.set")
-        return cls(settings, hit, study.name, where)
+        return cls(settings, hit, study.name, where, stored)
 
     def made(self, cell: RunSpec, place: _Place) -> RunSpec:
         """The cell with the settings merged in."""
@@ -123,6 +132,7 @@ class _Change:
             merge(cell.model_dump(mode="json"), self.settings),
             f"study {self.study!r}, in the cell {place.words}: {kind.removesuffix('s')} {number}",
             prefix=f"{self.where}.set",
+            stored=self.stored,
         )
 
 

@@ -35,7 +35,7 @@ def remarks(study_dir: Path, cells: Iterable[str]) -> tuple[Remark, ...]:
         folder = study_dir / "cells" / cell
         manifest, spec = _read(folder / "manifest.json"), _read(folder / "spec.json")
         try:
-            run = RunSpec.parse(spec, str(folder))
+            run = RunSpec.parse(spec, str(folder), stored=True)
         except DissensusError:
             continue
         provenance = manifest.get("provenance") or {}

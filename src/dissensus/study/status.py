@@ -191,6 +191,6 @@ def _complete(folder: Path) -> bool:
 def _condition(folder: Path) -> str:
     try:
         text = (folder / "spec.json").read_text(encoding="utf-8")
-        return RunSpec.parse(json.loads(text), str(folder / "spec.json")).condition
+        return RunSpec.parse(json.loads(text), str(folder / "spec.json"), stored=True).condition
     except (OSError, ValueError, DissensusError):
         return ""

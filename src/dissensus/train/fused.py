@@ -107,7 +107,7 @@ def _gradients(runs: Sequence[TrainingRun], layers: FusedLayers) -> tuple[list[f
             losses[slot].append(share.detach())
     layers.hand_out_gradients()
     norms = torch.stack([run.clip() for run in runs]).tolist()
-    # One wait for the device, and not one a run.
+    # One wait for the device, and not one per run.
     flat = iter(torch.stack([loss for of_run in losses for loss in of_run]).tolist())
     return [sum(next(flat) for _ in of_run) for of_run in losses], norms
 

@@ -70,7 +70,7 @@ class ParallelTraining:
 
     @contextlib.contextmanager
     def exchanging(self, last: bool) -> Iterator[None]:
-        """While this lasts a backward pass adds gradients up over the processes; DDP once a step, at the last part."""
+        """While this lasts a backward pass adds gradients up over processes; DDP once per step, at the last part."""
         with contextlib.nullcontext() if last or self.wrapped is None else self.wrapped.no_sync():
             yield
 

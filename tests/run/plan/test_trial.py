@@ -13,7 +13,7 @@ import pytest
 from dissensus.config import ModelSpec, RunSpec
 from dissensus.data.assembly import assemble
 from dissensus.errors import DataError, ModelError
-from dissensus.run.plan import trial
+from dissensus.run.plan import measuring, trial
 from dissensus.run.plan.facts import Timing, TrialResult, combined, likeness
 from dissensus.run.plan.measuring import Workers, data_sizes, measure_cells, refuse_missing
 from dissensus.seeds import stream_seed
@@ -198,9 +198,19 @@ def test_a_model_that_would_have_to_be_fetched_is_refused(
         refuse_missing(ModelSpec(name=name))
 
 
-def test_a_folder_and_a_name_that_nobody_knows_are_for_the_loader(tiny_encoder_dir: Path) -> None:
-    refuse_missing(ModelSpec(name=str(tiny_encoder_dir)))
-    refuse_missing(ModelSpec(name="nobody"))
+@pytest.mark.parametrize("kind", ["a model's folder", "an empty folder", "a name that nobody knows"])
+def test_what_no_run_would_fetch_is_not_refused(
+    kind: str, tiny_encoder_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor looked up in a cache: loading says at once what is wrong with it."""
+    asked: list[str] = []
+    monkeypatch.setattr(measuring, "_in_cache", lambda hub, revision: asked.append(hub))
+    names = {"a model's folder": tiny_encoder_dir, "an empty folder": tmp_path}
+    refuse_missing(ModelSpec(name=str(names.get(kind, "nobody"))))  # raises nothing
+    assert asked == []
+    with pytest.raises(ModelError, match="'some-org/some-model' is not on this machine"):
+        refuse_missing(ModelSpec(name="some-org/some-model"))
+    assert asked == ["some-org/some-model"]
 
 
 def test_workers_measure_each_kind_and_say_what_is_not_here(

@@ -126,7 +126,7 @@ class Reading:
 
 
 def read_at(progress: FloatArray, settled: FloatArray, contested: FloatArray, level: FloatArray) -> Reading:
-    """Read b pairs of curves, each of shape (b, T) with T of at least 4, at a settled loss a row, shape (b,)."""
+    """Read b pairs of curves, each of shape (b, T) with T of at least 4, at a settled loss per row, shape (b,)."""
     rows, points = settled.shape
     # The level is one of these values: rounding must not move the match.
     reached = settled <= level[:, None] + 1e-12

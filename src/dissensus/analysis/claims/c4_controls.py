@@ -119,13 +119,11 @@ def _within_majority(measured: Measured) -> list[Question]:
 
 
 def _cell_by_cell(measured: Measured, cells: Sequence[CellReading], covariates: Sequence[str]) -> None:
-    """Compute every correlation of one cell before those of the next, so that its columns are ranked once."""
+    """Compute every correlation of one cell at once: it is ranked once, and covariates' sums of products are shared."""
     for cell in cells:
-        cell_covariates = measured.covariates(cell)
-        for held_fixed in (cell_covariates, *((c,) for c in covariates), (*cell_covariates, "gold_share")):
-            measured.rho(cell, held_fixed)
-        for held_fixed in ((), cell_covariates):
-            measured.rho(cell, held_fixed, ids=_gold_is_majority(cell))
+        held_fixed = measured.covariates(cell)
+        measured.rhos(cell, (held_fixed, *((c,) for c in covariates), (*held_fixed, "gold_share")))
+        measured.rhos(cell, ((), held_fixed), ids=_gold_is_majority(cell))
 
 
 def _gold_is_majority(cell: CellReading) -> frozenset[str]:

@@ -21,14 +21,14 @@ import numpy as np
 import pyarrow as pa
 
 from dissensus.analysis.noise.groups import FLIPPED, PLAIN, behind_distances, distances, noisy_cells
-from dissensus.analysis.noise.scores import cleanlab_quality, confident_learning_scores, suspicion_scores
+from dissensus.analysis.noise.scores import confident_learning_scores, suspicion_scores
 from dissensus.analysis.study_reading import StudyReading
 from dissensus.seeds import named_generator
 from dissensus.stats import group_curves
 from dissensus.stats.bootstrap import resample_counts
 from dissensus.stats.groups import CONTESTED
 from dissensus.stats.intervals import few_units, resampled_interval
-from dissensus.stats.ranking import auroc, average_precision
+from dissensus.stats.ranking import rankings
 
 FLIPPED_SETTLED = "flipped_settled"
 LABELS = ("given", "true")
@@ -121,8 +121,7 @@ def noise_ranking(reading: StudyReading) -> pa.Table:
     """How well each score of `noise_scores` finds the flipped labels among all that were trained on.
 
     AUROC and average precision (`ap`) with intervals over premise clusters (`stats.ranking`), on the same draws for
-    every score of a cell. `base_rate` is what average precision comes to without skill. The table's metadata says
-    under `cleanlab` whether its rows are there.
+    every score of a cell. `base_rate` is what average precision comes to without skill.
     """
     settings = reading.study.analysis
     rows = []
@@ -132,19 +131,13 @@ def noise_ranking(reading: StudyReading) -> pa.Table:
             *confident_learning_scores(noisy.curves, noisy.given),
         )
         for score in scores:
-            options: dict[str, Any] = {
-                "resamples": settings.resamples,
-                "confidence": settings.confidence,
-                "clusters": noisy.clusters,
-            }
-            area, precision = (
-                measure(
-                    score.values,
-                    noisy.flipped,
-                    rng=named_generator(settings.seed, noisy.cell.name, "noise_ranking"),
-                    **options,
-                )
-                for measure in (auroc, average_precision)
+            area, precision = rankings(
+                score.values,
+                noisy.flipped,
+                resamples=settings.resamples,
+                confidence=settings.confidence,
+                rng=named_generator(settings.seed, noisy.cell.name, "noise_ranking"),
+                clusters=noisy.clusters,
             )
             rows.append(
                 {
@@ -165,8 +158,7 @@ def noise_ranking(reading: StudyReading) -> pa.Table:
                     "note": "; ".join(filter(None, (score.note, area.withheld or precision.withheld))),
                 }
             )
-    cleanlab = "installed" if cleanlab_quality() else "not installed: pip install 'dissensus[cleanlab]'"
-    return pa.Table.from_pylist(rows, schema=RANKING_SCHEMA.with_metadata({"cleanlab": cleanlab}))
+    return pa.Table.from_pylist(rows, schema=RANKING_SCHEMA)
 
 
 def noise_likeness(reading: StudyReading) -> pa.Table:

@@ -27,7 +27,7 @@ class Measured:
     Attributes:
         log_probs: over the K labels, shape (n, K); NaN for a label that was not scored.
         values: what else was measured, each of shape (n,).
-        token_losses: nats of each scored token, one array an example; None where they were not asked for.
+        token_losses: nats of each scored token, one array per example; None where they were not asked for.
     """
 
     log_probs: Floats

@@ -22,7 +22,7 @@ def pairs_of(
     them, and it is taken from there. A row's `tools` and `chat_template_kwargs` go to the chat template.
 
     Args:
-        rows: one mapping a pair.
+        rows: one mapping per pair.
         text: keys of the text fields: of the prompt, the chosen and the rejected answer.
         id: key of the id.
         votes: key of the votes: two numbers, or a mapping from 'chosen' and 'rejected'; None where there are none.

@@ -6,12 +6,13 @@ An engine hands out workers. A worker takes one job order at a time and says wha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from dissensus.config import Execution
+from dissensus.errors import SpecError
 from dissensus.run.messages import JobOrder, OnEvent
 
 GIB_A_PROCESS = 3.0
@@ -59,6 +60,29 @@ class Machine:
         return f"{self.cpus:g} processors, {self.gpus:g} GPUs, {self.memory_gib:.1f} GiB"
 
 
+@dataclass(frozen=True)
+class EngineSettings:
+    """What an engine is made from: what was said of it on the command line.
+
+    Attributes:
+        out: the study's folder.
+        workers: jobs at a time; None where nobody said.
+        device: torch device of every worker; None where nobody said.
+        options: of `--engine-option KEY=VALUE`, by key.
+    """
+
+    out: Path
+    workers: int | None = None
+    device: str | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+def refuse_options(options: Mapping[str, str], name: str, known: str) -> None:
+    """Raise `SpecError` for an option that the engine `name` does not have; `known`: those that it has, in words."""
+    for key, value in options.items():
+        raise SpecError(f"--engine-option {key}={value}: unknown to the engine {name}; known: {known}")
+
+
 class Worker(Protocol):
     """What runs a job."""
 
@@ -75,6 +99,7 @@ class Worker(Protocol):
         """Let it go; it has no job."""
 
 
+@runtime_checkable
 class Engine(Protocol):
     """What hands out workers.
 

@@ -7,15 +7,21 @@ from pathlib import Path
 
 from dissensus import threads
 from dissensus.run.allocation import available_gib, default_workers, on_gpu
-from dissensus.run.engines.base import Machine, Needs, Worker
+from dissensus.run.engines.base import EngineSettings, Machine, Needs, Worker, refuse_options
 from dissensus.run.process import ChildProcess
+
+
+def local_engine(settings: EngineSettings) -> LocalEngine:
+    """`--engine local`."""
+    refuse_options(settings.options, "local", "none")
+    return LocalEngine(workers=settings.workers, device=settings.device)
 
 
 class LocalEngine:
     """Worker processes on this machine; see `base.Engine`. What cells reserve is not looked at: `workers` decides.
 
     Args:
-        workers: jobs at a time; default: one on a GPU, else one a core, as far as there are jobs and memory.
+        workers: jobs at a time; default: one on a GPU, else one per core, as far as there are jobs and memory.
         device: torch device of every worker; default: a GPU where there is one.
     """
 

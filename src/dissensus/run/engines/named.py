@@ -8,12 +8,19 @@ from pathlib import Path
 from dissensus.config import nearest
 from dissensus.config.extensions import ExtensionPoint
 from dissensus.errors import SpecError
-from dissensus.run.engines.base import Engine
-from dissensus.run.engines.local import LocalEngine
+from dissensus.run.engines.base import Engine, EngineSettings
 
-NAMES = ("local", "ray", "slurm")
-ENGINES = ExtensionPoint("dissensus.engines", {})
-"""Engines of installed packages: an entry point is a function (the study's folder, options by key) -> `Engine`."""
+ENGINES = ExtensionPoint(
+    "dissensus.engines",
+    {
+        "local": "dissensus.run.engines.local:local_engine",
+        "ray": "dissensus.run.engines.ray:ray_engine",
+        "slurm": "dissensus.run.engines.slurm:slurm_engine",
+    },
+    "a function of an EngineSettings to an Engine (dissensus.run.engines.base)",
+    callable,
+)
+"""Name, as `--engine` takes it -> a function from `EngineSettings` to an `Engine`."""
 
 
 def named_engine(
@@ -28,39 +35,32 @@ def named_engine(
     """The engine of that name; it is opened by who runs a study on it.
 
     Args:
-        name: one of `NAMES`, or an installed package's (`ENGINES`).
+        name: one of `ENGINES`.
         out: the study's folder.
-        workers: local: jobs at a time.
-        device: torch device of every worker.
-        address: ray: of the cluster.
+        workers: jobs at a time, where the engine asks.
+        device: torch device of every worker, where the engine asks.
+        address: ray: of the cluster; the same as the option `address=...`.
         options: KEY=VALUE each; the engine says which it knows.
 
     Raises:
-        SpecError: no such engine, or an option that it does not have.
+        SpecError: no such engine, an option that it does not have, or a package's that is none.
     """
-    of_a_package = None if name in NAMES else ENGINES.load(name)
-    if name not in NAMES and of_a_package is None:
-        raise SpecError(f"--engine {name}: no such engine; {nearest(name, (*NAMES, *ENGINES.names()))}")
+    make = ENGINES.load(name)
+    if make is None:
+        near = nearest(name, ENGINES.names())
+        raise SpecError(
+            f"--engine {name}: no such engine; {near} (or a package that brings it is not installed)"
+        )
     if address is not None and name != "ray":
         raise SpecError(f"--address is of --engine ray; the engine here is {name}")
-    settings = dict(_pair(option) for option in options)
-    if of_a_package is not None:
-        engine: Engine = of_a_package(out, settings)
-        return engine
-    if name == "slurm":
-        from dissensus.run.engines.slurm import SlurmEngine
-
-        return SlurmEngine(out / ".slurm", settings)
-    if name == "ray":
-        from dissensus.run.engines.ray import RayEngine
-
-        wait = settings.pop("wait", "false")
-        if wait not in ("true", "false"):
-            raise SpecError(f"--engine-option wait={wait}: expected true or false")
-        _none_left(settings, name, "wait")
-        return RayEngine(address, wait=wait == "true")
-    _none_left(settings, name, "none")
-    return LocalEngine(workers=workers, device=device)
+    by_key = dict(_pair(option) for option in options) | ({} if address is None else {"address": address})
+    engine = make(EngineSettings(out, workers, device, by_key))
+    if not isinstance(engine, Engine):
+        raise SpecError(
+            f"--engine {name}: {ENGINES.brought_by(name)} gave {type(engine).__name__} {engine!r:.80}; expected an "
+            "Engine (dissensus.run.engines.base)"
+        )
+    return engine
 
 
 def _pair(option: str) -> tuple[str, str]:
@@ -68,9 +68,3 @@ def _pair(option: str) -> tuple[str, str]:
     if not equals or not key.strip() or not value.strip():
         raise SpecError(f"--engine-option {option!r} is not KEY=VALUE")
     return key.strip(), value.strip()
-
-
-def _none_left(options: dict[str, str], name: str, known: str) -> None:
-    if options:
-        key, value = next(iter(options.items()))
-        raise SpecError(f"--engine-option {key}={value}: unknown to the engine {name}; known: {known}")

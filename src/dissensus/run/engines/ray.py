@@ -18,13 +18,23 @@ from pathlib import Path
 from typing import Any
 
 from dissensus.errors import MissingDependencyError, SpecError
-from dissensus.run.engines.base import Machine, Needs
+from dissensus.run.engines.base import EngineSettings, Machine, Needs, refuse_options
 from dissensus.run.engines.queued import QueuedEngine
 from dissensus.run.messages import Ended, Event, JobOrder, OnEvent, Over, Progress, read_event, to_json
 from dissensus.wording import first_line, last_line
 
 _STOP_SECONDS = 15.0
 """What a cancelled task is given to stop its worker before it is stopped by force."""
+
+
+def ray_engine(settings: EngineSettings) -> RayEngine:
+    """`--engine ray`."""
+    left = dict(settings.options)
+    address, wait = left.pop("address", None), left.pop("wait", "false")
+    if wait not in ("true", "false"):
+        raise SpecError(f"--engine-option wait={wait}: expected true or false")
+    refuse_options(left, "ray", "address, wait")
+    return RayEngine(address, wait=wait == "true")
 
 
 class RayEngine(QueuedEngine):

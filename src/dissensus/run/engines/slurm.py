@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from dissensus.errors import MissingDependencyError, SpecError
-from dissensus.run.engines.base import Machine, Needs
+from dissensus.run.engines.base import EngineSettings, Machine, Needs
 from dissensus.run.engines.node import run_job
 from dissensus.run.engines.queued import QueuedEngine
 from dissensus.run.messages import Ended, Event, JobOrder, OnEvent, Over, read_event, to_json
@@ -31,6 +31,11 @@ _LOOK_EVERY = 0.5  # seconds
 _GRACE = 10.0
 """Seconds after a job's end in which its last events may still come over the network file system."""
 _STOP_SECONDS = 30.0
+
+
+def slurm_engine(settings: EngineSettings) -> SlurmEngine:
+    """`--engine slurm`."""
+    return SlurmEngine(settings.out / ".slurm", settings.options)
 
 
 class SlurmEngine(QueuedEngine):

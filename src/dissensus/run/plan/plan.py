@@ -294,7 +294,7 @@ def examples_seen(n: int, batch_size: int, steps: int) -> int:
 
 
 def shard_bound(data: DataFacts) -> int:
-    """Bytes of one tracking point, at most: ids, and a float32 a label twice over, as Parquet's dictionaries may."""
+    """Bytes of one tracking point, at most: ids, and a float32 per label twice over, as Parquet's dictionaries may."""
     return data.id_bytes + data.tracked * (8 * data.labels + 8) + 4096
 
 

@@ -137,7 +137,7 @@ def set_up(
     Raises:
         Exception: whatever keeps the cell from being set up.
     """
-    # Libraries are loaded once a worker, not once a cell: that stays out of the set-up.
+    # Libraries are loaded once per worker, not once per cell: that stays out of the set-up.
     for library in ("torch", "transformers") + (() if spec.method.name == "full" else ("peft",)):
         importlib.import_module(library)
     from dissensus.models.shared_states import SharedStates
