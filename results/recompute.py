@@ -22,13 +22,13 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from dissensus.analysis.clusters import Clusters, cluster_by
+from dissensus.analysis.condition_tables import CORRELATIONS
+from dissensus.analysis.correlations import STANDARD_COVARIATES, correlation_columns
 from dissensus.config import AnalysisSpec, StudySpec
+from dissensus.seeds import named_generator
 from dissensus.stats import group_curves, holm, mean_difference
 from dissensus.stats.groups import GROUPS
-from dissensus.study.cell_correlations import STANDARD_COVARIATES, correlation_columns
-from dissensus.study.clusters import Clusters, cluster_by
-from dissensus.study.condition_tables import CORRELATIONS
-from dissensus.study.named_generators import named_generator
 
 HERE = Path(__file__).resolve().parent
 

@@ -30,9 +30,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from dissensus.analysis.claims.parts import part
+from dissensus.analysis.claims.parts import ABOVE_CHANCE, part
 from dissensus.analysis.claims.sampled import CellValue, ConditionValue, Resampler
-from dissensus.analysis.claims.scales import ABOVE_CHANCE
 from dissensus.data.agreement import annotation_entropy
 from dissensus.stats import (
     entropy_groups,
