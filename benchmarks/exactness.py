@@ -30,7 +30,7 @@ from dissensus.models.scoring import ScoringModel
 from dissensus.models.shared_states import SharedStates
 from dissensus.record.tracking import PackedSet, PaddedSet, TrackedSet, tracking_pass
 from dissensus.train.fused import share_frozen_weights, train_fused
-from dissensus.train.loop import TrainingRun, TrainingSet, accumulate, train_run
+from dissensus.train.loop import TrainingRun, TrainingSet, accumulate, train
 from dissensus.train.methods import trainable_parameters
 
 BUDGET = 2048
@@ -173,7 +173,7 @@ def take(runs: list[TrainingRun], *, fused: bool) -> None:
     """Take every run to its end, in one pass per step or one after the other."""
     if not fused:
         for run in runs:
-            train_run(run)
+            train(run)
         return
     for _, error in train_fused(runs, stacked=True):  # a GPU's way; on a CPU slots are computed one by one
         if error is not None:

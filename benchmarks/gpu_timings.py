@@ -21,7 +21,7 @@ from dissensus.record.precision import try_precisions
 from dissensus.record.probes.labels import LabelProbe
 from dissensus.record.recorder import CurveRecorder
 from dissensus.record.tracking import PackedSet, tracking_pass
-from dissensus.train.loop import TrainingRun, TrainingSet, accumulate, train_run
+from dissensus.train.loop import TrainingRun, TrainingSet, accumulate, train
 from dissensus.train.methods import trainable_parameters
 
 PAPER_TRACKED, PAPER_POINTS = 1514, 20
@@ -146,7 +146,7 @@ class _Bench:
                 run = TrainingRun(
                     model, data, TrainingSpec(batch_size=32), learning_rate=2e-5, seed=0, recorder=recorder
                 )
-                taken = self._once(lambda run=run: train_run(run))  # type: ignore[misc]
+                taken = self._once(lambda run=run: train(run))  # type: ignore[misc]
                 recorder.finish()
                 facts = f"{steps} steps, {len(recorder.steps)} points; {recorder.seconds:.1f} s in tracking"
             yield _row("a cell of the paper", f"dissensus, {method.label}", taken, None, facts)

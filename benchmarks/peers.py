@@ -50,7 +50,7 @@ def plain_model(
 
 
 class TokenRows(torch.utils.data.Dataset[dict[str, Any]]):
-    """The tracked or training examples as Trainer wants them: one mapping an example."""
+    """The tracked or training examples as Trainer wants them: one mapping per example."""
 
     def __init__(self, encoded: Encoded, labels: NDArray[np.int64]) -> None:
         self._rows = [
@@ -152,7 +152,7 @@ def bare_forward(model: ScoringModel, batches: list[tuple[list[int], dict[str, T
 
 
 def cartography_pass(model: ScoringModel, encoded: Encoded, path: Path, width: int) -> None:
-    """A pass in the manner of dataset cartography: padded to the model's width, logits to a JSONL file an epoch."""
+    """A pass in the manner of dataset cartography: padded to the model's width, logits to a JSONL file per epoch."""
     device = next(model.module.parameters()).device
     model.module.eval()
     with path.open("w", encoding="utf-8") as out, torch.no_grad():

@@ -38,7 +38,7 @@ class Work:
         dataset: the examples.
         source: where they come from, for the table.
         device: where it runs.
-        max_length: tokens an example.
+        max_length: tokens per example.
     """
 
     model: str

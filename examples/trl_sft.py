@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     curves = load_curves(args.out)
     print("steps", curves.steps.tolist())
-    print("mean loss a token", [round(float(x), 3) for x in curves.per_token().losses.mean(axis=0)])
+    print("mean loss per token", [round(float(x), 3) for x in curves.per_token().losses.mean(axis=0)])
 
 
 if __name__ == "__main__":

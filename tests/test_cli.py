@@ -356,7 +356,7 @@ def test_logs_get_a_line_now_and_then(
     show(CellStatus("b", state="running", step=3))
     for second in range(1, 121):
         clock[0] += 1
-        # A tracking point a second for half a minute, then none for a long while.
+        # A tracking point per second for half a minute, then none for a long while.
         show(
             CellStatus(
                 "b", state="running", step=second, total_steps=200, tracking_points_done=min(second, 30)

@@ -70,8 +70,8 @@ def dataset(**tracked: Any) -> list[dict[str, Any]]:
         ),
         (
             {"datasets": dataset(source="chaosnly")},
-            "datasets.0.tracked: unknown source 'chaosnly'; did you mean 'chaosnli'? "
-            "(or a package that brings it is not installed)",
+            "datasets.0.tracked: unknown source 'chaosnly'; did you mean 'chaosnli'? (or a package that brings it is "
+            "not installed)",
         ),
         (
             {"datasets": dataset(part="snli")},

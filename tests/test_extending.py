@@ -424,9 +424,9 @@ def test_a_probe(tmp_path: Path, tiny_dataset: AnnotatedDataset) -> None:
             for batch in group.share([list(range(self.rows))]):
                 yield np.array(batch), model.weight.repeat(len(batch), 1)
 
-        def measured(self, found: Any) -> Measured:
-            logits = np.hstack([found, np.zeros((len(found), 2), np.float32)])
-            return Measured(logits - np.log(np.exp(logits).sum(1, keepdims=True)), {"asked": found[:, 0]})
+        def measured(self, scores: Any) -> Measured:
+            logits = np.hstack([scores, np.zeros((len(scores), 2), np.float32)])
+            return Measured(logits - np.log(np.exp(logits).sum(1, keepdims=True)), {"asked": scores[:, 0]})
 
         def resume(self, stored: Any) -> None: ...
 

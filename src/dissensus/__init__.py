@@ -1,4 +1,4 @@
-"""What a fine-tune does, example by example, to data on which people disagree.
+"""Dissensus: a fine-tune's effect, example by example, on data on which people disagree.
 
 Each name is imported when it is first asked for: `import dissensus` is instant, and everything except
 `CurveRecorder` works without torch.

@@ -41,7 +41,7 @@ class Curves:
         total_steps: steps of the whole run; progress u = step / total_steps.
         log_probs: natural-log probabilities, float32, shape (n, T, K); NaN for a label that was not scored.
         gold: label indices, shape (n,); -1 where there is none.
-        counts: annotators a label, shape (n, K).
+        counts: annotators per label, shape (n, K).
         regime: 'held_out' or 'trained_on' for each example, shape (n,).
         covariates: name -> array of shape (n,).
         text: the text fields of each example, length n (may be empty mappings).
@@ -73,9 +73,9 @@ class Curves:
             **{f"covariate {c!r}": (v.shape, (n,)) for c, v in self.covariates.items()},
             **{f"value {name!r}": (v.shape, (n, t)) for name, v in self.values.items()},
         }
-        for name, (given, wanted) in expected.items():
-            if given != wanted:
-                raise StoreError(f"{name} has shape {given}; expected {wanted} (n={n}, T={t}, K={k})")
+        for name, (shape, wanted) in expected.items():
+            if shape != wanted:
+                raise StoreError(f"{name} has shape {shape}; expected {wanted} (n={n}, T={t}, K={k})")
         if len(set(self.ids)) < n:
             raise StoreError("curves hold an example id twice; ids must be unique")
         if t and (np.any(np.diff(self.steps) <= 0) or self.steps[0] < 0 or self.steps[-1] > self.total_steps):
@@ -98,9 +98,9 @@ class Curves:
             gold=self.gold[rows],
             counts=self.counts[rows],
             regime=self.regime[rows],
-            covariates={name: own[rows] for name, own in self.covariates.items()},
+            covariates={name: column[rows] for name, column in self.covariates.items()},
             text=self.text[rows],
-            values={name: own[rows] for name, own in self.values.items()},
+            values={name: column[rows] for name, column in self.values.items()},
         )
 
     @property

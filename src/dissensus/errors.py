@@ -1,4 +1,4 @@
-"""The package's own errors: every one names the value, what was expected and how to mend it.
+"""The package's own errors: every one names the value, what was expected and how to correct it.
 
 `cli/app.py` turns a `DissensusError` into a message and an exit code at one place; nothing else prints errors.
 """

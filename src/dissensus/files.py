@@ -69,9 +69,9 @@ def file_sha256(path: Path) -> str:
 
 def cache_dir() -> Path:
     """Where downloads are kept: `DISSENSUS_CACHE`, else `dissensus` in the user's cache folder. Not created here."""
-    given = os.environ.get("DISSENSUS_CACHE")
-    if given:
-        return Path(given).expanduser()
+    named = os.environ.get("DISSENSUS_CACHE")
+    if named:
+        return Path(named).expanduser()
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base).expanduser() if base else Path.home() / ".cache") / "dissensus"
 

@@ -47,10 +47,10 @@ def in_order(
         try:
             while not stop.is_set():
                 with lock:
-                    taken = next(source, None)
-                if taken is None:
+                    numbered_job = next(source, None)
+                if numbered_job is None:
                     return
-                results[taken[0]] = work(taken[1])
+                results[numbered_job[0]] = work(numbered_job[1])
         except BaseException:
             stop.set()
             raise

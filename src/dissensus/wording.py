@@ -37,21 +37,21 @@ def file_tail(path: str) -> str:
     )
 
 
-def first_line(said: BaseException | str, otherwise: str = "") -> str:
+def first_line(message: BaseException | str, otherwise: str = "") -> str:
     """The first line of an error, or of a program's words, for a sentence.
 
     Where nothing was said: `otherwise`, else the error's class.
     """
-    return _line(said, 0, otherwise)
+    return _line(message, 0, otherwise)
 
 
-def last_line(said: BaseException | str, otherwise: str = "") -> str:
+def last_line(message: BaseException | str, otherwise: str = "") -> str:
     """The last line, where a program ends with its reason."""
-    return _line(said, -1, otherwise)
+    return _line(message, -1, otherwise)
 
 
-def _line(said: BaseException | str, place: int, otherwise: str) -> str:
-    lines = str(said).strip().splitlines()
+def _line(message: BaseException | str, place: int, otherwise: str) -> str:
+    lines = str(message).strip().splitlines()
     if lines:
         return lines[place].strip()
-    return otherwise or (type(said).__name__ if isinstance(said, BaseException) else "")
+    return otherwise or (type(message).__name__ if isinstance(message, BaseException) else "")

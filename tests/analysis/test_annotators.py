@@ -1,4 +1,4 @@
-"""Fewer labels an item: closed forms, planted rankings, and what the table leaves out."""
+"""Fewer labels per item: closed forms, planted rankings, and what the table leaves out."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Array = np.ndarray[Any, Any]
 
 
 def evidence(counts: Array, *areas: Array, only: int | None = None, **changes: Any) -> StudyReading:
-    """A study's cells in which every loss is constant: AULC is `areas`, one a seed. Gold: 0, or none for NaN."""
+    """A study's cells in which every loss is constant: AULC is `areas`, one per seed. Gold: 0, or none for NaN."""
     study = study_spec(**changes)
     specs = expand(study)
     n, cells = len(counts), []

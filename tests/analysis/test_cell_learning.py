@@ -98,7 +98,7 @@ def test_groups_are_split_by_whether_most_annotators_back_the_gold_label() -> No
         table = found.groups.filter(pc.equal(found.groups["group"], group))
         assert table[f"mean_{side}"].to_pylist() == pytest.approx(own.tolist())
         assert table[f"n_{side}"].to_pylist() == [1, 1, 1]
-    # A reader of the older table finds what it did: one row a group and point, of all its examples.
+    # A reader of the older table finds what it did: one row per group and point, of all its examples.
     assert found.groups.num_rows == 9
     assert found.groups["mean"].to_pylist()[:3] == pytest.approx(curves.losses[4:].mean(axis=0).tolist())
 

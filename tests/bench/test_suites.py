@@ -32,7 +32,7 @@ def no_real_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two steps a contender: what is asserted is that they take the same ones, not how fast."""
+    """Two steps per contender: what is asserted is that they take the same ones, not how fast."""
     monkeypatch.setattr(train, "STEPS", 2)
     monkeypatch.setattr(train, "SHORT_RUN", 4)
 

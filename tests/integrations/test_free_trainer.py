@@ -118,7 +118,7 @@ def check(path: Path, spy: dict[tuple[int, str], float], epochs: int, atol: floa
 def test_losses_are_those_of_the_training_forward(
     make: Make, tiny_dataset: AnnotatedDataset, tmp_path: Path
 ) -> None:
-    """24 examples in batches of 5: five steps an epoch, the last of 4 examples."""
+    """24 examples in batches of 5: five steps per epoch, the last of 4 examples."""
     trainer = make(eval_strategy="steps", eval_steps=2)
     record_free(trainer, tmp_path / "run", tiny_dataset)
     with spied(trainer, tiny_dataset) as spy:

@@ -129,7 +129,7 @@ def spy(pl: Any, dataset: AnnotatedDataset) -> Any:
 
 
 def test_losses_are_those_of_one_by_one_passes(both: Any, fit: Fit, tmp_path: Path) -> None:
-    """24 examples in batches of 5: 5 steps an epoch, of which the last has 4."""
+    """24 examples in batches of 5: 5 steps per epoch, of which the last has 4."""
     seen = spy(both, fit.dataset)
     callback = CurveCallback(tmp_path / "run", fit.dataset, model="model", points=6)
     fit.fit(both, [callback, seen])
@@ -142,7 +142,7 @@ def test_losses_are_those_of_one_by_one_passes(both: Any, fit: Fit, tmp_path: Pa
 
 
 def test_training_is_the_same_with_and_without(pl: Any, fit: Fit, tmp_path: Path) -> None:
-    """Weights, random state, the sanity check and validation, twice an epoch."""
+    """Weights, random state, the sanity check and validation, twice per epoch."""
     options = {"val_check_interval": 2, "num_sanity_val_steps": 2}
     plain = fit.fit(pl, [], **options)
     state = torch.get_rng_state()
@@ -159,7 +159,7 @@ def test_training_is_the_same_with_and_without(pl: Any, fit: Fit, tmp_path: Path
 
 
 def test_accumulation_and_a_short_last_batch(pl: Any, fit: Fit, tmp_path: Path) -> None:
-    """5 batches an epoch, two a step: 3 steps an epoch, the last of a single batch of 4."""
+    """5 batches an epoch, two per step: 3 steps per epoch, the last of a single batch of 4."""
     seen = spy(pl, fit.dataset)
     callback = CurveCallback(tmp_path / "run", fit.dataset, model=lambda module: module.model, points=7)
     fit.fit(pl, [callback, seen], accumulate_grad_batches=2)

@@ -135,7 +135,7 @@ def test_a_run_that_stops_early_ends_where_it_stopped(
 def test_accumulation_and_a_short_last_batch(
     make: Make, tiny_dataset: AnnotatedDataset, tmp_path: Path
 ) -> None:
-    """24 examples in batches of 5, two a step: 3 steps an epoch, the last of one batch of 4."""
+    """24 examples in batches of 5, two per step: 3 steps per epoch, the last of one batch of 4."""
     spy = Spy(tiny_dataset)
     trainer = make(max_steps=-1, num_train_epochs=2, gradient_accumulation_steps=2, callbacks=[spy])
     record(trainer, tmp_path / "run", tiny_dataset, points=7)

@@ -155,7 +155,7 @@ def test_an_autocast_that_the_loop_is_in_does_not_round_the_curves(
 def accelerator() -> Iterator[Any]:
     accelerate = pytest.importorskip("accelerate")
     state = accelerate.state.AcceleratorState
-    state._reset_state(True)  # one a process otherwise, whoever made it first
+    state._reset_state(True)  # one per process otherwise, whoever made it first
     yield accelerate.Accelerator(cpu=True, mixed_precision="bf16")
     state._reset_state(True)
 

@@ -135,7 +135,7 @@ def test_epochs_with_the_steps_of_one_are_all_recorded(
 
 @pytest.mark.parametrize(
     ("remainder", "steps"),
-    # Two epochs of five batches, two a step: 3 steps each; 5 of ten batches; 2 steps each.
+    # Two epochs of five batches, two per step: 3 steps each; 5 of ten batches; 2 steps each.
     [("step", 6), ("carry", 5), ("drop", 4)],
 )
 def test_what_is_left_over_of_an_epoch(script: Script, remainder: Any, steps: int) -> None:

@@ -22,7 +22,7 @@ from dissensus.record.recorder import CurveRecorder
 from dissensus.record.schedule import total_steps
 from dissensus.record.tracking import PackedSet, PaddedSet, tracked_set, tracking_pass
 from dissensus.store import load_curves
-from dissensus.train.loop import train
+from dissensus.train.loop import TrainingRun, train
 
 SPEC = TrainingSpec(epochs=3, batch_size=7)
 
@@ -80,7 +80,7 @@ def test_a_run_in_fp32_is_the_padded_run(
             total_steps=total_steps(24, SPEC),
             points=7,
         )
-        train(model, data, SPEC, learning_rate=1e-3, seed=0, recorder=recorder)
+        train(TrainingRun(model, data, SPEC, learning_rate=1e-3, seed=0, recorder=recorder))
         recorder.finish()
         curves.append(load_curves(tmp_path / str(packs)).losses)
     assert np.abs(curves[0] - curves[1]).max() < 1e-5

@@ -126,7 +126,7 @@ for name, kind, method, error in (
     ("lean-raises", ScoredTokens, "_agrees", KeyError("broken")),
     ("lean-differs", ScoredTokens, "_agrees", ValueError("built otherwise")),
     ("lean-memory", ScoredTokens, "_apart", torch.OutOfMemoryError("CUDA out of memory")),
-    ("meets", ScoredTokens, "_meet", KeyError("broken")),
+    ("meets", ScoredTokens, "_refuse_other_kind", KeyError("broken")),
 ):
     restore = failing(kind, method, error)
     tried(name, probe(), model_at(0))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dissensus.errors import StoreError
-from dissensus.remote import Claim, Mirror, Publisher, Remote
+from dissensus.remote import Lease, Mirror, Publisher, Remote
 from processes import PATIENCE, wait_for
 from remote.stores import CutError, Watched, fetched, make_cell, measure, stored
 
@@ -81,7 +81,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Path | Remote:
 
 
 def test_the_last_attempt_has_the_cell(place: Path | Remote) -> None:
-    first, second = Claim(place, "first"), Claim(place, "second")
+    first, second = Lease(place, "first"), Lease(place, "second")
     assert not first.held()
     first.take()
     assert first.held()
@@ -93,23 +93,23 @@ def test_the_last_attempt_has_the_cell(place: Path | Remote) -> None:
         StoreError, match=rf"\(first\): another attempt took it \(second, process {os.getpid()} on "
     ):
         first.check()
-    text = place.read("claim.json") if isinstance(place, Remote) else (place / "claim.json").read_bytes()
+    text = place.read("lease.json") if isinstance(place, Remote) else (place / "lease.json").read_bytes()
     assert sorted(json.loads(text)) == ["attempt", "host", "pid", "time"]
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"attempt": 1}', b"\xff"])
-def test_a_damaged_claim_is_nobodys(content: bytes, memory: str) -> None:
-    Remote(memory).write("claim.json", content)
-    assert not Claim(Remote(memory), "mine").held()
+def test_a_damaged_lease_is_nobodys(content: bytes, memory: str) -> None:
+    Remote(memory).write("lease.json", content)
+    assert not Lease(Remote(memory), "mine").held()
 
 
 def test_an_attempt_that_comes_back_publishes_nothing(memory: str, tmp_path: Path) -> None:
     """The first machine was believed dead; the second has begun the cell anew."""
-    mine, other = Claim(Remote(memory), "first"), Claim(Remote(memory), "second")
+    mine, other = Lease(Remote(memory), "first"), Lease(Remote(memory), "second")
     make_cell(tmp_path / "first", points=2, end=False)
     make_cell(tmp_path / "second", points=3, seed=5, end=False)
     mine.take()
-    publisher = Publisher(Mirror(tmp_path / "first", Remote(memory)), every=0.01, claim=mine)
+    publisher = Publisher(Mirror(tmp_path / "first", Remote(memory)), every=0.01, lease=mine)
     with pytest.raises(StoreError, match="another attempt took it"), publisher:  # noqa: PT012
         wait_for(lambda: Remote(memory).read("manifest.json") is not None, "the first publishing")
         publisher.check()

@@ -13,7 +13,7 @@ import pytest
 from dissensus.analysis.tables import analyze
 from dissensus.report import figures
 from dissensus.report.examples import risers, shorten
-from dissensus.report.figures import Cloud, GroupCurve, Panel
+from dissensus.report.figures import Cloud, GroupCurve, Plot
 from dissensus.report.palette import COLOURS, DASHES, LINES
 from dissensus.report.svg import key, sparkline
 from dissensus.report.trend import trend
@@ -98,7 +98,7 @@ def test_equal_values_share_a_point() -> None:
 def test_a_legend_shows_the_line_that_is_drawn_and_names_it(group: str) -> None:
     u = np.linspace(0, 1, 3)
     curve = GroupCurve(group, u, u, u, u, u[None])
-    svg = figures.panel_svg(Panel("", lambda ax: figures.draw_curves(ax, [curve], (0, 1))), "p", "l")
+    svg = figures.plot_svg(Plot("", lambda ax: figures.draw_curves(ax, [curve], (0, 1))), "p", "l")
     # The group's line is the one 1.7 wide.
     drawn = next(style for style in re.findall(r'style="([^"]*)"', svg) if "stroke-width: 1.7" in style)
     dashes = re.search(r"stroke-dasharray: ([\d.,]+)", drawn)
@@ -117,14 +117,14 @@ def test_thinning_keeps_the_ends_and_never_repeats() -> None:
     assert (kept[0], kept[-1]) == (0, 9999)
 
 
-def panel() -> Panel:
+def panel() -> Plot:
     u = np.linspace(0, 1, 5)
     curve = GroupCurve("contested", u, u + 1, u + 0.9, u + 1.1, np.stack([u + 1, u + 1.05]))
-    return Panel("a $title$ & <b>", lambda ax: figures.draw_curves(ax, [curve], (0, 2.2)))
+    return Plot("a $title$ & <b>", lambda ax: figures.draw_curves(ax, [curve], (0, 2.2)))
 
 
 def test_an_inline_panel_is_themed_labelled_and_has_its_own_ids() -> None:
-    svg = figures.panel_svg(panel(), "p7", 'a "label" & <b>')
+    svg = figures.plot_svg(panel(), "p7", 'a "label" & <b>')
     assert svg.startswith("<svg ")
     assert 'aria-label="a &#34;label&#34; &amp; &lt;b&gt;"' in svg
     assert "var(--contested)" in svg
@@ -133,7 +133,7 @@ def test_an_inline_panel_is_themed_labelled_and_has_its_own_ids() -> None:
     assert ids
     assert all(name.startswith("p7-") for name in ids)
     assert set(re.findall(r'(?:url\(#|href="#)([^)"]+)', svg)) <= set(ids)
-    assert svg == figures.panel_svg(panel(), "p7", 'a "label" & <b>')
+    assert svg == figures.plot_svg(panel(), "p7", 'a "label" & <b>')
 
 
 def test_a_joint_figure_is_written_twice_alike(tmp_path: Path) -> None:
@@ -153,8 +153,8 @@ def test_a_joint_figure_is_written_twice_alike(tmp_path: Path) -> None:
 def test_a_cloud_of_any_shape_is_drawn(distinct: int) -> None:
     x = np.arange(400.0) % distinct
     cloud = Cloud(x, np.where(x == 0, np.nan, x) if distinct == 3 else x, 400)
-    svg = figures.panel_svg(
-        Panel("", lambda ax: figures.draw_cloud(ax, cloud, (0, 400), (0, 400))), "d", "dots"
+    svg = figures.plot_svg(
+        Plot("", lambda ax: figures.draw_cloud(ax, cloud, (0, 400), (0, 400))), "d", "dots"
     )
     assert "data:image/png;base64," in svg
 

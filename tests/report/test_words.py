@@ -11,8 +11,8 @@ from dissensus.config import StudySpec
 from dissensus.data.sources.lewidi import LeWiDiSource
 from dissensus.data.sources.table import TableSource
 from dissensus.report.findings import findings, limits_of_reading, not_learned
-from dissensus.report.labels import label_words
 from dissensus.report.tables import ConditionRow, Estimate, GroupCell, method_words, percent
+from dissensus.report.views import label_words
 from dissensus.report.words import (
     cluster_words,
     covariate_words,

@@ -51,7 +51,7 @@ def finished(tiny_encoder_dir: Path, tmp_path_factory: pytest.TempPathFactory) -
 def test_a_cell_leaves_a_complete_store(finished: Finished) -> None:
     cell, folder, seen = finished
     curves = load_curves(folder)
-    assert curves.steps.tolist() == [0, 3, 6, 9, 12]  # 96 / 16 = 6 steps an epoch
+    assert curves.steps.tolist() == [0, 3, 6, 9, 12]  # 96 / 16 = 6 steps per epoch
     assert len(curves) == 40
     assert set(curves.regime) == {"held_out"}
     np.testing.assert_allclose(np.exp(curves.log_probs).sum(axis=2), 1.0, atol=1e-5)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dissensus.analysis.advice import not_learned
+from dissensus.analysis.condition_tables import not_learned
 from dissensus.config import FEWEST_STEPS, RunSpec
 from dissensus.run.step_warnings import step_warnings, steps_before_a_run
 from dissensus.study.grid import expand
@@ -34,7 +34,7 @@ def table_study(folder: Path, rows: int = 240) -> dict[str, Any]:
 def test_the_issues_case_is_warned_of_before_a_run(tmp_path: Path) -> None:
     cells = cells_of({"epochs": 3}, points=20, **table_study(tmp_path))
     found = step_warnings(steps_before_a_run(cells, None))
-    # 240 rows in batches of 32 are 8 steps an epoch, the last one of 16 rows: 24 steps. 3 epochs x 100 / 24 = 12.5.
+    # 240 rows in batches of 32 are 8 steps per epoch, the last one of 16 rows: 24 steps. 3 epochs x 100 / 24 = 12.5.
     assert [(w.condition, w.steps) for w in found] == [
         ("mine.minilm-l6.lora-r8.trained_on", 24),
         ("mine.minilm-l6.full.trained_on", 24),
@@ -48,7 +48,7 @@ def test_the_issues_case_is_warned_of_before_a_run(tmp_path: Path) -> None:
 
 
 def test_the_study_alone_says_the_steps_where_it_can() -> None:
-    # The made study draws 1000 training pairs, held out: 32 steps an epoch.
+    # The made study draws 1000 training pairs, held out: 32 steps per epoch.
     cells = cells_of({"epochs": 4})
     assert [steps for _, steps in steps_before_a_run(cells, None)] == [128, 128]
     pool = {"name": "snli", "tracked": {"source": "chaosnli"}, "train": {"source": "snli"}}

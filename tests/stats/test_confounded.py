@@ -22,7 +22,7 @@ WORLDS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def items(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Entropies and gold shares of 100 annotators an item, three labels, spread as ChaosNLI's SNLI items are."""
+    """Entropies and gold shares of 100 annotators per item, three labels, spread as ChaosNLI's SNLI items are."""
     counts = rng.multinomial(ANNOTATORS, rng.dirichlet([1.0, 0.4, 0.1], ITEMS))
     return annotation_entropy(counts), gold_share(counts, np.zeros(ITEMS, dtype=int))
 

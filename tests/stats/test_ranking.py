@@ -224,3 +224,16 @@ def test_bad_arguments_are_explained():
         weighted_auroc([1, 2], [1, 0], [1, 1])
     with pytest.raises(SpecError, match="needs rng"):
         auroc([1, 2], [1, 0], resamples=5)
+
+
+def test_both_from_one_set_of_resamples_are_each_alone():
+    rng = np.random.default_rng(4)
+    scores, flags = np.append(rng.normal(size=149).round(1), NAN), rng.random(150) < 0.4
+    options = {"resamples": 60, "rng": 5, "clusters": np.arange(150) // 2}
+    alone = auroc(scores, flags, **options), average_precision(scores, flags, **options)
+    assert ranking.rankings(scores, flags, **options) == alone
+    # Every example flagged: one is not defined, the other is 1.
+    area, precision = ranking.rankings(scores, np.ones(150), **options)
+    assert np.isnan(area.value)
+    assert area.undefined_resamples == 0
+    assert precision == average_precision(scores, np.ones(150), **options)

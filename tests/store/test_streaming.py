@@ -24,7 +24,7 @@ from dissensus.metrics import (
     margin,
     unlearning,
 )
-from dissensus.store import CurvesWriter, StoredCurves, files, load_curves, open_curves, streaming
+from dissensus.store import CurvesWriter, StoredCurves, files, load_curves, open_curves, reading
 
 N, STEPS = 203, (0, 3, 10, 40)
 
@@ -167,10 +167,10 @@ def test_opening_checks_what_it_is_asked_to(tmp_path, tiny_dataset):
 
 
 def test_turning_in_steps_is_turning(monkeypatch):
-    monkeypatch.setattr(streaming, "TURNED", 3)
+    monkeypatch.setattr(reading, "TRANSPOSED", 3)
     columns = np.arange(77, dtype=np.float32).reshape(7, 11)
-    assert streaming._turned(columns).flags.c_contiguous
-    assert equal(streaming._turned(columns), np.ascontiguousarray(columns.T))
+    assert reading._transposed(columns).flags.c_contiguous
+    assert equal(reading._transposed(columns), np.ascontiguousarray(columns.T))
 
 
 def test_memory_is_that_of_a_block(tmp_path):

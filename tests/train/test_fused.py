@@ -1,4 +1,4 @@
-"""Runs fused into one pass a step against the same runs alone."""
+"""Runs fused into one pass per step against the same runs alone."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from dissensus.store import load_curves
 from dissensus.train import loop
 from dissensus.train.checkpoint import Checkpoint
 from dissensus.train.fused import share_frozen_weights, train_fused
-from dissensus.train.loop import TrainingRun, TrainingSet, train, train_run
+from dissensus.train.loop import TrainingRun, TrainingSet, train
 from dissensus.train.methods import apply_method, trainable_parameters
 from tiny import make_tiny
 
@@ -160,7 +160,7 @@ def both_ways(
             assert sorted(ended) == [(place, None) for place in range(len(slots))]
         else:
             for run in runs:
-                train(**run)
+                train(TrainingRun(**run))
         results += [losses, [weights(model) for model in models]]
     return tuple(results)
 
@@ -269,7 +269,7 @@ def test_slots_resume_from_different_steps_and_record_what_they_would_alone(
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)  # at every tracking point
     alone = make("bert")
     for run in begun(alone, tiny_dataset, SLOTS, tmp_path / "alone"):
-        train_run(run)
+        train(run)
 
     def stop(place: int) -> Any:
         def after(step: int, _loss: float) -> None:

@@ -20,10 +20,10 @@ from dissensus.record.schedule import total_steps
 from dissensus.store import load_curves
 from dissensus.train import loop
 from dissensus.train.checkpoint import Checkpoint
-from dissensus.train.loop import TrainingSet, train
+from dissensus.train.loop import TrainingRun, TrainingSet, train
 from dissensus.train.methods import trainable_parameters
 
-# 24 examples: 4 steps an epoch, the last of 3 examples.
+# 24 examples: 4 steps per epoch, the last of 3 examples.
 SPEC = TrainingSpec(epochs=3, batch_size=7, gradient_accumulation_steps=2)
 
 
@@ -44,7 +44,7 @@ def recorder(path: Path, dataset: AnnotatedDataset, model: ScoringModel) -> Curv
 
 def run(build: Any, method: str = "full", **kwargs: Any) -> dict[str, torch.Tensor]:
     model, data = build(method)
-    train(model, data, kwargs.pop("spec", SPEC), learning_rate=1e-3, seed=0, **kwargs)
+    train(TrainingRun(model, data, kwargs.pop("spec", SPEC), learning_rate=1e-3, seed=0, **kwargs))
     return weights(model)
 
 
@@ -63,7 +63,14 @@ def test_tracking_leaves_the_trained_weights_bit_identical(
     assert any(isinstance(m, nn.Dropout) and m.p > 0 for m in model.module.modules())
     start = weights(model)
     train(
-        model, data, SPEC, learning_rate=1e-3, seed=0, recorder=recorder(tmp_path / "r", tiny_dataset, model)
+        TrainingRun(
+            model,
+            data,
+            SPEC,
+            learning_rate=1e-3,
+            seed=0,
+            recorder=recorder(tmp_path / "r", tiny_dataset, model),
+        )
     )
     tracked = weights(model)
     assert all(torch.equal(plain[n], tracked[n]) for n in plain)
@@ -112,12 +119,14 @@ def test_an_interrupted_run_ends_bit_identical(
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)  # at every tracking point
     model, data = build("full")
     train(
-        model,
-        data,
-        SPEC,
-        learning_rate=1e-3,
-        seed=0,
-        recorder=recorder(tmp_path / "whole", tiny_dataset, model),
+        TrainingRun(
+            model,
+            data,
+            SPEC,
+            learning_rate=1e-3,
+            seed=0,
+            recorder=recorder(tmp_path / "whole", tiny_dataset, model),
+        )
     )
     whole = weights(model)
 
@@ -134,14 +143,16 @@ def test_an_interrupted_run_ends_bit_identical(
         rec = recorder(tmp_path / "cut", tiny_dataset, model)
         try:
             train(
-                model,
-                data,
-                SPEC,
-                learning_rate=1e-3,
-                seed=0,
-                recorder=rec,
-                checkpoint=checkpoint,
-                on_step=on_step,
+                TrainingRun(
+                    model,
+                    data,
+                    SPEC,
+                    learning_rate=1e-3,
+                    seed=0,
+                    recorder=rec,
+                    checkpoint=checkpoint,
+                    on_step=on_step,
+                )
             )
         except StopError:
             assert max(rec.steps) == 8
@@ -176,7 +187,7 @@ def test_a_foreign_or_damaged_checkpoint_is_refused(build: Any, tmp_path: Path) 
 def test_a_run_that_diverges_is_told_from_weights_that_were_broken_before(build: Any) -> None:
     model, data = build("full")
     with pytest.raises(ModelError) as caught:
-        train(model, data, SPEC, learning_rate=1e30, seed=0)
+        train(TrainingRun(model, data, SPEC, learning_rate=1e30, seed=0))
     assert str(caught.value).startswith(
         "the run diverged: at step 2 of "
     )  # the first one is taken, and is too long
@@ -192,7 +203,7 @@ def test_broken_weights_are_not_blamed_on_the_learning_rate(build: Any, method: 
     with torch.no_grad():
         weight[3:] = float("nan")
     with pytest.raises(ModelError) as caught:
-        train(model, data, SPEC, learning_rate=1e-3, seed=0)
+        train(TrainingRun(model, data, SPEC, learning_rate=1e-3, seed=0))
     rows, width = weight.shape
     said = f"{name} ({(rows - 3) * width} NaN of {rows * width} numbers)"
     assert f"the weights that the run began with are damaged, {said}" in str(caught.value)
@@ -205,7 +216,7 @@ def test_logits_that_overflow_at_once_are_not_blamed_on_the_learning_rate(build:
     with pytest.raises(
         ModelError, match="although the weights are finite and no step was taken yet"
     ) as caught:
-        train(model, data, SPEC, learning_rate=1e-3, seed=0)
+        train(TrainingRun(model, data, SPEC, learning_rate=1e-3, seed=0))
     assert "Lower the learning rate" not in str(caught.value)
 
 
@@ -214,7 +225,7 @@ def test_a_gradient_that_overflows_is_named_before_it_reaches_the_weights(build:
     before = weights(model)
     model.module.classifier.bias.register_hook(lambda grad: grad * float("inf"))
     with pytest.raises(ModelError, match="gradient's norm"):
-        train(model, data, SPEC, learning_rate=1e-3, seed=0)
+        train(TrainingRun(model, data, SPEC, learning_rate=1e-3, seed=0))
     assert all(torch.equal(before[n], p) for n, p in weights(model).items())
 
 
@@ -222,7 +233,11 @@ def test_training_lowers_the_loss(build: Any) -> None:
     model, data = build("full")
     seen: list[float] = []
     spec = TrainingSpec(epochs=30, batch_size=24)
-    train(model, data, spec, learning_rate=3e-3, seed=0, on_step=lambda _step, loss: seen.append(loss))
+    train(
+        TrainingRun(
+            model, data, spec, learning_rate=3e-3, seed=0, on_step=lambda _step, loss: seen.append(loss)
+        )
+    )
     assert np.mean(seen[-5:]) < 0.7 * np.mean(seen[:5])
 
 
@@ -236,7 +251,7 @@ def test_bf16_stays_near_fp32(build: Any) -> None:
 
 
 def test_steps_count_the_shorter_last_batch() -> None:
-    assert total_steps(24, SPEC) == 12  # ceil(24 / 7) = 4 steps an epoch
+    assert total_steps(24, SPEC) == 12  # ceil(24 / 7) = 4 steps per epoch
     assert total_steps(24, TrainingSpec(epochs=0.5, batch_size=7)) == 2
     assert total_steps(1, TrainingSpec(epochs=0.1, batch_size=32)) == 1
 
@@ -259,7 +274,7 @@ def test_vectors_are_not_decayed(build: Any) -> None:
 def test_noise_in_the_labels_is_what_is_trained_on(build: Any) -> None:
     model, data = build("full")
     flipped = TrainingSet(data.encoded, (data.labels + 1) % 3)
-    train(model, flipped, TrainingSpec(epochs=30, batch_size=24), learning_rate=3e-3, seed=0)
+    train(TrainingRun(model, flipped, TrainingSpec(epochs=30, batch_size=24), learning_rate=3e-3, seed=0))
     model.module.eval()
     with torch.no_grad():
         logits = model.logits(data.encoded.batch(range(24), model.pad_id)).log_softmax(-1).numpy()

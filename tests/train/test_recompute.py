@@ -11,7 +11,7 @@ from dissensus.config import MethodSpec, ModelSpec, TrainingSpec
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import ModelError
 from dissensus.models.loading import load_scoring_model
-from dissensus.models.recompute import recompute_activations
+from dissensus.models.memory import recompute_activations
 from dissensus.models.scoring import ScoringModel
 from dissensus.train.loop import TrainingSet, accumulate
 from dissensus.train.methods import apply_method

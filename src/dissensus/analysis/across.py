@@ -1,8 +1,8 @@
-"""Claims of a study with the tables that they are read beside: what looks across its cells, made, kept and loaded.
+"""Claims of a study, and the tables beside them (sensitivity, annotators, label noise): computed, kept and loaded.
 
     STUDY_DIR/analysis/
       claims.json, claims.parquet, claims.csv       the verdicts, with every number that they rest on
-      annotators.parquet, annotators.csv            rho by the number of labels an item
+      annotators.parquet, annotators.csv            rho by the number of labels per item
       sensitivity.parquet, sensitivity.csv          each measure under other choices
       hangs_on.parquet, hangs_on.csv                the same summed up over conditions
       noise_curves, noise_ranking, noise_likeness   of the cells with label noise (.parquet, .csv)

@@ -1,7 +1,7 @@
-"""How many labels an item does it take to see the correlation of annotation entropy with AULC?
+"""Annotators per item: how many labels it takes to see the correlation of annotation entropy with AULC.
 
 `annotator_table` pretends that fewer people had been asked: it keeps n of each item's labels, drawn without
-replacement, takes entropy from those, and correlates it with the AULC as it was. A row a condition of the study and n:
+replacement, takes entropy from those, and correlates it with the AULC as it was. A row per condition and n:
 
     condition, dataset, model, head, method, regime    as in the study's other tables
     gold_source       where the gold label comes from ('majority': see below)
@@ -46,7 +46,7 @@ n. That takes the halves' errors to shrink as 1 / size, which those of entropy f
 is too low at n = 5), and has nothing to go by below 4 labels: the entropy of a single one is always 0. A corrected rho
 may exceed 1, and is left so.
 
-The spread over sub-samplings understates that over fresh annotators, by about sqrt(1 - n / N) at N labels an item.
+The spread over sub-samplings understates that over fresh annotators, by about sqrt(1 - n / N) at N labels per item.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class LabelsNeeded:
-    """How many labels an item one condition's correlation takes.
+    """How many labels per item one condition's correlation takes.
 
     Attributes:
         condition: its name.
@@ -107,7 +107,7 @@ class LabelsNeeded:
 
 
 def annotator_table(reading: StudyReading, *, sizes: Sequence[int] = SIZES, draws: int = 50) -> pa.Table:
-    """The correlation from n labels an item, in each of the study's own conditions; the module has the columns.
+    """The correlation from n labels per item, in each of the study's own conditions; the module has the columns.
 
     Sub-samples are a function of the analysis seed, the data set's name, n and the items' counts alone: cells that use
     the same items are given the same ones, whichever other cells there are.
@@ -152,7 +152,7 @@ def labels_needed(table: pa.Table, share: float = 0.9) -> tuple[LabelsNeeded, ..
     by_condition: dict[str, list[Mapping[str, Any]]] = {}
     for row in table.to_pylist():
         by_condition.setdefault(row["condition"], []).append(row)
-    found = []
+    needed = []
     for name, unsorted in by_condition.items():
         rows = sorted(unsorted, key=lambda row: int(row["labels"]))
         full = float(rows[0]["rho_full"])
@@ -161,8 +161,8 @@ def labels_needed(table: pa.Table, share: float = 0.9) -> tuple[LabelsNeeded, ..
             enough = next((row for row in rows if row["share"] >= share), None)
             labels = None if enough is None else int(enough["labels"])
             reached = float((enough or rows[-1])["share"])
-        found.append(LabelsNeeded(name, labels, share, reached, full))
-    return tuple(found)
+        needed.append(LabelsNeeded(name, labels, share, reached, full))
+    return tuple(needed)
 
 
 @dataclass(frozen=True)
@@ -230,7 +230,7 @@ def _rows(names: Mapping[str, str], seen: Sequence[_Seen], sizes: Sequence[int])
 
 
 def _row(seen: Sequence[_Seen], n: int, full: float) -> dict[str, float]:
-    """What n labels an item show of one condition."""
+    """What n labels per item show of one condition."""
     rankings = [one.labels.of(n) for one in seen]
     rhos = np.array([ranking.rhos(one.ranks) for ranking, one in zip(rankings, seen, strict=True)])
     each = np.array([known_mean(column) for column in rhos.T])  # of a sub-sampling, over the seeds

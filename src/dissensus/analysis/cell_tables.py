@@ -1,4 +1,4 @@
-"""Tables of one cell: a row an example, one row for the cell, a row an entropy group and tracking point."""
+"""Tables of one cell: a row per example, one row for the cell, a row per entropy group and tracking point."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class CellTables:
     """What one cell adds to the study's tables.
 
     Attributes:
-        examples: a row an example.
+        examples: a row per example.
         cell: the row of the cell.
         groups: a row a (group, tracking point).
     """
@@ -148,7 +148,7 @@ def learned_columns(learning: Learning) -> dict[str, Any]:
 
 
 def _sizes(cell: CellReading) -> dict[str, Any]:
-    asked = (cell.gold != NO_GOLD) & (cell.annotations > 0)
+    annotated = (cell.gold != NO_GOLD) & (cell.annotations > 0)
     top = cell.counts.max(axis=1, initial=0) == np.take_along_axis(
         cell.counts, np.maximum(cell.gold, 0)[:, None], axis=1
     )[:, 0]  # fmt: skip
@@ -162,7 +162,7 @@ def _sizes(cell: CellReading) -> dict[str, Any]:
         "total_steps": cell.total_steps,
         "accuracy_start": float(right[0]) if cell.measured_start else float("nan"),
         "accuracy_end": float(right[-1]),
-        "gold_is_majority": float(top[asked].mean()) if asked.any() else float("nan"),
+        "gold_is_majority": float(top[annotated].mean()) if annotated.any() else float("nan"),
     }
 
 
@@ -170,7 +170,7 @@ def _undefined(cell: CellReading, values: Mapping[str, FloatArray]) -> dict[str,
     """How many examples have no value, for what the results rest on, and no flag because the cell learned nothing."""
     names = ("aulc", "aulc_relative", "aulc_soft", "delta", "slope", "gold_share")
     columns = {"entropy": cell.entropy, **{name: values[name] for name in names}}
-    counted = {f"undefined_{name}": int((~np.isfinite(own)).sum()) for name, own in columns.items()}
+    counted = {f"undefined_{name}": int((~np.isfinite(column)).sum()) for name, column in columns.items()}
     withheld = int(cell.metrics.unlearning.defined.sum()) if cell.learned_nothing else 0
     return {**counted, "withheld_unlearned": withheld}
 

@@ -118,23 +118,23 @@ def cluster_by(
         if field is not None:
             raise SpecError(f"analysis.clusters names {field!r}, and no text is stored with the curves")
         return Clusters(NO_CLUSTERS, None, "no text is stored")
-    found = np.frombuffer(b"".join(labels), dtype=">u8").astype(np.uint64)
-    own = found[np.array(known)]
-    distinct = len(np.unique(own))
+    digests = np.frombuffer(b"".join(labels), dtype=">u8").astype(np.uint64)
+    known_digests = digests[np.array(known)]
+    distinct = len(np.unique(known_digests))
     reason = ""
-    if not len(own):
+    if not len(known_digests):
         reason = f"{name!r} is blank in every example"
-    elif distinct == len(own):
+    elif distinct == len(known_digests):
         reason = f"no two examples share their {name!r}"
-    elif distinct == 1 and field is None and 2 * len(own) >= len(found):
-        shared = "every example" if len(own) == len(found) else "every example that has one"
+    elif distinct == 1 and field is None and 2 * len(known_digests) >= len(digests):
+        shared = "every example" if len(known_digests) == len(digests) else "every example that has one"
         reason = f"{name!r} is the same text in {shared}, which says nothing about what belongs together"
     if reason:
         return Clusters(NO_CLUSTERS, None, reason)
-    blank = len(found) - len(own)
-    left = f"; {blank} with none are clusters of their own" if blank else ""
+    blank = len(digests) - len(known_digests)
+    blank_words = f"; {blank} with none are clusters of their own" if blank else ""
     chosen = "as the study says" if field else "the first text field, shared by some"
-    return Clusters(name, found, chosen + left)
+    return Clusters(name, digests, chosen + blank_words)
 
 
 def _first_field(text: Mapping[str, str]) -> str | None:

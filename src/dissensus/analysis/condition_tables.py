@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from dissensus.config import NO_VARIANT
+from dissensus.config import FEWEST_STEPS, NO_VARIANT, RunSpec
+from dissensus.metrics.learning import EXPLAINED
 from dissensus.stats import holm
 
 IDENTITY = (
@@ -32,7 +33,7 @@ SHARED = ("cell", "seed", *IDENTITY, *WORDS)
 
 
 def condition_rows(cells: Sequence[Mapping[str, Any]], order: Sequence[str]) -> list[dict[str, Any]]:
-    """One row a condition that has a cell, in the order of `order`, a list of conditions (repeats allowed).
+    """One row per condition that has a cell, in the order of `order`, a list of conditions (repeats allowed).
 
     Every number is the mean over the condition's cells that have it (NaN when none has). For the correlations there
     are also, with S seeds:
@@ -53,8 +54,8 @@ def condition_rows(cells: Sequence[Mapping[str, Any]], order: Sequence[str]) -> 
     names = [name for name in dict.fromkeys(order) if name in present]
     rows = [_one([row for row in cells if row["condition"] == name]) for name in names]
     for measure in CORRELATIONS:
-        own = [row[f"{measure}_p"] if row["variant"] == NO_VARIANT else np.nan for row in rows]
-        adjusted = holm(np.array(own, dtype=np.float64))
+        p_values = [row[f"{measure}_p"] if row["variant"] == NO_VARIANT else np.nan for row in rows]
+        adjusted = holm(np.array(p_values, dtype=np.float64))
         for row, p in zip(rows, adjusted, strict=True):
             row[f"{measure}_p_holm"] = float(p)
     return rows
@@ -101,3 +102,30 @@ def learned_over_seeds(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             verb = "did not learn" if learned == "no" else "cannot be told"
             why = f"{answers.count(learned)} of {len(cells)} seeds {verb}; seed {first['seed']}: {why}"
     return {"learned": learned, "learned_why": why, "seeds_not_learned": answers.count("no")}
+
+
+def not_learned(conditions: Iterable[Mapping[str, Any]], cells: Iterable[RunSpec]) -> list[str]:
+    """A line for each row of the conditions table that did not learn: why, and what to change.
+
+    Args:
+        conditions: rows of the conditions table.
+        cells: the study's cells.
+    """
+    spec = {cell.condition: cell for cell in reversed(list(cells))}
+    return [
+        f"{row['condition']} learned nothing that shows on these examples: {row['learned_why']}. Un-learning is not "
+        f"told there. {_advice(row, spec[row['condition']])}"
+        for row in conditions
+        if row["learned"] == "no"
+    ]
+
+
+def _advice(row: Mapping[str, Any], cell: RunSpec) -> str:
+    rate, steps = f"{cell.method.learning_rate:g}", round(row["total_steps"])
+    lost = row["judged_loss_lowest"] <= (1 - EXPLAINED) * row["constant_loss"] < row["judged_loss_end"]
+    if lost or "diverged" in row["learned_why"]:
+        return f"Lower the learning rate (now {rate})."
+    now = f"Train longer ({steps} optimiser steps now"
+    if steps < FEWEST_STEPS:
+        return f"{now}; {FEWEST_STEPS} or more), or raise the learning rate (now {rate})."
+    return f"{now}), or try a higher and a lower learning rate (now {rate})."

@@ -36,9 +36,9 @@ def correlation_columns(
         form: how a numeric covariate is held fixed.
         options: keyword options of the interval of a named quantity.
     """
-    given: dict[str, FloatArray] = {"gold": gold.astype(np.float64)}
-    given.update({name: values[name] for name in STANDARD_COVARIATES if name in values})
-    covariates, left_out = usable_covariates(given)
+    columns: dict[str, FloatArray] = {"gold": gold.astype(np.float64)}
+    columns.update({name: values[name] for name in STANDARD_COVARIATES if name in values})
+    covariates, left_out = usable_covariates(columns)
     harder = {**covariates, "gold_share": values["gold_share"]}
     area = values["aulc"]
     measured = {
@@ -69,16 +69,16 @@ def why_undefined(entropy: FloatArray, area: FloatArray, annotations: FloatArray
         area: AULC in nats, shape (n,); NaN where it is not defined.
         annotations: of each item, shape (n,).
     """
-    asked, measured = np.isfinite(entropy), ~np.isnan(area)
-    both = asked & measured
-    if not asked.any():
+    annotated, measured = np.isfinite(entropy), ~np.isnan(area)
+    both = annotated & measured
+    if not annotated.any():
         return "no item has annotations, so that no entropy is defined"
     if not measured.any():
         return "no item has an AULC: each has fewer than two finite losses, or no gold label"
     if both.sum() < 3:
         return (
             f"{both.sum()} of {len(both)} items have both an entropy and an AULC, and it takes 3 (without entropy: "
-            f"{(~asked).sum()}, without AULC: {(~measured).sum()})"
+            f"{(~annotated).sum()}, without AULC: {(~measured).sum()})"
         )
     if np.ptp(entropy[both]) == 0:
         if annotations[both].max() <= 1:
@@ -95,19 +95,19 @@ def why_undefined(entropy: FloatArray, area: FloatArray, annotations: FloatArray
 
 
 def usable_covariates(
-    given: Mapping[str, FloatArray],
+    columns: Mapping[str, FloatArray],
 ) -> tuple[dict[str, FloatArray], dict[str, str]]:
     """The standard covariates that can be held fixed, and why the others cannot.
 
     One that no example has (overlap without a pair) would drop every row; a constant one holds nothing fixed.
 
     Args:
-        given: name -> values of shape (n,), of those that there are.
+        columns: name -> values of shape (n,), of those that there are.
     """
     used: dict[str, FloatArray] = {}
     left_out: dict[str, str] = {}
     for name in STANDARD_COVARIATES:
-        values = given.get(name, np.empty(0))
+        values = columns.get(name, np.empty(0))
         finite = values[np.isfinite(values)]
         if not finite.size:
             left_out[name] = "no example has it"

@@ -27,6 +27,7 @@ class ExampleRows:
     def __init__(self, folder: Path, *, limit: int | None = None) -> None:
         self._folder, self._limit = folder, LIMIT if limit is None else limit
         self._tables: list[pa.Table] = []
+        self._held = 0
         self._waiting: list[Path] = []
         self._place: Path | None = None
 
@@ -40,13 +41,14 @@ class ExampleRows:
     def add(self, table: pa.Table) -> None:
         """Take the table of one more cell."""
         self._tables.append(table)
-        if self._place is None and sum(t.nbytes for t in self._tables) > self._limit:
+        self._held += table.nbytes
+        if self._place is None and self._held > self._limit:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._place = Path(tempfile.mkdtemp(prefix=".examples-", dir=self._folder))
         if self._place is not None:
-            for own in self._tables:
+            for cell_table in self._tables:
                 self._waiting.append(self._place / f"{len(self._waiting)}.parquet")
-                write_parquet(self._waiting[-1], [own])
+                write_parquet(self._waiting[-1], [cell_table])
             self._tables = []
 
     def table(self) -> pa.Table | None:
@@ -57,11 +59,13 @@ class ExampleRows:
 
     def write(self, path: Path) -> None:
         """Write what `table` is None for, a row group at a time."""
-        schema = pa.unify_schemas([pq.read_schema(own) for own in self._waiting], promote_options="default")
+        schema = pa.unify_schemas(
+            [pq.read_schema(waiting) for waiting in self._waiting], promote_options="default"
+        )
 
         def groups() -> Iterator[pa.Table]:
-            for own in self._waiting:
-                with pq.ParquetFile(own) as file:
+            for waiting in self._waiting:
+                with pq.ParquetFile(waiting) as file:
                     for group in range(file.num_row_groups):
                         rows = file.read_row_group(group)
                         # A covariate that only other cells have is null here, as in a table in memory.

@@ -23,7 +23,7 @@ GROUPS_SCHEMA = pa.schema(
     + [("seed", pa.int64()), ("group", pa.string()), ("step", pa.int64())]
     + [(c, pa.float64()) for c in ("progress", "mean", "low", "high")]
     + [("n", pa.int64()), ("withheld", pa.string())]
-    # The sides of a group are columns, not rows: a reader of the older table still finds one row a group and point.
+    # The sides of a group are columns, not rows: a reader of the older table still finds one row per group and point.
     + [
         column
         for side in SIDES
@@ -73,7 +73,7 @@ def side_columns(cell: CellReading) -> dict[str, Any]:
 
 
 def groups_table(identity: Mapping[str, Any], cell: CellReading) -> pa.Table:
-    """A row a group and tracking point: mean loss with its band, and the same of both sides.
+    """A row per group and tracking point: mean loss with its band, and the same of both sides.
 
     Args:
         identity: the columns that name the cell.

@@ -128,10 +128,10 @@ class StudyReader:
         try:
             _check_spec(folder, planned.cell)
             stored = _open(folder, math.inf if in_memory else LIMIT, verify=verify)
-            given = _given(folder, stored) if in_memory and isinstance(stored, Curves) else None
+            noisy_labels = _given(folder, stored) if in_memory and isinstance(stored, Curves) else None
         except DissensusError as problem:
             raise StoreError(f"cell {name}: {problem}") from None
-        return CellReading(planned.cell, stored, self.folder.spec.analysis, planned.base, given)
+        return CellReading(planned.cell, stored, self.folder.spec.analysis, planned.base, noisy_labels)
 
 
 def _check_spec(folder: Path, spec: RunSpec) -> None:
@@ -164,7 +164,9 @@ def _given(folder: Path, curves: Curves) -> NoisyLabels | None:
     trained = curves.regime == "trained_on"
     labels, flipped = curves.gold.copy(), np.zeros(len(curves), dtype=np.bool_)
     if trained.any():
-        mask = load_noise(path, [i for i, own in zip(curves.ids, trained, strict=True) if own], among=True)
+        mask = load_noise(
+            path, [i for i, was_trained in zip(curves.ids, trained, strict=True) if was_trained], among=True
+        )
         labels[trained], flipped[trained] = mask.labels, mask.flipped
     return NoisyLabels(labels, flipped)
 

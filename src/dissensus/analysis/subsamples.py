@@ -82,7 +82,7 @@ class LabelSubsamples:
         return self._made[n]
 
     def _from_halves(self, counts: FloatArray, size: NDArray[np.int64], rng: np.random.Generator) -> float:
-        """Reliability of `size` labels an item, from halves of them (one label is left out of an odd number)."""
+        """Reliability of `size` labels per item, from halves of them (one label is left out of an odd number)."""
         half = size // 2
         if half.min() < 1:
             return float("nan")

@@ -1,13 +1,13 @@
 """Tables of a study, made from its stored curves: per example, per cell, per condition, per entropy group.
 
     STUDY_DIR/analysis/
-      examples.parquet     a row an example of a cell: gold, entropy, group, metrics, covariates. `entropy` is the
+      examples.parquet     a row per example of a cell: gold, entropy, group, metrics, covariates. `entropy` is the
                            plug-in one, as in every other table; `entropy_estimate` that of the study's estimator,
                            which groups and correlations rest on
-      cells.parquet        a row a cell (condition and seed): did it learn, correlations, un-learning, group losses
-      conditions.parquet   a row a condition: mean and spread of its cells, Holm-adjusted p
+      cells.parquet        a row per cell (condition and seed): did it learn, correlations, un-learning, group losses
+      conditions.parquet   a row per condition: mean and spread of its cells, Holm-adjusted p
       groups.parquet       a row a (cell, entropy group, tracking point): mean loss with its band
-      missing.parquet      a row a cell without a result, with its state and the last line of its error
+      missing.parquet      a row per cell without a result, with its state and the last line of its error
       cells.csv, conditions.csv    the same tables for people
       inputs.json          what the tables were made from; `load_analysis` refuses them when it has changed
 
@@ -51,9 +51,9 @@ class Analysis:
     Attributes:
         reader: of the study's folder.
         cells: a row a completed cell, in the study's order of conditions.
-        conditions: a row a condition with at least one completed cell.
+        conditions: a row per condition with at least one completed cell.
         groups: a row a (cell, group, tracking point).
-        missing: a row a cell that has no result: cell, condition, state, error.
+        missing: a row per cell that has no result: cell, condition, state, error.
         in_memory: the examples table, where it has just been made and is small.
     """
 
@@ -66,7 +66,7 @@ class Analysis:
 
     @cached_property
     def examples(self) -> pa.Table:
-        """A row an example of a cell; read when it is first asked for, unless it is in memory already."""
+        """A row per example of a cell; read when it is first asked for, unless it is in memory already."""
         if self.in_memory is not None:
             return self.in_memory
         return pq.read_table(self.folder / "analysis" / "examples.parquet")
@@ -111,10 +111,10 @@ def analyze(study: Path | StudyReader) -> Analysis:
     with ExampleRows(folder.path / "analysis") as rows:
         tables = []
         for name in folder.done:
-            own = _analyze_one(reader, name)
-            rows.add(own.examples)
-            tables.append((own.cell, own.groups))
-            del own
+            analysed = _analyze_one(reader, name)
+            rows.add(analysed.examples)
+            tables.append((analysed.cell, analysed.groups))
+            del analysed
         cells = _table([cell for cell, _ in tables])
         conditions = [item.cell.condition for item in folder.planned.values()]
         analysis = Analysis(
@@ -136,22 +136,22 @@ def load_analysis(study: Path | StudyReader) -> Analysis | None:
     extensions are others, or another version of dissensus wrote the tables.
     """
     reader = StudyReader.at(study)
-    folder, made = reader.folder, reader.folder.path / "analysis"
+    folder, tables_folder = reader.folder, reader.folder.path / "analysis"
     _ = folder.spec  # nothing is loaded where there is no study
     try:
-        stored = json.loads((made / "inputs.json").read_text(encoding="utf-8"))
+        stored = json.loads((tables_folder / "inputs.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    if not isinstance(stored, dict) or stored.pop("tables", None) != _checksums(made):
+    if not isinstance(stored, dict) or stored.pop("tables", None) != _checksums(tables_folder):
         return None
     if stored != inputs_of(folder):
         return None
-    tables = {name: pq.read_table(made / f"{name}.parquet") for name in TABLES if name != "examples"}
+    tables = {name: pq.read_table(tables_folder / f"{name}.parquet") for name in TABLES if name != "examples"}
     return Analysis(reader=reader, **tables)
 
 
 def summary_table(analysis: Analysis) -> list[dict[str, Any]]:
-    """A row a condition for a terminal: names, then numbers (NaN where undefined).
+    """A row per condition for a terminal: names, then numbers (NaN where undefined).
 
     Keys: condition, dataset, seeds, n, learned, learned_why (see `learned_over_seeds`), rho, rho_low, rho_high,
     rho_withheld, the same of partial, rho_why, clusters, cluster_field, rho_slope,

@@ -67,8 +67,8 @@ app.add_typer(
 )
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(requested: bool) -> None:
+    if requested:
         from dissensus import __version__
 
         typer.echo(f"dissensus {__version__}")

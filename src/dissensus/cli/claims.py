@@ -1,4 +1,4 @@
-"""The command that decides the claims of a study."""
+"""Command `claims`: decides the claims of a study."""
 
 from __future__ import annotations
 
@@ -49,18 +49,18 @@ def claims(
     from dissensus.analysis.claims.tables import claims_json
     from dissensus.remote import study_folder
 
-    with study_folder(folder) as here:
-        found = look_across(here, on_table=lambda name: note(f"{name.replace('_', ' ')} ..."))
+    with study_folder(folder) as local:
+        across = look_across(local, on_table=lambda name: note(f"{name.replace('_', ' ')} ..."))
     if as_json:
-        emit_json(claims_json(found.claims))
+        emit_json(claims_json(across.claims))
         return
-    show_claims(found.claims, parts=parts)
-    say(f"from {found.cells} of {found.planned} cells; all numbers are in {folder.rstrip('/')}/analysis")
+    show_claims(across.claims, parts=parts)
+    say(f"from {across.cells} of {across.planned} cells; all numbers are in {folder.rstrip('/')}/analysis")
 
 
-def show_claims(found: Sequence[ClaimVerdict], *, parts: bool = False) -> None:
+def show_claims(verdicts: Sequence[ClaimVerdict], *, parts: bool = False) -> None:
     """Print verdicts, each with its finding."""
-    for claim in found:
+    for claim in verdicts:
         say(f"{claim.claim}: {claim.verdict}. {claim.says}")
         say(f"  found: {claim.finding}")
         say(f"  would change it: {claim.would_change}")
@@ -106,11 +106,11 @@ def _simulated(studies: int, as_json: bool) -> None:
     from dissensus.analysis.claims.trial import LEVEL, try_verdicts
     from dissensus.analysis.claims.worlds import WORLDS
 
-    def tell(world: str, done: int) -> None:
+    def show_progress(world: str, done: int) -> None:
         if done % 20 == 0 or done == studies:
             note(f"{world}: {done} of {studies} studies")
 
-    rates = try_verdicts(studies, on_study=tell)
+    rates = try_verdicts(studies, on_study=show_progress)
     if as_json:
         emit_json([asdict(rate) for rate in rates])
         return

@@ -29,13 +29,13 @@ def list_(data_dir: DataDir = None, as_json: Json = False) -> None:
     from dissensus.config.sources import SOURCES
     from dissensus.data.pull import list_published
 
-    found = list_published(data_dir)
+    listings = list_published(data_dir)
     if as_json:
-        emit_json([{**asdict(s.data), "found": str(s.found) if s.found else None} for s in found])
+        emit_json([{**asdict(s.data), "found": str(s.found) if s.found else None} for s in listings])
         return
     table(
         ("data set", "what", "licence", "here"),
-        ((s.data.name, s.data.what, s.data.licence, s.found or "no") for s in found),
+        ((s.data.name, s.data.what, s.data.licence, s.found or "no") for s in listings),
     )
     say("The simulated panel (source: simulated) needs no file.")
     brought = [name for name in SOURCES.names() if name not in SOURCES.builtin]
@@ -55,9 +55,9 @@ def show(
     sources = {s.data.name: s for s in list_published(data_dir, named=name)}
     if name not in sources:
         raise DataError(f"no data set {name!r} is registered; {nearest(name, sources)}")
-    source, found = sources[name].data, sources[name].found
+    source, local_path = sources[name].data, sources[name].found
     if as_json:
-        emit_json({**asdict(source), "found": str(found) if found else None})
+        emit_json({**asdict(source), "found": str(local_path) if local_path else None})
         return
     say(f"{source.name}: {source.what}")
     say(f"licence:   {source.licence}")
@@ -65,7 +65,7 @@ def show(
     say(f"homepage:  {source.homepage}")
     for file in source.files:
         say(f"file:      {file.url}")
-    say(f"here:      {found or f'no; fetch it with: dissensus data pull {name}'}")
+    say(f"here:      {local_path or f'no; fetch it with: dissensus data pull {name}'}")
 
 
 @app.command()
@@ -150,7 +150,7 @@ def _print_report(report: DataReport) -> None:
         for k, items in enumerate(report.entropy_histogram):
             low, high = report.entropy_edges[k], report.entropy_edges[k + 1]
             say(f"  {low:4.2f} to {high:4.2f}  {items:6d}  {'#' * round(40 * items / most)}".rstrip())
-    for count, what, examples in (
+    for count, problem, examples in (
         (report.without_annotations, "items without annotations", ()),
         (report.without_gold, "items without a gold label", ()),
         (report.tied, "items with a tie for the most frequent label", ()),
@@ -164,4 +164,4 @@ def _print_report(report: DataReport) -> None:
         (report.rejected_gold, "items whose gold label most annotators reject", report.rejected_ids),
     ):
         if count:
-            say(f"{count} {what}" + (f", e.g. {', '.join(examples)}" if examples else ""))
+            say(f"{count} {problem}" + (f", e.g. {', '.join(examples)}" if examples else ""))

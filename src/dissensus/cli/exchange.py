@@ -109,24 +109,24 @@ def _facts(imported: Imported) -> dict[str, Any]:
     import numpy as np
 
     from dissensus.data.agreement import annotation_entropy
-    from dissensus.exchange.learned import learning_of
+    from dissensus.exchange.frames import learning_of
     from dissensus.metrics import example_metrics
     from dissensus.stats import spearman
 
     curves = imported.curves
     learned = learning_of(curves)
     nothing = learned.learned == "no"  # then nothing is un-learned
-    found, entropy = example_metrics(curves), annotation_entropy(curves.counts)
-    rho = spearman(entropy, found.aulc)
+    metrics, entropy = example_metrics(curves), annotation_entropy(curves.counts)
+    rho = spearman(entropy, metrics.aulc)
     return {
         "examples": len(curves),
         "labels": len(curves.labels),
         "points": len(curves.steps),
-        "aulc_mean": _mean(found.aulc[np.isfinite(found.aulc)]),
+        "aulc_mean": _mean(metrics.aulc[np.isfinite(metrics.aulc)]),
         "learned": learned.learned,
         "learned_why": learned.why,
-        "unlearned_share": float("nan") if nothing else found.unlearning.share,
-        "unlearning_defined": 0 if nothing else int(found.unlearning.defined.sum()),
+        "unlearned_share": float("nan") if nothing else metrics.unlearning.share,
+        "unlearning_defined": 0 if nothing else int(metrics.unlearning.defined.sum()),
         "entropy_mean": _mean(entropy[np.isfinite(entropy)]),
         "entropy_known": int(np.isfinite(entropy).sum()),
         "rho": rho.rho,

@@ -16,11 +16,11 @@ _INSIDE = re.compile(r"(?<=[^\W\d][./=,])(?=\w)|(?<=\d[./=,])(?=[^\W\d])")
 
 def units(text: str) -> list[str]:
     """What is never broken, in order; a unit that follows a space begins with one."""
-    found: list[str] = []
+    parts: list[str] = []
     for word in text.split():
         first, *rest = _INSIDE.split(word)
-        found += [f" {first}" if found else first, *rest]
-    return found
+        parts += [f" {first}" if parts else first, *rest]
+    return parts
 
 
 def wrapped(text: str, width: int, indent: int = 0) -> list[str]:
@@ -43,21 +43,21 @@ def wrapped(text: str, width: int, indent: int = 0) -> list[str]:
 
 def sentence_lines(text: str, width: int) -> list[str]:
     """The lines of a message, each of its own lines broken at spaces alone, so that paths stay whole."""
-    found = []
-    for whole in text.split("\n"):
-        if _width(whole) <= width:
-            found.append(whole)
+    lines = []
+    for paragraph in text.split("\n"):
+        if _width(paragraph) <= width:
+            lines.append(paragraph)
             continue
-        indent = len(whole) - len(whole.lstrip())
+        indent = len(paragraph) - len(paragraph.lstrip())
         line = ""
-        for word in whole.split():
+        for word in paragraph.split():
             longer = f"{line} {word}" if line else " " * indent + word
             if line and _width(longer) > width:
-                found.append(line)
+                lines.append(line)
                 longer = " " * (indent + 2) + word
             line = longer
-        found.append(line)
-    return found
+        lines.append(line)
+    return lines
 
 
 def natural_width(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
@@ -92,23 +92,23 @@ def table_lines(
         if (widths := grid.fitted(everything, width, comfort)) is not None:
             return grid.lines(everything, widths)
     tables: list[tuple[list[int], list[int]]] = []
-    left = everything[1:]
-    while left:
-        taken, best = [0], None
-        for column in left:
-            found = grid.fitted([*taken, column], width, COMFORT)
-            if found is None and best is None:
-                found = grid.fitted([*taken, column], width, 0)
-            if found is None:
+    remaining = everything[1:]
+    while remaining:
+        shown, best = [0], None
+        for column in remaining:
+            fitted = grid.fitted([*shown, column], width, COMFORT)
+            if fitted is None and best is None:
+                fitted = grid.fitted([*shown, column], width, 0)
+            if fitted is None:
                 break
-            taken, best = [*taken, column], found
+            shown, best = [*shown, column], fitted
         if best is None:
             return grid.lists()
-        tables.append((taken, best))
-        left = left[len(taken) - 1 :]
+        tables.append((shown, best))
+        remaining = remaining[len(shown) - 1 :]
     lines: list[str] = []
-    for taken, widths in tables:
-        lines += [*([""] if lines else []), *grid.lines(taken, widths)]
+    for shown, widths in tables:
+        lines += [*([""] if lines else []), *grid.lines(shown, widths)]
     return lines
 
 
@@ -162,16 +162,16 @@ class _Grid:
             for k in places
         ]
 
-    def fitted(self, taken: Sequence[int], width: int, comfort: int) -> list[int] | None:
+    def fitted(self, shown: Sequence[int], width: int, comfort: int) -> list[int] | None:
         """A width for each of these columns; None where they do not fit."""
-        room = width - GAP * (len(taken) - 1)
-        widest = [max(self._natural[k], _width(self._columns[k])) for k in taken]
+        room = width - GAP * (len(shown) - 1)
+        widest = [max(self._natural[k], _width(self._columns[k])) for k in shown]
         if sum(widest) <= room:
             return widest
-        widths = [max(self._natural[k], self._heading[k]) for k in taken]
+        widths = [max(self._natural[k], self._heading[k]) for k in shown]
         floors = [
             max(self._heading[k], self._floor[k], 0 if self._numeric[k] else min(self._natural[k], comfort))
-            for k in taken
+            for k in shown
         ]
         while sum(widths) > room:
             shrinkable = [place for place, w in enumerate(widths) if w > floors[place]]
@@ -180,46 +180,46 @@ class _Grid:
             widths[max(shrinkable, key=lambda place: widths[place])] -= 1
         return widths
 
-    def lines(self, taken: Sequence[int], widths: Sequence[int]) -> list[str]:
+    def lines(self, shown: Sequence[int], widths: Sequence[int]) -> list[str]:
         """The table of these columns."""
-        headings = [wrapped(self._columns[k], w) for k, w in zip(taken, widths, strict=True)]
+        headings = [wrapped(self._columns[k], w) for k, w in zip(shown, widths, strict=True)]
         tallest = max(len(heading) for heading in headings)
         headings = [[""] * (tallest - len(heading)) + heading for heading in headings]
-        found = self._side_by_side(taken, widths, headings)
-        found.append(self._rule * (sum(widths) + GAP * (len(widths) - 1)))
+        lines = self._side_by_side(shown, widths, headings)
+        lines.append(self._rule * (sum(widths) + GAP * (len(widths) - 1)))
         for row in self._rows:
             cells = [
                 [row[k]] if self._numeric[k] else wrapped(row[k], w, self._indent(k))
-                for k, w in zip(taken, widths, strict=True)
+                for k, w in zip(shown, widths, strict=True)
             ]
-            found += self._side_by_side(taken, widths, cells)
-        return found
+            lines += self._side_by_side(shown, widths, cells)
+        return lines
 
     def lists(self) -> list[str]:
         """Each row as a list of headings and values."""
-        found = []
+        lines = []
         for row in self._rows:
-            found.append(f"{self._columns[0]}: {row[0]}")
-            found += [
+            lines.append(f"{self._columns[0]}: {row[0]}")
+            lines += [
                 f"  {heading}: {value}" for heading, value in zip(self._columns[1:], row[1:], strict=True)
             ]
-        return found
+        return lines
 
     def _indent(self, column: int) -> int:
         return 2 if column == 0 else 0
 
     def _side_by_side(
-        self, taken: Sequence[int], widths: Sequence[int], cells: Sequence[Sequence[str]]
+        self, shown: Sequence[int], widths: Sequence[int], cells: Sequence[Sequence[str]]
     ) -> list[str]:
-        found = []
+        lines = []
         for place in range(max(len(cell) for cell in cells)):
             parts = []
-            for k, w, cell in zip(taken, widths, cells, strict=True):
+            for k, w, cell in zip(shown, widths, cells, strict=True):
                 text = cell[place] if place < len(cell) else ""
                 pad = " " * max(0, w - _width(text))
                 parts.append(pad + text if self._numeric[k] else text + pad)
-            found.append((" " * GAP).join(parts).rstrip())
-        return found
+            lines.append((" " * GAP).join(parts).rstrip())
+        return lines
 
 
 def _parts(name: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""How results look: tables and JSON on standard output, everything else on standard error."""
+"""Output of commands: tables and JSON on standard output, everything else on standard error."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def terminal_width(stream: TextIO) -> int | None:
     """Columns of the terminal that a stream is; None for a file or a pipe."""
     if not stream.isatty():
         return None
-    given = os.environ.get("COLUMNS", "")
-    if given.isdigit() and int(given) > 0:
-        return int(given)
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdigit() and int(columns) > 0:
+        return int(columns)
     try:
         return os.get_terminal_size(stream.fileno()).columns or 80
     except (OSError, ValueError):
@@ -103,12 +103,12 @@ def interval(low: float, high: float, digits: int = 2) -> str:
 
 def duration(seconds: float) -> str:
     """Seconds for people: 42 s, 3 min 05 s, 2 h 10 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    rounded = round(seconds)
+    if rounded < 60:
+        return f"{rounded} s"
+    if rounded < 3600:
+        return f"{rounded // 60} min {rounded % 60:02d} s"
+    return f"{rounded // 3600} h {rounded % 3600 // 60:02d} min"
 
 
 def _fitted(message: str, stream: TextIO) -> str:

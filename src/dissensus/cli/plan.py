@@ -1,4 +1,4 @@
-"""What `run --plan` prints: a table by model and method, and the sum in a sentence."""
+"""Plan of a study on the terminal (`run --plan`): a table by model and method, and the sum in a sentence."""
 
 from __future__ import annotations
 
@@ -198,11 +198,11 @@ def _cells(row: PlanRow, *, gpus: bool = False) -> tuple[str, ...]:
 
 def _reasons(rows: Sequence[PlanRow]) -> dict[str, list[str]]:
     """Why something is not known -> the rows that it is true of."""
-    found: dict[str, list[str]] = {}
+    rows_by_reason: dict[str, list[str]] = {}
     for row in rows:
         for reason in row.reasons:
-            found.setdefault(reason, []).append(f"{row.model} {row.method}")
-    return found
+            rows_by_reason.setdefault(reason, []).append(f"{row.model} {row.method}")
+    return rows_by_reason
 
 
 def _part(total: PlanRow, name: str, words: str, shown: Callable[[int | None], str]) -> str:

@@ -1,4 +1,4 @@
-"""How a run shows its progress: on a terminal one bar for all and a line for each running cell; else plain lines."""
+"""Progress of a run on the terminal: one bar for all and a line for each running cell; else plain lines."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def run_progress(cells: Sequence[RunSpec]) -> Iterator[RunProgress]:
     """Shows a run of these cells: what to hand to `run_study` as `on_stage` and `on_change`."""
     from dissensus.run.time_left import TimeLeft
 
-    left = TimeLeft.of(cells)
+    time_left = TimeLeft.of(cells)
     if not moves(sys.stderr):
-        yield Lines(len(cells), left)
+        yield Lines(len(cells), time_left)
         return
     from rich.console import Console
     from rich.live import Live
@@ -53,7 +53,7 @@ def run_progress(cells: Sequence[RunSpec]) -> Iterator[RunProgress]:
     short, pattern = short_names([f"{cell.condition}.s{cell.seed}" for cell in cells])
     if pattern:
         note(f"every cell is {pattern}; shown is the *")
-    screen = Screen(dict(zip((cell.cell_id for cell in cells), short, strict=True)), left)
+    screen = Screen(dict(zip((cell.cell_id for cell in cells), short, strict=True)), time_left)
     console = Console(stderr=True, highlight=False)
     screen.console = console
     with Live(screen, console=console, refresh_per_second=4, transient=True):
@@ -63,9 +63,9 @@ def run_progress(cells: Sequence[RunSpec]) -> Iterator[RunProgress]:
 class Lines:
     """For logs: the start and the end of each cell, and between them a line at most every ten seconds."""
 
-    def __init__(self, total: int, left: TimeLeft) -> None:
+    def __init__(self, total: int, time_left: TimeLeft) -> None:
         self._total = total
-        self._left = left
+        self._left = time_left
         self._here = socket.gethostname()
         self._order: dict[str, int] = {}
         self._last: dict[str, tuple[float, int]] = {}
@@ -95,7 +95,7 @@ class Lines:
             note(f"{head} started{where}" + (f", resuming from step {status.step}" if status.step else ""))
         else:
             last, points = self._last[status.cell]
-            # A line a tracking point; a cell whose points lie far apart still shows that it lives.
+            # A line per tracking point; a cell whose points lie far apart still shows that it lives.
             due = LINE_EVERY if status.tracking_points_done != points else 6 * LINE_EVERY
             if now - last >= due:
                 self._last[status.cell] = (now, status.tracking_points_done)
@@ -103,13 +103,13 @@ class Lines:
 
 
 class Screen:
-    """For terminals: what `rich.live` draws anew, four times a second."""
+    """For terminals: what `rich.live` draws anew, four times per second."""
 
     console: Console
 
-    def __init__(self, names: dict[str, str], left: TimeLeft) -> None:
+    def __init__(self, names: dict[str, str], time_left: TimeLeft) -> None:
         self._names = names
-        self._left = left
+        self._left = time_left
         self._lock = threading.Lock()  # drawn from a thread of its own
         self._running: dict[str, CellStatus] = {}
         self._stage = ""
@@ -146,24 +146,24 @@ class Screen:
     def lines(self, width: int, height: int) -> list[str]:
         """The lines, at most `height` of them, each at most `width` wide."""
         share = self._left.share
-        so_far = duration(time.monotonic() - self._began)
-        words = f"{share:4.0%}  {self._ended}/{len(self._names)} cells  {so_far} so far, "
+        elapsed = duration(time.monotonic() - self._began)
+        words = f"{share:4.0%}  {self._ended}/{len(self._names)} cells  {elapsed} so far, "
         words += left_in_words(self._left.left())
         size = max(0, min(BAR, width - len(words) - 2))
         filled = round(share * size)
         done, rest = ("#", ".") if self._plain else ("━", "·")
         bar = f"{done * filled}{rest * (size - filled)}" if size >= 6 else ""
-        found = [cut(f"{bar} {words}".strip(), width)]
+        lines = [cut(f"{bar} {words}".strip(), width)]
         if self._stage:
-            found.append(cut(f"  {self._stage}", width))
-        room = height - len(found)
+            lines.append(cut(f"  {self._stage}", width))
+        room = height - len(lines)
         running = list(self._running.values())
         shown = running if len(running) <= room else running[: room - 1]
         widest = max((len(self._names.get(s.cell, s.cell)) for s in shown), default=0)
-        found += [self._line(status, width, widest) for status in shown]
+        lines += [self._line(status, width, widest) for status in shown]
         if len(shown) < len(running):
-            found.append(cut(f"  and {len(running) - len(shown)} more cells", width))
-        return found
+            lines.append(cut(f"  and {len(running) - len(shown)} more cells", width))
+        return lines
 
     def _line(self, status: CellStatus, width: int, widest: int) -> str:
         from dissensus.study.status import doing

@@ -1,4 +1,4 @@
-"""The command that says how far each cell of a study is, and how often it was tried."""
+"""Command `status`: each cell of a study, how far it is, and how often it was tried."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def status(folder: Folder, as_json: Json = False) -> None:
     from dissensus.remote import is_url, study_folder
     from dissensus.study.folder import StudyFolder
 
-    with study_folder(folder, curves=False) as here:
-        cells = StudyFolder(here, elsewhere=is_url(folder)).statuses
+    with study_folder(folder, curves=False) as local:
+        cells = StudyFolder(local, elsewhere=is_url(folder)).statuses
     if as_json:
         emit_json([cell.to_json() for cell in cells])
         return

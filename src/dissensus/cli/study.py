@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperOption
 
-from dissensus.cli.notes import print_cell_notes
 from dissensus.cli.output import emit_json, note, say
-from dissensus.cli.summary import summary
+from dissensus.cli.summary import print_cell_notes, summary
 from dissensus.errors import DissensusError
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ Workers = Annotated[
     typer.Option(
         "--workers",
         min=1,
-        help="Processes at a time; default: one a core, as far as memory goes, and one on a GPU.",
+        help="Processes at a time; default: one per core, as far as memory goes, and one on a GPU.",
     ),
 ]
 Fuse = Annotated[
@@ -227,8 +226,8 @@ def analyze(folder: Folder, as_json: Json = False) -> None:
     from dissensus.analysis.tables import summary_table
     from dissensus.remote import study_folder
 
-    with study_folder(folder) as here:
-        tables = make_tables(here)
+    with study_folder(folder) as local:
+        tables = make_tables(local)
     rows = summary_table(tables)
     if as_json:
         emit_json(rows)
@@ -251,8 +250,8 @@ def report(
     from dissensus.report.quotes import kept_quotes, read_quotes
 
     chosen = read_quotes(quotes) if quotes is not None else None
-    with study_folder(folder) as here:
-        _say_page(write_report(here, quotes=chosen), kept_quotes(here))
+    with study_folder(folder) as local:
+        _say_page(write_report(local, quotes=chosen), kept_quotes(local))
 
 
 def _say_page(page: Path, quotes: Quotes) -> None:
@@ -270,11 +269,11 @@ def _study_and_place(study: str, out: str | None) -> tuple[StudySpec, str]:
     from dissensus.study.builtin import load_study
 
     if is_url(study):
-        with study_folder(study, curves=False) as here:
-            return load_study(str(here)), out or study
-    spec, given = load_study(study), Path(study).expanduser()
-    is_folder = given.is_dir() and (given / "study.yaml").is_file()
-    return spec, out or str(given if is_folder else Path("runs") / spec.name)
+        with study_folder(study, curves=False) as local:
+            return load_study(str(local)), out or study
+    spec, path = load_study(study), Path(study).expanduser()
+    is_folder = path.is_dir() and (path / "study.yaml").is_file()
+    return spec, out or str(path if is_folder else Path("runs") / spec.name)
 
 
 def _run_and_report(
@@ -298,8 +297,8 @@ def _run_and_report(
     chosen = select(cells, options["only"]) if options.get("only") else cells
     of_all = "" if len(chosen) == len(cells) else f" of {len(cells)}"
     note(f"study {spec.name}: {len(chosen)}{of_all} cells, in {remote or out}")
-    left = [cell for cell in chosen if read_status(cell_folder(out, cell), cell).state != "done"]
-    for warning in step_warnings(steps_before_a_run(left, options.get("data_dir"))):
+    unfinished = [cell for cell in chosen if read_status(cell_folder(out, cell), cell).state != "done"]
+    for warning in step_warnings(steps_before_a_run(unfinished, options.get("data_dir"))):
         note(f"warning: {warning.line}")
     try:
         with run_progress(chosen) as progress:
@@ -354,7 +353,7 @@ def _run_and_report(
 
 def _say_what_did_not_learn(tables: Analysis) -> None:
     """A line for each condition that learned nothing."""
-    from dissensus.analysis.advice import not_learned
+    from dissensus.analysis.condition_tables import not_learned
 
     cells = [item.cell for item in tables.reader.folder.planned.values()]
     for line in not_learned(tables.conditions.to_pylist(), cells):

@@ -1,15 +1,19 @@
-"""The table that a run, an analysis and a quickstart end with: a row for each condition."""
+"""Summary at the end of a run, an analysis and a quickstart: notes, and a table with a row for each condition."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from dissensus.cli.output import interval, number, say, table
+from dissensus.cli.output import interval, note, number, say, table
+
+if TYPE_CHECKING:
+    from dissensus.study.status import CellStatus
 
 
 def summary(rows: list[dict[str, Any]]) -> None:
-    """Print the rows of `summary_table`, one a condition."""
+    """Print the rows of `summary_table`, one per condition."""
     learned = any("learned" in row for row in rows)
     columns: dict[str, Callable[[dict[str, Any]], Any]] = {
         "condition": lambda row: row["condition"],
@@ -33,6 +37,7 @@ def summary(rows: list[dict[str, Any]]) -> None:
         if row["rho_why"]:
             say(f"rho is undefined in {row['condition']}: {row['rho_why']}")
         for name, shown in (("rho", "rho"), ("partial", "partial rho")):
+            # A number is equal to itself, and NaN is not: there is a rho, and no interval around it.
             if row[name] == row[name] and row[f"{name}_low"] != row[f"{name}_low"]:
                 say(f"{shown} of {row['condition']} has no interval: {row[f'{name}_withheld']}")
     for line in dict.fromkeys(map(_resampled, rows)):
@@ -58,3 +63,13 @@ def _with_interval(row: dict[str, Any], key: str) -> str:
 
 def _share(value: float) -> str:
     return "-" if value != value else f"{value:.0%}"
+
+
+def print_cell_notes(study_dir: Path, cells: Iterable[CellStatus]) -> None:
+    """Print what the loaders said, once for each data set and model."""
+    from dissensus.study.notes import remarks
+
+    for remark in remarks(study_dir, [cell.cell for cell in cells]):
+        note(f"{remark.about}:")
+        for line in remark.notes:
+            note(f"  {line}")

@@ -1,7 +1,6 @@
 """Frozen, validated specifications of a run and of a study; a run's identity."""
 
 from dissensus.config.base import Spec
-from dissensus.config.execution import Execution
 from dissensus.config.explain import nearest
 from dissensus.config.run import (
     FEWEST_STEPS,
@@ -18,6 +17,7 @@ from dissensus.config.sources import SourceSpec
 from dissensus.config.study import (
     NO_VARIANT,
     AnalysisSpec,
+    Execution,
     ExecutionRule,
     Override,
     StudySpec,

@@ -1,4 +1,4 @@
-"""What every specification shares: frozen, closed to unknown keys, canonical as JSON, errors that help."""
+"""Base of every specification: frozen, closed to unknown keys, canonical as JSON, errors that help."""
 
 from __future__ import annotations
 

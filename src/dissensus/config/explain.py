@@ -1,4 +1,4 @@
-"""Turns pydantic's validation errors into lines that a person can act on.
+"""Validation errors of pydantic, turned into lines that a person can act on.
 
 The path shown is the one that the person wrote: the tags that pydantic adds for the members of a union are
 left out, errors that only follow from another one are dropped, and an unknown key or tag names the nearest
@@ -35,11 +35,11 @@ def explain(error: ValidationError, cls: type[BaseModel], where: str, prefix: st
         where: what was validated, e.g. a file name.
         prefix: path of the validated data inside what the person wrote, e.g. "overrides.0.set".
     """
-    found = [(*_written_path(cls, item["loc"]), item) for item in error.errors(include_url=False)]
-    paths = [path for path, _, _ in found]
+    mistakes = [(*_written_path(cls, item["loc"]), item) for item in error.errors(include_url=False)]
+    paths = [path for path, _, _ in mistakes]
     lines: dict[Loc, list[str]] = {}
-    given: dict[Loc, str] = {}
-    for path, through_union, item in found:
+    values: dict[Loc, str] = {}
+    for path, through_union, item in mistakes:
         # A tuple whose only item is wrong is also "too short", and a list that a union tried as a plain
         # value is also "no string": the mistake is the deeper one.
         follows = any(len(other) > len(path) and other[: len(path)] == path for other in paths)
@@ -49,11 +49,11 @@ def explain(error: ValidationError, cls: type[BaseModel], where: str, prefix: st
         message = _message(cls, item)
         if message not in messages:
             messages.append(message)
-        given[path] = _given(item)
+        values[path] = _given(item)
     text = []
     for path, messages in lines.items():
         shown = ".".join(str(part) for part in ((prefix, *path) if prefix else path)) or "(top level)"
-        text.append(f"{shown}: {' or '.join(messages).replace(' or expected ', ' or ')}{given[path]}")
+        text.append(f"{shown}: {' or '.join(messages).replace(' or expected ', ' or ')}{values[path]}")
     return f"{where} is not valid:\n  " + "\n  ".join(text)
 
 

@@ -86,10 +86,10 @@ class MethodSpec(Spec):
         if self.name == "lora" and self.rank is None:
             raise ValueError("lora needs a rank, e.g. rank: 8")
         if self.name != "lora":
-            given = [f for f in ("rank", "alpha") if getattr(self, f) is not None]
-            given += ["dropout"] if self.dropout else []
-            if given:
-                raise ValueError(f"{', '.join(given)} belongs to lora, not to {self.name}")
+            lora_settings = [f for f in ("rank", "alpha") if getattr(self, f) is not None]
+            lora_settings += ["dropout"] if self.dropout else []
+            if lora_settings:
+                raise ValueError(f"{', '.join(lora_settings)} belongs to lora, not to {self.name}")
         if self.name == "full" and self.targets is not None:
             raise ValueError("targets belongs to lora and ia3: full trains every weight")
         return self
@@ -165,10 +165,10 @@ class DatasetSpec(Spec):
 
     @model_validator(mode="after")
     def _pool_settings_need_a_pool(self) -> DatasetSpec:
-        given = [name for name in ("train_size", "exclude_shared") if getattr(self, name)]
-        if self.train is None and given:
+        pool_settings = [name for name in ("train_size", "exclude_shared") if getattr(self, name)]
+        if self.train is None and pool_settings:
             raise ValueError(
-                f"{' and '.join(given)} is about the training pool, and no 'train' source is given"
+                f"{' and '.join(pool_settings)} is about the training pool, and no 'train' source is given"
             )
         return self
 

@@ -155,18 +155,20 @@ def subsample_annotators(counts: ArrayLike, n: ArrayLike, rng: np.random.Generat
     keep = np.asarray(n, dtype=np.int64)
     if keep.shape not in ((), (len(c),)):
         raise DataError(f"n has shape {keep.shape}; expected one number, or one per item, shape ({len(c)},)")
-    left = np.broadcast_to(keep, len(c)).copy()
+    sizes = np.broadcast_to(keep, len(c)).copy()
     if keep.min(initial=1) < 1:
         raise DataError(f"cannot keep {keep.min()} annotators per item; expected at least 1")
     rest = c.sum(axis=1)
-    if np.any(rest < left):
-        row = int(np.argmax(rest < left))
-        raise DataError(f"cannot keep {left[row]} annotators per item: the item in row {row} has {rest[row]}")
+    if np.any(rest < sizes):
+        row = int(np.argmax(rest < sizes))
+        raise DataError(
+            f"cannot keep {sizes[row]} annotators per item: the item in row {row} has {rest[row]}"
+        )
     drawn = np.empty_like(c)
     for label in range(c.shape[1]):
         rest = rest - c[:, label]
-        drawn[:, label] = rng.hypergeometric(c[:, label], rest, left)
-        left = left - drawn[:, label]
+        drawn[:, label] = rng.hypergeometric(c[:, label], rest, sizes)
+        sizes = sizes - drawn[:, label]
     return drawn.astype(np.float64)
 
 

@@ -163,7 +163,7 @@ class AnnotatedDataset:
         """Build from dictionaries already in memory.
 
         Args:
-            records: one mapping an example. Of a conversation, `tools` and `chat_template_kwargs` are kept for the
+            records: one mapping per example. Of a conversation, `tools` and `chat_template_kwargs` are kept for the
                 tokenizer's chat template.
             labels: label names; fixes the order of counts.
             text: keys of the text fields, in reading order: each a string, or the messages of a conversation (a list of
@@ -186,22 +186,22 @@ class AnnotatedDataset:
                     f"record {number} of {name!r} lacks {missing[0]!r}; it has: {', '.join(map(str, record))}"
                 )
             where = f"record {number} of {name!r}"
-            given = record[counts]
+            stored = record[counts]
             try:
-                if isinstance(given, Mapping):
-                    given = {_said(k, f"{where} counts the label"): v for k, v in given.items()}
-                    unknown = [k for k in given if k not in position]
+                if isinstance(stored, Mapping):
+                    stored = {_said(k, f"{where} counts the label"): v for k, v in stored.items()}
+                    unknown = [k for k in stored if k not in position]
                     if unknown:
                         raise DataError(
                             f"record {number} of {name!r} counts the label {unknown[0]!r}; labels: {', '.join(names)}"
                         )
-                    row = {k: float(v) for k, v in given.items()}
+                    row = {k: float(v) for k, v in stored.items()}
                     values = tuple(row.get(label, 0.0) for label in names)
                 else:
-                    values = tuple(float(v) for v in given)  # type: ignore[attr-defined]
+                    values = tuple(float(v) for v in stored)  # type: ignore[attr-defined]
             except (TypeError, ValueError):
                 raise DataError(
-                    f"record {number} of {name!r} has counts {given!r}; expected a mapping from label to number, "
+                    f"record {number} of {name!r} has counts {stored!r}; expected a mapping from label to number, "
                     "or one number per label"
                 ) from None
             label = None if gold is None else _said(record[gold], f"{where} has the gold label")
@@ -209,7 +209,7 @@ class AnnotatedDataset:
                 raise DataError(
                     f"record {number} of {name!r} has the gold label {label!r}; labels: {', '.join(names)}"
                 )
-            messages = {key: found for key in text if (found := messages_of(record[key])) is not None}
+            messages = {key: chat for key in text if (chat := messages_of(record[key])) is not None}
             examples.append(
                 Example(
                     id=_said(record[id], f"{where} has the {id!r}"),
@@ -237,10 +237,10 @@ def majority(counts: Sequence[float]) -> int | None:
 def _text(value: object, key: str, where: str) -> str:
     if isinstance(value, str):
         return str(value)
-    what = "nothing" if _is_nothing(value) else repr(value)[:60]
+    words = "nothing" if _is_nothing(value) else repr(value)[:60]
     raise DataError(
-        f"{where} has {what} ({type(value).__name__}) in the text field {key!r}; expected a text, or the messages of a "
-        "conversation (a list of mappings with 'role' and 'content'). Leave the record out, or give it a text"
+        f"{where} has {words} ({type(value).__name__}) in the text field {key!r}; expected a text, or the messages of "
+        "a conversation (a list of mappings with 'role' and 'content'). Leave the record out, or give it a text"
     )
 
 

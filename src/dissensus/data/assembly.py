@@ -1,4 +1,4 @@
-"""From a data-set specification to what one cell tracks and what it trains on."""
+"""Assembly of a cell's data: from a data-set specification to the tracked set and the training set."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def assemble(
     """
     load = load or (lambda source: load_source(source, data_dir=data_dir))
     tracked = load(spec.tracked)
-    whole = len(tracked)
+    available = len(tracked)
     if spec.tracked_size is not None:
         tracked = stratified_sample(tracked, spec.tracked_size)
     no_gold = [e.id for e in tracked if e.gold is None]
@@ -71,7 +71,9 @@ def assemble(
             f"{len(no_gold)} tracked example(s) of {spec.name!r} have no gold label, e.g. {no_gold[0]!r}; "
             "its loss would be undefined. Leave them out of the file, or take gold from the majority."
         )
-    of_file = f" (of all {whole}, of which {len(tracked)} are tracked)" if len(tracked) < whole else ""
+    of_file = (
+        f" (of all {available}, of which {len(tracked)} are tracked)" if len(tracked) < available else ""
+    )
     notes = [f"tracked set: {note}{of_file}" for note in tracked.notes]
     notes += [f"tracked set: {note}" for note in facts(tracked)]
     if spec.train is None:
@@ -88,12 +90,12 @@ def assemble(
             f"{list(tracked.fields)}"
         )
     labelled = [e for e in pool if e.gold is not None]
-    kept = _without_shared(labelled, tracked, spec.exclude_shared)
+    unshared = _without_shared(labelled, tracked, spec.exclude_shared)
     if regime == "trained_on":  # the tracked copy is the one that is trained on
         texts = {e.joined_text for e in tracked}
-        drawable = [e for e in kept if e.joined_text not in texts]
+        drawable = [e for e in unshared if e.joined_text not in texts]
     else:
-        drawable = kept
+        drawable = unshared
     drawn = _draw(drawable, spec, sample_seed)
     if regime == "held_out":
         _refuse_overlap(drawn, tracked, spec.name)
@@ -104,11 +106,11 @@ def assemble(
     notes += [f"training pool: {note}" for note in pool.notes]
     for left_out, why in (
         (len(pool) - len(labelled), "have no gold label"),
-        (len(labelled) - len(kept), f"share {' or '.join(spec.exclude_shared)} with a tracked example"),
-        (len(kept) - len(drawable), "have the text of a tracked example, which is trained on itself"),
+        (len(labelled) - len(unshared), f"share {' or '.join(spec.exclude_shared)} with a tracked example"),
+        (len(unshared) - len(drawable), "have the text of a tracked example, which is trained on itself"),
     ):
         notes += [f"training pool: {left_out} examples were left out, for they {why}"] if left_out else []
-    return CellData(tracked, named, len(labelled) - len(kept), len(pool) - len(labelled), tuple(notes))
+    return CellData(tracked, named, len(labelled) - len(unshared), len(pool) - len(labelled), tuple(notes))
 
 
 def stratified_sample(dataset: AnnotatedDataset, size: int) -> AnnotatedDataset:
@@ -130,11 +132,11 @@ def _without_shared(pool: list[Example], tracked: AnnotatedDataset, fields: tupl
         raise DataError(
             f"exclude_shared names {unknown[0]!r}; the text fields are {', '.join(tracked.fields)}"
         )
-    kept = pool
+    unshared = pool
     for name in fields:
         seen = {_folded(e.text[name]) for e in tracked}
-        kept = [e for e in kept if _folded(e.text[name]) not in seen]
-    return kept
+        unshared = [e for e in unshared if _folded(e.text[name]) not in seen]
+    return unshared
 
 
 def _draw(pool: list[Example], spec: DatasetSpec, sample_seed: int) -> list[Example]:
@@ -164,9 +166,12 @@ def _refuse_overlap(train: list[Example], tracked: AnnotatedDataset, name: str) 
 
 def _renamed(train: list[Example], tracked: AnnotatedDataset) -> list[Example]:
     """Pool ids that a tracked example also bears get a prefix: the two are different examples."""
-    own = set(map(id, tracked.examples))
-    taken = set(tracked.ids)
-    return [e if id(e) in own or e.id not in taken else replace(e, id=f"train:{e.id}") for e in train]
+    tracked_objects = set(map(id, tracked.examples))
+    tracked_ids = set(tracked.ids)
+    return [
+        e if id(e) in tracked_objects or e.id not in tracked_ids else replace(e, id=f"train:{e.id}")
+        for e in train
+    ]
 
 
 def _folded(text: str) -> str:

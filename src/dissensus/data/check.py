@@ -1,4 +1,4 @@
-"""What a data set holds, before anything is trained on it: `dissensus data check FILE`."""
+"""Check of a data set before anything is trained on it: `dissensus data check FILE`."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def check_dataset(dataset: AnnotatedDataset) -> DataReport:
     """Count what is in a data set and what may be wrong with it. Pure; nothing is changed."""
     counts, gold = dataset.counts, dataset.gold
     totals = counts.sum(axis=1)
-    asked = totals[totals > 0]
+    annotated = totals[totals > 0]
     entropy = annotation_entropy(counts)
     known = entropy[~np.isnan(entropy)]
     edges = np.linspace(0.0, np.log2(len(dataset.labels)), BINS + 1)
@@ -117,7 +117,9 @@ def check_dataset(dataset: AnnotatedDataset) -> DataReport:
         rows=len(dataset),
         fields=dataset.fields,
         labels=_label_reports(dataset),
-        annotators=(float(asked.min()), float(np.median(asked)), float(asked.max())) if len(asked) else None,
+        annotators=(float(annotated.min()), float(np.median(annotated)), float(annotated.max()))
+        if len(annotated)
+        else None,
         named_annotators=len({who for e in dataset for who, _ in e.annotations}),
         without_annotations=int((totals == 0).sum()),
         without_gold=int((gold == NO_GOLD).sum()),

@@ -63,13 +63,13 @@ def _content(message: Mapping[str, Any]) -> str:
 
 def chat_of(record: Mapping[str, object], where: str) -> dict[str, Any]:
     """What a row says to the chat template, as TRL's trainers read it: tools (JSON or a list), and its arguments."""
-    tools, given = record.get("tools"), record.get("chat_template_kwargs") or {}
+    tools, extra = record.get("tools"), record.get("chat_template_kwargs") or {}
     try:
         tools = json.loads(tools) if isinstance(tools, str) else tools
     except ValueError as error:
         raise DataError(f"{where} has 'tools' that are no JSON: {error}") from None
-    if not isinstance(given, Mapping):
+    if not isinstance(extra, Mapping):
         raise DataError(
-            f"{where} has 'chat_template_kwargs' of type {type(given).__name__}; expected a mapping of names to values"
+            f"{where} has 'chat_template_kwargs' of type {type(extra).__name__}; expected a mapping of names to values"
         )
-    return {**({} if tools is None else {"tools": tools}), **given}
+    return {**({} if tools is None else {"tools": tools}), **extra}

@@ -49,29 +49,31 @@ def facts(dataset: AnnotatedDataset) -> tuple[str, ...]:
     counts = dataset.counts
     totals = counts.sum(axis=1)
     n = len(dataset)
-    found = []
-    nobody = int((totals == 0).sum())
-    if nobody == n:
-        found.append("no item has annotations, so that entropy is not defined")
-    elif nobody:
-        found.append(f"{nobody} of {n} items have no annotations; their entropy is not defined")
+    sentences = []
+    unannotated = int((totals == 0).sum())
+    if unannotated == n:
+        sentences.append("no item has annotations, so that entropy is not defined")
+    elif unannotated:
+        sentences.append(f"{unannotated} of {n} items have no annotations; their entropy is not defined")
     single = int((totals == 1).sum())
-    if single and single == n - nobody:
-        found.append("every annotated item has one annotation: entropy is 0 everywhere and ranks nothing")
+    if single and single == n - unannotated:
+        sentences.append("every annotated item has one annotation: entropy is 0 everywhere and ranks nothing")
     elif single:
-        found.append(f"{single} of {n} items have one annotation; their entropy is 0")
+        sentences.append(f"{single} of {n} items have one annotation; their entropy is 0")
     if bool((counts != np.round(counts)).any()):
-        found.append(
+        sentences.append(
             "some counts are not whole numbers: shares times a number of annotators, or shared votes"
         )
     ties = sum(map(is_tie, counts.tolist()))
     if ties and not any("a tie for" in note for note in dataset.notes):
-        found.append(
+        sentences.append(
             f"{ties} of {n} items have a tie for the most frequent label; where the majority is taken for gold, the "
             f"first in label order is ({', '.join(dataset.labels)})"
         )
     times = Counter(example.joined_text for example in dataset)
     repeated = [count for count in times.values() if count > 1]
     if repeated:
-        found.append(f"{sum(repeated)} of {n} items share their text with another ({len(repeated)} texts)")
-    return tuple(found)
+        sentences.append(
+            f"{sum(repeated)} of {n} items share their text with another ({len(repeated)} texts)"
+        )
+    return tuple(sentences)

@@ -159,10 +159,10 @@ def _fetch(file: RemoteFile, folder: Path, opener: Opener, progress: Progress | 
         raise DataError(f"{file.url} could not be downloaded ({type(error).__name__}: {error})") from None
     if total is not None and done < total:
         raise DataError(f"the download of {file.url} broke off after {done} of {total} bytes; try again")
-    found = digest.hexdigest()
-    if file.sha256 is not None and found != file.sha256:
+    checksum = digest.hexdigest()
+    if file.sha256 is not None and checksum != file.sha256:
         page = " (it is a web page: the file was probably moved)" if first.lstrip()[:1] == b"<" else ""
-        raise DataError(f"{file.url} gave a file with SHA-256 {found}{page}; expected {file.sha256}")
+        raise DataError(f"{file.url} gave a file with SHA-256 {checksum}{page}; expected {file.sha256}")
     if file.archive:
         _unpack(part, folder)
         part.unlink()
@@ -170,7 +170,7 @@ def _fetch(file: RemoteFile, folder: Path, opener: Opener, progress: Progress | 
         destination = folder / file.to
         destination.parent.mkdir(parents=True, exist_ok=True)
         part.replace(destination)
-    return found
+    return checksum
 
 
 def _length(response: Any) -> int | None:

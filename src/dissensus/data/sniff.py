@@ -89,33 +89,33 @@ def conventional_columns(record: Record) -> TableSource:
     names = {_normal(column): column for column in record.values}
     text = next((tuple(names[t] for t in group) for group in _TEXTS if all(t in names for t in group)), None)
     one_each = tuple(column for key, column in names.items() if _ONE_EACH.fullmatch(key))
-    found: dict[str, Any] = {
+    guessed: dict[str, Any] = {
         "id": _first(names, _IDS),
         "gold": _first(names, _GOLDS),
     }
     counts, annotations = _first(names, _COUNTS), _first(names, _ANNOTATIONS)
     distribution, number = _first(names, _DISTRIBUTIONS), _first(names, _NUMBERS)
     if counts is not None:
-        found["counts"] = counts
-        found["labels"] = _labels_of_list(record, counts, found["gold"])
+        guessed["counts"] = counts
+        guessed["labels"] = _labels_of_list(record, counts, guessed["gold"])
     elif annotations is not None:
-        found["annotations"] = (annotations,)
+        guessed["annotations"] = (annotations,)
     elif len(one_each) > 1:
-        found["annotations"] = one_each
+        guessed["annotations"] = one_each
     elif distribution is not None and number is not None:
-        found["distribution"], found["annotators"] = distribution, number
-        found["labels"] = _labels_of_list(record, distribution, found["gold"])
+        guessed["distribution"], guessed["annotators"] = distribution, number
+        guessed["labels"] = _labels_of_list(record, distribution, guessed["gold"])
     if text is None or (
-        found["gold"] is None and not found.keys() & {"counts", "annotations", "distribution"}
+        guessed["gold"] is None and not guessed.keys() & {"counts", "annotations", "distribution"}
     ):
         lacking = "text" if text is None else "labels"
         raise DataError(
             f"{record.path}: no column for the {lacking} has a name that is known; the columns are: "
             f"{', '.join(record.values)}. {_HOW}"
         )
-    given = {key: value for key, value in found.items() if value is not None}
+    settings = {key: value for key, value in guessed.items() if value is not None}
     return TableSource.parse(
-        {"source": "table", "path": str(record.path), "text": text, **given}, str(record.path)
+        {"source": "table", "path": str(record.path), "text": text, **settings}, str(record.path)
     )
 
 
@@ -170,7 +170,7 @@ def _is_lewidi(document: Any) -> bool:
     )
 
 
-def _noted(dataset: AnnotatedDataset, what: str) -> AnnotatedDataset:
+def _noted(dataset: AnnotatedDataset, format_name: str) -> AnnotatedDataset:
     return AnnotatedDataset(
-        dataset.name, dataset.labels, dataset.examples, (f"read as {what}", *dataset.notes)
+        dataset.name, dataset.labels, dataset.examples, (f"read as {format_name}", *dataset.notes)
     )

@@ -1,4 +1,4 @@
-"""In and out: what other tools recorded becomes curves, and curves become what other tools read. Imports no torch.
+"""Exchange with other tools: their recordings become curves, and curves become the formats they read. No torch.
 
 In: `read_cartography` and `read_aum` give an `Imported`, which `write_store` makes a curves store of. Out:
 `example_table` and what it becomes (`to_pandas`, `to_polars`, `to_datasets`), `to_xarray` and back
@@ -6,13 +6,13 @@ In: `read_cartography` and `read_aum` give an `Imported`, which `write_store` ma
 loaded by the function that needs them.
 """
 
+from dissensus.exchange.annotations import read_annotations
 from dissensus.exchange.arrays import from_xarray, to_xarray
 from dissensus.exchange.aum import read_aum
 from dissensus.exchange.cartography import read_cartography
 from dissensus.exchange.datalab import add_to_datalab
 from dissensus.exchange.frames import example_table, to_datasets, to_pandas, to_polars
 from dissensus.exchange.imported import Imported, write_store
-from dissensus.exchange.panel import read_annotations
 
 __all__ = [
     "Imported",

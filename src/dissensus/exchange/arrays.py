@@ -47,8 +47,8 @@ def to_xarray(curves: Curves) -> xarray.Dataset:
         "gold": ("example", _names(["" if g == NO_GOLD else curves.labels[g] for g in curves.gold])),
         "count": (("example", "label"), curves.counts),
         "regime": ("example", _names(curves.regime.tolist())),
-        **{name: ("example", own, {"role": "covariate"}) for name, own in curves.covariates.items()},
-        **{name: (("example", "step"), own, {"role": "value"}) for name, own in curves.values.items()},
+        **{name: ("example", column, {"role": "covariate"}) for name, column in curves.covariates.items()},
+        **{name: (("example", "step"), column, {"role": "value"}) for name, column in curves.values.items()},
     }
     if curves.text:
         texts = [json.dumps(dict(text), ensure_ascii=False) for text in curves.text]
@@ -99,16 +99,16 @@ def from_xarray(dataset: xarray.Dataset) -> Curves:
         counts=np.asarray(dataset["count"].transpose("example", "label").values, dtype=np.float64),
         regime=np.array(dataset["regime"].values.tolist(), dtype=np.str_),
         covariates={
-            str(name): np.asarray(own.values, dtype=np.float64)
-            for name, own in dataset.data_vars.items()
-            if own.attrs.get("role") == "covariate"
+            str(name): np.asarray(column.values, dtype=np.float64)
+            for name, column in dataset.data_vars.items()
+            if column.attrs.get("role") == "covariate"
         },
         text=tuple(json.loads(text) for text in texts),
         provenance=json.loads(dataset.attrs["provenance"]),
         values={
-            str(name): np.asarray(own.transpose("example", "step").values, dtype=np.float32)
-            for name, own in dataset.data_vars.items()
-            if own.attrs.get("role") == "value"
+            str(name): np.asarray(column.transpose("example", "step").values, dtype=np.float32)
+            for name, column in dataset.data_vars.items()
+            if column.attrs.get("role") == "value"
         },
     )
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from dissensus.curves import Curves, FloatArray
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import DataError
+from dissensus.exchange.annotations import answers_for, label_names
 from dissensus.exchange.aum_records import AumRecords, read_records, records_file
 from dissensus.exchange.imported import Imported
-from dissensus.exchange.panel import label_names, panel_for
 from dissensus.files import file_sha256
 
 TWO_LABELS = ("assigned", "strongest other")
@@ -75,7 +75,7 @@ def read_aum(
         other = np.ones(len(records.row), dtype=np.int64)
     else:
         names, gold, other = _names(records, labels, annotations), records.gold, records.other
-    panel = panel_for(annotations, records.ids, names, gold)
+    answers = answers_for(annotations, records.ids, names, gold)
     curves = Curves(
         ids=records.ids,
         labels=names,
@@ -83,9 +83,9 @@ def read_aum(
         total_steps=points,
         log_probs=_log_probs(records, margins, gold, other, len(names)),
         gold=gold,
-        counts=panel.counts,
+        counts=answers.counts,
         regime=np.full(n, "trained_on"),
-        text=panel.text,
+        text=answers.text,
         provenance={
             "mode": "free",
             "source": "aum",
@@ -94,7 +94,7 @@ def read_aum(
         },
         values={"margin": margins.astype(np.float32)},
     )
-    return Imported(curves, (BOUND, *_gaps(records, margins), *panel.notes))
+    return Imported(curves, (BOUND, *_gaps(records, margins), *answers.notes))
 
 
 def _names(
@@ -118,13 +118,13 @@ def _log_probs(
     records: AumRecords, margins: FloatArray, gold: NDArray[np.int64], other: NDArray[np.int64], k: int
 ) -> NDArray[np.float32]:
     """Shape (n, T, K): log sigmoid of the margin and of its negative, -inf for other labels, NaN without a margin."""
-    found = np.full((*margins.shape, k), -np.inf, dtype=np.float32)
-    found[np.isnan(margins)] = np.nan
+    log_probs = np.full((*margins.shape, k), -np.inf, dtype=np.float32)
+    log_probs[np.isnan(margins)] = np.nan
     known = np.isfinite(records.margin)
     row, point, margin = records.row[known], records.point[known], records.margin[known]
-    found[row, point, gold[row]] = -np.logaddexp(0.0, -margin)
-    found[row, point, other[known]] = -np.logaddexp(0.0, margin)
-    return found
+    log_probs[row, point, gold[row]] = -np.logaddexp(0.0, -margin)
+    log_probs[row, point, other[known]] = -np.logaddexp(0.0, margin)
+    return log_probs
 
 
 def _gaps(records: AumRecords, margins: FloatArray) -> list[str]:

@@ -104,7 +104,7 @@ def _check(
     """Raise a `DataError` unless a sample's measurements are numbered from 1, each once, and of one assigned label."""
     # The tool counts a sample's measurements, so that none can have a higher number than there are of that sample.
     measured = np.bincount(row, minlength=len(ids))
-    for wrong, what, expected in (
+    for wrong, values, expected in (
         (
             (number < 1) | (number > measured[row]),
             number,
@@ -116,7 +116,8 @@ def _check(
     ):
         if wrong.any():
             at = int(np.argmax(wrong))
-            raise DataError(f"{file}: a row of {ids[row[at]]!r} has {expected.format(int(what[at]))}")
+            raise DataError(f"{file}: a row of {ids[row[at]]!r} has {expected.format(int(values[at]))}")
+    # Sorted by sample and then by number, what is there twice and a label that changes are neighbours.
     order = np.lexsort((number, row))
     same = row[order][1:] == row[order][:-1]
     twice = same & (number[order][1:] == number[order][:-1])
@@ -131,5 +132,5 @@ def _check(
         labels = (int(target[order[at]]), int(target[order[at + 1]]))
         raise DataError(
             f"{file}: {ids[row[order[at]]]!r} is assigned the label {labels[0]} and later {labels[1]}; expected one "
-            "assigned label a sample"
+            "assigned label per sample"
         )

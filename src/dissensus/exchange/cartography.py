@@ -17,8 +17,8 @@ from dissensus.curves import Curves, FloatArray
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.data.sources.reading import Record, read_jsonl, shown
 from dissensus.errors import DataError
+from dissensus.exchange.annotations import answers_for, label_names
 from dissensus.exchange.imported import Imported
-from dissensus.exchange.panel import label_names, panel_for
 from dissensus.files import file_sha256
 
 _EPOCH = re.compile(r"dynamics_epoch_(\d+)\.jsonl")
@@ -70,7 +70,7 @@ def read_cartography(
     names = label_names(k, labels, annotations)
     gold = np.array(seen.gold, dtype=np.int64)
     ids = tuple(seen.row)
-    panel = panel_for(annotations, ids, names, gold)
+    answers = answers_for(annotations, ids, names, gold)
     curves = Curves(
         ids=ids,
         labels=names,
@@ -78,9 +78,9 @@ def read_cartography(
         total_steps=len(files) * steps_per_epoch,
         log_probs=_log_softmax(logits).astype(np.float32),
         gold=gold,
-        counts=panel.counts,
+        counts=answers.counts,
         regime=np.full(n, "trained_on"),
-        text=panel.text,
+        text=answers.text,
         provenance={
             "mode": "free",
             "source": "cartography",
@@ -92,7 +92,7 @@ def read_cartography(
     present = np.zeros((n, len(files)), dtype=np.bool_)
     for epoch, (rows, _) in enumerate(epochs):
         present[rows, epoch] = True
-    return Imported(curves, (WHEN, *_gaps(logits, present, ids), *panel.notes))
+    return Imported(curves, (WHEN, *_gaps(logits, present, ids), *answers.notes))
 
 
 @dataclass
@@ -110,28 +110,28 @@ def _epoch_files(path: Path) -> list[Path]:
         raise DataError(
             f"{path} is not a folder; expected the one that holds dynamics_epoch_0.jsonl and its likes"
         )
-    found = {int(m[1]): file for file in sorted(folder.iterdir()) if (m := _EPOCH.fullmatch(file.name))}
-    if not found:
+    by_epoch = {int(m[1]): file for file in sorted(folder.iterdir()) if (m := _EPOCH.fullmatch(file.name))}
+    if not by_epoch:
         raise DataError(f"{folder} holds no dynamics_epoch_0.jsonl; expected one such file per epoch")
-    missing = [epoch for epoch in range(max(found) + 1) if epoch not in found]
+    missing = [epoch for epoch in range(max(by_epoch) + 1) if epoch not in by_epoch]
     if missing:
         raise DataError(
-            f"{folder} has dynamics_epoch_{max(found)}.jsonl but no dynamics_epoch_{missing[0]}.jsonl; "
+            f"{folder} has dynamics_epoch_{max(by_epoch)}.jsonl but no dynamics_epoch_{missing[0]}.jsonl; "
             "expected every epoch from 0"
         )
-    return [found[epoch] for epoch in range(len(found))]
+    return [by_epoch[epoch] for epoch in range(len(by_epoch))]
 
 
 def _read_epoch(file: Path, epoch: int, seen: _Seen) -> tuple[list[int], FloatArray]:
     """Places of the file's examples, and their logits, shape (lines, K)."""
     rows: list[int] = []
     values: list[list[float]] = []
-    here: set[str] = set()
+    in_file: set[str] = set()
     for record in read_jsonl(file):
         example_id = _id(record)
-        if example_id in here:
-            raise record.error(f"the id {example_id!r} is there twice; expected each example once an epoch")
-        here.add(example_id)
+        if example_id in in_file:
+            raise record.error(f"the id {example_id!r} is there twice; expected each example once per epoch")
+        in_file.add(example_id)
         logits = _logits(record, f"logits_epoch_{epoch}")
         seen.size = seen.size or len(logits)
         if len(logits) != seen.size:
@@ -164,18 +164,18 @@ def _id(record: Record) -> str:
 
 def _logits(record: Record, key: str) -> list[float]:
     """Logits of one line; NaN for null, which is how the tool's library writes what is not finite."""
-    given = record.need(key)
-    numbers = isinstance(given, list) and all(
-        g is None or (isinstance(g, int | float) and not isinstance(g, bool)) for g in given
+    values = record.need(key)
+    numbers = isinstance(values, list) and all(
+        g is None or (isinstance(g, int | float) and not isinstance(g, bool)) for g in values
     )
-    if not numbers or len(given) < 2:
+    if not numbers or len(values) < 2:
         raise record.error(
-            f"{key!r} is {shown(given)}; expected a list of numbers, one per label, at least two"
+            f"{key!r} is {shown(values)}; expected a list of numbers, one per label, at least two"
         )
     try:
-        logits = [math.nan if g is None else float(g) for g in given]
+        logits = [math.nan if g is None else float(g) for g in values]
     except OverflowError:  # a whole number of hundreds of digits
-        raise record.error(f"{key!r} holds a number beyond reading: {shown(given)}") from None
+        raise record.error(f"{key!r} holds a number beyond reading: {shown(values)}") from None
     return [g if math.isfinite(g) else math.nan for g in logits]
 
 

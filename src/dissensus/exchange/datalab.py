@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dissensus.curves import Curves, FloatArray
 from dissensus.data.agreement import annotation_entropy
 from dissensus.errors import DataError, MissingDependencyError, SpecError
-from dissensus.exchange.learned import learning_of
+from dissensus.exchange.frames import learning_of
 from dissensus.metrics import unlearning
 from dissensus.stats import entropy_groups
 
@@ -66,8 +66,8 @@ def add_to_datalab(
         raise SpecError(f"the issue {unknown[0]!r} is unknown; expected {' or '.join(ISSUES)}")
     _register()
     _check_ids(lab, ids)
-    if "unlearned" in issues and (found := learning_of(curves, share=share)).learned == "no":
-        reason = f"the issue 'unlearned' is withheld, for the model learned nothing: {found.why}"
+    if "unlearned" in issues and (judged := learning_of(curves, share=share)).learned == "no":
+        reason = f"the issue 'unlearned' is withheld, for the model learned nothing: {judged.why}"
         issues = [name for name in issues if name != "unlearned"]
         if not issues:
             raise DataError(reason)
@@ -78,7 +78,9 @@ def add_to_datalab(
     }
     position = {example_id: row for row, example_id in enumerate(curves.ids)}
     rows = np.array([position.get(i, -1) for i in ids], dtype=np.intp)
-    frames = {name: {key: _by_row(own, rows) for key, own in columns[name]().items()} for name in issues}
+    frames = {
+        name: {key: _by_row(column, rows) for key, column in columns[name]().items()} for name in issues
+    }
     for name, frame in frames.items():
         # Datalab prints what an issue manager raises and goes on: whatever can be wrong is looked at before.
         if np.isnan(frame["score"]).all():
@@ -100,9 +102,9 @@ def _contested(curves: Curves, share: float) -> dict[str, NDArray[Any]]:
 
 
 def _unlearned(curves: Curves, noise_floor: float) -> dict[str, NDArray[Any]]:
-    back = unlearning(curves, noise_floor=noise_floor)
-    score = np.where(back.defined, np.exp(-np.maximum(back.delta, 0.0)), np.nan)
-    return {"is_issue": back.flag, "score": score, "delta": back.delta, "rise": back.rise}
+    reversal = unlearning(curves, noise_floor=noise_floor)
+    score = np.where(reversal.defined, np.exp(-np.maximum(reversal.delta, 0.0)), np.nan)
+    return {"is_issue": reversal.flag, "score": score, "delta": reversal.delta, "rise": reversal.rise}
 
 
 def _by_row(values: NDArray[Any], rows: NDArray[np.intp]) -> NDArray[Any]:
@@ -131,11 +133,11 @@ def _register() -> None:
     except ImportError:
         raise MissingDependencyError("cleanlab[datalab]", "cleanlab", "adding issues to a Datalab") from None
 
-    def manager(name: str, what: str) -> Any:
+    def manager(name: str, about: str) -> Any:
         class Manager(IssueManager):  # type: ignore[misc]
             """Hands Datalab the columns that were worked out here."""
 
-            description = what
+            description = about
             issue_name = name
 
             def find_issues(self, columns: dict[str, FloatArray], **_: Any) -> None:
@@ -143,7 +145,7 @@ def _register() -> None:
                 # The issue's name in a column's is what Datalab finds the columns of an issue by.
                 names = {"is_issue": f"is_{name}_issue"}
                 self.issues = pandas.DataFrame(
-                    {names.get(key, f"{name}_{key}"): own for key, own in columns.items()}
+                    {names.get(key, f"{name}_{key}"): column for key, column in columns.items()}
                 )
                 self.summary = self.make_summary(score=float(np.nanmean(columns["score"])))
                 self.info = {"rows_undefined": int(np.isnan(columns["score"]).sum())}

@@ -16,13 +16,15 @@ Views, over the files that the manifests list and no others:
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from dissensus.errors import MissingDependencyError, StoreError
-from dissensus.exchange.stored_files import StoredCell, stored_cells
+from dissensus.store.files import read_manifest
 
 if TYPE_CHECKING:
     import duckdb
@@ -59,10 +61,10 @@ def connect(
         raise MissingDependencyError("duckdb", "duckdb", "SQL over a study's stores") from None
     cells = stored_cells(folder)
     top = Path(folder).resolve()
-    odd = sorted(_GLOB.intersection("".join(str(own.folder) for own in cells)))
-    if odd:
+    signs = sorted(_GLOB.intersection("".join(str(cell.folder) for cell in cells)))
+    if signs:
         raise StoreError(
-            f"{top} or a cell's folder has {odd[0]!r} in its name, which DuckDB takes for a pattern; rename it"
+            f"{top} or a cell's folder has {signs[0]!r} in its name, which DuckDB takes for a pattern; rename it"
         )
     config: dict[str, Any] = {"temp_directory": "" if spill is None else str(Path(spill).resolve())}
     if memory is not None:
@@ -71,9 +73,9 @@ def connect(
     _cells(connection, cells)
     _examples(connection, cells)
     _curves(connection, cells)
-    made = top / "analysis" / "examples.parquet"
-    if made.is_file():
-        connection.read_parquet(str(made)).create_view("metrics")
+    examples_file = top / "analysis" / "examples.parquet"
+    if examples_file.is_file():
+        connection.read_parquet(str(examples_file)).create_view("metrics")
     allowed = [str(top), *([] if spill is None else [str(Path(spill).resolve())])]
     connection.execute("SET allowed_directories = ?", [allowed])
     connection.execute("SET enable_external_access = false")
@@ -133,11 +135,11 @@ def _curves(connection: Any, cells: tuple[StoredCell, ...]) -> None:
         FROM curve_rows p JOIN curve_files f ON f.file = p.filename
         """  # noqa: S608
     )
-    held = ", ".join(f"c.log_prob_{k}" for k in range(labels))
+    columns = ", ".join(f"c.log_prob_{k}" for k in range(labels))
     connection.execute(
         f"""
         CREATE VIEW losses AS
-        SELECT c.cell, c.step, c.row, e.id, e.entropy, e.regime, -CAST(([{held}])[e.gold + 1] AS DOUBLE) AS loss
+        SELECT c.cell, c.step, c.row, e.id, e.entropy, e.regime, -CAST(([{columns}])[e.gold + 1] AS DOUBLE) AS loss
         FROM curves c JOIN examples e ON e.cell = c.cell AND e.row = c.row
         """  # noqa: S608
     )
@@ -152,3 +154,64 @@ def _table(connection: Any, name: str, table: pa.Table) -> None:
 
 def _parquet(connection: Any, name: str, paths: list[str]) -> None:
     connection.read_parquet(paths, filename=True, file_row_number=True, union_by_name=True).create_view(name)
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A part of a tracking point.
+
+    Attributes:
+        cell: name of the cell's folder.
+        path: of the file, absolute.
+        step: of the tracking point.
+        begin: place of its first example.
+    """
+
+    cell: str
+    path: Path
+    step: int
+    begin: int
+
+
+@dataclass(frozen=True)
+class StoredCell:
+    """One store.
+
+    Attributes:
+        name: of its folder.
+        folder: absolute.
+        manifest: what it says.
+        files: the parts of its points, by step and row.
+    """
+
+    name: str
+    folder: Path
+    manifest: dict[str, Any]
+    files: tuple[StoredFile, ...]
+
+
+def stored_cells(folder: str | os.PathLike[str]) -> tuple[StoredCell, ...]:
+    """The stores of a study's folder, or the one that the folder is; by name. Only what manifests list is among them.
+
+    Raises `StoreError` when there is none, or a manifest or file is damaged.
+    """
+    top = Path(folder).resolve()
+    single = (top / "manifest.json").is_file()
+    folders = [top] if single else sorted(path.parent for path in top.glob("cells/*/manifest.json"))
+    if not folders:
+        raise StoreError(f"{top} holds no curves store: neither it nor a folder cells/* has a manifest.json")
+    return tuple(_cell(cell_folder) for cell_folder in folders)
+
+
+def _cell(folder: Path) -> StoredCell:
+    manifest = read_manifest(folder)
+    files = []
+    for shard in manifest["shards"]:
+        for part in shard["parts"]:
+            path = folder / part["file"]
+            try:
+                pq.read_schema(path)
+            except (OSError, ValueError) as problem:
+                raise StoreError(f"{path} is missing or damaged: {problem}") from None
+            files.append(StoredFile(folder.name, path, int(shard["step"]), int(part["begin"])))
+    return StoredCell(folder.name, folder, manifest, tuple(files))

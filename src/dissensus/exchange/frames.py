@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from dissensus.curves import Curves
-from dissensus.data.agreement import annotation_entropy
+from dissensus.data.agreement import annotation_entropy, backed
 from dissensus.data.annotations import NO_GOLD
 from dissensus.errors import DataError, MissingDependencyError
-from dissensus.exchange.learned import learning_of
 from dissensus.metrics import example_metrics
+from dissensus.metrics.learning import Learning, learning
+from dissensus.stats import entropy_groups
+from dissensus.stats.groups import SETTLED
 
 if TYPE_CHECKING:
     import datasets
@@ -37,36 +39,36 @@ def example_table(curves: Curves, *, noise_floor: float = 0.1) -> pa.Table:
         DataError: a covariate has the name of one of the columns.
         SpecError: the noise floor is negative or not a number.
     """
-    found = example_metrics(curves, noise_floor=noise_floor)
+    metrics = example_metrics(curves, noise_floor=noise_floor)
     nothing = learning_of(curves).learned == "no"
-    back, card, edge = found.unlearning, found.cartography, found.margin
+    reversal, card, edge = metrics.unlearning, metrics.cartography, metrics.margin
     columns = {
         "id": pa.array(curves.ids, type=pa.string()),
         "gold": pa.array([None if g == NO_GOLD else curves.labels[g] for g in curves.gold], type=pa.string()),
         **{f"count_{label}": pa.array(curves.counts[:, k]) for k, label in enumerate(curves.labels)},
         "entropy": pa.array(annotation_entropy(curves.counts)),
         "regime": pa.array(curves.regime.tolist(), type=pa.string()),
-        "aulc": pa.array(found.aulc),
-        "aulc_soft": pa.array(found.aulc_soft),
-        "initial_loss": pa.array(found.initial_loss),
-        "final_loss": pa.array(found.final_loss),
-        "delta": pa.array(back.delta),
-        "slope": pa.array(back.slope),
-        "rise": pa.array(back.rise),
-        "unlearned": pa.array(back.flag, mask=~back.defined | nothing),
+        "aulc": pa.array(metrics.aulc),
+        "aulc_soft": pa.array(metrics.aulc_soft),
+        "initial_loss": pa.array(metrics.initial_loss),
+        "final_loss": pa.array(metrics.final_loss),
+        "delta": pa.array(reversal.delta),
+        "slope": pa.array(reversal.slope),
+        "rise": pa.array(reversal.rise),
+        "unlearned": pa.array(reversal.flag, mask=~reversal.defined | nothing),
         "confidence": pa.array(card.confidence),
         "variability": pa.array(card.variability),
         "correctness": pa.array(card.correctness),
         "margin_mean": pa.array(edge.mean),
         "margin_final": pa.array(edge.final),
-        "forgetting_events": pa.array(found.forgetting.events),
+        "forgetting_events": pa.array(metrics.forgetting.events),
     }
-    taken = sorted(columns.keys() & curves.covariates.keys())
-    if taken:
+    clashing = sorted(columns.keys() & curves.covariates.keys())
+    if clashing:
         raise DataError(
-            f"a covariate is named {taken[0]!r}, a column that every such table has; rename it in `covariates`"
+            f"a covariate is named {clashing[0]!r}, a column that every such table has; rename it in `covariates`"
         )
-    return pa.table({**columns, **{name: pa.array(own) for name, own in curves.covariates.items()}})
+    return pa.table({**columns, **{name: pa.array(column) for name, column in curves.covariates.items()}})
 
 
 def to_pandas(curves: Curves, *, noise_floor: float = 0.1) -> pandas.DataFrame:
@@ -110,3 +112,14 @@ def to_datasets(curves: Curves, *, noise_floor: float = 0.1) -> datasets.Dataset
     return datasets.Dataset.from_dict(
         table.to_pydict(), features=datasets.Features.from_arrow_schema(table.schema)
     )
+
+
+def learning_of(curves: Curves, *, share: float = 1 / 3) -> Learning:
+    """`metrics.learning` of curves, with the settled group by plug-in entropy.
+
+    Args:
+        curves: n examples at T tracking points.
+        share: share of examples that count as settled, in (0, 1/2].
+    """
+    groups = entropy_groups(annotation_entropy(curves.counts), share=share)
+    return learning(curves, settled=groups == SETTLED, backed=backed(curves.counts, curves.gold))

@@ -65,7 +65,7 @@ def write_store(curves: Curves, folder: str | os.PathLike[str]) -> Path:
             values=tuple(curves.values),
         )
         for point, step in enumerate(curves.steps.tolist()):
-            own = {name: value[:, point] for name, value in curves.values.items()}
-            writer.write(step, writer.ids, curves.log_probs[:, point], values=own)
+            point_values = {name: value[:, point] for name, value in curves.values.items()}
+            writer.write(step, writer.ids, curves.log_probs[:, point], values=point_values)
         writer.finish()
     return target

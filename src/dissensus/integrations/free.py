@@ -21,8 +21,7 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import DataError, ModelError, SpecError
-from dissensus.integrations.outputs import refuse_packed, said
-from dissensus.integrations.rows import ROW, IdCollator
+from dissensus.integrations.outputs import ROW, IdCollator, refuse_packed, said
 from dissensus.models.insides import INSIDES, present
 from dissensus.models.user_model import base_of, check_label_order
 from dissensus.record.free import FreeRecorder, Places
@@ -50,7 +49,7 @@ def record_free(
         dataset: the examples to record.
         id: the column of the training rows that holds their ids.
         others: leave training rows aside that are not in `dataset`; without it they are an error.
-        steps_per_epoch: optimiser steps an epoch, for a training set that does not know its length.
+        steps_per_epoch: optimiser steps per epoch, for a training set that does not know its length.
         **options: of `FreeRecorder`: `regime`, `provenance`, `on_error`, `quiet`.
 
     Raises:
@@ -169,29 +168,29 @@ class FreeCallback(TrainerCallback):  # type: ignore[misc]
                     "data_collator. Build the loader with self.data_collator, and call record_free before train()"
                 )
             refuse_packed(inputs, len(rows))
-        labels, heard = inputs.get("labels"), list[bool]()
+        labels, observed = inputs.get("labels"), list[bool]()
 
         def listen(module: nn.Module, _: Any, outputs: Any) -> None:
             # Once: gradient checkpointing runs layers again, some losses the whole model, without gradients or with.
-            if heard or not (module.training and torch.is_grad_enabled()):
+            if observed or not (module.training and torch.is_grad_enabled()):
                 return
-            heard.append(True)
+            observed.append(True)
             if rows is not None and not recorder.stopped:
                 with recorder.contained():
                     self._observe(recorder, module, outputs, rows, labels)
 
         hook = model.register_forward_hook(listen)
         try:
-            found = self._theirs["training_step"](model, inputs, *args, **kwargs)
+            loss = self._theirs["training_step"](model, inputs, *args, **kwargs)
         finally:
             hook.remove()
-        if not heard:
+        if not observed:
             with recorder.contained():
                 raise ModelError(
                     f"{type(self._trainer).__name__}.training_step did not call the model that it was given with "
                     "gradients, so there is nothing to record. Record with dissensus.integrations.transformers.record"
                 )
-        return found
+        return loss
 
     def _observe(
         self, recorder: FreeRecorder, module: nn.Module, outputs: Any, rows: Tensor, labels: Tensor | None
@@ -199,14 +198,14 @@ class FreeCallback(TrainerCallback):  # type: ignore[misc]
         step = self._trainer.state.global_step
         bare = self._trainer.accelerator.unwrap_model(module, keep_fp32_wrapper=True)
         bare = base_of(bare)
-        found, scored = said(bare, outputs, labels, len(rows))
+        scores, scored = said(bare, outputs, labels, len(rows))
         if scored is None:
             if not self._named:
                 check_label_order(self._dataset.labels, bare)
                 self._named = True
-            recorder.observe(step, Places(rows), found)
+            recorder.observe(step, Places(rows), scores)
         else:  # a loss over no tokens would be 0, the best there is
-            recorder.observe_losses(step, Places(torch.where(scored.to(rows.device) > 0, rows, -1)), found)
+            recorder.observe_losses(step, Places(torch.where(scored.to(rows.device) > 0, rows, -1)), scores)
 
 
 def _refuse(trainer: Trainer) -> None:

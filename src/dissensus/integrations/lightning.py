@@ -49,7 +49,7 @@ class CurveCallback(_Callback):
     """Records curves while Lightning's `Trainer` fits.
 
     Steps are the trainer's `global_step`: optimiser steps, whatever `accumulate_grad_batches` is. A run that is
-    resumed (`ckpt_path=`) goes on in the same folder. With manual optimisation, at most one optimiser may step a batch.
+    resumed (`ckpt_path=`) goes on in the same folder. With manual optimisation, one optimiser at most steps per batch.
 
     Args:
         path: folder of the curves store.
@@ -131,18 +131,18 @@ class CurveCallback(_Callback):
             self.recorder.finish()
 
     def _found(self, module: Any) -> nn.Module:
-        found: Any = module
+        model: Any = module
         if callable(self._model):
-            found = self._model(module)
+            model = self._model(module)
         elif self._model is not None:
             for name in self._model.split("."):
-                found = getattr(found, name, None)
-        if not isinstance(found, nn.Module):
+                model = getattr(model, name, None)
+        if not isinstance(model, nn.Module):
             raise SpecError(
-                f"model={self._model!r} gives {type(found).__name__}, of a {type(module).__name__}; expected the name "
+                f"model={self._model!r} gives {type(model).__name__}, of a {type(module).__name__}; expected the name "
                 "of the attribute that holds the transformers model, or a function from the LightningModule to it"
             )
-        return found
+        return model
 
 
 def _total_steps(trainer: Any) -> int:

@@ -1,14 +1,15 @@
-"""Outputs of a training forward: each row's logits or loss; or, in words, why they are hidden."""
+"""Training batches in the free mode: which example each row is, and each row's logits or loss in the outputs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from dissensus.errors import ModelError
+from dissensus.data.annotations import AnnotatedDataset
+from dissensus.errors import DataError, ModelError
 from dissensus.models.user_model import refuse_other_heads
 from dissensus.record.probes.sequences import IGNORED
 
@@ -23,7 +24,7 @@ def refuse_packed(inputs: Mapping[str, Any], rows: int) -> None:
     if first != rows or any(key in inputs for key in PACKED):
         raise ModelError(
             f"the batch has {first} row(s) for {rows} example(s): it is packed (packing, padding_free or a flattening "
-            "collator) or pairs examples, and the free mode needs a row an example. Turn packing off, or record with "
+            "collator) or pairs examples, and the free mode needs a row per example. Turn packing off, or record with "
             "dissensus.integrations.transformers.record, which passes over the examples itself"
         )
 
@@ -47,9 +48,12 @@ def said(module: nn.Module, outputs: Any, labels: Tensor | None, rows: int) -> t
     fused = _get(outputs, "log_probs")
     if fused is not None:  # TRL's fused head: zero where the label is ignored
         mask = _get(outputs, "label_mask")
-        found, count = -fused.detach().float().sum(dim=1), (fused != 0 if mask is None else mask).sum(dim=1)
-        _one_each(len(found), rows)
-        return found, count
+        log_probs, count = (
+            -fused.detach().float().sum(dim=1),
+            (fused != 0 if mask is None else mask).sum(dim=1),
+        )
+        _one_each(len(log_probs), rows)
+        return log_probs, count
     logits = _get(outputs, "logits")
     if not isinstance(logits, Tensor) or logits.numel() == 0:
         raise ModelError(
@@ -84,14 +88,16 @@ def _completions(logits: Tensor, labels: Tensor, *, shift: bool) -> tuple[Tensor
     scored = labels != IGNORED
     picked = logits[scored].float()  # only the scored tokens' rows: the vocabulary is wide
     loss = nn.functional.cross_entropy(picked, labels[scored], reduction="none")
-    found = torch.zeros(scored.shape, dtype=torch.float32, device=logits.device).masked_scatter(scored, loss)
-    return found.sum(dim=1), scored.sum(dim=1)
+    token_losses = torch.zeros(scored.shape, dtype=torch.float32, device=logits.device).masked_scatter(
+        scored, loss
+    )
+    return token_losses.sum(dim=1), scored.sum(dim=1)
 
 
-def _one_each(found: int, rows: int) -> None:
-    if found != rows:
+def _one_each(outputs: int, rows: int) -> None:
+    if outputs != rows:
         raise ModelError(
-            f"the model gave {found} rows of outputs for {rows} examples; the free mode needs one each. A trainer of "
+            f"the model gave {outputs} rows of outputs for {rows} examples; the free mode needs one each. A trainer of "
             "pairs (reward, DPO) puts both answers into one batch: record it with a preferences probe and "
             "dissensus.integrations.transformers.record"
         )
@@ -109,3 +115,56 @@ def _names(outputs: Any) -> str:
     if isinstance(outputs, Mapping):
         return "its outputs: " + (", ".join(outputs) or "none")
     return f"its output is a {type(outputs).__name__}"
+
+
+ROW = "dissensus_row"
+"""Key of the row numbers in a batch; -1 for an example that is not recorded."""
+
+
+class IdCollator:
+    """A collator around another: takes the ids off its rows and adds row numbers, int64 of shape (b,), to the batch.
+
+    Raises, when called, `DataError` for rows without an id, and for an id that is not in the data set.
+
+    Args:
+        inner: the trainer's collator.
+        dataset: the examples that are recorded.
+        id: the id's column.
+        others: whether rows of other examples are left aside.
+    """
+
+    def __init__(
+        self, inner: Callable[[list[Any]], Any], dataset: AnnotatedDataset, id: str, *, others: bool
+    ) -> None:
+        self.inner, self.id, self.others, self.name = inner, id, others, dataset.name
+        self.rows = {example_id: row for row, example_id in enumerate(dataset.ids)}
+
+    def __call__(self, features: Sequence[Any]) -> Any:
+        """Collate a batch."""
+        rows = [self._row(feature) for feature in features]
+        batch = self.inner([{k: v for k, v in feature.items() if k != self.id} for feature in features])
+        if not hasattr(batch, "keys"):
+            raise DataError(f"the collator returned a {type(batch).__name__}; expected a mapping of tensors")
+        batch[ROW] = torch.tensor(rows, dtype=torch.long)
+        return batch
+
+    def _row(self, feature: Any) -> int:
+        if not isinstance(feature, Mapping) or feature.get(self.id) is None:
+            has = (
+                f"it has: {', '.join(map(str, feature))}"
+                if isinstance(feature, Mapping)
+                else "it has no columns"
+            )
+            raise DataError(
+                f"a training row has no {self.id!r}; {has}. Rows are joined by id, never by position: keep the column "
+                "through your own map() and remove_columns, or name another with id=..."
+            )
+        example_id = feature[self.id]
+        key = str(example_id.item() if hasattr(example_id, "item") else example_id)
+        row = self.rows.get(key)
+        if row is None and not self.others:
+            raise DataError(
+                f"the training row with {self.id} {key!r} is not in the data set {self.name!r} to record. Add it, or "
+                "pass others=True to record only those that are"
+            )
+        return -1 if row is None else row

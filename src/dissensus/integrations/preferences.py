@@ -66,10 +66,10 @@ def _reference(trainer: Any, args: Any, model: nn.Module) -> Reference | None:
         return Reference.model(other, "the trainer's ref_model", moves=moves)
     bare = bare_module(model)
     if hasattr(bare, "disable_adapter"):
-        kept = "ref" in getattr(bare, "peft_config", {})
+        has_ref = "ref" in getattr(bare, "peft_config", {})
         return Reference(
-            "the trainer's adapter 'ref'" if kept else "the model without its adapters",
-            _with_adapter if kept else _without_adapters,
+            "the trainer's adapter 'ref'" if has_ref else "the model without its adapters",
+            _with_adapter if has_ref else _without_adapters,
         )
     if trainer is None and not getattr(args, "precompute_ref_log_probs", False):
         log.warning(

@@ -102,7 +102,7 @@ class CurveCallback(TrainerCallback):  # type: ignore[misc]
         if hasattr(kwargs.get("optimizer"), "param_groups"):  # a schedule-free one evaluates at other weights
             options.setdefault("optimizer", kwargs["optimizer"])
         if self._live is not None:
-            options["watchers"] = [*options.get("watchers", ()), _Tap(self._live, self._logged)]
+            options["watchers"] = [*options.get("watchers", ()), _LatestAggregates(self._live, self._logged)]
         warn_of_an_untrained_head(bare_module(model))
         resumed = state.global_step > 0
         if self.recorder is not None and not resumed and args.auto_find_batch_size:
@@ -176,7 +176,7 @@ class CurveCallback(TrainerCallback):  # type: ignore[misc]
             self.recorder.measure_now(model, state.global_step)
 
 
-class _Tap:
+class _LatestAggregates:
     """A watcher that keeps the newest aggregates for the next log."""
 
     def __init__(self, live: LiveCurves, into: dict[str, float]) -> None:
@@ -186,10 +186,10 @@ class _Tap:
         self._live.begin(dataset, total_steps)
 
     def observe(self, step: int, losses: Any, *, replay: bool = False) -> Mapping[str, float]:
-        found = self._live.observe(step, losses, replay=replay)
+        aggregates = self._live.observe(step, losses, replay=replay)
         if replay:
-            return found
+            return aggregates
         self._into.clear()
-        self._into.update(found)
+        self._into.update(aggregates)
         self._into[f"{self._live.prefix}step"] = float(step)  # the trainer may log some steps later
-        return found
+        return aggregates

@@ -51,7 +51,7 @@ class LiveCurves:
     than the examples' spread and the curve's own jitter make by chance, by more than the settled group's loss has risen
     since then; and something was learned before: the settled group's loss has fallen. Once, until that is over.
 
-    Memory: eight numbers an example and its group, up to six more once a loss is not finite, for any number of points.
+    Memory: eight numbers per example and its group, up to six more once a loss is not finite, for any number of points.
 
     Args:
         log: called with the aggregates and the step; None only returns them.
@@ -159,12 +159,12 @@ class LiveCurves:
         return self._curves
 
     def _aggregates(self, curves: _Running) -> dict[str, float]:
-        found = self.unlearning
+        unlearning = self.unlearning
         values = {"points": float(curves.points)}
         for name, rows in self._groups.items():
             values[f"{name}_loss"] = _mean(curves.last[rows])
-            values[f"{name}_change"] = _mean(found.delta[rows])
-            values[f"{name}_unlearned"] = _mean(np.where(found.defined, found.flag, np.nan)[rows])
+            values[f"{name}_change"] = _mean(unlearning.delta[rows])
+            values[f"{name}_unlearned"] = _mean(np.where(unlearning.defined, unlearning.flag, np.nan)[rows])
         if curves.points > 1:
             values["rho_aulc"] = spearman(self._entropy, curves.aulc()).rho
         return values
@@ -209,23 +209,23 @@ class _Running:
     def add(self, u: float, losses: FloatArray) -> None:
         """Take in the losses, shape (n,), at progress u."""
         finite = np.isfinite(losses)
-        whole = bool(finite.all())
-        here = np.ones(1, dtype=np.bool_) if whole else finite
-        y = losses if whole else np.where(finite, losses, self.height)
+        complete = bool(finite.all())
+        present = np.ones(1, dtype=np.bool_) if complete else finite
+        y = losses if complete else np.where(finite, losses, self.height)
         self.first = self.first if self.points else losses
         self.last = losses
         self.points += 1
-        self.lowest = np.minimum(self.lowest, y if whole else np.where(finite, losses, np.inf))
+        self.lowest = np.minimum(self.lowest, y if complete else np.where(finite, losses, np.inf))
         known = self.count > 0
-        self.area += np.where(known & here, u - self.at, 0.0) * (self.height + y) / 2
-        self.begin = np.where(known | ~here, self.begin, u)
-        self.at = np.where(here, u, self.at)
+        self.area += np.where(known & present, u - self.at, 0.0) * (self.height + y) / 2
+        self.begin = np.where(known | ~present, self.begin, u)
+        self.at = np.where(present, u, self.at)
         self.height = y
-        self.count = self.count + here
-        step_u = np.where(here, u - self.mean_u, 0.0)
+        self.count = self.count + present
+        step_u = np.where(present, u - self.mean_u, 0.0)
         each = np.maximum(self.count, 1.0)
         self.mean_u = self.mean_u + step_u / each
-        self.mean_y += np.where(here, y - self.mean_y, 0.0) / each
+        self.mean_y += np.where(present, y - self.mean_y, 0.0) / each
         self.sum_uu = self.sum_uu + step_u * (u - self.mean_u)
         self.sum_uy += step_u * (y - self.mean_y)
 

@@ -1,4 +1,4 @@
-"""Whether a group's mean loss has risen, or only seems to: the rule behind the live warning. Needs NumPy alone."""
+"""Rise of a group's mean loss, told from noise: the rule behind the live warning. Needs NumPy alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where `LiveCurves` logs to: TensorBoard, Weights & Biases, MLflow or Trackio, by the object that a loop has already.
+"""Trackers for `LiveCurves`: TensorBoard, Weights & Biases, MLflow, Trackio, by the object that a loop has already.
 
 None of these packages is imported. Trainers that log for themselves (transformers, Lightning, Accelerate) need no
 function of this module.

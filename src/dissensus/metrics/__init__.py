@@ -1,4 +1,4 @@
-"""Metrics: pure functions from `Curves` to one value an example. NaN where a value is not defined."""
+"""Metrics: pure functions from `Curves` to one value per example. NaN where a value is not defined."""
 
 from dissensus.metrics.aulc import aulc, aulc_of
 from dissensus.metrics.cartography import Cartography, cartography

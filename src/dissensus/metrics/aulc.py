@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from dissensus.curves import Curves, CurveSource, FloatArray
 from dissensus.errors import DataError, SpecError
 from dissensus.metrics.blocks import Block, by_blocks
-from dissensus.metrics.points import IntArray, Loss, check_points, close_gaps, mend, row_dots
+from dissensus.metrics.points import IntArray, Loss, check_points, close_gaps, recompute_gaps, row_dots
 
 Axis = Literal["progress", "log"]
 
@@ -61,7 +61,7 @@ def block_aulc(block: Block, at: FloatArray, *, loss: Loss = "gold", relative: b
     with np.errstate(invalid="ignore", over="ignore"):
         areas = [row_dots(block.log_probs_of(label), weight) for label in range(block.shares.shape[1])]
         soft = -(block.shares * np.stack(areas, axis=1)).sum(axis=1)
-    return mend(soft, lambda rows: aulc_of(block.soft_losses[rows], at))
+    return recompute_gaps(soft, lambda rows: aulc_of(block.soft_losses[rows], at))
 
 
 def axis_of(curves: Curves | CurveSource, x: Axis) -> FloatArray:
@@ -106,7 +106,7 @@ def aulc_of(losses: ArrayLike, x: ArrayLike, *, relative: bool = False) -> Float
         np.divide(area, width.sum(axis=1), out=covered, where=count >= 2)
         return covered
 
-    mend(mean, with_gaps)
+    recompute_gaps(mean, with_gaps)
     if relative:
         mean -= np.where(np.isfinite(y[:, 0]), y[:, 0], np.nan)
     return mean

@@ -1,9 +1,9 @@
-"""A walk over the examples of a cell, a few thousand at a time, in threads.
+"""Blocks of examples: a walk over the examples of a cell, a few thousand at a time, in threads.
 
 A cell of 550,000 examples at 100 tracking points has 660 MB of log-probabilities. Its losses and margins in float64
 would be as much again, each, and every pass over such an array would wait for memory. So the metrics walk: a block of
 examples that stays in a processor's cache is taken from the float32 log-probabilities, all that is asked for is
-computed on it, and only one value an example is kept. A row's values do not depend on the block it is in.
+computed on it, and only one value per example is kept. A row's values do not depend on the block it is in.
 
 Curves that do not fit into memory (`CurveSource`) are read `READ` examples at a time, by each thread its own, and
 walked in the same way: the values are the same, to the bit.
@@ -84,25 +84,25 @@ class Block:
             gaps = np.flatnonzero(~np.isfinite(total.sum(axis=1)))
             total[gaps] = 0.0
             for label in range(shares.shape[1] if len(gaps) else 0):
-                own = shares[gaps, label, None]
-                total[gaps] += np.where(own == 0, 0.0, own * self.log_probs_of(label)[gaps])
+                share = shares[gaps, label, None]
+                total[gaps] += np.where(share == 0, 0.0, share * self.log_probs_of(label)[gaps])
         return np.negative(total, out=total)
 
     @cached_property
     def margins(self) -> FloatArray:
         """log p(gold) - max over other labels of log p(label), shape (b, T); see `gold_margins`."""
-        own = self.gold_log_probs
+        of_gold = self.gold_log_probs
         if self.gold == NO_GOLD:
-            return own
+            return of_gold
         others = [self.log_probs_of(k) for k in range(self._log_probs.shape[2]) if k != self.gold]
         if len(others) < 2:
-            strongest = others[0] if others else np.full_like(own, -np.inf)  # the maximum over no label
+            strongest = others[0] if others else np.full_like(of_gold, -np.inf)  # the maximum over no label
         else:
             strongest = np.maximum(others[0], others[1])
         for other in others[2:]:
             np.maximum(strongest, other, out=strongest)
         with np.errstate(invalid="ignore"):  # -inf - -inf is undefined, hence NaN
-            return np.subtract(own, strongest, out=strongest if len(others) > 1 else None)
+            return np.subtract(of_gold, strongest, out=strongest if len(others) > 1 else None)
 
     @cached_property
     def right(self) -> BoolArray:
@@ -130,7 +130,7 @@ def by_blocks(
     *,
     points: int | None = None,
 ) -> dict[str, NDArray[Any]]:
-    """Compute arrays of one row an example, block by block.
+    """Compute arrays of one row per example, block by block.
 
     Args:
         curves: n examples, in memory or to be read.
@@ -149,16 +149,16 @@ def _read_by_blocks(
     source: CurveSource, values: Callable[[Block], Mapping[str, NDArray[Any]]], points: int | None
 ) -> dict[str, NDArray[Any]]:
     nothing = _by_blocks(source.read(0, 0), values, points, 1)
-    found = {name: np.empty((len(source), *v.shape[1:]), dtype=v.dtype) for name, v in nothing.items()}
+    results = {name: np.empty((len(source), *v.shape[1:]), dtype=v.dtype) for name, v in nothing.items()}
 
     def fill(begin: int) -> None:
         block = source.read(begin, min(len(source), begin + READ))
-        for name, own in _by_blocks(block, values, points, 1).items():
-            found[name][begin : begin + READ] = own
+        for name, block_values in _by_blocks(block, values, points, 1).items():
+            results[name][begin : begin + READ] = block_values
 
     begins = range(0, len(source), READ)
     threads.in_order(fill, begins, threads=min(threads.available(), len(begins)))
-    return found
+    return results
 
 
 def _by_blocks(
@@ -170,16 +170,16 @@ def _by_blocks(
     size = max(1, (points or POINTS) // max(len(curves.steps), 1))
     # No examples: asks for the names, types and shapes, and for the errors of bad options.
     nothing = values(Block(curves, np.empty(0, dtype=np.intp), NO_GOLD))
-    found = {name: np.empty((len(curves), *v.shape[1:]), dtype=v.dtype) for name, v in nothing.items()}
+    results = {name: np.empty((len(curves), *v.shape[1:]), dtype=v.dtype) for name, v in nothing.items()}
 
     def fill(job: tuple[IntArray, int]) -> None:
         rows, gold = job
-        for name, own in values(Block(curves, rows, gold)).items():
-            found[name][rows] = own
+        for name, block_values in values(Block(curves, rows, gold)).items():
+            results[name][rows] = block_values
 
     jobs = list(_by_gold(curves.gold, size))
     threads.in_order(fill, jobs, threads=min(workers, len(jobs)))
-    return found
+    return results
 
 
 def _by_gold(gold: NDArray[np.int64], size: int) -> Iterator[tuple[IntArray, int]]:

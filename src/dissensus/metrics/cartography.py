@@ -56,7 +56,9 @@ def cartography_of(block: Block, kept: slice) -> Cartography:
     points, gaps = log_probs.shape[1], block.gaps
     if points == 0:
         return Cartography(*(np.full(len(log_probs), np.nan) for _ in range(3)))
-    probability = np.exp(block.gold_log_probs)[:, kept]  # all of them: one long loop is faster than one a row
+    probability = np.exp(block.gold_log_probs)[
+        :, kept
+    ]  # all of them: one long loop is faster than one per row
     confidence = probability.sum(axis=1) / points
     deviation = np.subtract(probability, confidence[:, None], out=probability)
     variability = np.sqrt(row_dots(deviation, deviation) / points)

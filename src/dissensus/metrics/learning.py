@@ -1,4 +1,4 @@
-"""Did it learn? One cell's loss and answers against its start and against the best constant answer. Pure functions.
+"""Learning: one cell's loss and answers against its start and against the best constant answer. Pure functions.
 
 Un-learning is read against learning: where a model learned nothing, its losses still move (a fresh head settles on the
 label shares, which raises the loss of every rarer label), and each such rise would pass for un-learning.
@@ -163,10 +163,12 @@ def learning(curves: Curves, *, settled: ArrayLike, backed: ArrayLike) -> Learni
     judged = examples_to_judge(curves.gold, settled, backed)
     if not len(curves.steps) or not len(curves):
         return Learning("not told", ("there is no tracking point with an example",), judged.words)
-    losses, own = curves.losses, curves.losses[judged.member]
-    known = np.isfinite(own)
+    losses, judged_losses = curves.losses, curves.losses[judged.member]
+    known = np.isfinite(judged_losses)
     curve = np.full(len(curves.steps), np.nan)
-    np.divide(np.where(known, own, 0.0).sum(axis=0), known.sum(axis=0), out=curve, where=known.any(axis=0))
+    np.divide(
+        np.where(known, judged_losses, 0.0).sum(axis=0), known.sum(axis=0), out=curve, where=known.any(axis=0)
+    )
     unmeasured = curves.steps[0] != 0
     return did_it_learn(
         curves.gold,
@@ -237,20 +239,20 @@ def did_it_learn(
         )
     top_label, top_share = _most_answered(after, labels)
 
-    def told(learned: Learned, reason: str) -> Learning:
+    def decided(learned: Learned, reason: str) -> Learning:
         return Learning(learned, (reason,), judged.words, top_label=top_label, top_share=top_share)
 
     known = judged.member & (truth != NO_GOLD)
     if not known.any():
-        return told("not told", "no example has a gold label")
+        return decided("not told", "no example has a gold label")
     if last_step == 0:
-        return told("not told", "there is no tracking point after the start")
+        return decided("not told", "there is no tracking point after the start")
     if not np.isfinite(first[known]).any():
-        return told("not told", "the loss before training was not measured")
+        return decided("not told", "the loss before training was not measured")
     usable = known & ~np.isnan(first)
     lost = int((usable & ~np.isfinite(last)).sum())
     if lost > usable.sum() / 2:
-        return told(
+        return decided(
             "no", f"{lost} of {usable.sum()} examples have no finite loss at the end: training diverged"
         )
     usable &= np.isfinite(first) & ~np.isnan(last)
@@ -261,9 +263,9 @@ def did_it_learn(
     ends = (float(first[usable].mean()), float(last[usable].mean()))
     heights = np.asarray(ends if curve is None else curve, dtype=np.float64)
     lowest = np.min(heights, where=np.isfinite(heights), initial=np.inf)
-    own, n = truth[usable], int(usable.sum())
+    usable_gold, n = truth[usable], int(usable.sum())
     nothing = float("nan")
-    found = Learning(
+    measured = Learning(
         learned="not told",
         reasons=(),
         judged_on=judged.words,
@@ -271,97 +273,102 @@ def did_it_learn(
         start=ends[0],
         lowest=float(lowest),
         end=ends[1],
-        constant=nothing if only_gold else constant_loss(own),
-        accuracy_start=nothing if only_gold else float((before[usable] == own).mean()),
-        accuracy_end=nothing if only_gold else float((after[usable] == own).mean()),
-        majority=float(np.bincount(own).max() / n),
-        recall_start=nothing if only_gold else _mean_recall(before[usable], own),
-        recall_end=nothing if only_gold else _mean_recall(after[usable], own),
+        constant=nothing if only_gold else constant_loss(usable_gold),
+        accuracy_start=nothing if only_gold else float((before[usable] == usable_gold).mean()),
+        accuracy_end=nothing if only_gold else float((after[usable] == usable_gold).mean()),
+        majority=float(np.bincount(usable_gold).max() / n),
+        recall_start=nothing if only_gold else _mean_recall(before[usable], usable_gold),
+        recall_end=nothing if only_gold else _mean_recall(after[usable], usable_gold),
         top_label=top_label,
         top_share=top_share,
     )
-    learned, reasons = _decide(found, own, first[usable], last[usable], tuple(labels))
-    return replace(found, learned=learned, reasons=tuple(reasons))
+    learned, reasons = _decide(measured, usable_gold, first[usable], last[usable], tuple(labels))
+    return replace(measured, learned=learned, reasons=tuple(reasons))
 
 
 def _decide(
-    found: Learning, gold: NDArray[np.int64], first: FloatArray, last: FloatArray, labels: tuple[str, ...]
+    measured: Learning, gold: NDArray[np.int64], first: FloatArray, last: FloatArray, labels: tuple[str, ...]
 ) -> tuple[Learned, list[str]]:
     """The answer and its reasons, of the judged examples that have what it takes."""
-    name = _name(found.judged_on)
-    if found.n < FEWEST:
+    name = _name(measured.judged_on)
+    if measured.n < FEWEST:
         return "not told", [
-            f"{found.n} examples with a gold label and a loss are too few to tell (at least {FEWEST})"
+            f"{measured.n} examples with a gold label and a loss are too few to tell (at least {FEWEST})"
         ]
     fall, fall_error = _mean_and_error(first - last)
-    if not np.isfinite(found.constant):
-        if fall >= OF_THE_START * found.start and fall >= STANDARD_ERRORS * fall_error:
+    if not np.isfinite(measured.constant):
+        if fall >= OF_THE_START * measured.start and fall >= STANDARD_ERRORS * fall_error:
             return "not told", [
                 "only the gold label was scored, so there is no constant answer to compare with: the mean loss fell "
-                f"from {found.start:.2f} to {found.end:.2f} nats"
+                f"from {measured.start:.2f} to {measured.end:.2f} nats"
             ]
-        return "no", [_of_start(found, name)]
-    if found.constant < LEAST_CONSTANT:
-        share = np.bincount(gold, minlength=len(labels)) / found.n
+        return "no", [_of_start(measured, name)]
+    if measured.constant < LEAST_CONSTANT:
+        share = np.bincount(gold, minlength=len(labels)) / measured.n
         return "not told", [
             f"{_percent(share.max())} of the gold labels are {labels[int(share.argmax())]!r}: nothing tells learning "
             "from answering that label"
         ]
-    share = np.bincount(gold) / found.n
+    share = np.bincount(gold) / measured.n
     # What the best constant answer would lose on each example, against what the model loses.
     gain, gain_error = _mean_and_error(-np.log(share[gold]) - last)
-    below = gain >= EXPLAINED * found.constant
-    fell = fall >= min(EXPLAINED * found.constant, OF_THE_START * found.start)
+    below = gain >= EXPLAINED * measured.constant
+    fell = fall >= min(EXPLAINED * measured.constant, OF_THE_START * measured.start)
     sure = gain >= STANDARD_ERRORS * gain_error and fall >= STANDARD_ERRORS * fall_error
-    if (below and fell and sure) or _more_often_right(found, gold):
+    if (below and fell and sure) or _more_often_right(measured, gold):
         return "yes", []
     chance = (
-        f"{name} loss ends at {found.end:.2f} nats, below the best constant answer's {found.constant:.2f}, but with "
-        f"{found.n} examples that may be chance (+- {STANDARD_ERRORS * max(gain_error, fall_error):.2f})"
+        f"{name} loss ends at {measured.end:.2f} nats, below the best constant answer's {measured.constant:.2f}, "
+        f"but with {measured.n} examples that may be chance (+- {STANDARD_ERRORS * max(gain_error, fall_error):.2f})"
     )
-    if below and fell and found.top_share < ONE_LABEL:
+    if below and fell and measured.top_share < ONE_LABEL:
         return "not told", [chance]
-    return "no", _reasons(found, below, fell, chance if below and fell else "")
+    return "no", _reasons(measured, below, fell, chance if below and fell else "")
 
 
-def _more_often_right(found: Learning, gold: NDArray[np.int64]) -> bool:
+def _more_often_right(measured: Learning, gold: NDArray[np.int64]) -> bool:
     count = np.unique(gold, return_counts=True)[1]
     # Of a mean of recalls of which each has at most variance 1/4 per example.
     error = float(np.sqrt((0.25 / count).sum()) / len(count))
     return bool(
-        found.recall_end - 1 / len(count) >= max(RECALL_GAIN, RECALL_ERRORS * error)
-        and found.recall_end - found.recall_start >= RECALL_GAIN
+        measured.recall_end - 1 / len(count) >= max(RECALL_GAIN, RECALL_ERRORS * error)
+        and measured.recall_end - measured.recall_start >= RECALL_GAIN
     )
 
 
-def _reasons(found: Learning, below: bool, fell: bool, chance: str) -> list[str]:
+def _reasons(measured: Learning, below: bool, fell: bool, chance: str) -> list[str]:
     """Why it did not learn, the most telling first; `chance` says that its loss is low, and perhaps by chance."""
-    reasons, name = [], _name(found.judged_on)
-    if found.top_share >= ONE_LABEL:
-        reasons.append(f"it answers {found.top_label!r} for {_percent(found.top_share)} of the examples")
+    reasons, name = [], _name(measured.judged_on)
+    if measured.top_share >= ONE_LABEL:
+        reasons.append(
+            f"it answers {measured.top_label!r} for {_percent(measured.top_share)} of the examples"
+        )
     if chance:
         reasons.append(chance)
     if not below:
-        relation = "no better than" if found.end >= found.constant - 0.005 else "hardly better than"
+        relation = "no better than" if measured.end >= measured.constant - 0.005 else "hardly better than"
         reasons.append(
-            f"{name} loss ends at {found.end:.2f} nats, {relation} the best constant answer's {found.constant:.2f}"
+            f"{name} loss ends at {measured.end:.2f} nats, {relation} the best constant answer's "
+            f"{measured.constant:.2f}"
         )
     if not fell:
-        reasons.append(_of_start(found, name))
-    if found.lowest <= min((1 - EXPLAINED) * found.constant, found.start) and not below:
-        reasons.append(f"it had learned and lost it again: {name} loss was down to {found.lowest:.2f}")
-    if np.isfinite(found.accuracy_end) and found.top_share < ONE_LABEL:
+        reasons.append(_of_start(measured, name))
+    if measured.lowest <= min((1 - EXPLAINED) * measured.constant, measured.start) and not below:
+        reasons.append(f"it had learned and lost it again: {name} loss was down to {measured.lowest:.2f}")
+    if np.isfinite(measured.accuracy_end) and measured.top_share < ONE_LABEL:
         reasons.append(
-            f"{_percent(found.accuracy_end)} of {found.n} answers are right, where always answering the most frequent "
-            f"label gives {_percent(found.majority)}"
+            f"{_percent(measured.accuracy_end)} of {measured.n} answers are right, where always answering the most "
+            f"frequent label gives {_percent(measured.majority)}"
         )
     return reasons
 
 
-def _of_start(found: Learning, name: str) -> str:
-    if found.end >= found.start:
-        return f"{name} loss did not fall: {found.start:.2f} nats before training, {found.end:.2f} at the end"
-    return f"{name} loss hardly fell: {found.start:.2f} nats before training, {found.end:.2f} at the end"
+def _of_start(measured: Learning, name: str) -> str:
+    if measured.end >= measured.start:
+        return f"{name} loss did not fall: {measured.start:.2f} nats before training, {measured.end:.2f} at the end"
+    return (
+        f"{name} loss hardly fell: {measured.start:.2f} nats before training, {measured.end:.2f} at the end"
+    )
 
 
 def _name(judged_on: str) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from dissensus.curves import Curves, CurveSource, FloatArray
 from dissensus.metrics.blocks import by_blocks
-from dissensus.metrics.points import IntArray, kept_points, mend
+from dissensus.metrics.points import IntArray, kept_points, recompute_gaps
 
 
 def gold_margins(curves: Curves | CurveSource) -> FloatArray:
@@ -37,7 +37,7 @@ class Margin:
 def margin(curves: Curves | CurveSource, *, include_start: bool = False) -> Margin:
     """Mean and final margin of the gold label: log p(gold) - max over other labels of log p(label).
 
-    The mean is the AUM of Pleiss et al. (NeurIPS 2020), who take logits once an epoch; differences of
+    The mean is the AUM of Pleiss et al. (NeurIPS 2020), who take logits once per epoch; differences of
     log-probabilities are differences of logits, since the normalising constant cancels. Every tracking
     point counts once. A low mean marks examples that training pulls towards another label: mislabelled or
     contested ones. Step 0 is left out of the mean by default, since it precedes training.
@@ -68,4 +68,4 @@ def margin_of(margins: FloatArray, kept: slice) -> Margin:
         return mean
 
     last = margins[:, -1] if margins.shape[1] else np.full(len(margins), np.nan)
-    return Margin(mean=mend(mean, with_gaps), final=np.where(np.isfinite(last), last, np.nan))
+    return Margin(mean=recompute_gaps(mean, with_gaps), final=np.where(np.isfinite(last), last, np.nan))

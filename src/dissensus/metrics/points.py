@@ -1,4 +1,4 @@
-"""What the metrics share: which loss, which tracking points, and how gaps in a curve are handled.
+"""Shared by the metrics: choice of the loss, choice of the tracking points, and gaps in a curve.
 
 A value that is not finite (no gold label, a diverged run, a probability of exactly 0) is a gap. Gaps are
 left out point by point; a metric says how many points it needs and gives NaN below that.
@@ -60,7 +60,7 @@ def check_points(values: FloatArray, x: FloatArray) -> None:
         )
 
 
-def mend(values: FloatArray, slowly: Callable[[IntArray], FloatArray]) -> FloatArray:
+def recompute_gaps(values: FloatArray, slowly: Callable[[IntArray], FloatArray]) -> FloatArray:
     """Compute again, in place, the rows for which a formula for curves without gaps gave no number.
 
     Gaps are rare, and a formula that leaves them out costs several times one that need not. So the short formula runs

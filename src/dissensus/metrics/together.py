@@ -87,18 +87,20 @@ def example_metrics(
                 name: _checked(name, kernel(block, u), block) for name, kernel in (further or {}).items()
             },
         }
-        return plain | {f"{group}.{name}": v for group, own in groups.items() for name, v in own.items()}
+        return plain | {
+            f"{group}.{name}": v for group, group_values in groups.items() for name, v in group_values.items()
+        }
 
-    found = by_blocks(curves, values)
-    start = found["initial_loss"]
+    computed = by_blocks(curves, values)
+    start = computed["initial_loss"]
 
     def group(name: str) -> dict[str, NDArray[Any]]:
-        return {key.removeprefix(f"{name}."): v for key, v in found.items() if key.startswith(f"{name}.")}
+        return {key.removeprefix(f"{name}."): v for key, v in computed.items() if key.startswith(f"{name}.")}
 
     return ExampleMetrics(
-        **{name: v for name, v in found.items() if "." not in name},
-        aulc_relative=found["aulc"] - np.where(np.isfinite(start), start, np.nan),
-        # What takes only one number an example is left until here: the threads would wait for each other over it.
+        **{name: v for name, v in computed.items() if "." not in name},
+        aulc_relative=computed["aulc"] - np.where(np.isfinite(start), start, np.nan),
+        # What takes only one number per example is left until here: the threads would wait for each other over it.
         unlearning=judge(Trend(**group("trend")), noise_floor=noise_floor),
         cartography=Cartography(**group("cartography")),
         forgetting=Forgetting(**group("forgetting")),

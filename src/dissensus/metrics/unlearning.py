@@ -19,7 +19,7 @@ from dissensus.metrics.points import (
     check_points,
     close_gaps,
     losses_for,
-    mend,
+    recompute_gaps,
     row_dots,
 )
 
@@ -119,11 +119,11 @@ def lowest_of(losses: FloatArray) -> FloatArray:
     """The smallest finite value of each row, shape (n,); infinity where there is none."""
 
     def with_gaps(rows: IntArray) -> FloatArray:
-        own = losses[rows]
-        return np.asarray(np.where(np.isfinite(own), own, np.inf).min(axis=1), dtype=np.float64)
+        row_losses = losses[rows]
+        return np.asarray(np.where(np.isfinite(row_losses), row_losses, np.inf).min(axis=1), dtype=np.float64)
 
     # A NaN or a -inf becomes the smallest value and is seen; a +inf does not become it, nor is it meant to.
-    return mend(losses.min(axis=1), with_gaps)
+    return recompute_gaps(losses.min(axis=1), with_gaps)
 
 
 def slope_of(losses: FloatArray, x: FloatArray) -> FloatArray:
@@ -146,7 +146,7 @@ def slope_of(losses: FloatArray, x: FloatArray) -> FloatArray:
         np.divide((centred * heights).sum(axis=1), (centred**2).sum(axis=1), out=slope, where=count >= 2)
         return slope
 
-    return mend(slope, with_gaps)
+    return recompute_gaps(slope, with_gaps)
 
 
 def noise_floor_between_seeds(

@@ -42,7 +42,7 @@ class DropoutKeys:
         """Set the keys of a packed batch.
 
         Args:
-            keys: one a token, shape (N,).
+            keys: one per token, shape (N,).
             batch: the batch.
             label_at: index of each example's label token, shape (b,).
         """
@@ -77,12 +77,12 @@ class DropoutKeys:
     @contextlib.contextmanager
     def holding(self, keys: Keys) -> Iterator[None]:
         """While this lasts, `keys` in the place of its own."""
-        own = self.held()
+        before = self.held()
         self.tokens, self.labels, self.examples = keys
         try:
             yield
         finally:
-            self.tokens, self.labels, self.examples = own
+            self.tokens, self.labels, self.examples = before
 
     def of(self, x: Tensor) -> Tensor | None:
         """The keys that fit an activation: tokens (.., T, d), label tokens, or examples (b, d); else None."""
@@ -101,7 +101,7 @@ class KeyedDropout(nn.Dropout):
         self._channels: dict[tuple[torch.device, tuple[int, ...]], tuple[Tensor, Tensor]] = {}
 
     def forward(self, input: Tensor) -> Tensor:
-        """Activations (.., T, d), one key a token; or (b, d), one key an example."""
+        """Activations (.., T, d), one key per token; or (b, d), one key per example."""
         if not self.training or self.p == 0:
             return input
         keys = self._keys.of(input)
@@ -132,9 +132,9 @@ class KeyedDropout(nn.Dropout):
         return _kept(keys[:, None, :, None], a, b, p, dtype)
 
     def _tables(self, shape: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tensor]:
-        found = self._channels.get((device, tuple(shape)))
-        if found is None:
-            made = []
+        tables = self._channels.get((device, tuple(shape)))
+        if tables is None:
+            built = []
             for kind in ("multiplier", "offset"):
                 digest = hashlib.sha256(f"{self._site}/{kind}".encode()).digest()
                 rng = np.random.default_rng(int.from_bytes(digest[:8], "big"))
@@ -143,10 +143,10 @@ class KeyedDropout(nn.Dropout):
                     values |= np.uint32(1)
                 # Attention's are drawn place by place, so that a prefix is the same, and laid out head by head.
                 table = values.T if values.ndim == 2 else values
-                made.append(torch.from_numpy(np.ascontiguousarray(table).view(np.int32)).to(device))
-            found = (made[0], made[1])
-            self._channels[device, tuple(shape)] = found
-        return found
+                built.append(torch.from_numpy(np.ascontiguousarray(table).view(np.int32)).to(device))
+            tables = (built[0], built[1])
+            self._channels[device, tuple(shape)] = tables
+        return tables
 
 
 def install_keyed_dropout(module: nn.Module) -> DropoutKeys:

@@ -139,12 +139,12 @@ def encode(
         rest = [joint.join(e.text[f] for f in fields[1:]) for e in dataset]
     if rest is not None and not pairs:
         first, rest = [f"{a}\n{b}" for a, b in zip(first, rest, strict=True)], None
-    whole = tokenizer(first, rest, truncation="longest_first", max_length=max_length)
+    tokenized = tokenizer(first, rest, truncation="longest_first", max_length=max_length)
     lengths = [len(row) for row in tokenizer(first, rest, truncation=False, verbose=False)["input_ids"]]
-    types = whole.get("token_type_ids")
+    types = tokenized.get("token_type_ids")
     return Encoded(
         ids=dataset.ids,
-        input_ids=tuple(tuple(row) for row in whole["input_ids"]),
+        input_ids=tuple(tuple(row) for row in tokenized["input_ids"]),
         token_type_ids=None if types is None else tuple(tuple(row) for row in types),
         truncated=sum(n > max_length for n in lengths),
     )
@@ -232,8 +232,8 @@ def _shortened(
                 f"example {example_id!r} does not fit into max_length={max_length} tokens: the prompt alone nearly "
                 "fills it; raise model.max_length"
             )
-        kept = tokenizer(text[longest], add_special_tokens=False)["input_ids"][:keep]
-        shorter = tokenizer.decode(kept, skip_special_tokens=True)
+        first_tokens = tokenizer(text[longest], add_special_tokens=False)["input_ids"][:keep]
+        shorter = tokenizer.decode(first_tokens, skip_special_tokens=True)
         # Decoding may not shorten the text where one character spans tokens: then cut characters.
         text[longest] = (
             shorter if len(shorter) < len(text[longest]) else text[longest][: len(text[longest]) - 1]

@@ -66,7 +66,7 @@ def fit(
         quantized: whether the files hold quantised weights, whose further tensors transformers knows.
 
     Raises:
-        ModelError: the weights do not fit; it names those that are missing or left over, and the mend.
+        ModelError: the weights do not fit; it names those that are missing or left over, and how to correct it.
     """
     parameters = {key for key, _ in module.named_parameters()}
     prefix = module.base_model_prefix
@@ -102,24 +102,24 @@ def outermost_modules(module: nn.Module, keys: set[str]) -> tuple[tuple[str, ...
         parts = key.split(".")
         for end in range(1, len(parts)):
             inside.setdefault(".".join(parts[:end]), []).append(key)
-    found: list[str] = []
+    outermost: list[str] = []
     covered: set[str] = set()
     for name, _ in module.named_modules():  # outer ones come first
         members = inside.get(name, [])
         if members and not covered.issuperset(members) and keys.issuperset(members):
-            found.append(name)
+            outermost.append(name)
             covered.update(members)
-    return tuple(found), keys - covered
+    return tuple(outermost), keys - covered
 
 
 def refuse_not_finite(module: nn.Module, name: str) -> None:
     """Raise a `ModelError` that names the weights that are NaN or infinite."""
-    found = [
-        f"{key} ({what})" for key, parameter in module.named_parameters() if (what := not_finite(parameter))
+    damaged = [
+        f"{key} ({words})" for key, parameter in module.named_parameters() if (words := not_finite(parameter))
     ]
-    if found:
+    if damaged:
         raise ModelError(
-            f"the weights of model {name!r} are damaged: {_some(found)}. No training mends that; take a checkpoint "
+            f"the weights of model {name!r} are damaged: {_some(damaged)}. No training mends that; take a checkpoint "
             "from before they broke, or fetch the files again."
         )
 
@@ -135,13 +135,16 @@ def not_finite(parameter: nn.Parameter) -> str:
             size += part.numel()
             if not bool(torch.isfinite(part).all()):
                 nan, inf = nan + int(part.isnan().sum()), inf + int(part.isinf().sum())
-    words = [f"{count} {what}" for count, what in ((nan, "NaN"), (inf, "infinite")) if count]
+    words = [f"{count} {kind}" for count, kind in ((nan, "NaN"), (inf, "infinite")) if count]
     return f"{' and '.join(words)} of {size} numbers" if words else ""
 
 
 def shapes_differ(name: str, differing: Mapping[str, tuple[Sequence[int], Sequence[int]]]) -> str:
     """The message about weights whose shape in the file is not the model's: name -> (in the file, in the model)."""
-    shown = [f"{key} is {_shape(stored)}, expected {_shape(own)}" for key, (stored, own) in differing.items()]
+    shown = [
+        f"{key} is {_shape(stored)}, expected {_shape(expected)}"
+        for key, (stored, expected) in differing.items()
+    ]
     return (
         f"the weights of model {name!r} do not have the shapes that its config.json asks for: {_some(shown, '; ')}. "
         "Use the config.json that was saved with these weights."
@@ -149,7 +152,7 @@ def shapes_differ(name: str, differing: Mapping[str, tuple[Sequence[int], Sequen
 
 
 def _may_be_fresh(key: str, prefix: str, parameters: set[str]) -> bool:
-    if not any(own.startswith(f"{prefix}.") for own in parameters):  # no body to tell a head from
+    if not any(parameter.startswith(f"{prefix}.") for parameter in parameters):  # no body to tell a head from
         return key.split(".")[0] in ("classifier", "score")
     return not key.startswith(f"{prefix}.") or key.startswith(f"{prefix}.pooler.")
 
@@ -167,31 +170,31 @@ def _in_body(key: str, module: Any) -> bool:
 
 def _refusal(module: Any, name: str, missing: set[str], extra: Sequence[str]) -> str:
     lines = [f"the weights of model {name!r} do not fit the model that its config.json describes."]
-    whole, single = outermost_modules(module, missing)
+    modules, single = outermost_modules(module, missing)
     if missing:
-        counts = {outer: sum(key.startswith(f"{outer}.") for key in missing) for outer in whole}
+        counts = {outer: sum(key.startswith(f"{outer}.") for key in missing) for outer in modules}
         lines.append(f"Missing from the file: {_counted(counts | dict.fromkeys(sorted(single), 1))}.")
     if extra:
         lines.append(f"In the file, without a place in the model: {_counted(_by_module(extra))}.")
     if missing:
         lines.append("Only a scoring head may start from random numbers.")
-    lines.append(_mend(module, missing, extra))
+    lines.append(_advice(module, missing, extra))
     return "\n".join(lines)
 
 
-def _mend(module: Any, missing: set[str], extra: Sequence[str]) -> str:
+def _advice(module: Any, missing: set[str], extra: Sequence[str]) -> str:
     body = f"{module.base_model_prefix}."
-    own = [key for key, _ in module.named_parameters()]
-    of_body = {key for key in own if key.startswith(body)}
+    keys = [key for key, _ in module.named_parameters()]
+    of_body = {key for key in keys if key.startswith(body)}
     if of_body and of_body - missing <= {key for key in of_body if key.startswith(f"{body}pooler.")}:
         first = f" (a name there: {extra[0]!r}; a name of the model: {min(of_body)!r})" if extra else ""
         return (
             f"No weight of the model's body is in the file{first}. It is of another architecture, or was saved from a "
             "module around the model: save the model itself, with model.save_pretrained(FOLDER)."
         )
-    absent, wanted = _layers(missing), _layers(own)
+    absent, wanted = _layers(missing), _layers(keys)
     last = absent == set(range(min(absent, default=0), max(wanted, default=0) + 1))
-    if last and missing == {key for key in own if _layer(key) in absent}:
+    if last and missing == {key for key in keys if _layer(key) in absent}:
         return (
             f"config.json asks for {_layer_count(wanted)}, and the file holds {min(absent)}: use the config.json "
             "that was saved with these weights, or fetch the file again if it should hold them."
@@ -219,8 +222,8 @@ def _layer_count(numbers: set[int]) -> str:
 
 def _layer(key: str) -> int | None:
     """Number of the layer that a weight belongs to: the first number in its name."""
-    found = re.search(r"\.(\d+)\.", f".{key}")
-    return None if found is None else int(found.group(1))
+    match = re.search(r"\.(\d+)\.", f".{key}")
+    return None if match is None else int(match.group(1))
 
 
 def _by_module(keys: Iterable[str]) -> dict[str, int]:
@@ -238,8 +241,8 @@ def _counted(counts: Mapping[str, int]) -> str:
 
 
 def _some(words: Sequence[str], separator: str = ", ") -> str:
-    left = len(words) - _SHOWN
-    return separator.join(words[:_SHOWN]) + (f" and {left} more" if left > 0 else "")
+    more = len(words) - _SHOWN
+    return separator.join(words[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _shape(shape: Sequence[int]) -> str:

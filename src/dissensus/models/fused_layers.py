@@ -162,11 +162,11 @@ class _StackedLayer:
 
     def refresh(self) -> None:
         """Copy the slots' factors into the stacks."""
-        own = [s.a.detach() for s in self._slots] + [s.b.detach() for s in self._slots]
+        factors = [s.a.detach() for s in self._slots] + [s.b.detach() for s in self._slots]
         if present("copies of lists"):
-            torch._foreach_copy_(self._stacked, own)
+            torch._foreach_copy_(self._stacked, factors)
             return
-        for stacked, factor in zip(self._stacked, own, strict=True):
+        for stacked, factor in zip(self._stacked, factors, strict=True):
             stacked.copy_(factor)
 
     def forward(self, rows: dict[int, _Rows], x: Tensor) -> Tensor:

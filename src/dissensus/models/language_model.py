@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from dissensus.errors import ModelError
 from dissensus.models.user_model import COMPLETIONS, base_of, logits_of, own_output
 
-STIRRED = 4.0
+PERTURBED = 4.0
 """How much larger than they are the states are made when body and head are asked about other activations."""
 
 
@@ -23,22 +23,22 @@ def token_logits(model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
         ModelError: it gives none, or is a classifier.
     """
     output = own_output(model, inputs, instead=COMPLETIONS)
-    found = logits_of(output)
-    if found is None and isinstance(output, tuple) and "labels" in inputs:
-        found = next((part for part in output if isinstance(part, Tensor) and part.ndim == 3), None)
-    if found is None:
+    logits = logits_of(output)
+    if logits is None and isinstance(output, tuple) and "labels" in inputs:
+        logits = next((part for part in output if isinstance(part, Tensor) and part.ndim == 3), None)
+    if logits is None:
         raise ModelError(
             f"the forward pass of {type(model).__name__} gives no logits: a fused loss kernel (Liger's fused linear "
             "cross-entropy, for one) may have replaced it. Switch that off (use_liger_kernel=False, or "
             "liger_kernel_config={'fused_linear_cross_entropy': False})"
         )
-    if found.ndim != 3:
+    if logits.ndim != 3:
         raise ModelError(
-            f"{type(model).__name__} gives logits of shape {tuple(found.shape)}, none for single tokens: it is a "
+            f"{type(model).__name__} gives logits of shape {tuple(logits.shape)}, none for single tokens: it is a "
             f"classifier, which writes no completions. Track its labels (pass the data set itself). {COMPLETIONS}"
         )
-    virtual = 0 if "labels" in inputs else found.shape[1] - inputs["input_ids"].shape[1]
-    return found[:, virtual:] if virtual > 0 else found  # prompt tuning puts tokens of its own in front
+    virtual = 0 if "labels" in inputs else logits.shape[1] - inputs["input_ids"].shape[1]
+    return logits[:, virtual:] if virtual > 0 else logits  # prompt tuning puts tokens of its own in front
 
 
 def refuse_a_model_that_reads_ahead(model: nn.Module, inputs: dict[str, Tensor]) -> None:
@@ -54,12 +54,12 @@ def refuse_a_model_that_reads_ahead(model: nn.Module, inputs: dict[str, Tensor])
         other = ids.clone()
         first, last = int(ids[0, 0]), int(ids[0, -1])
         other[0, -1] = first if first != last else (last - 1 if last else 1)
-        own, found = (
+        logits, of_other = (
             token_logits(model, {"input_ids": i, "attention_mask": mask})[0, :-1] for i in (ids, other)
         )
-        difference, size = (own - found).abs().max(), own.abs().max().clamp(min=1.0)
+        difference, size = (logits - of_other).abs().max(), logits.abs().max().clamp(min=1.0)
         # An exact model differs by rounding; one that reads ahead by as much as its logits.
-        ahead = bool(difference > (0.02 if own.dtype in (torch.float32, torch.float64) else 0.2) * size)
+        ahead = bool(difference > (0.02 if logits.dtype in (torch.float32, torch.float64) else 0.2) * size)
     if ahead:
         raise ModelError(
             f"{name} reads a text in both directions: what it gives for a token knows the tokens after it, and no "
@@ -77,28 +77,28 @@ def parts_of(model: Any) -> tuple[Any, Any]:
 
 
 @contextlib.contextmanager
-def stirred(model: Any) -> Iterator[None]:
+def perturbed(model: Any) -> Iterator[None]:
     """While this lasts, the body gives other, larger states, and the head adds something of them to its logits."""
     body, head = parts_of(model)
     generator = torch.Generator().manual_seed(0)
 
-    made: dict[tuple[int, ...], Tensor] = {}
+    noises: dict[tuple[int, ...], Tensor] = {}
 
     def noise(like: Tensor, *shape: int) -> Tensor:
-        if shape not in made:  # the same for both ways
-            made[shape] = torch.randn(shape, generator=generator)
-        return made[shape].to(like)
+        if shape not in noises:  # the same for both ways
+            noises[shape] = torch.randn(shape, generator=generator)
+        return noises[shape].to(like)
 
     def states(_module: nn.Module, _given: Any, output: Any) -> Any:
-        found = last_states(output)
-        other = found * STIRRED + noise(found, *found.shape)
+        last = last_states(output)
+        other = last * PERTURBED + noise(last, *last.shape)
         return type(output)(last_hidden_state=other) if hasattr(output, "keys") else (other, *output[1:])
 
-    def logits(_module: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        read = given[0]
+    def logits(_module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        read = inputs[0]
         share = (read @ noise(read, read.shape[-1])) / read.shape[-1] ** 0.5
-        found: Tensor = output + share[..., None].to(output.dtype) * noise(output, output.shape[-1])
-        return found
+        louder: Tensor = output + share[..., None].to(output.dtype) * noise(output, output.shape[-1])
+        return louder
 
     hooks = [body.register_forward_hook(states), head.register_forward_hook(logits)]
     try:
@@ -110,8 +110,8 @@ def stirred(model: Any) -> Iterator[None]:
 
 def last_states(output: Any) -> Tensor:
     """The last layer's states in what a body gives, (b, L, d)."""
-    found: Tensor = output.last_hidden_state if hasattr(output, "last_hidden_state") else output[0]
-    return found
+    states: Tensor = output.last_hidden_state if hasattr(output, "last_hidden_state") else output[0]
+    return states
 
 
 def vocabulary_of(model: Any) -> int:

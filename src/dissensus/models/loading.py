@@ -54,11 +54,11 @@ def load_scoring_model(
     """
     with quiet_transformers(), explained(spec.name):
         files = model_files(spec, len(labels))
-        found, config, kind, tokenizer = files.found, files.config, files.kind, files.tokenizer
+        resolved, config, kind, tokenizer = files.resolved, files.config, files.kind, files.tokenizer
         options: dict[str, Any] = {"dtype": DTYPES[spec.dtype], "output_loading_info": True}
         if spec.quantization is not None:
             options |= quantized(spec, device or torch.device("cpu"))
-        repaired = repair(spec.name, found, files.factory, files.own)
+        repaired = repair(spec.name, resolved, files.factory, files.adjusted)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(head_seed)
             module, info = made(files, repaired, options)
@@ -99,8 +99,8 @@ def load_scoring_model(
         max_length=_max_length(spec, config),
         answer_ids=_answer_ids(tokenizer, words) if spec.head == "verbalizer" else None,
         fingerprint=_fingerprint(module, missing),
-        origin=found.origin,
-        note=found.note,
+        origin=resolved.origin,
+        note=resolved.note,
         notes=(*stripped, *fitted.notes),
         loading=fitted.loading,
         packs=PLUGS_IN and config.model_type in ARCHITECTURES and ARCHITECTURES[config.model_type].packs,
@@ -128,7 +128,7 @@ def check_weights(spec: ModelSpec) -> None:
         _max_length(spec, files.config)
         if getattr(files.config, "quantization_config", None) is not None:
             return
-        repaired = repair(spec.name, files.found, files.factory, files.own, empty=True)
+        repaired = repair(spec.name, files.resolved, files.factory, files.adjusted, empty=True)
         module, info = made(files, repaired, {"device_map": "meta", "output_loading_info": True})
     missing = set(info["missing_keys"])
     fit(module, missing, info["unexpected_keys"], name=spec.name, head=spec.head)

@@ -61,17 +61,17 @@ def folded_adapters(
                 continue
             if at_each_call:
                 if _is_adapted(layer) or (id(layer) in blocks and _weight(layer) is not None):
-                    own = layer.__dict__.get("forward", partial(type(layer).forward, layer))
-                    replace(layer, OwnForward(_folded_now, layer, own, id(layer) in blocks))
+                    unfolded = layer.__dict__.get("forward", partial(type(layer).forward, layer))
+                    replace(layer, OwnForward(_folded_now, layer, unfolded, id(layer) in blocks))
                 continue
-            found = _folded(layer)
-            if found is not None:
+            weight_and_bias = _folded(layer)
+            if weight_and_bias is not None:
                 inside |= {id(child) for child in layer.modules()}
             elif id(layer) in blocks:
-                found = _plain(layer)
-            if found is None:
+                weight_and_bias = _plain(layer)
+            if weight_and_bias is None:
                 continue
-            replace(layer, _linear(found, in_bf16=id(layer) in blocks))
+            replace(layer, _linear(weight_and_bias, in_bf16=id(layer) in blocks))
     try:
         yield
     finally:
@@ -81,9 +81,9 @@ def folded_adapters(
                 layer.__dict__["forward"] = before
 
 
-def _linear(found: tuple[Tensor, Tensor | None], *, in_bf16: bool) -> Forward:
+def _linear(weight_and_bias: tuple[Tensor, Tensor | None], *, in_bf16: bool) -> Forward:
     """The product with a weight (out, in) and bias."""
-    weight, bias = found
+    weight, bias = weight_and_bias
     if not in_bf16:
         return OwnForward(nn.functional.linear, weight=weight, bias=bias)
     weight = weight.to(torch.bfloat16)
@@ -91,14 +91,18 @@ def _linear(found: tuple[Tensor, Tensor | None], *, in_bf16: bool) -> Forward:
 
 
 def _folded_now(
-    layer: nn.Module, own: Callable[..., Tensor], in_bf16: bool, x: Tensor, *args: Any, **inputs: Any
+    layer: nn.Module, forward: Callable[..., Tensor], in_bf16: bool, x: Tensor, *args: Any, **inputs: Any
 ) -> Tensor:
-    """The output of a layer folded at this moment; what its `own` forward gives where it cannot be folded."""
+    """The output of a layer folded at this moment; what its `forward` forward gives where it cannot be folded."""
     with torch.autocast(x.device.type, enabled=False):  # folded in full precision, as once and for all it is
-        found = _folded(layer)
-    if found is None and in_bf16:
-        found = _plain(layer)
-    return own(x, *args, **inputs) if found is None else _linear(found, in_bf16=in_bf16)(x)
+        weight_and_bias = _folded(layer)
+    if weight_and_bias is None and in_bf16:
+        weight_and_bias = _plain(layer)
+    return (
+        forward(x, *args, **inputs)
+        if weight_and_bias is None
+        else _linear(weight_and_bias, in_bf16=in_bf16)(x)
+    )
 
 
 def _is_adapted(layer: nn.Module) -> bool:

@@ -29,20 +29,20 @@ class ModelFiles:
     """A model's files, and what transformers is to make of them.
 
     Attributes:
-        found: where they are.
+        resolved: where they are.
         where: how transformers is told.
         config: the configuration as stored.
-        own: the same with what the specification changes.
+        adjusted: the same with what the specification changes.
         changed: what that is.
         kind: 'encoder' or 'decoder'.
         tokenizer: the model's.
         factory: what builds the model.
     """
 
-    found: ResolvedModel
+    resolved: ResolvedModel
     where: dict[str, Any]
     config: Any
-    own: Any
+    adjusted: Any
     changed: dict[str, Any]
     kind: str
     tokenizer: Any
@@ -60,21 +60,21 @@ def model_files(spec: ModelSpec, labels: int) -> ModelFiles:
         ModelError: there is no such model, it has no tokenizer, or it does not go with the head or the dropout.
         MissingDependencyError: the files' format needs a package that is not installed.
     """
-    found = resolve_model(spec.name, spec.revision)
-    where: dict[str, Any] = {"revision": found.revision} if found.revision else {}
+    resolved = resolve_model(spec.name, spec.revision)
+    where: dict[str, Any] = {"revision": resolved.revision} if resolved.revision else {}
     where["trust_remote_code"] = False  # code that comes with weights is never run, nor asked about
-    if found.gguf_file:
-        _need_gguf(found)
-        where["gguf_file"] = found.gguf_file
-    _refuse_adapter(spec.name, found)
-    config = transformers.AutoConfig.from_pretrained(found.location, **where)
+    if resolved.gguf_file:
+        _need_gguf(resolved)
+        where["gguf_file"] = resolved.gguf_file
+    _refuse_adapter(spec.name, resolved)
+    config = transformers.AutoConfig.from_pretrained(resolved.location, **where)
     kind = _kind(config.model_type)
     if spec.head == "verbalizer" and kind == "encoder":
         raise ModelError(
             f"model {spec.name!r} is an encoder ({config.model_type}); the verbalizer head needs a decoder-only "
             "model. Use head: classifier."
         )
-    tokenizer = transformers.AutoTokenizer.from_pretrained(found.location, **where)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(resolved.location, **where)
     _refuse_empty_tokenizer(spec.name, tokenizer)
     if spec.head == "verbalizer":
         factory: Any = transformers.AutoModelForCausalLM
@@ -82,25 +82,25 @@ def model_files(spec: ModelSpec, labels: int) -> ModelFiles:
     else:
         factory, changed = transformers.AutoModelForSequenceClassification, {"num_labels": labels}
     changed |= _dropout_settings(config, spec)
-    own = transformers.AutoConfig.from_pretrained(found.location, **where, **changed)
-    return ModelFiles(found, where, config, own, changed, kind, tokenizer, factory)
+    adjusted = transformers.AutoConfig.from_pretrained(resolved.location, **where, **changed)
+    return ModelFiles(resolved, where, config, adjusted, changed, kind, tokenizer, factory)
 
 
 def made(files: ModelFiles, repaired: Repair | None, options: dict[str, Any]) -> Any:
     """The model, and what transformers says of loading it."""
     if repaired is not None:
         return repaired.made_by.from_pretrained(
-            None, config=files.own, state_dict=repaired.tensors, **options
+            None, config=files.adjusted, state_dict=repaired.tensors, **options
         )
-    safe = None if files.found.gguf_file else True
+    safe = None if files.resolved.gguf_file else True
     return files.factory.from_pretrained(
-        files.found.location, use_safetensors=safe, **files.where, **options, **files.changed
+        files.resolved.location, use_safetensors=safe, **files.where, **options, **files.changed
     )
 
 
-def _refuse_adapter(name: str, found: ResolvedModel) -> None:
+def _refuse_adapter(name: str, resolved: ResolvedModel) -> None:
     """A folder that holds an adapter: transformers would load the adapter's base from elsewhere, and it."""
-    if found.gguf_file or hub_file(found.location, "adapter_config.json", found.revision) is None:
+    if resolved.gguf_file or hub_file(resolved.location, "adapter_config.json", resolved.revision) is None:
         return
     raise ModelError(
         f"{name!r} holds a PEFT adapter (adapter_config.json). Methods are applied to a whole model: merge the "
@@ -159,11 +159,11 @@ def _is_dropout(name: str) -> bool:
     return "dropout" in name or name.endswith("_pdrop")
 
 
-def _need_gguf(found: ResolvedModel) -> None:
+def _need_gguf(resolved: ResolvedModel) -> None:
     try:
         import gguf  # noqa: F401
     except ImportError:
-        raise MissingDependencyError("gguf", "gguf", f"reading {found.gguf_file}") from None
+        raise MissingDependencyError("gguf", "gguf", f"reading {resolved.gguf_file}") from None
 
 
 @contextlib.contextmanager

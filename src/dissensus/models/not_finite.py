@@ -11,13 +11,13 @@ _SHOWN = 3
 
 def broken_weights(module: nn.Module, *, frozen: bool = False) -> str:
     """The weights that are NaN or infinite, in words; '' where all are finite. `frozen`: of those that are frozen."""
-    found = [
-        f"{name} ({what})"
+    broken = [
+        f"{name} ({words})"
         for name, weight in module.named_parameters()
-        if not (frozen and weight.requires_grad) and (what := not_finite(weight))
+        if not (frozen and weight.requires_grad) and (words := not_finite(weight))
     ]
-    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    return ", ".join(found[:_SHOWN]) + more
+    more = f" and {len(broken) - _SHOWN} more" if len(broken) > _SHOWN else ""
+    return ", ".join(broken[:_SHOWN]) + more
 
 
 def why_training_stopped(
@@ -36,21 +36,21 @@ def why_training_stopped(
         norm: of its gradient.
         learning_rate: the peak.
     """
-    what = f"at step {step} of {steps} the training loss is {loss:g} and its gradient's norm {norm:g}"
+    event = f"at step {step} of {steps} the training loss is {loss:g} and its gradient's norm {norm:g}"
     broken = broken_weights(module, frozen=step > 1)
     if broken:
         return (
-            f"{what}: the weights that the run began with are damaged, {broken}. No learning rate mends that; take "
+            f"{event}: the weights that the run began with are damaged, {broken}. No learning rate mends that; take "
             "another checkpoint."
         )
     if step == 1:
         return (
-            f"{what}, although the weights are finite and no step was taken yet: something overflows as it is "
+            f"{event}, although the weights are finite and no step was taken yet: something overflows as it is "
             "computed. Compute in fp32 (training: {precision: fp32}, model: {dtype: fp32}), or look at the model's "
             "own code."
         )
     return (
-        f"the run diverged: {what}; the weights that it began with were finite. Lower the learning rate (now "
+        f"the run diverged: {event}; the weights that it began with were finite. Lower the learning rate (now "
         f"{learning_rate:g})."
     )
 
@@ -66,12 +66,12 @@ def why_not_measured(module: nn.Module, *, step: int, undefined: int, known: int
         undefined: examples whose loss on the gold label is not finite.
         known: examples that have a gold label.
     """
-    what = f"at step {step} the loss of {undefined} of {known} tracked examples is not finite"
+    event = f"at step {step} the loss of {undefined} of {known} tracked examples is not finite"
     broken = broken_weights(module)
     if broken:
-        return f"{what}: the model's weights are damaged, {broken}"
+        return f"{event}: the model's weights are damaged, {broken}"
     if undefined < known:
         return ""
     return (
-        f"{what}, although the weights are finite: the logits are not; something overflows as it is computed"
+        f"{event}, although the weights are finite: the logits are not; something overflows as it is computed"
     )

@@ -64,14 +64,14 @@ class Layout:
         """
         import torch
 
-        found = self._rectangles.get(device)
-        if found is None:
+        cached = self._rectangles.get(device)
+        if cached is None:
             lengths = np.repeat([r.length for r in self.runs], [r.examples for r in self.runs])
             inside = np.arange(int(lengths.max()))[None] < lengths[:, None]
             places = torch.from_numpy(np.flatnonzero(inside)).to(device, non_blocking=True)
-            found = (places, torch.from_numpy(inside).to(device, non_blocking=True))
-            self._rectangles[device] = found
-        return found
+            cached = (places, torch.from_numpy(inside).to(device, non_blocking=True))
+            self._rectangles[device] = cached
+        return cached
 
     @property
     def sizes(self) -> list[int]:
@@ -142,8 +142,8 @@ def pack(encoded: Encoded, rows: Sequence[int] | NDArray[np.int64], *, pin: bool
     source = positions + np.repeat(tokens.starts[chosen], lengths)
 
     def tensor(values: NDArray[np.int32] | NDArray[np.int64]) -> Tensor:
-        made = torch.from_numpy(values)
-        return made.pin_memory() if pin else made
+        on_host = torch.from_numpy(values)
+        return on_host.pin_memory() if pin else on_host
 
     types = tokens.token_type_ids
     return PackedBatch(

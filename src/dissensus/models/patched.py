@@ -38,9 +38,9 @@ def patched(model: nn.Module) -> str:
     """
     if not present("hooks"):
         return "hooks cannot be seen with this version of torch"
-    found = _global_hook() or _prompts(model)
-    if found:
-        return found
+    reason = _global_hook() or _prompts(model)
+    if reason:
+        return reason
     for name, module in model.named_modules():
         where = f"{name or 'the model'} ({type(module).__name__})"
         if _replaced(module):
@@ -81,12 +81,12 @@ def _adapters(model: nn.Module) -> Iterator[Any]:
 
 
 def _replaced(module: nn.Module) -> bool:
-    own = module.__dict__
-    if "forward" in own:
-        given = own["forward"]
-        if isinstance(given, OwnForward) or given is own["_modules"].get("_orig_mod"):
+    attributes = module.__dict__
+    if "forward" in attributes:
+        forward = attributes["forward"]
+        if isinstance(forward, OwnForward) or forward is attributes["_modules"].get("_orig_mod"):
             return False
-        return not _is_known(given, KNOWN)
+        return not _is_known(forward, KNOWN)
     for kind in type(module).__mro__:
         if "forward" in kind.__dict__:
             # A class of somebody's own may have a forward pass of its own, and no other one.
@@ -105,15 +105,17 @@ def _global_hook() -> str:
 
 
 def _is_foreign(hook: Callable[..., Any]) -> bool:
-    return not _is_known(hook, KNOWN) or any(home.startswith(RECOMPUTES) for home in _homes(hook))
+    return not _is_known(hook, KNOWN) or any(
+        module_name.startswith(RECOMPUTES) for module_name in _modules_of(hook)
+    )
 
 
 def _is_known(function: Any, packages: tuple[str, ...]) -> bool:
-    homes = list(_homes(function))
-    return bool(homes) and all(home.split(".")[0] in packages for home in homes)
+    modules = list(_modules_of(function))
+    return bool(modules) and all(module_name.split(".")[0] in packages for module_name in modules)
 
 
-def _homes(function: Any) -> Iterator[str]:
+def _modules_of(function: Any) -> Iterator[str]:
     """The modules that a function and what it wraps were written in; nothing where that cannot be seen.
 
     `__module__` is no witness: `functools.wraps` copies it.

@@ -30,13 +30,13 @@ class Repair:
 
 
 def repair(
-    name: str, found: ResolvedModel, factory: Any, config: Any, *, empty: bool = False
+    name: str, resolved: ResolvedModel, factory: Any, config: Any, *, empty: bool = False
 ) -> Repair | None:
     """The weights without prefixes of wrappers and without a head for other labels; None where nothing is to change.
 
     Args:
         name: of the model, for messages.
-        found: its files.
+        resolved: its files.
         factory: what builds it (a transformers `AutoModel` class).
         config: its configuration, for the labels of the data.
         empty: read no weights; the tensors have their shapes alone.
@@ -44,9 +44,9 @@ def repair(
     Raises:
         ModelError: other weights than a head's have another shape than the model's.
     """
-    if found.gguf_file or getattr(config, "quantization_config", None) is not None:
+    if resolved.gguf_file or getattr(config, "quantization_config", None) is not None:
         return None
-    stored = stored_weights(found.location, found.revision)
+    stored = stored_weights(resolved.location, resolved.revision)
     if stored is None:
         return None
     with torch.device("meta"):
@@ -64,11 +64,11 @@ def repair(
         )
     if not notes:
         return None
-    kept = {key: naming.names[key] for key in stored.shapes if key not in head}
+    renamed = {key: naming.names[key] for key in stored.shapes if key not in head}
     tensors = (
-        {kept[key]: torch.empty(stored.shapes[key], device="meta") for key in kept}
+        {renamed[key]: torch.empty(stored.shapes[key], device="meta") for key in renamed}
         if empty
-        else read_tensors(stored, kept)
+        else read_tensors(stored, renamed)
     )
     return Repair(type(bare), tensors, tuple(notes))
 
@@ -95,6 +95,7 @@ def _other_head(
     wrong = {differ[key]: (stored.shapes[key], expected[differ[key]]) for key in differ if key not in labels}
     if wrong:
         raise ModelError(shapes_differ(name, wrong))
+    # All weights of such a head go, those that would fit too: half of another task's head is no start for a new one.
     heads = {differ[key].split(".")[0] for key in labels}
     of_heads = [key for key, where in places.items() if where.split(".")[0] in heads]
     return sorted(of_heads, key=lambda key: (key in labels, key))

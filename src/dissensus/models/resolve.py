@@ -92,8 +92,8 @@ def resolve_model(name: str, revision: str | None = None) -> ResolvedModel:
                 "wrote, or a hub path such as 'org/name'."
             )
         return ResolvedModel(name, "hub", revision)
-    if revision is None and (found := _cached(card)):
-        return found
+    if revision is None and (cached := _cached(card)):
+        return cached
     if _in_hub_cache(card.hub, revision):
         return ResolvedModel(card.hub, "cache", revision, note=card.note)
     hub_trouble = _hub_trouble(card.hub, revision)
@@ -117,9 +117,9 @@ def check_model(name: str, revision: str | None = None) -> str:
     Raises:
         ModelError: it is not to be had.
     """
-    found = resolve_model(name, revision)
-    if found.origin != "hub" or name in BUILTIN:
-        return found.origin
+    resolved = resolve_model(name, revision)
+    if resolved.origin != "hub" or name in BUILTIN:
+        return resolved.origin
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise ModelError(
             f"there is no model folder {name}; expected a folder that save_pretrained wrote, with config.json in it"
@@ -127,7 +127,7 @@ def check_model(name: str, revision: str | None = None) -> str:
     from huggingface_hub import try_to_load_from_cache
 
     if isinstance(try_to_load_from_cache(name, "config.json", revision=revision), str):
-        return found.origin
+        return resolved.origin
     trouble = _hub_trouble(name, revision)
     if trouble is not None:
         raise ModelError(
@@ -135,7 +135,7 @@ def check_model(name: str, revision: str | None = None) -> str:
             f"answered: {trouble}. Give the path of a local copy, or fetch it where there is a network (`dissensus "
             f"models pull {name}`)"
         )
-    return found.origin
+    return resolved.origin
 
 
 def pull_model(name: str) -> ResolvedModel:

@@ -59,12 +59,12 @@ class _RunAttention(torch.autograd.Function):
             if mask is not None:
                 scores.masked_fill_(~mask, torch.finfo(scores.dtype).min)
             weights = scores.softmax(-1)
-            kept = rules.kept(run)
-            kept = None if kept is None else kept.view_as(weights)
-            dropped = weights if kept is None else weights * kept
+            dropout = rules.kept(run)
+            dropout = None if dropout is None else dropout.view_as(weights)
+            dropped = weights if dropout is None else weights * dropout
             _write(dropped, v, 1.0, out, run)
             if training:
-                ctx.runs.append((weights, kept, dropped))
+                ctx.runs.append((weights, dropout, dropped))
         return out
 
     @staticmethod
@@ -72,11 +72,11 @@ class _RunAttention(torch.autograd.Function):
         query, key, value = ctx.saved_tensors
         rules = ctx.rules
         into = [torch.empty_like(part, memory_format=torch.contiguous_format) for part in (query, key, value)]
-        for run, (weights, kept, dropped) in zip(ctx.layout.runs, ctx.runs, strict=True):
+        for run, (weights, dropout, dropped) in zip(ctx.layout.runs, ctx.runs, strict=True):
             q, k, v, g = (_by_head(part, run) for part in (query, key, value, gradients[0]))
             towards = torch.bmm(g, v.transpose(1, 2))
-            if kept is not None:
-                towards.mul_(kept)
+            if dropout is not None:
+                towards.mul_(dropout)
             scores = _softmax_gradient(towards, weights)
             _write(scores, k, rules.scale, into[0], run)
             _write(scores.transpose(1, 2), q, rules.scale, into[1], run)
@@ -103,8 +103,8 @@ def _write(weights: Tensor, values: Tensor, scale: float, out: Tensor, run: Run)
     """scale x weights @ values, (examples x H, length, d), to the run's place in `out` (N, H, d)."""
     rows = out[run.start : run.start + run.tokens]
     # Not `out=`: into memory that is not contiguous torch multiplies matrix by matrix.
-    made = _product(weights, values, scale).view(run.examples, -1, run.length, out.shape[2])
-    rows.view(run.examples, run.length, *out.shape[1:]).copy_(made.transpose(1, 2))
+    weighted = _product(weights, values, scale).view(run.examples, -1, run.length, out.shape[2])
+    rows.view(run.examples, run.length, *out.shape[1:]).copy_(weighted.transpose(1, 2))
 
 
 def _product(a: Tensor, b: Tensor, scale: float) -> Tensor:

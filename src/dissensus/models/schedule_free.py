@@ -15,8 +15,8 @@ from typing import Any
 from dissensus.errors import SpecError
 
 
-def schedule_free(given: Any) -> tuple[Any, ...]:
-    """The optimisers among `given` (one, several or None) that have weights of their own to evaluate with.
+def schedule_free(optimizers: Any) -> tuple[Any, ...]:
+    """The optimisers among `optimizers` (one, several or None) that have weights of their own to evaluate with.
 
     What Accelerate or Lightning put around an optimiser is taken off first: their wrappers have `train` and `eval`
     whatever they hold.
@@ -24,8 +24,10 @@ def schedule_free(given: Any) -> tuple[Any, ...]:
     Raises:
         SpecError: one of them is no optimiser.
     """
-    found = []
-    for one in given if isinstance(given, Sequence) else () if given is None else (given,):
+    bare_optimizers = []
+    for one in (
+        optimizers if isinstance(optimizers, Sequence) else () if optimizers is None else (optimizers,)
+    ):
         bare = one
         while (inner := getattr(bare, "optimizer", None)) is not None and inner is not bare:
             bare = inner
@@ -34,8 +36,8 @@ def schedule_free(given: Any) -> tuple[Any, ...]:
                 f"optimizer is {type(one).__name__}; expected the torch optimiser of the training, or several"
             )
         if callable(getattr(bare, "train", None)) and callable(getattr(bare, "eval", None)):
-            found.append(bare)
-    return tuple(found)
+            bare_optimizers.append(bare)
+    return tuple(bare_optimizers)
 
 
 @contextlib.contextmanager
@@ -49,16 +51,16 @@ def evaluation_weights(optimizers: Sequence[Any]) -> Iterator[None]:
     """
     import torch
 
-    kept: list[tuple[Any, list[tuple[torch.Tensor, torch.Tensor]]]] = []
+    training_weights: list[tuple[Any, list[tuple[torch.Tensor, torch.Tensor]]]] = []
     try:
         for optimizer in optimizers:
             if _trains(optimizer):
                 weights = [p for group in optimizer.param_groups for p in group["params"]]
-                kept.append((optimizer, [(p, p.detach().clone()) for p in weights]))
+                training_weights.append((optimizer, [(p, p.detach().clone()) for p in weights]))
                 optimizer.eval()
         yield
     finally:
-        for optimizer, before in kept:
+        for optimizer, before in training_weights:
             optimizer.train()
             with torch.no_grad():
                 for weight, value in before:

@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 @dataclass
 class ScoringModel:
-    """A model that gives one logit a label.
+    """A model that gives one logit per label.
 
     Attributes:
         module: the transformers model; `train.methods` may replace it with an adapted one.
@@ -101,12 +101,12 @@ class ScoringModel:
                 if stream is not None:
                     self.key_dropout(batch, stream)
                 return batch.rows, self.through(lambda: self.score(self.features(batch)))
-            given = np.asarray(rows, dtype=np.int64)
-            padded = {k: v.to(device) for k, v in encoded.batch(given.tolist(), self.pad_id).items()}
+            row_numbers = np.asarray(rows, dtype=np.int64)
+            padded = {k: v.to(device) for k, v in encoded.batch(row_numbers.tolist(), self.pad_id).items()}
             if stream is not None:
                 width = np.arange(padded["input_ids"].shape[1], dtype=np.int64)
-                self.dropout.padded(token_keys(stream, given[:, None], width[None]), device)
-            return given, self.through(lambda: self.logits(padded))
+                self.dropout.padded(token_keys(stream, row_numbers[:, None], width[None]), device)
+            return row_numbers, self.through(lambda: self.logits(padded))
         finally:
             self.dropout.clear()
 
@@ -135,8 +135,8 @@ class ScoringModel:
         before, self._reads = self._reads, (implementation, at)
         only = contextlib.nullcontext(False) if at is None else label_tokens_only(self.base, at)
         try:
-            with attending(self.base.config, implementation), only as found:
-                yield found
+            with attending(self.base.config, implementation), only as at_labels:
+                yield at_labels
         finally:
             self._reads = before
 
@@ -231,18 +231,18 @@ def packed_rows_agree(model: ScoringModel) -> bool:
     """
     vocabulary = int(getattr(model.base.config, "vocab_size", 16))
     tokens = [token for token in range(min(vocabulary, 16)) if token != model.pad_id][:8]
-    asked = Encoded(("short", "long"), (tuple(tokens[:3]), tuple(tokens)), None, 0)
+    two_rows = Encoded(("short", "long"), (tuple(tokens[:3]), tuple(tokens)), None, 0)
     was, logits = model.packs, []
     with torch.no_grad():
         for packs in (False, True):
             model.packs = packs
             try:
-                rows, found = model.score_rows(asked, [0, 1])
+                rows, scores = model.score_rows(two_rows, [0, 1])
             except (TypeError, ValueError, AttributeError, RuntimeError, IndexError, KeyError):
                 return not packs  # where padded batches fail alike, they say why when they are needed
             finally:
                 model.packs = was
-            logits.append(found[torch.from_numpy(np.argsort(rows))])
+            logits.append(scores[torch.from_numpy(np.argsort(rows))])
     padded, packed = logits
     half = next(model.module.parameters()).dtype in (torch.bfloat16, torch.float16)
     bound = (0.1 if half else 1e-3) * padded.abs().max().clamp(min=1.0)

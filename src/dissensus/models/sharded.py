@@ -33,11 +33,11 @@ def shard(entry: EntryT, device: torch.device, *, cpu_offload: bool = False) -> 
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import CPUOffloadPolicy, OffloadPolicy, fully_shard
 
-    odd = [name for name, p in entry.named_parameters() if not p.is_floating_point()]
-    if odd:
+    ints = [name for name, p in entry.named_parameters() if not p.is_floating_point()]
+    if ints:
         raise ModelError(
-            f"quantised weights cannot be sharded ({odd[0]} is one). Leave out sharding: fsdp (a 4-bit base is small), "
-            "or quantization"
+            f"quantised weights cannot be sharded ({ints[0]} is one). Leave out sharding: fsdp (a 4-bit base is "
+            "small), or quantization"
         )
     mesh = init_device_mesh(device.type, (dist.get_world_size(),))
     # From the CPU to the CPU nothing is moved, and pinned memory needs a GPU.
@@ -53,13 +53,13 @@ def shard(entry: EntryT, device: torch.device, *, cpu_offload: bool = False) -> 
 
 def _blocks(module: nn.Module) -> list[nn.Module]:
     """The transformer's layers: what the outermost stacks hold."""
-    found: list[nn.Module] = []
+    blocks: list[nn.Module] = []
     inside: set[int] = set()
     for stack in module.modules():
         if isinstance(stack, nn.ModuleList) and id(stack) not in inside:
             inside |= {id(part) for part in stack.modules()}
-            found += [block for block in stack if next(block.parameters(), None) is not None]
-    return found
+            blocks += [block for block in stack if next(block.parameters(), None) is not None]
+    return blocks
 
 
 def sharded_modules(module: nn.Module) -> list[Any]:
@@ -81,8 +81,8 @@ def parts_of_sharded(module: nn.Module) -> Iterator[nn.Parameter]:
 def whole(tensor: Tensor) -> Tensor:
     """All of a tensor of which this process may hold a part; every process must ask for it."""
     full: Any = getattr(tensor, "full_tensor", None)
-    found: Tensor = tensor if full is None else full()
-    return found
+    full_tensor: Tensor = tensor if full is None else full()
+    return full_tensor
 
 
 def part_like(tensor: Tensor, like: Tensor) -> Tensor:
@@ -95,10 +95,10 @@ def part_like(tensor: Tensor, like: Tensor) -> Tensor:
         return tensor.to(like.device)
     from torch.distributed.tensor import distribute_tensor
 
-    made: Any = torch.zeros_like(like, dtype=tensor.dtype)
+    sharded: Any = torch.zeros_like(like, dtype=tensor.dtype)
     cut: Any = distribute_tensor(tensor.to(mesh.device_type), mesh, like.placements)  # type: ignore[attr-defined]
-    made.to_local().copy_(cut.to_local())
-    part: Tensor = made
+    sharded.to_local().copy_(cut.to_local())
+    part: Tensor = sharded
     return part
 
 

@@ -55,9 +55,9 @@ def stored_weights(location: str, revision: str | None) -> StoredWeights | None:
         OSError: a shard is missing.
         ModelError: two shards hold one name.
     """
-    whole = hub_file(location, "model.safetensors", revision)
-    if whole is not None:
-        shards = [whole]
+    single_file = hub_file(location, "model.safetensors", revision)
+    if single_file is not None:
+        shards = [single_file]
     else:
         index = hub_file(location, "model.safetensors.index.json", revision)
         if index is None:
@@ -80,10 +80,10 @@ def stored_weights(location: str, revision: str | None) -> StoredWeights | None:
 def hub_file(location: str, name: str, revision: str | None) -> str | None:
     """A file of a folder or hub path, fetched if need be; None where there is none."""
     try:
-        found = cached_file(location, name, revision=revision)
+        path = cached_file(location, name, revision=revision)
     except OSError:
         return None
-    return None if found is None else str(found)
+    return None if path is None else str(path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,15 +109,15 @@ def unwrapped(names: Iterable[str], place: Callable[[str], str | None]) -> Namin
     Raises:
         ModelError: two tensors would have one name.
     """
-    given = list(names)
-    now = {name: ".".join(part for part in name.split(".") if part not in _ANYWHERE) for name in given}
+    stored_names = list(names)
+    now = {name: ".".join(part for part in name.split(".") if part not in _ANYWHERE) for name in stored_names}
     stripped = {
-        part: sum(part in name.split(".") for name in given)
+        part: sum(part in name.split(".") for name in stored_names)
         for part in _ANYWHERE
-        if any(part in name.split(".") for name in given)
+        if any(part in name.split(".") for name in stored_names)
     }
     while lead := next((lead for lead in _LEADING if _leads(lead, now.values(), place)), None):
-        having = [name for name in given if now[name].startswith(f"{lead}.")]
+        having = [name for name in stored_names if now[name].startswith(f"{lead}.")]
         for name in having:
             now[name] = now[name].removeprefix(f"{lead}.")
         stripped[lead] = len(having)
@@ -175,9 +175,9 @@ def read_tensors(stored: StoredWeights, names: Mapping[str, str]) -> dict[str, A
     by_file: dict[str, list[str]] = {}
     for name in names:
         by_file.setdefault(stored.files[name], []).append(name)
-    found = {}
+    renamed = {}
     for file, members in by_file.items():
         with safe_open(file, framework="pt") as tensors:
             for name in members:
-                found[names[name]] = tensors.get_tensor(name)
-    return found
+                renamed[names[name]] = tensors.get_tensor(name)
+    return renamed

@@ -36,9 +36,9 @@ def takes_mask(model: nn.Module) -> bool:
 def pads_by_id(model: nn.Module) -> tuple[bool, int | None]:
     """Whether the model's configuration has a padding id at all, and which one it is."""
     config: Any = getattr(model, "config", None)
-    own: Any = config.get_text_config() if hasattr(config, "get_text_config") else config
-    found = getattr(own, "pad_token_id", None)
-    return hasattr(own, "pad_token_id"), None if found is None else int(found)
+    text_config: Any = config.get_text_config() if hasattr(config, "get_text_config") else config
+    pad_id = getattr(text_config, "pad_token_id", None)
+    return hasattr(text_config, "pad_token_id"), None if pad_id is None else int(pad_id)
 
 
 def reads_last_token(model: nn.Module) -> bool:
@@ -76,18 +76,18 @@ def own_output(model: nn.Module, inputs: Mapping[str, Tensor], *, instead: str) 
         ModelError: the forward pass takes other inputs.
     """
     names, any_name = _parameters(model)
-    given = {k: v for k, v in inputs.items() if any_name or k in names or k == "input_ids"}
+    known_inputs = {k: v for k, v in inputs.items() if any_name or k in names or k == "input_ids"}
     for _ in range(2):
         try:
-            return model(**given)
+            return model(**known_inputs)
         except TypeError as error:
             words = str(error)
-            if "unexpected keyword argument 'token_type_ids'" in words and "token_type_ids" in given:
-                given.pop("token_type_ids")  # deeper inside, past a **kwargs
+            if "unexpected keyword argument 'token_type_ids'" in words and "token_type_ids" in known_inputs:
+                known_inputs.pop("token_type_ids")  # deeper inside, past a **kwargs
                 continue
             if "unexpected keyword argument" in words or "required positional argument" in words:
                 raise ModelError(
-                    f"{type(model).__name__} cannot be called as model({', '.join(f'{k}=...' for k in given)}): "
+                    f"{type(model).__name__} cannot be called as model({', '.join(f'{k}=...' for k in known_inputs)}): "
                     f"{words}. {instead}"
                 ) from None
             raise
@@ -100,10 +100,10 @@ def logits_of(output: Any) -> Tensor | None:
         return output
     # The attribute first: where it was set to None, a transformers output keeps the old entry under its key.
     plain = isinstance(output, Mapping) and not hasattr(output, "logits")
-    found = output.get("logits") if plain else getattr(output, "logits", None)
-    if found is None and isinstance(output, tuple) and not hasattr(output, "_fields"):
-        found = next((part for part in output if isinstance(part, Tensor) and part.ndim >= 2), None)
-    return found if isinstance(found, Tensor) else None
+    logits = output.get("logits") if plain else getattr(output, "logits", None)
+    if logits is None and isinstance(output, tuple) and not hasattr(output, "_fields"):
+        logits = next((part for part in output if isinstance(part, Tensor) and part.ndim >= 2), None)
+    return logits if isinstance(logits, Tensor) else None
 
 
 def classifier_logits(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
@@ -133,9 +133,9 @@ def refuse_other_heads(model: nn.Module) -> None:
     config = getattr(model, "config", None)
     kind = getattr(config, "problem_type", None)
     if kind in ("multi_label_classification", "regression"):
-        what = "several labels at once" if kind == "multi_label_classification" else "numbers"
+        outputs = "several labels at once" if kind == "multi_label_classification" else "numbers"
         raise ModelError(
-            f"the model's config.problem_type is {kind!r}: its outputs are {what}, and a softmax over them is no "
+            f"the model's config.problem_type is {kind!r}: its outputs are {outputs}, and a softmax over them is no "
             "probability of a label. With integer labels and problem_type='single_label_classification' they would "
             "be. Otherwise record by tracking passes, with a LabelProbe and its `score=`, a function that makes logits "
             "over the data set's labels of them"
@@ -152,13 +152,13 @@ def check_label_order(labels: Sequence[str], model: nn.Module, *, warn: bool = T
     """
     id2label: Mapping[Any, str] = getattr(getattr(model, "config", None), "id2label", None) or {}
     names = [str(name).casefold() for _, name in sorted(id2label.items(), key=lambda at: int(at[0]))]
-    own = [label.casefold() for label in labels]
-    if names != own and sorted(names) == sorted(own):
+    data_labels = [label.casefold() for label in labels]
+    if names != data_labels and sorted(names) == sorted(data_labels):
         raise DataError(
             f"the data set's labels are {list(labels)}, and the model's outputs are {names} (config.id2label): the "
             "same in another order. Give the data set's labels in the model's order"
         )
-    if warn and names != own and len(names) == len(own):
+    if warn and names != data_labels and len(names) == len(data_labels):
         log.warning(
             "the model does not say which output is which label (config.id2label: %s). Assumed is the data set's "
             "order: %s. If training numbered the labels otherwise, every loss is another label's: load the model with "

@@ -23,22 +23,22 @@ def bare_module(model: nn.Module) -> nn.Module:
         ModelError: this process holds a part of the weights only, and no forward pass gathers them in a way that is
             known here (FSDP1, ZeRO stage 3, tensor parallel).
     """
-    found: Any = model
+    bare: Any = model
     while True:
-        inner = found.__dict__.get("_modules", {})
-        name = type(found).__name__
-        if _is_sharded(found):
+        inner = bare.__dict__.get("_modules", {})
+        name = type(bare).__name__
+        if _is_sharded(bare):
             raise ModelError(
                 f"the model is sharded over processes ({name}): each holds a part of the weights, and a tracking pass "
                 "needs all of them. Record from DDP, FSDP2 (`fully_shard`) or a single process, or from checkpoints of "
                 "the run."
             )
         if "_orig_mod" in inner:
-            found = inner["_orig_mod"]
+            bare = inner["_orig_mod"]
         elif "module" in inner and (name in ("DistributedDataParallel", "DataParallel") or "Engine" in name):
-            found = inner["module"]
+            bare = inner["module"]
         else:
-            module: nn.Module = found
+            module: nn.Module = bare
             return module
 
 
@@ -54,25 +54,25 @@ def plain_forward(model: nn.Module) -> Iterator[None]:
     """
     before: list[tuple[dict[str, Any], str, Any]] = []
 
-    def put(own: dict[str, Any], name: str, value: Any) -> None:
-        before.append((own, name, own[name]))
-        own[name] = value
+    def put(attributes: dict[str, Any], name: str, value: Any) -> None:
+        before.append((attributes, name, attributes[name]))
+        attributes[name] = value
 
     for module in model.modules():
-        own = module.__dict__
-        if "forward" in own and "_original_forward" in own:
-            put(own, "forward", own["_original_forward"])
-        if "forward" in own and "_orig_mod" in own["_modules"]:
-            put(own, "forward", own["_modules"]["_orig_mod"])
-        if own.get("_compiled_call_impl") is not None:
-            put(own, "_compiled_call_impl", None)
-        if own.get("support_avx512bf16_for_cpu"):
-            put(own, "support_avx512bf16_for_cpu", False)
+        attributes = module.__dict__
+        if "forward" in attributes and "_original_forward" in attributes:
+            put(attributes, "forward", attributes["_original_forward"])
+        if "forward" in attributes and "_orig_mod" in attributes["_modules"]:
+            put(attributes, "forward", attributes["_modules"]["_orig_mod"])
+        if attributes.get("_compiled_call_impl") is not None:
+            put(attributes, "_compiled_call_impl", None)
+        if attributes.get("support_avx512bf16_for_cpu"):
+            put(attributes, "support_avx512bf16_for_cpu", False)
     try:
         yield
     finally:
-        for own, name, value in reversed(before):
-            own[name] = value
+        for attributes, name, value in reversed(before):
+            attributes[name] = value
 
 
 def _is_sharded(module: nn.Module) -> bool:

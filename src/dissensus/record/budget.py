@@ -79,23 +79,23 @@ class Budget:
         """Training steps after which the points are chosen; later where those were too short to time."""
 
     def rest(
-        self, step: int, taken: Sequence[int], timing: Timing, last_pass: float, *, begin: int = 0
+        self, step: int, measured: Sequence[int], timing: Timing, last_pass: float, *, begin: int = 0
     ) -> tuple[int, ...]:
         """The points still to come after `step`, rising; the last step is always among them.
 
         Args:
             step: optimiser steps taken so far, at least 1.
-            taken: points measured so far.
+            measured: points measured so far.
             timing: what they cost.
             last_pass: seconds of the last pass.
             begin: the step that the timing began at, in a resumed run.
         """
         if step >= self.total_steps:
             return ()
-        whole = timing.training / (step - begin) * (self.total_steps - begin)
-        left = SPENT * self.share * whole - timing.tracking
-        affordable = int(left / last_pass) if last_pass > 0 else self.most
-        wanted = min(affordable, self.most - len(taken))
+        training_seconds = timing.training / (step - begin) * (self.total_steps - begin)
+        seconds_left = SPENT * self.share * training_seconds - timing.tracking
+        affordable = int(seconds_left / last_pass) if last_pass > 0 else self.most
+        wanted = min(affordable, self.most - len(measured))
         between = max(0, wanted - 1)  # one is for the last step
         gap = (self.total_steps - step) / (between + 1)
         return tuple(
@@ -136,10 +136,10 @@ def too_short(steps: int) -> str:
 
 def cost(timing: Timing, step: int, last_pass: float, *, points: int, total_steps: int, examples: int) -> str:
     """What recording will cost, in words, after `step` timed steps; no share of a time that is too short."""
-    what = f"recording {examples} examples at {points} tracking points"
+    recording = f"recording {examples} examples at {points} tracking points"
     if not timing.measurable:
         beside = f"what that is beside the training cannot be said: {too_short(step)}"
-        return f"{what} takes {last_pass:.2f} s a pass; {beside}"
+        return f"{recording} takes {last_pass:.2f} s a pass; {beside}"
     a_step = timing.training / step
     share = points * last_pass / (a_step * total_steps)
     much = (
@@ -151,6 +151,6 @@ def cost(timing: Timing, step: int, last_pass: float, *, points: int, total_step
     )
     hint = "; max_overhead=0.10 would keep it to a tenth, with fewer points" if share > 0.1 else ""
     return (
-        f"{what} will take about {much} the training time "
+        f"{recording} will take about {much} the training time "
         f"({last_pass:.2f} s a pass, {a_step:.3f} s a training step){hint}"
     )

@@ -67,8 +67,8 @@ class Failures:
 
         Args:
             agreed: whether it fails in every process of the run alike. Otherwise the recording goes on until the
-                processes meet at the next tracking point (`meet`): one that stopped by itself would leave the others
-                waiting there.
+                processes meet at the next tracking point (`raise_pending`): one that stopped by itself would leave the
+                others waiting there.
         """
         try:
             yield
@@ -80,7 +80,7 @@ class Failures:
             else:
                 self.pending = self.pending or error
 
-    def meet(self) -> None:
+    def raise_pending(self) -> None:
         """Raise what went wrong in this process since the processes last met."""
         if self.pending is not None:
             error, self.pending = self.pending, None

@@ -1,6 +1,6 @@
-"""The free mode: what the training's own forward passes said of each example, at no further pass.
+"""The free mode: losses from the training's own forward passes, at no further pass.
 
-Beside `CurveRecorder` it costs nothing and says less. Each example is seen once an epoch, at a step of its own, with
+Beside `CurveRecorder` it costs nothing and says less. Each example is seen once per epoch, at a step of its own, with
 the weights of that step and with dropout on; there is no point before training, and nothing of held-out examples.
 One epoch's collecting is `free_epoch.py`, going on after an interruption `free_resume.py`. Imports no torch.
 """
@@ -27,7 +27,7 @@ from dissensus.store import CurvesWriter
 
 
 class FreeRecorder:
-    """Records what the training forward says of each example, one tracking point an epoch.
+    """Records what the training forward says of each example, one tracking point per epoch.
 
     In a loop of your own::
 
@@ -175,7 +175,7 @@ class FreeRecorder:
             self._keep(step, examples, lambda: log_softmax(logits), shape[0])
 
     def observe_losses(self, step: int, examples: Any, losses: Any) -> None:
-        """Take losses from a training forward: -log p(gold) in nats, one an example; the other labels have NaN.
+        """Take losses from a training forward: -log p(gold) in nats, one per example; the other labels have NaN.
 
         Args:
             step: see `observe`.
@@ -224,7 +224,7 @@ class FreeRecorder:
             seen = self._epoch.together()
             with self._together():
                 if self._writer is not None:
-                    seen.save(self._writer.path / UNFINISHED, point=self._point, taken=self._taken)
+                    seen.save(self._writer.path / UNFINISHED, point=self._point, steps_taken=self._taken)
 
     def end_early(self, step: int) -> None:
         """Say that the run ends at `step`, before `total_steps`; the epoch under way is stored there."""
@@ -287,7 +287,7 @@ class FreeRecorder:
     def _complete(self) -> None:
         self._finished = True
         self._failures.dismiss()
-        self._failures.meet()
+        self._failures.raise_pending()
         if self._writer is not None:
             self._writer.note(never_seen=int((~self._ever).sum()))
             self._writer.finish()
@@ -305,7 +305,7 @@ class FreeRecorder:
             yield
             return
         with self._processes.all_or_none(device()):
-            self._failures.meet()
+            self._failures.raise_pending()
             yield
 
     def _point_of(self, step: int) -> int:
@@ -316,7 +316,7 @@ class FreeRecorder:
         self._point = point
         self._epoch = Epoch(self.dataset, self._processes, seen)
 
-    def _keep(self, step: int, examples: Any, found: Callable[[], Any], count: int) -> None:
+    def _keep(self, step: int, examples: Any, scores: Callable[[], Any], count: int) -> None:
         if self._failures.stopped:
             return
         if step >= self.total_steps and self._ended:
@@ -332,7 +332,7 @@ class FreeRecorder:
                 f"{len(examples)} examples for {count} rows of a batch; expected one per row. Rows that are packed, or "
                 "the two answers of a pair, are not one example each"
             )
-        self._epoch.keep(step, self._as_rows(examples), found())
+        self._epoch.keep(step, self._as_rows(examples), scores())
 
     def _go_beyond(self, step: int) -> None:
         """Training goes on after the last planned step: another epoch is recorded."""
@@ -382,12 +382,12 @@ class FreeRecorder:
                 f"is {facts[other[0]]!r}. Choose another folder, or delete that one"
             )
         if resume_at is not None:
-            found = resume_from(
+            resumed = resume_from(
                 writer, resume_at, steps_per_epoch=self.steps_per_epoch, total_steps=self.total_steps
             )
-            self._ever = found.ever
-            self._lost_before = resume_at if found.lost else 0
-            return found.seen
+            self._ever = resumed.ever
+            self._lost_before = resume_at if resumed.lost else 0
+            return resumed.seen
         if writer.steps:
             raise StoreError(
                 f"{writer.path} holds the curves of a run already ({len(writer.steps)} epochs). Choose another folder "

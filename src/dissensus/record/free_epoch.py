@@ -42,11 +42,15 @@ class Seen:
         """Which examples were seen, shape (n,)."""
         return np.isfinite(self.step)
 
-    def save(self, path: Path, *, point: int, taken: int) -> None:
+    def save(self, path: Path, *, point: int, steps_taken: int) -> None:
         """Write it, with the epoch's tracking point and the steps taken so far."""
         buffer = io.BytesIO()
         np.savez(
-            buffer, log_probs=self.log_probs, step=self.step, looks=self.looks, at=np.array([point, taken])
+            buffer,
+            log_probs=self.log_probs,
+            step=self.step,
+            looks=self.looks,
+            at=np.array([point, steps_taken]),
         )
         write_atomic(path, buffer.getvalue())
 
@@ -59,9 +63,9 @@ class Seen:
         if not path.exists():
             return None
         try:
-            with np.load(path, allow_pickle=False) as found:
-                point, taken = map(int, found["at"])
-                return Seen(found["log_probs"], found["step"], found["looks"]), point, taken
+            with np.load(path, allow_pickle=False) as stored:
+                point, steps_taken = map(int, stored["at"])
+                return Seen(stored["log_probs"], stored["step"], stored["looks"]), point, steps_taken
         except Exception as error:  # noqa: BLE001 - whatever is wrong with it, it cannot be read
             raise StoreError(
                 f"{path} is damaged ({error}); delete it: the epoch that was cut is then partly unseen"
@@ -101,36 +105,36 @@ class Epoch:
         )
         self._pending: list[tuple[int, Any, Any]] = []
 
-    def keep(self, step: int, rows: Any, found: Any) -> None:
+    def keep(self, step: int, rows: Any, log_probs: Any) -> None:
         """Keep a batch: rows of shape (b,), -1 to leave one aside; log-probabilities (b, K), or of gold, (b,).
 
         Tensors stay where they are until `together`, so that no forward pass waits for a GPU.
         """
-        self._pending.append((step, rows, found))
+        self._pending.append((step, rows, log_probs))
 
     def drain(self) -> None:
-        """Put what was kept where it belongs: once an optimiser step, as a GPU has to be waited for.
+        """Put what was kept where it belongs: once per optimiser step, as a GPU has to be waited for.
 
         Raises `DataError` for rows that are none of the data set's, and a loss on a gold label that is not there.
         """
         pending, self._pending = self._pending, []
-        own = self._own
-        for step, given, values in pending:
-            rows, found = on_host(given), on_host(values)
-            whole = rows.dtype.kind in "iu"
-            if not whole or (rows.size and not -1 <= rows.min() <= rows.max() < len(self._gold)):
+        seen = self._own
+        for step, batch_rows, values in pending:
+            rows, log_probs = on_host(batch_rows), on_host(values)
+            integral = rows.dtype.kind in "iu"
+            if not integral or (rows.size and not -1 <= rows.min() <= rows.max() < len(self._gold)):
                 raise DataError(
                     f"row numbers {rows.tolist()[:3]}...; expected whole numbers from 0 to {len(self._gold) - 1}, or "
                     "-1 for an example that is not recorded. FreeRecorder.rows makes them from ids"
                 )
-            rows, found = rows[rows >= 0], found[rows >= 0]
-            np.add.at(own.looks, rows, 1)
+            rows, log_probs = rows[rows >= 0], log_probs[rows >= 0]
+            np.add.at(seen.looks, rows, 1)
             first, at = np.unique(rows, return_index=True)
-            new = np.isnan(own.step[first])
+            new = np.isnan(seen.step[first])
             first, at = first[new], at[new]
-            own.step[first] = step
-            if found.ndim == 2:
-                own.log_probs[first] = found[at]
+            seen.step[first] = step
+            if log_probs.ndim == 2:
+                seen.log_probs[first] = log_probs[at]
                 continue
             gold = self._gold[first]
             if (gold == NO_GOLD).any():
@@ -139,7 +143,7 @@ class Epoch:
                     f"{lacking!r} has no gold label, and a loss stands for the gold label. Give it one, or leave it "
                     "out of the examples to record"
                 )
-            own.log_probs[first, gold] = found[at]
+            seen.log_probs[first, gold] = log_probs[at]
 
     def together(self) -> Seen:
         """What all processes have seen, each example as the lowest rank saw it. Called by all of them.
@@ -152,17 +156,17 @@ class Epoch:
                 "torch.distributed was started after FreeRecorder was made; make the recorder after "
                 "init_process_group (Accelerator() and Trainer do that), so that the processes share the work"
             )
-        own = self._own
+        seen = self._own
         if self._processes.world_size == 1:
-            return own
+            return seen
         where = device()
-        mine = _mine(own.any, self._processes, where)
-        columns = np.column_stack([own.log_probs, own.step, np.ones_like(own.step)])
+        mine = _mine(seen.any, self._processes, where)
+        columns = np.column_stack([seen.log_probs, seen.step, np.ones_like(seen.step)])
         columns[~mine] = 0  # a number and zeros: their sum over the processes is exact
-        found = self._processes.all_reduce(columns, where)
-        looks = self._processes.all_reduce(own.looks.copy(), where)
-        found[found[:, -1] == 0] = np.nan
-        return Seen(np.ascontiguousarray(found[:, :-2]), found[:, -2].copy(), looks)
+        totals = self._processes.all_reduce(columns, where)
+        looks = self._processes.all_reduce(seen.looks.copy(), where)
+        totals[totals[:, -1] == 0] = np.nan
+        return Seen(np.ascontiguousarray(totals[:, :-2]), totals[:, -2].copy(), looks)
 
 
 def processes() -> ProcessGroup:
@@ -195,19 +199,19 @@ def device() -> torch.device:
     """Where this process' tensors are, for a backend that exchanges nothing else."""
     import torch
 
-    found = torch.accelerator.current_accelerator(check_available=True)
-    if found is None:
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    if accelerator is None:
         return torch.device("cpu")
-    return torch.device(found.type, torch.accelerator.current_device_index())
+    return torch.device(accelerator.type, torch.accelerator.current_device_index())
 
 
-def _mine(seen: NDArray[np.bool_], own: ProcessGroup, device: torch.device) -> NDArray[np.bool_]:
+def _mine(seen: NDArray[np.bool_], group: ProcessGroup, device: torch.device) -> NDArray[np.bool_]:
     """Which examples this process is the lowest to have seen, shape (n,)."""
-    taken, mine = np.zeros(len(seen), dtype=np.bool_), np.zeros(len(seen), dtype=np.bool_)
-    for rank in range(own.world_size):
-        theirs = (seen & ~taken if rank == own.rank else np.zeros_like(seen)).astype(np.float32)
-        found = own.all_reduce(theirs, device) > 0
-        if rank == own.rank:
-            mine = found
-        taken |= found
+    seen_before, mine = np.zeros(len(seen), dtype=np.bool_), np.zeros(len(seen), dtype=np.bool_)
+    for rank in range(group.world_size):
+        newly_seen = (seen & ~seen_before if rank == group.rank else np.zeros_like(seen)).astype(np.float32)
+        seen_by_rank = group.all_reduce(newly_seen, device) > 0
+        if rank == group.rank:
+            mine = seen_by_rank
+        seen_before |= seen_by_rank
     return mine

@@ -1,4 +1,4 @@
-"""Going on with a free-mode recording that was cut: what is kept of the epochs before, and of the one under way."""
+"""Resuming a free-mode recording that was cut: the epochs before, and the one under way."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ UNFINISHED = "unfinished-epoch.npz"
 
 
 @dataclass(frozen=True)
-class TakenUp:
+class ResumePoint:
     """Where a recording goes on.
 
     Attributes:
@@ -37,13 +37,13 @@ def point_of(step: int, steps_per_epoch: int, total_steps: int) -> int:
     return min((step // steps_per_epoch + 1) * steps_per_epoch, total_steps)
 
 
-def resume_from(writer: CurvesWriter, step: int, *, steps_per_epoch: int, total_steps: int) -> TakenUp:
+def resume_from(writer: CurvesWriter, step: int, *, steps_per_epoch: int, total_steps: int) -> ResumePoint:
     """Keep what had been seen within the first `step` optimiser steps, and drop the rest from the store.
 
     Raises `StoreError` if an epoch that had ended by then is not stored.
     """
-    whole = step if step == total_steps else step // steps_per_epoch * steps_per_epoch
-    ended = [*range(steps_per_epoch, whole, steps_per_epoch), *([whole] if whole else [])]
+    epochs_end = step if step == total_steps else step // steps_per_epoch * steps_per_epoch
+    ended = [*range(steps_per_epoch, epochs_end, steps_per_epoch), *([epochs_end] if epochs_end else [])]
     missing = [p for p in ended if p not in writer.steps]
     if missing:
         raise StoreError(
@@ -55,30 +55,33 @@ def resume_from(writer: CurvesWriter, step: int, *, steps_per_epoch: int, total_
     for point in ended:
         ever |= np.isfinite(writer.read(point, SEEN))
     seen, lost = None, False
-    if step > whole:
-        seen, lost = _cut(writer, step, whole, point_of(step, steps_per_epoch, total_steps))
-    writer.drop_after(whole)
-    writer.note(epochs=[facts for facts in writer.provenance["epochs"] if facts["step"] <= whole])
-    return TakenUp(ever, seen, lost)
+    if step > epochs_end:
+        seen, lost = _cut(writer, step, epochs_end, point_of(step, steps_per_epoch, total_steps))
+    writer.drop_after(epochs_end)
+    writer.note(epochs=[facts for facts in writer.provenance["epochs"] if facts["step"] <= epochs_end])
+    return ResumePoint(ever, seen, lost)
 
 
-def _cut(writer: CurvesWriter, step: int, whole: int, point: int) -> tuple[Seen | None, bool]:
-    """What the epoch from `whole` to `point` had seen by `step`, and whether some of that is lost.
+def _cut(writer: CurvesWriter, step: int, epochs_end: int, point: int) -> tuple[Seen | None, bool]:
+    """What the epoch from `epochs_end` to `point` had seen by `step`, and whether some of that is lost.
 
     If the epoch went on to its end before the interruption the store has it; else the last flush does.
     """
     path = writer.path / UNFINISHED
     # Of an epoch in which the run was to end, and which now goes on, the point stands before the epoch's end.
-    cut = [p for p in writer.steps if whole < p <= point]
+    cut = [p for p in writer.steps if epochs_end < p <= point]
     if cut:
         at = writer.read(cut[-1], SEEN).copy()
-        seen, taken = Seen(writer.log_probs(cut[-1]).copy(), at, np.isfinite(at).astype(np.float32)), step
+        seen, steps_taken = (
+            Seen(writer.log_probs(cut[-1]).copy(), at, np.isfinite(at).astype(np.float32)),
+            step,
+        )
     else:
         flushed = Seen.load(path)
         if flushed is None or flushed[1] != point:
             return None, True
-        seen, taken = flushed[0], flushed[2]
-    again = ~(seen.step < step)  # after the state that training goes on from, so it is seen once more
-    seen.log_probs[again], seen.step[again], seen.looks[again] = np.nan, np.nan, 0
-    seen.save(path, point=point, taken=min(taken, step))  # before the store forgets it
-    return seen, taken < step
+        seen, steps_taken = flushed[0], flushed[2]
+    seen_later = ~(seen.step < step)  # after the state that training goes on from, so it is seen once more
+    seen.log_probs[seen_later], seen.step[seen_later], seen.looks[seen_later] = np.nan, np.nan, 0
+    seen.save(path, point=point, steps_taken=min(steps_taken, step))  # before the store forgets it
+    return seen, steps_taken < step

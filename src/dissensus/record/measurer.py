@@ -15,8 +15,8 @@ from dissensus.errors import SpecError
 from dissensus.models.schedule_free import evaluation_weights, schedule_free
 from dissensus.record.failures import Failures
 from dissensus.record.observers import Notices, Watcher, gold_losses
+from dissensus.record.opening import same_probe, share_points
 from dissensus.record.probes.base import Compares, Measured, Probe
-from dissensus.record.sharing import same_probe, share_points
 from dissensus.record.tracking import tracking_pass
 from dissensus.store import CurvesWriter, PartWriter
 
@@ -126,7 +126,7 @@ class Measurer:
         point = self.point(model, untrained=step == 0)
         with self._group.all_or_none(next(model.parameters()).device):
             self._warn_not_finite(model, step, point)
-            self._failures.meet()
+            self._failures.raise_pending()
             self.flush()  # at most one point is under way, so memory does not grow with their number
             self._note_way(step)
         if self.writer is not None or self._part is not None:
@@ -147,10 +147,10 @@ class Measurer:
                 self._probe.compare(
                     model, lambda other, of: tracking_pass(other, of, rows, precision=precision)
                 )
-            found = tracking_pass(
+            scores = tracking_pass(
                 model, self._tracked, self._probe.rows, precision=self._precision, untrained=untrained
             )
-        return self._probe.measured(found)
+        return self._probe.measured(scores)
 
     def flush(self) -> None:
         """Wait until everything measured is on the disk. Raises what went wrong in writing it."""

@@ -93,16 +93,16 @@ def try_precisions(
     few = _first(encoded, examples)
     tracked = tracked_set(few, model, token_budget=token_budget)
     seconds: dict[Precision, list[float]] = {"fp32": [], "bf16": []}
-    found: dict[Precision, NDArray[np.float32]] = {}
+    log_probs: dict[Precision, NDArray[np.float32]] = {}
     for turn in range(rounds + 1):
-        for precision, taken in seconds.items():
+        for precision, passes in seconds.items():
             gc.collect()
             begin = clock()
-            found[precision] = tracking_pass(model.module, tracked, len(few), precision=precision)
+            log_probs[precision] = tracking_pass(model.module, tracked, len(few), precision=precision)
             if turn:
-                taken.append(clock() - begin)
+                passes.append(clock() - begin)
     at, label = np.arange(len(few)), np.maximum(gold[: len(few)], 0)
-    difference = np.abs(found["fp32"][at, label].astype(np.float64) - found["bf16"][at, label])
+    difference = np.abs(log_probs["fp32"][at, label].astype(np.float64) - log_probs["bf16"][at, label])
     return PrecisionTrial(
         len(few),
         statistics.median(seconds["fp32"]),

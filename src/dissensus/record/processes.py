@@ -84,8 +84,8 @@ class ProcessGroup:
         if self.rank == source:
             values.copy_(torch.tensor(list(numbers), dtype=torch.long))
         dist.broadcast(values, source)
-        found: list[int] = values.tolist()
-        return found
+        received: list[int] = values.tolist()
+        return received
 
     def broadcast_array(
         self, values: NDArray[np.float64] | None, device: torch.device
@@ -124,8 +124,8 @@ class ProcessGroup:
         first = int(failed)
         if first == self.world_size:
             return
-        said = "" if error is None else f"{type(error).__name__}\n{error}"
-        text = bytes(self.broadcast(list(said.encode()), device, source=first)).decode()
+        own_error = "" if error is None else f"{type(error).__name__}\n{error}"
+        text = bytes(self.broadcast(list(own_error.encode()), device, source=first)).decode()
         if error is None:
             kind, _, message = text.partition("\n")
             error = error_like(kind, message, first)
@@ -146,10 +146,10 @@ class EvenProcessGroup(ProcessGroup):
 
     def share(self, batches: Sequence[T]) -> Sequence[T]:
         """This process' share of the batches, and one more where others have one more."""
-        own = super().share(batches)
-        object.__setattr__(self, "own", len(own))
-        missing = -(-len(batches) // self.world_size) - len(own)
-        return [*own, *batches[:missing]]
+        own_batches = super().share(batches)
+        object.__setattr__(self, "own", len(own_batches))
+        missing = -(-len(batches) // self.world_size) - len(own_batches)
+        return [*own_batches, *batches[:missing]]
 
 
 def error_like(kind: str, message: str, rank: int) -> Exception:

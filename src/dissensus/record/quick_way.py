@@ -43,11 +43,11 @@ def why_not(
         differs: the words for that.
     """
     with group.all_or_none(device):
-        own = doubts() or _compared(agrees, differs)
-    if not group.sum(float(bool(own)), device):
+        reason = doubts() or _compared(agrees, differs)
+    if not group.sum(float(bool(reason)), device):
         return ""
-    short = group.sum(float(own == NO_MEMORY), device)
-    return NO_MEMORY if short else own or differs
+    short = group.sum(float(reason == NO_MEMORY), device)
+    return NO_MEMORY if short else reason or differs
 
 
 def warn_of_plain(model: object, quick: str, reason: str, *, later: bool, first: bool) -> None:

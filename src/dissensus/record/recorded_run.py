@@ -1,4 +1,4 @@
-"""A run as it is recorded: where it is, which points are to come, and where it ends, sooner or later than planned."""
+"""A recorded run: its steps, the tracking points to come, and its end, sooner or later than planned."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class RecordedRun:
         return measured
 
     def _step(self, model: nn.Module, step: int) -> bool:
-        step = self._arrive(model, step)
+        step = self._begin_step(model, step)
         measured = self._measurer.measured
         if step > self.points.total or (self.finished and step not in measured):
             self._go_beyond(step)
@@ -94,7 +94,7 @@ class RecordedRun:
         return measured
 
     def _now(self, model: nn.Module, step: int) -> bool:
-        step = self._arrive(model, step)
+        step = self._begin_step(model, step)
         if step in self._measurer.measured:
             return False
         self.points.steps = tuple(sorted({*self.points.steps, step}))
@@ -150,7 +150,7 @@ class RecordedRun:
             self._measurer.writer.discard()
         self._close()
 
-    def _arrive(self, model: nn.Module, step: int) -> int:
+    def _begin_step(self, model: nn.Module, step: int) -> int:
         """Training has come to this step."""
         step = whole_number(step, "the step", least=0, hint="optimiser steps taken so far")
         self._measurer.agree(model)
@@ -196,25 +196,25 @@ class RecordedRun:
         self._from, self._began = step, time.perf_counter()
 
     def _skipped(self, due: Sequence[int], step: int) -> None:
-        said = f"step {step} has come, and tracking point {due[0]} was never measured"
+        sentence = f"step {step} has come, and tracking point {due[0]} was never measured"
         if self._failures.strict:
-            raise StoreError(f"{said}: call recorder.step(model, step) after every optimiser step")
+            raise StoreError(f"{sentence}: call recorder.step(model, step) after every optimiser step")
         self._notices.warn(
-            f"{said}; step {step} is measured instead. Call recorder.step(model, step) after every optimiser step"
+            f"{sentence}; step {step} is measured instead. Call recorder.step(model, step) after every optimiser step"
         )
         coming = (p for p in self.points.steps if p > step)
         self.points.steps = tuple(sorted({*self._measurer.measured, step, *coming}))
 
     def _go_beyond(self, step: int) -> None:
         """Training goes on after the last planned step, or after the recording was closed."""
-        asked = self.points.asked
+        planned = self.points.asked
         if self._failures.strict:
-            raise StoreError(f"step {step} has come, and total_steps was given as {asked}")
+            raise StoreError(f"step {step} has come, and total_steps was given as {planned}")
         self._notices.warn(
-            f"the run was to have {asked} steps (total_steps) and goes on: the recording is extended to where the run "
-            "ends, and progress counts over all its steps. Call recorder.finish() after training, and give "
+            f"the run was to have {planned} steps (total_steps) and goes on: the recording is extended to where the "
+            "run ends, and progress counts over all its steps. Call recorder.finish() after training, and give "
             "total_steps=epochs * len(loader) to have the points spaced beforehand"
-            if step > asked
+            if step > planned
             else f"the run goes on after step {self.points.total}, where the recording was closed: it is opened again"
         )
         self._measurer.settle()
@@ -233,20 +233,20 @@ class RecordedRun:
         if self._budget is None or not begin + self._budget.decides_at <= step < self.points.asked:
             return
         timing, last = self.timing, self._measurer.last_pass
-        taken = sorted(self._measurer.measured)
+        measured = sorted(self._measurer.measured)
         rest: Sequence[int] = ()
         if timing.measurable:
-            rest = self._budget.rest(step, taken, timing, last, begin=begin)
+            rest = self._budget.rest(step, measured, timing, last, begin=begin)
         rest = self._group.broadcast(rest, next(model.parameters()).device)
         if not rest:
             self._budget.wait()
             return
-        self.points.steps = tuple(sorted({*taken, *rest}))
+        self.points.steps = tuple(sorted({*measured, *rest}))
         if not self._announced_cost:
             self._announced_cost = True
             self._budget.announce(self._notices, timing, step - begin, last, len(self.points.steps))
 
-    def _announce_cost(self, taken: int) -> None:
+    def _announce_cost(self, steps_taken: int) -> None:
         """Say once what recording will cost, when a pass and some steps were timed."""
         if self._announced_cost or self._measurer.last_pass == 0:
             return
@@ -254,7 +254,7 @@ class RecordedRun:
         self._notices.say(
             cost(
                 self.timing,
-                taken,
+                steps_taken,
                 self._measurer.last_pass,
                 points=len(self.points.steps),
                 total_steps=self.points.asked,
@@ -282,7 +282,7 @@ class RecordedRun:
     def _complete(self) -> None:
         """Mark the store complete, and say where it is."""
         self._measurer.flush()
-        self._failures.meet()
+        self._failures.raise_pending()
         timing, writer = self.timing, self._measurer.writer
         count = len(self._measurer.measured)
         if writer is not None:

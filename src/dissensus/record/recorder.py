@@ -71,7 +71,7 @@ class CurveRecorder:
             (`dissensus.record.schedule`); 0 and the last are added.
         max_overhead: space the points so that tracking takes at most this share of the training time (0.10: a tenth);
             first and last are kept. What was chosen is said, and `points` says it.
-        regime: 'held_out' or 'trained_on', one for all or one an example.
+        regime: 'held_out' or 'trained_on', one for all or one per example.
         token_budget: tokens a forward pass.
         precision: 'bf16' lets tracking passes compute in bf16: quicker where the processor has matrix units for
             it, and rounded (docs/performance.md says by how much).
@@ -129,12 +129,12 @@ class CurveRecorder:
             budget = Budget(max_overhead, total_steps, cast(int, points))
             planned = TrackingPoints(total_steps, (0, total_steps))
         self._probe = probe_of(tracked, tokenizer)
-        here, folder = process_group(), Path(path)
-        notices = Notices(quiet=quiet, first=here.first)
-        self._failures = Failures(on_error, notices, folder, alone=here.world_size == 1)
+        group, folder = process_group(), Path(path)
+        notices = Notices(quiet=quiet, first=group.first)
+        self._failures = Failures(on_error, notices, folder, alone=group.world_size == 1)
         self._measurer = Measurer(
             self._probe,
-            here,
+            group,
             folder,
             token_budget=token_budget,
             precision=precision,
@@ -143,11 +143,11 @@ class CurveRecorder:
             failures=self._failures,
             notices=notices,
         )
-        self._run = RecordedRun(self._measurer, planned, budget, self._failures, notices, here)
+        self._run = RecordedRun(self._measurer, planned, budget, self._failures, notices, group)
         self._count, self._notices = BatchCount(), notices
         for caution in cautions(self._probe):
             notices.warn(caution)
-        if here.first:
+        if group.first:
             writer = open_store(
                 path,
                 self._probe,
@@ -254,7 +254,7 @@ class CurveRecorder:
     ) -> Iterator[T]:
         """Yield the batches, measuring at the tracking points before, between and after them.
 
-        Call it once an epoch, with the same recorder: it counts on. It finishes the recording when `total_steps` is
+        Call it once per epoch, with the same recorder: it counts on. It finishes the recording when `total_steps` is
         reached; call `finish` after the last epoch, which may end sooner.
 
         Args:

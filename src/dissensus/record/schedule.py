@@ -66,13 +66,13 @@ def whole_number(value: Any, name: str, *, least: int = 1, hint: str = "") -> in
     try:
         if isinstance(value, bool):
             raise TypeError
-        found = operator.index(value)
+        number = operator.index(value)
     except TypeError:
-        found = None
-    if found is None or found < least:
-        what = f" ({hint})" if hint else ""
-        raise SpecError(f"{name} is {value!r}; expected a whole number of at least {least}{what}")
-    return found
+        number = None
+    if number is None or number < least:
+        hint_words = f" ({hint})" if hint else ""
+        raise SpecError(f"{name} is {value!r}; expected a whole number of at least {least}{hint_words}")
+    return number
 
 
 class TrackingPoints:
@@ -187,8 +187,8 @@ class BatchCount:
 
     def end_epoch(self) -> bool:
         """The batches are used up; whether what was left of them made a step."""
-        left, self._batches = self._batches, self._batches if self._remainder == "carry" else 0
-        if not left or self._remainder != "step":
+        remaining, self._batches = self._batches, self._batches if self._remainder == "carry" else 0
+        if not remaining or self._remainder != "step":
             return False
         self.steps += 1
         return True

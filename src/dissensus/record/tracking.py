@@ -49,7 +49,7 @@ class PaddedSet:
         encoded: the examples.
         score: (model, padded batch) -> logits.
         pad_id: padding token id.
-        token_budget: padded tokens a batch, at most (a longer example goes alone).
+        token_budget: padded tokens per batch, at most (a longer example goes alone).
         batches: rows of each batch; default: of similar length.
     """
 
@@ -84,7 +84,7 @@ class PaddedSet:
             if logits.ndim != 2 or len(logits) != len(rows):
                 raise ModelError(
                     f"a batch of {len(rows)} examples was scored with shape {tuple(logits.shape)}; expected "
-                    "(examples, labels): one row an example, a column for each label"
+                    "(examples, labels): one row per example, a column for each label"
                 )
             yield np.array(rows, dtype=np.int64), over_labels(logits)
 
@@ -95,7 +95,7 @@ class PackedSet:
     Args:
         encoded: the examples.
         model: what scores them.
-        token_budget: tokens a batch, at most (a longer example goes alone).
+        token_budget: tokens per batch, at most (a longer example goes alone).
         states: shared with other cells at step 0.
     """
 
@@ -125,7 +125,7 @@ class PackedSet:
         device = computes_on(model)
         shared = self._states if untrained and group.world_size == 1 else None
         known = None if shared is None else shared.load()
-        made: list[Tensor] = []
+        all_features: list[Tensor] = []
         begin = 0
         for batch in group.share(self._batches):
             if shared is None:
@@ -136,10 +136,10 @@ class PackedSet:
                 begin += len(batch.rows)
             else:
                 features = self._model.features(batch.to(device))
-                made.append(features.cpu())
+                all_features.append(features.cpu())
             yield batch.rows, over_labels(self._model.score(features))
         if shared is not None and known is None:
-            shared.save(torch.cat(made))
+            shared.save(torch.cat(all_features))
 
     def _logits(self, batch: PackedBatch) -> Tensor:
         model = self._model
@@ -196,20 +196,20 @@ def tracking_pass(
     from dissensus.record.processes import EvenProcessGroup, process_group
 
     model = bare_module(model)
-    here = process_group()
+    group = process_group()
     device = computes_on(model)
     sharded = sharded_modules(model)
-    even = EvenProcessGroup(here.rank, here.world_size) if sharded else None
+    even = EvenProcessGroup(group.rank, group.world_size) if sharded else None
     # fp32 switches off an autocast that the caller's loop is in: the curves' precision is not the training's.
     lower = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
     order: list[NDArray[np.int64]] = []
     values: list[Tensor] = []
     folded = folded_adapters(model, precision, at_each_call=bool(sharded))
-    asked = Whole(model) if sharded else model
+    scored_model = Whole(model) if sharded else model
     # What goes wrong in one process is raised in all, unless the passes themselves exchange weights.
-    together = contextlib.nullcontext() if sharded else here.all_or_none(device)
+    together = contextlib.nullcontext() if sharded else group.all_or_none(device)
     with together, _undisturbed(model, device), plain_forward(model), folded, lower:
-        for rows, batch in tracked.scores(asked, untrained=untrained, group=even or here):
+        for rows, batch in tracked.scores(scored_model, untrained=untrained, group=even or group):
             if even is not None and len(order) == even.own:
                 continue  # read once more for the other processes' sake
             order.append(rows)
@@ -217,23 +217,23 @@ def tracking_pass(
             values.append(batch)
         for part in sharded:
             part.reshard()  # the outermost keeps what it gathered, which would be old after the next step
-        found = torch.cat(values).float().cpu().numpy() if values else np.zeros((0, 0), dtype=np.float32)
-    (columns,) = here.broadcast(found.shape[1:], device)  # a process may have no batch, the first one has
-    out = (np.empty if here.world_size == 1 else np.zeros)((n, columns), dtype=np.float32)
+        measured = torch.cat(values).float().cpu().numpy() if values else np.zeros((0, 0), dtype=np.float32)
+    (columns,) = group.broadcast(measured.shape[1:], device)  # a process may have no batch, the first one has
+    out = (np.empty if group.world_size == 1 else np.zeros)((n, columns), dtype=np.float32)
     if order:
-        out[np.concatenate(order)] = found
-    if here.world_size > 1:
-        _each_once(n, order, here, device)
-    return here.all_reduce(out, device)
+        out[np.concatenate(order)] = measured
+    if group.world_size > 1:
+        _each_once(n, order, group, device)
+    return group.all_reduce(out, device)
 
 
-def _each_once(n: int, order: Sequence[NDArray[np.int64]], here: ProcessGroup, device: torch.device) -> None:
+def _each_once(n: int, order: Sequence[NDArray[np.int64]], group: ProcessGroup, device: torch.device) -> None:
     """Raise `ModelError` unless the processes' shares hold each row once: what they measured would be added up."""
-    own = np.bincount(np.concatenate(order), minlength=n) if order else np.zeros(n)
-    wrong = int((here.all_reduce(own.astype(np.float32), device) != 1).sum())
+    times = np.bincount(np.concatenate(order), minlength=n) if order else np.zeros(n)
+    wrong = int((group.all_reduce(times.astype(np.float32), device) != 1).sum())
     if wrong:
         raise ModelError(
-            f"{wrong} of {n} rows were measured by no process or by several of the {here.world_size}: they cut the "
+            f"{wrong} of {n} rows were measured by no process or by several of the {group.world_size}: they cut the "
             "tracked set into other batches, because one could read the model in packed rows and another could not. "
             "Track a LabelProbe with `score=`, with which all of them pad alike"
         )

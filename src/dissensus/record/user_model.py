@@ -47,7 +47,7 @@ class UserModelSet:
     Args:
         encoded: the examples.
         pad_id: padding token id.
-        token_budget: tokens a batch, at most (a longer example goes alone).
+        token_budget: tokens per batch, at most (a longer example goes alone).
         labels: the data set's, to be held against the model's.
 
     Attributes:
@@ -65,7 +65,7 @@ class UserModelSet:
         self._model: nn.Module | None = None
         self._packed: PackedSet | None = None
         self._plain: PaddedSet | None = None
-        self._doubt, self._padded = "", False
+        self._obstacle, self._padded = "", False
         self._asked = 0
 
     def scores(
@@ -76,12 +76,12 @@ class UserModelSet:
 
         with group.all_or_none(next(model.parameters()).device):
             if self._model is not model:
-                self._meet(model, group)
+                self._set_up(model, group)
                 self._model = model
             refuse_other_heads(model)
         return self._chosen(model, group).scores(model, untrained=untrained, group=group)
 
-    def _meet(self, model: nn.Module, group: ProcessGroup) -> None:
+    def _set_up(self, model: nn.Module, group: ProcessGroup) -> None:
         """A model that was not seen before: what its configuration says of labels and padding."""
         from dissensus.models.scoring import scoring_view
         from dissensus.models.user_model import (
@@ -103,13 +103,13 @@ class UserModelSet:
             token_budget=self._token_budget,
             batches=batches,
         )
-        self._packed, self._doubt = None, "not a sequence classifier of transformers' own that packs"
+        self._packed, self._obstacle = None, "not a sequence classifier of transformers' own that packs"
         self._padded = False
         view = scoring_view(model, self._pad_id)
         if view is not None and reads_last_token(model) and self._ends_in(own_pad):
-            self._doubt = "a text ends in the padding token, and the model reads the token before it"
+            self._obstacle = "a text ends in the padding token, and the model reads the token before it"
         elif view is not None:
-            self._doubt = ""
+            self._obstacle = ""
             self._packed = PackedSet(self._encoded, view, token_budget=self._token_budget)
 
     def _ends_in(self, token: int | None) -> bool:
@@ -123,7 +123,8 @@ class UserModelSet:
         if self._padded:
             return self._plain
         reason = why_not(
-            group, next(model.parameters()).device, lambda: self._doubt or patched(model), lambda: self._agrees(model),
+            group, next(model.parameters()).device, lambda: self._obstacle or patched(model),
+            lambda: self._agrees(model),
             "packed rows and the model's own forward pass disagree",
         )  # fmt: skip
         self._padded = bool(reason)
@@ -137,13 +138,13 @@ class UserModelSet:
         rows = self._rows_to_ask()
         self._asked += 1
         device = next(model.parameters()).device
-        own = self._own(model, rows, device)
-        taken, found = self._packed.some(rows)
-        if found.shape != own.shape:
+        plain = self._own(model, rows, device)
+        packed_order, packed = self._packed.some(rows)
+        if packed.shape != plain.shape:
             return False
-        place = {int(row): at for at, row in enumerate(taken)}
-        difference = (found.float()[[place[int(row)] for row in rows]] - own).abs().max()
-        return bool(difference <= AGREES * own.abs().max().clamp(min=1.0))
+        place = {int(row): at for at, row in enumerate(packed_order)}
+        difference = (packed.float()[[place[int(row)] for row in rows]] - plain).abs().max()
+        return bool(difference <= AGREES * plain.abs().max().clamp(min=1.0))
 
     def _own(self, model: nn.Module, rows: NDArray[np.int64], device: Any) -> Tensor:
         import torch

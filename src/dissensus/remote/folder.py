@@ -154,14 +154,14 @@ class Remote:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with atomic_file(path) as beside:
-                there = True
+                exists = True
                 with self._words(f"read {name}"):
                     try:
                         self._get(self._path(name), beside)
                     except FileNotFoundError as error:
                         _unless_bucket(error)
-                        there = False
-                if not there or (sha256 is not None and file_sha256(beside) != sha256):
+                        exists = False
+                if not exists or (sha256 is not None and file_sha256(beside) != sha256):
                     raise _NotThatFileError
         except _NotThatFileError:
             return False
@@ -173,11 +173,11 @@ class Remote:
         with self._words(f"list {folder or 'it'}"):
             self._fs.invalidate_cache()
             try:
-                found = self._fs.find(root)
+                listed = self._fs.find(root)
             except FileNotFoundError as error:
                 _unless_bucket(error)
-                found = []
-        inside = [str(path) for path in found if str(path).startswith(f"{root}/")]
+                listed = []
+        inside = [str(path) for path in listed if str(path).startswith(f"{root}/")]
         names = [path[len(self._root) + 1 :] for path in inside if not path.endswith("/")]
         return sorted(name for name in names if not is_temporary(PurePosixPath(name).name))
 
@@ -187,11 +187,11 @@ class Remote:
         with self._words(f"list {folder}"):
             self._fs.invalidate_cache()
             try:
-                found = self._fs.ls(root, detail=True)
+                entries = self._fs.ls(root, detail=True)
             except FileNotFoundError as error:
                 _unless_bucket(error)
-                found = []
-        paths = [str(entry["name"]).rstrip("/") for entry in found if entry["type"] == "directory"]
+                entries = []
+        paths = [str(entry["name"]).rstrip("/") for entry in entries if entry["type"] == "directory"]
         return sorted(path.rsplit("/", 1)[1] for path in paths if path.startswith(f"{root}/"))
 
     def remove(self, name: str) -> None:

@@ -1,4 +1,4 @@
-"""Whose turn it is to write a cell: the last attempt that claimed it."""
+"""Lease on a cell's folder: the last attempt that took it may write."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from dissensus.errors import StoreError
 from dissensus.files import write_atomic
 from dissensus.remote.folder import Remote
 
-CLAIM = "claim.json"
+LEASE = "lease.json"
 
 
-class ClaimLostError(StoreError):
+class LeaseLostError(StoreError):
     """Another attempt took the cell."""
 
 
-class Claim:
-    """One attempt's claim on a cell's folder, local, on a shared disk or at a remote.
+class Lease:
+    """One attempt's lease on a cell's folder, local, on a shared disk or at a remote.
 
     The last attempt that calls `take` has the cell. An earlier one, whose machine was believed dead and came back,
     finds at its next look that it has not, and must stop writing.
@@ -28,7 +28,7 @@ class Claim:
     What this does not guarantee: there is no compare-and-swap. An attempt that looked just before another took the
     cell may still finish the publish that it is in; so for that long two may write. Two attempts that take a cell at
     the same moment are told apart by whose file lies there in the end, which both see from then on. And nothing is
-    given back: the claim of an attempt that has ended lies there until the next one takes the cell.
+    given back: the lease of an attempt that has ended lies there until the next one takes the cell.
 
     Args:
         place: the cell's folder, or the remote of it.
@@ -42,7 +42,7 @@ class Claim:
         self._place = place
 
     def take(self) -> None:
-        """Claim the cell from whoever had it. Raises `StoreError` if the folder cannot be written."""
+        """Take the cell from whoever had it. Raises `StoreError` if the folder cannot be written."""
         facts = {
             "attempt": self.attempt,
             "host": socket.gethostname(),
@@ -51,23 +51,23 @@ class Claim:
         }
         text = json.dumps(facts, indent=1) + "\n"
         if isinstance(self._place, Remote):
-            self._place.write(CLAIM, text.encode())
+            self._place.write(LEASE, text.encode())
             return
         try:
             self._place.mkdir(parents=True, exist_ok=True)
-            write_atomic(self._place / CLAIM, text)
+            write_atomic(self._place / LEASE, text)
         except OSError as error:
-            raise StoreError(f"cannot write {self._place / CLAIM}: {error.strerror or error}") from None
+            raise StoreError(f"cannot write {self._place / LEASE}: {error.strerror or error}") from None
 
     def held(self) -> bool:
         """Whether the cell is still this attempt's; looks anew. Raises `StoreError` if that cannot be found out."""
         return self._holder().get("attempt") == self.attempt
 
     def check(self) -> None:
-        """Raise `ClaimLostError`, a `StoreError`, if the cell is not this attempt's any more."""
+        """Raise `LeaseLostError`, a `StoreError`, if the cell is not this attempt's any more."""
         holder = self._holder()
         if holder.get("attempt") != self.attempt:
-            raise ClaimLostError(self._lost(holder))
+            raise LeaseLostError(self._lost(holder))
 
     def _lost(self, holder: dict[str, object]) -> str:
         where = self._place.shown if isinstance(self._place, Remote) else str(self._place)
@@ -75,7 +75,7 @@ class Claim:
             f"another attempt took it ({holder['attempt']}, process {holder.get('pid')} on {holder.get('host')}, "
             f"{holder.get('time')})"
             if holder.get("attempt")
-            else f"its {CLAIM} is gone"
+            else f"its {LEASE} is gone"
         )
         return (
             f"{where} is no longer this attempt's ({self.attempt}): {who}. This attempt stops; nothing of it is "
@@ -84,14 +84,14 @@ class Claim:
 
     def _holder(self) -> dict[str, object]:
         if isinstance(self._place, Remote):
-            content = self._place.read(CLAIM)
+            content = self._place.read(LEASE)
         else:
             try:
-                content = (self._place / CLAIM).read_bytes()
+                content = (self._place / LEASE).read_bytes()
             except FileNotFoundError:
                 content = None
             except OSError as error:
-                raise StoreError(f"cannot read {self._place / CLAIM}: {error.strerror or error}") from None
+                raise StoreError(f"cannot read {self._place / LEASE}: {error.strerror or error}") from None
         try:
             facts = json.loads(content or b"{}")
         except (ValueError, RecursionError):

@@ -11,9 +11,8 @@ from pathlib import Path
 
 from dissensus.errors import StoreError
 from dissensus.files import file_sha256, write_atomic
-from dissensus.remote.checkpoints import CURRENT, STATE, Checkpoint
 from dissensus.remote.folder import Remote
-from dissensus.remote.manifests import Manifest
+from dissensus.remote.manifests import CURRENT, STATE, Checkpoint, Manifest
 from dissensus.remote.publishing import MANIFEST, Publication
 
 BEFORE = ("spec.json", "noise.parquet")
@@ -28,7 +27,7 @@ PAUSE = 0.2
 class Mirror:
     """A cell's folder and its image at a remote.
 
-    One process at a time publishes to a remote folder (`Claim` says whose turn it is); any number may fetch.
+    One process at a time publishes to a remote folder (`Lease` says whose turn it is); any number may fetch.
 
     Args:
         local: the cell's folder here.
@@ -80,15 +79,15 @@ class Mirror:
             if content is None:
                 return False
             manifest = Manifest.parse(content, self.remote.shown)
-            found = Checkpoint.parse(current)
-            if found is not None and not found.fits(manifest):
+            published = Checkpoint.parse(current)
+            if published is not None and not published.fits(manifest):
                 if self.remote.read(CURRENT) != current:
                     continue  # somebody publishes at this moment
-                found = None
+                published = None
             problem = self._take_files(manifest)
             if problem is None:
-                self._take_manifest(manifest, found if checkpoint else None, drop=checkpoint)
-                problem = self._take_checkpoint(found)
+                self._take_manifest(manifest, published if checkpoint else None, drop=checkpoint)
+                problem = self._take_checkpoint(published)
             if problem is None:
                 self._take_small(AFTER)
                 return True
@@ -104,40 +103,40 @@ class Mirror:
         self._take_small(BEFORE)
         for name, checksum in manifest.files.items():
             path = self.local / name
-            here = path.is_file() and file_sha256(path) == checksum
-            if not here and not self.remote.get(name, path, sha256=checksum):
+            present = path.is_file() and file_sha256(path) == checksum
+            if not present and not self.remote.get(name, path, sha256=checksum):
                 return name
         return None
 
     def _give_up(self, manifest: Manifest) -> None:
         """The local manifest must not list a file that is about to be replaced: first one of what old and new share."""
-        here = self._local_manifest()
-        if here is None or not here.conflicts(manifest):
+        local_manifest = self._local_manifest()
+        if local_manifest is None or not local_manifest.conflicts(manifest):
             return
         (self.local / STATE).unlink(missing_ok=True)
-        shared = here.shared_with(manifest, str(self.local))
+        shared = local_manifest.shared_with(manifest, str(self.local))
         if shared is None:
             (self.local / MANIFEST).unlink()
         else:
             write_atomic(self.local / MANIFEST, shared.content)
 
-    def _take_manifest(self, manifest: Manifest, found: Checkpoint | None, *, drop: bool) -> None:
-        """Write the manifest; a local checkpoint that is not `found`, or is ahead of it, goes before."""
-        state, here = self.local / STATE, self._local_manifest()
+    def _take_manifest(self, manifest: Manifest, checkpoint: Checkpoint | None, *, drop: bool) -> None:
+        """Write the manifest; a local one that is another than `checkpoint`, or is ahead of it, goes before."""
+        state, local_manifest = self.local / STATE, self._local_manifest()
         if state.is_file():
-            extended = here is not None and here.files.items() <= manifest.files.items()
-            same = found is not None and file_sha256(state) == found.sha256
+            extended = local_manifest is not None and local_manifest.files.items() <= manifest.files.items()
+            same = checkpoint is not None and file_sha256(state) == checkpoint.sha256
             if not (same if drop else extended):
                 state.unlink()
-        if here is None or here.content != manifest.content:
+        if local_manifest is None or local_manifest.content != manifest.content:
             write_atomic(self.local / MANIFEST, manifest.content)
 
-    def _take_checkpoint(self, found: Checkpoint | None) -> str | None:
+    def _take_checkpoint(self, checkpoint: Checkpoint | None) -> str | None:
         """Bring the checkpoint; its name if it is not there any more."""
-        if found is None or (self.local / STATE).is_file():  # `_take_manifest` left it: it is the same
+        if checkpoint is None or (self.local / STATE).is_file():  # `_take_manifest` left it: it is the same
             return None
-        there = self.remote.get(found.name, self.local / STATE, sha256=found.sha256)
-        return None if there else found.name
+        fetched = self.remote.get(checkpoint.name, self.local / STATE, sha256=checkpoint.sha256)
+        return None if fetched else checkpoint.name
 
     def _take_small(self, names: tuple[str, ...]) -> None:
         for name in names:

@@ -1,4 +1,4 @@
-"""What a storage client raised, in words with a mend. Clients are told apart by name: none is imported."""
+"""Errors of storage clients, in words with advice. Clients are recognised by name: none is imported."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _UNREACHABLE = frozenset(
 
 
 def words_for(error: Exception, protocol: str) -> str:
-    """One sentence for what a client raised, with a mend where one is known."""
+    """One sentence for what a client raised, with advice where there is any."""
     client = {"gs": "gs", "gcs": "gs", "s3": "s3", "s3a": "s3"}.get(protocol, "other")
     names = {name for problem in _behind(error) for name in _names(problem)}
     text = " ".join(str(error).split()) or type(error).__name__

@@ -6,7 +6,7 @@ import logging
 import threading
 from types import TracebackType
 
-from dissensus.remote.lease import Claim, ClaimLostError
+from dissensus.remote.lease import Lease, LeaseLostError
 from dissensus.remote.mirror import Mirror
 
 log = logging.getLogger("dissensus")
@@ -22,19 +22,19 @@ class Publisher:
     Args:
         mirror: of the cell.
         every: seconds between two publishes: what a lost machine costs, besides a tracking point.
-        claim: this attempt's claim, taken already; it is looked at before each publish.
+        lease: this attempt's lease, taken already; it is looked at before each publish.
 
     Raises:
         StoreError: at the exit: the last publish failed, or another attempt took the cell.
     """
 
-    def __init__(self, mirror: Mirror, *, every: float = 15.0, claim: Claim | None = None) -> None:
+    def __init__(self, mirror: Mirror, *, every: float = 15.0, lease: Lease | None = None) -> None:
         self._mirror = mirror
         self._every = every
-        self._claim = claim
+        self._lease = lease
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._ticks, name="publisher", daemon=True)
-        self._lost: ClaimLostError | None = None
+        self._lost: LeaseLostError | None = None
         self._failed = ""
 
     def __enter__(self) -> Publisher:
@@ -63,10 +63,10 @@ class Publisher:
 
     def _publish(self) -> None:
         self.check()
-        if self._claim is not None:
+        if self._lease is not None:
             try:
-                self._claim.check()
-            except ClaimLostError as lost:
+                self._lease.check()
+            except LeaseLostError as lost:
                 self._lost = lost
                 raise
         self._mirror.publish()
@@ -75,7 +75,7 @@ class Publisher:
         while not self._end.wait(self._every):
             try:
                 self._publish()
-            except ClaimLostError as lost:
+            except LeaseLostError as lost:
                 log.warning("%s", lost)
                 return
             except Exception as problem:  # noqa: BLE001 - whatever it is, training goes on

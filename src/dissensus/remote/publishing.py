@@ -1,4 +1,4 @@
-"""From a cell's folder to its image at a remote, request by request. `mirror.Mirror` says what for."""
+"""Publishing a cell's folder to its image at a remote, request by request. `mirror.Mirror` says what for."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from pathlib import Path
 
 from dissensus.errors import StoreError
 from dissensus.files import file_sha256
-from dissensus.remote.checkpoints import CURRENT, STATE, Checkpoint, step_of
 from dissensus.remote.folder import Remote, copy_pinned
-from dissensus.remote.manifests import Manifest
+from dissensus.remote.manifests import CURRENT, STATE, Checkpoint, Manifest, step_of
 
 MANIFEST = "manifest.json"
 TRIES = 8
@@ -27,7 +26,7 @@ class _Replaced(Exception):  # noqa: N818 - no error yet: the file is looked for
 
 
 @dataclass
-class _There:
+class _Image:
     """What lies at the remote.
 
     Attributes:
@@ -70,7 +69,7 @@ class Publication:
         self._before = before
         self._after = after
         self._pins = local / ".publish"
-        self._there: _There | None = None
+        self._image: _Image | None = None
         self._sent = _Sent()
         self._lock = threading.Lock()
 
@@ -82,7 +81,7 @@ class Publication:
                 sent.append(self._send_store())
                 sent += [self._send_small(name) for name in self._after]
             except BaseException:
-                self._there, self._sent = None, _Sent()
+                self._image, self._sent = None, _Sent()
                 raise
             finally:
                 shutil.rmtree(self._pins, ignore_errors=True)
@@ -134,71 +133,71 @@ class Publication:
         if stamp is not None and stamp == self._sent.stamps.get(STATE):
             return self._sent.state
         pin = self._pins / STATE
-        held = copy_pinned(self._local / STATE, pin)
-        self._sent.state = (file_sha256(pin), step_of(pin)) if held else None
+        pinned = copy_pinned(self._local / STATE, pin)
+        self._sent.state = (file_sha256(pin), step_of(pin)) if pinned else None
         self._sent.stamps[STATE] = stamp  # if it is a newer version by now, the next call finds another stamp
         return self._sent.state
 
     def _send(self, manifest: Manifest, state: tuple[str, int | None] | None) -> None:
-        there = self._there = self._there or self._learn()
-        self._take_back(there, manifest)
+        image = self._image = self._image or self._learn()
+        self._take_back(image, manifest)
         for name, checksum in manifest.files.items():
-            if there.files.get(name) != checksum:
+            if image.files.get(name) != checksum:
                 pin = self._pins / name
                 if not copy_pinned(self._local / name, pin) or file_sha256(pin) != checksum:
                     raise _Replaced(name)
                 self._remote.put(pin, name)
-                there.files[name] = checksum
-                there.names.add(name)
-        if there.manifest is None or there.manifest.content != manifest.content:
+                image.files[name] = checksum
+                image.names.add(name)
+        if image.manifest is None or image.manifest.content != manifest.content:
             self._remote.write(MANIFEST, manifest.content)
-            there.manifest = manifest
-        self._send_checkpoint(there, manifest, state)
-        self._sweep(there, "curves/", set(manifest.files))
+            image.manifest = manifest
+        self._send_checkpoint(image, manifest, state)
+        self._sweep(image, "curves/", set(manifest.files))
 
-    def _take_back(self, there: _There, manifest: Manifest) -> None:
+    def _take_back(self, image: _Image, manifest: Manifest) -> None:
         """A manifest must not list a file that is about to be replaced: first one of what old and new share."""
-        if there.manifest is None or not there.manifest.conflicts(manifest):
+        if image.manifest is None or not image.manifest.conflicts(manifest):
             return
-        shared = there.manifest.shared_with(manifest, self._remote.shown)
+        shared = image.manifest.shared_with(manifest, self._remote.shown)
         if shared is None:  # other examples: another run altogether
             self._remote.remove(MANIFEST)
         else:
             self._remote.write(MANIFEST, shared.content)
-        there.manifest = shared
+        image.manifest = shared
 
     def _send_checkpoint(
-        self, there: _There, manifest: Manifest, state: tuple[str, int | None] | None
+        self, image: _Image, manifest: Manifest, state: tuple[str, int | None] | None
     ) -> None:
         if state is None:
-            if there.current is not None:
+            if image.current is not None:
                 self._remote.remove(CURRENT)
-                there.current = None
-            self._sweep(there, "checkpoint/", set())
+                image.current = None
+            self._sweep(image, "checkpoint/", set())
             return
         checksum, step = state
         new = Checkpoint(checksum, manifest.until(step))
-        if new.content != there.current:
-            if new.name not in there.names:
+        if new.content != image.current:
+            if new.name not in image.names:
                 self._remote.put(self._pins / STATE, new.name)
-                there.names.add(new.name)
+                image.names.add(new.name)
             self._remote.write(CURRENT, new.content)
-            there.current = new.content
-        self._sweep(there, "checkpoint/", {new.name, CURRENT})
+            image.current = new.content
+        self._sweep(image, "checkpoint/", {new.name, CURRENT})
 
-    def _sweep(self, there: _There, folder: str, kept: set[str]) -> None:
+    def _sweep(self, image: _Image, folder: str, listed: set[str]) -> None:
         """Delete what lies in a folder there and nothing lists any more."""
-        for name in sorted(name for name in there.names - kept if name.startswith(folder)):
+        for name in sorted(name for name in image.names - listed if name.startswith(folder)):
             self._remote.remove(name)
-            there.names.discard(name)
-            there.files.pop(name, None)
+            image.names.discard(name)
+            image.files.pop(name, None)
 
-    def _learn(self) -> _There:
+    def _learn(self) -> _Image:
         content = self._remote.read(MANIFEST)
         manifest = None if content is None else Manifest.parse(content, self._remote.shown)
         names = set(self._remote.names())
         listed = {} if manifest is None else manifest.files
-        return _There(
+        return _Image(
             manifest=manifest,
             files={name: checksum for name, checksum in listed.items() if name in names},
             names={name for name in names if name.startswith(("curves/", "checkpoint/"))},
@@ -209,7 +208,7 @@ class Publication:
 def _stamp(path: Path) -> Stamp | None:
     """What changes when a file does; None where there is none."""
     try:
-        found = path.stat()
+        stat = path.stat()
     except FileNotFoundError:
         return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
+    return stat.st_ino, stat.st_mtime_ns, stat.st_size

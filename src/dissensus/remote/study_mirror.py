@@ -89,20 +89,20 @@ def fetch_study(
         return False
     names = [safe_name(name, remote.shown) for name in remote.folders("cells")]
 
-    def bring(name: str) -> None:
-        there, here = remote.child(f"cells/{name}"), local / "cells" / name
-        if curves and Mirror(here, there).fetch(checkpoint=checkpoints):
+    def fetch_cell(name: str) -> None:
+        remote_cell, local_cell = remote.child(f"cells/{name}"), local / "cells" / name
+        if curves and Mirror(local_cell, remote_cell).fetch(checkpoint=checkpoints):
             return
         if curves and exact:  # it has no store there
-            shutil.rmtree(here, ignore_errors=True)
-        came = {file for file in STATUS if there.get(file, here / file)}
+            shutil.rmtree(local_cell, ignore_errors=True)
+        fetched = {file for file in STATUS if remote_cell.get(file, local_cell / file)}
         for file in STATUS if exact else ():
-            if file not in came:
-                (here / file).unlink(missing_ok=True)
-        if not came and here.is_dir() and not any(here.iterdir()):
-            here.rmdir()
+            if file not in fetched:
+                (local_cell / file).unlink(missing_ok=True)
+        if not fetched and local_cell.is_dir() and not any(local_cell.iterdir()):
+            local_cell.rmdir()
 
-    _side_by_side(bring, names)
+    _side_by_side(fetch_cell, names)
     if exact and (local / "cells").is_dir():
         for folder in sorted((local / "cells").iterdir()):
             if folder.name not in names:
@@ -162,10 +162,10 @@ def publish_results(
 
 def result_checksums(folder: Path) -> dict[str, str]:
     """The results in a study's folder: the SHA-256 of each, by name."""
-    found = [folder / name for name in RESULT_FILES]
+    paths = [folder / name for name in RESULT_FILES]
     for name in RESULT_FOLDERS:
-        found += sorted((folder / name).iterdir()) if (folder / name).is_dir() else []
-    files = [path for path in found if path.is_file() and not path.name.startswith(".")]
+        paths += sorted((folder / name).iterdir()) if (folder / name).is_dir() else []
+    files = [path for path in paths if path.is_file() and not path.name.startswith(".")]
     return {path.relative_to(folder).as_posix(): file_sha256(path) for path in files}
 
 

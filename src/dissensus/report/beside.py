@@ -1,4 +1,4 @@
-"""What the verdicts are read beside, as the page shows it: other choices, fewer annotators, label noise."""
+"""Context of the verdicts, as the page shows it: other choices, fewer annotators, label noise."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NOISE = {
 
 
 @dataclass(frozen=True)
-class NoisePanel:
+class NoiseCurves:
     """Curves of one cell with label noise.
 
     Attributes:
@@ -52,9 +52,9 @@ class AcrossView:
         cells: completed cells that they rest on.
         planned: cells that the study lists.
         sensitivity: what hangs on a choice; None where nothing was compared.
-        annotators: rho by the number of labels an item; None where no item has enough.
+        annotators: rho by the number of labels per item; None where no item has enough.
         noise: how flipped labels are found; None without label noise.
-        noise_panels: their curves.
+        noise_curves: their curves.
     """
 
     claims: tuple[ClaimView, ...]
@@ -63,7 +63,7 @@ class AcrossView:
     sensitivity: Grid | None
     annotators: Grid | None
     noise: Grid | None
-    noise_panels: tuple[NoisePanel, ...]
+    noise_curves: tuple[NoiseCurves, ...]
 
 
 def across_view(across: Across, alpha: float) -> AcrossView:
@@ -75,7 +75,7 @@ def across_view(across: Across, alpha: float) -> AcrossView:
         sensitivity=_sensitivity(across.tables["hangs_on"]),
         annotators=_annotators(across.tables["annotators"]),
         noise=_noise(across.tables["noise_ranking"], across.tables["noise_likeness"]),
-        noise_panels=_panels(across.tables["noise_curves"]),
+        noise_curves=_panels(across.tables["noise_curves"]),
     )
 
 
@@ -121,13 +121,13 @@ def _turns(row: Mapping[str, Any], name: str) -> str:
 
 
 def _annotators(table: pa.Table) -> Grid | None:
-    found: dict[str, dict[int, Mapping[str, Any]]] = {}
+    by_condition: dict[str, dict[int, Mapping[str, Any]]] = {}
     for row in table.to_pylist():
-        found.setdefault(row["condition"], {})[int(row["labels"])] = row
-    sizes = sorted({n for by_size in found.values() for n in by_size})
+        by_condition.setdefault(row["condition"], {})[int(row["labels"])] = row
+    sizes = sorted({n for by_size in by_condition.values() for n in by_size})
     needed = {one.condition: one.labels for one in labels_needed(table)}
     rows = []
-    for condition, by_size in found.items():
+    for condition, by_size in by_condition.items():
         cells = [_by_labels(by_size[n]) if n in by_size else "" for n in sizes]
         full = next(iter(by_size.values()))["rho_full"]
         enough = needed.get(condition)
@@ -197,7 +197,7 @@ def _ends(row: Mapping[str, Any], prefix: str) -> str:
     return f"{interval_end(row[f'{prefix}low'])} to {interval_end(row[f'{prefix}high'])}"
 
 
-def _panels(table: pa.Table) -> tuple[NoisePanel, ...]:
+def _panels(table: pa.Table) -> tuple[NoiseCurves, ...]:
     cells: dict[str, list[dict[str, Any]]] = {}
     for row in table.to_pylist():
         cells.setdefault(row["cell"], []).append(row)
@@ -208,24 +208,24 @@ def _panels(table: pa.Table) -> tuple[NoisePanel, ...]:
     panels = []
     for number_, rows in enumerate(cells.values()):
         drawn = {
-            label: figures.panel_svg(
-                figures.Panel("", partial(figures.draw_curves, curves=_curves(rows, label), ylim=ylim)),
+            label: figures.plot_svg(
+                figures.Plot("", partial(figures.draw_curves, curves=_curves(rows, label), ylim=ylim)),
                 f"noise{number_}{label}",
                 f"Mean loss on the {label} labels of flipped, contested and plain examples, {_run(rows[0])}",
             )
             for label in ("given", "true")
         }
-        panels.append(NoisePanel(_run(rows[0]), drawn["given"], drawn["true"]))
+        panels.append(NoiseCurves(_run(rows[0]), drawn["given"], drawn["true"]))
     return tuple(panels)
 
 
 def _curves(rows: Sequence[Mapping[str, Any]], label: str) -> list[figures.GroupCurve]:
     curves = []
     for group in ("flipped", "contested", "plain"):
-        own = [row for row in rows if row["label"] == label and row["group"] == group]
-        if own:
+        group_rows = [row for row in rows if row["label"] == label and row["group"] == group]
+        if group_rows:
             columns = {
-                c: np.array([r[c] for r in own], dtype=np.float64)
+                c: np.array([r[c] for r in group_rows], dtype=np.float64)
                 for c in ("progress", "mean", "low", "high")
             }
             curves.append(figures.GroupCurve(group, **columns, seeds=columns["mean"][None]))

@@ -1,4 +1,4 @@
-"""The verdicts on the claims as the page shows them."""
+"""Claims on the page: their verdicts as the page shows them."""
 
 from __future__ import annotations
 

@@ -147,10 +147,19 @@ def _over_seeds(examples: pa.Table) -> list[_Row]:
     for example_id, entropy, group, delta, flag in zip(*(examples[k].to_pylist() for k in keys), strict=True):
         seen[example_id].append((entropy, group, delta, bool(flag)))
     rows = []
-    for example_id, own in seen.items():
-        known = [delta for _, _, delta, _ in own if math.isfinite(delta)]
+    for example_id, tracked in seen.items():
+        known = [delta for _, _, delta, _ in tracked if math.isfinite(delta)]
         mean = sum(known) / len(known) if known else math.nan
-        rows.append(_Row(example_id, own[0][0], own[0][1], mean, sum(flag for *_, flag in own), len(own)))
+        rows.append(
+            _Row(
+                example_id,
+                tracked[0][0],
+                tracked[0][1],
+                mean,
+                sum(flag for *_, flag in tracked),
+                len(tracked),
+            )
+        )
     return rows
 
 

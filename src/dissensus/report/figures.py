@@ -85,7 +85,7 @@ class Cloud:
 
 
 @dataclass(frozen=True)
-class Panel:
+class Plot:
     """One small plot: a title and what draws it."""
 
     title: str
@@ -173,7 +173,7 @@ def thin(n: int, most: int = MAX_POINTS) -> NDArray[np.int64]:
     )
 
 
-def panel_svg(panel: Panel, prefix: str, label: str) -> Markup:
+def plot_svg(panel: Plot, prefix: str, label: str) -> Markup:
     """One panel as inline SVG for the page: themed, without a title, ids made unique by `prefix`."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(3.7, 2.6))
@@ -185,7 +185,7 @@ def panel_svg(panel: Panel, prefix: str, label: str) -> Markup:
     return inline_svg(buffer.getvalue(), prefix, label)
 
 
-def save_joint(panels: Sequence[Panel], columns: int, path: Path, *, legend: bool = False) -> None:
+def save_joint(panels: Sequence[Plot], columns: int, path: Path, *, legend: bool = False) -> None:
     """All panels in one figure, written to `path` with the endings .svg and .png; `legend` names the groups."""
     if not panels:
         return
@@ -206,12 +206,16 @@ def save_joint(panels: Sequence[Panel], columns: int, path: Path, *, legend: boo
                 Line2D([], [], color=COLOURS[g], linestyle=DASHES[g], linewidth=1.7, label=g) for g in GROUPS
             ]
             figure.legend(handles=handles, loc="outside upper left", ncols=3, frameon=False)
+        # The layout is found once and then left alone: with an engine, each saving draws everything once more.
+        engine = figure.get_layout_engine()
+        assert engine is not None
+        engine.execute(figure)
+        figure.set_layout_engine(None)
         for ending, dpi in ((".svg", 200), (".png", 170)):
             buffer = io.BytesIO()
             metadata = {"Date": None} if ending == ".svg" else None
             figure.savefig(buffer, format=ending[1:], dpi=dpi, metadata=metadata)
             write_atomic(path.with_suffix(ending), buffer.getvalue())
-            figure.set_layout_engine("none")  # the layout is found once and kept
 
 
 def _spread(values: Sequence[float], gap: float) -> list[float]:

@@ -1,4 +1,4 @@
-"""What the numbers allow one to say, in plain sentences, and no more than that.
+"""Findings in plain sentences: no more than the numbers allow.
 
 Every sentence counts conditions whose interval (and, for the headline, whose adjusted p) clears zero, on either side:
 an effect that runs the other way is named wherever one that holds is. Conditions that did not learn are left out.
@@ -47,52 +47,54 @@ def findings(rows: Sequence[ConditionRow], alpha: float) -> tuple[str, ...]:
     learned = [row for row in rows if row.learned != "no"]
     if rows and not learned:
         return ("No condition learned, so nothing is said here of what training did to the examples.",)
-    said = [_association(learned, alpha), *_controls(learned), *_reversal(learned), _backing(learned)]
+    sentences = [_association(learned, alpha), *_controls(learned), *_reversal(learned), _backing(learned)]
     left = len(rows) - len(learned)
     if left:
         are = "condition that did not learn is" if left == 1 else f"{left} conditions that did not learn are"
-        said.append(f"The {are} counted in none of these sentences.")
-    return tuple(_sentence(text) for text in said if text)
+        sentences.append(f"The {are} counted in none of these sentences.")
+    return tuple(_sentence(text) for text in sentences if text)
 
 
 def limits_of_reading(
     rows: Sequence[ConditionRow], missing: int, cells: Sequence[RunSpec]
 ) -> tuple[str, ...]:
     """What keeps the findings from saying more. `cells` are those behind the rows, overrides merged."""
-    said = [
+    sentences = [
         "These are rank correlations over the examples of a data set: they show what goes together, not why, and "
         "they hold for these models, data and settings."
     ]
     if rows and max(row.seeds for row in rows) == 1:
-        said.append(
+        sentences.append(
             "Every condition has one seed. The intervals cover the choice of examples, not another random start."
         )
     elif rows:
-        said.append(
+        sentences.append(
             "Intervals cover the choice of examples; the spread over seeds (±) is the standard deviation between "
             "random starts."
         )
-    said += _withheld(rows)
+    sentences += _withheld(rows)
     if len({row.method for row in rows}) > 1:
-        said.append(
+        sentences.append(
             f"{settings.rates_sentence(cells)} (compare their losses at the end), so a difference between methods is "
             "one between these settings."
         )
     if any(row.gold == "majority" for row in rows):
-        said.append(
+        sentences.append(
             "Where the gold label is the majority of the same annotations that give the entropy, contested examples "
             "have by construction fewer annotators behind their gold label."
         )
     small = [row for row in rows if row.n < FEW]
     if small:
-        said.append(
+        sentences.append(
             f"Conditions with fewer than {FEW} tracked examples: {len(small)} of {len(rows)}. Read them as a trial."
         )
     if missing == 1:
-        said.append("One cell has no result and is missing from every number here (see below).")
+        sentences.append("One cell has no result and is missing from every number here (see below).")
     elif missing:
-        said.append(f"{missing} cells have no result and are missing from every number here (see below).")
-    return tuple(said)
+        sentences.append(
+            f"{missing} cells have no result and are missing from every number here (see below)."
+        )
+    return tuple(sentences)
 
 
 @dataclass(frozen=True)
@@ -128,8 +130,8 @@ class _Standing:
 
 
 def _association(rows: Sequence[ConditionRow], alpha: float) -> str:
-    found = _Standing.of(rows, lambda row: row.rho, alpha)
-    known, above, below = found.known, found.above, found.below
+    standing = _Standing.of(rows, lambda row: row.rho, alpha)
+    known, above, below = standing.known, standing.above, standing.below
     if not known:
         reasons = dict.fromkeys(row.rho.why for row in rows if row.rho.why)
         return (
@@ -164,65 +166,65 @@ def _association(rows: Sequence[ConditionRow], alpha: float) -> str:
             f"direction, between annotator disagreement and the loss averaged over training ({span}; clear means "
             f"{rule})."
         )
-    return text + _unjudged(found)
+    return text + _unjudged(standing)
 
 
 def _controls(rows: Sequence[ConditionRow]) -> list[str]:
     first = _Standing.of(rows, lambda row: row.partial)
     if not first.known:
         return []
-    said = f"with {_covariates(first.known)} held constant, {_sides(first, lambda row: row.partial)}"
+    sentence = f"with {_covariates(first.known)} held constant, {_sides(first, lambda row: row.partial)}"
     hard = _Standing.of(rows, lambda row: row.hard)
     if hard.known:
-        said += (
+        sentence += (
             "; with the share of annotators who chose the gold label held constant as well, "
             f"{_sides(hard, lambda row: row.hard)}. That last control asks whether disagreement matters beyond the "
             "gold label being in doubt"
         )
-    return [said + "."]
+    return [sentence + "."]
 
 
-def _sides(found: _Standing, get: Callable[[ConditionRow], Estimate]) -> str:
-    text = f"the interval lies above 0 in {_of(len(found.above), len(found.known), 'conditions')}"
-    if found.below:
-        text += f" and below 0 in {len(found.below)} ({_named(found.below, get)})"
-    return text + (f" (no interval in {len(found.unjudged)})" if found.unjudged else "")
+def _sides(standing: _Standing, get: Callable[[ConditionRow], Estimate]) -> str:
+    text = f"the interval lies above 0 in {_of(len(standing.above), len(standing.known), 'conditions')}"
+    if standing.below:
+        text += f" and below 0 in {len(standing.below)} ({_named(standing.below, get)})"
+    return text + (f" (no interval in {len(standing.unjudged)})" if standing.unjudged else "")
 
 
 def _reversal(rows: Sequence[ConditionRow]) -> list[str]:
-    said = []
+    sentences = []
     for regime in dict.fromkeys(row.regime for row in rows):
-        here = [row for row in rows if row.regime == regime and row.contested.delta.defined]
-        if not here:
+        in_regime = [row for row in rows if row.regime == regime and row.contested.delta.defined]
+        if not in_regime:
             continue
-        settled = _Standing.of(here, lambda row: row.settled.delta)
-        up = _by_method(here, lambda row: row.contested.delta.side > 0)
-        down = sum(row.contested.delta.side < 0 for row in here)
+        settled = _Standing.of(in_regime, lambda row: row.settled.delta)
+        up = _by_method(in_regime, lambda row: row.contested.delta.side > 0)
+        down = sum(row.contested.delta.side < 0 for row in in_regime)
         text = (
             f"{REGIMES[regime]}: the contested group ended with a clearly higher mean gold-label loss than "
             f"it began with in {up}"
         )
         text += f", with a clearly lower one in {down}" if down else ""
-        text += f"; the settled group ended higher in {_of(len(settled.above), len(here), 'conditions')}"
-        said.append(text + (f", lower in {len(settled.below)}." if settled.below else "."))
-    return said
+        text += f"; the settled group ended higher in {_of(len(settled.above), len(in_regime), 'conditions')}"
+        sentences.append(text + (f", lower in {len(settled.below)}." if settled.below else "."))
+    return sentences
 
 
 def _backing(rows: Sequence[ConditionRow]) -> str:
     """Settled examples whose gold label the annotators reject, beside those whose gold label they back."""
-    here = [row for row in rows if row.sides.get("settled") and row.sides["settled"]["rejected"].n]
-    if not here:
+    split = [row for row in rows if row.sides.get("settled") and row.sides["settled"]["rejected"].n]
+    if not split:
         return ""
     sides = [
-        (side, _Standing.of(here, lambda row, side=side: row.sides["settled"][side].delta))  # type: ignore[misc]
+        (side, _Standing.of(split, lambda row, side=side: row.sides["settled"][side].delta))  # type: ignore[misc]
         for side in ("rejected", "backed")
     ]
-    counts = sorted({row.sides["settled"]["rejected"].n for row in here})
+    counts = sorted({row.sides["settled"]["rejected"].n for row in split})
     some = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     parts = [
-        f"the {side} ones ended with a clearly higher loss in {_of(len(found.above), len(here), 'conditions')}"
-        + (f" and a clearly lower one in {len(found.below)}" if found.below else "")
-        for side, found in sides
+        f"the {side} ones ended with a clearly higher loss in {_of(len(standing.above), len(split), 'conditions')}"
+        + (f" and a clearly lower one in {len(standing.below)}" if standing.below else "")
+        for side, standing in sides
     ]
     return (
         f"annotators agree on the settled examples, but not always on the gold label: {some} of them "
@@ -243,8 +245,8 @@ def _withheld(rows: Sequence[ConditionRow]) -> list[str]:
     ]
 
 
-def _unjudged(found: _Standing) -> str:
-    left = len(found.unjudged)
+def _unjudged(standing: _Standing) -> str:
+    left = len(standing.unjudged)
     return f" No interval could be given in {left}." if left else ""
 
 
@@ -265,8 +267,8 @@ def _by_method(rows: Sequence[ConditionRow], holds: Callable[[ConditionRow], boo
         return total
     parts = []
     for method in methods:
-        own = [row for row in rows if row.method == method]
-        parts.append(f"{method_words(method)}: {sum(map(holds, own))} of {len(own)}")
+        method_rows = [row for row in rows if row.method == method]
+        parts.append(f"{method_words(method)}: {sum(map(holds, method_rows))} of {len(method_rows)}")
     return f"{total} ({'; '.join(parts)})"
 
 

@@ -22,10 +22,9 @@ from dissensus.analysis.tables import Analysis, analyze, load_analysis
 from dissensus.config import NO_VARIANT
 from dissensus.files import write_atomic
 from dissensus.report import words
-from dissensus.report.backing import backing_grid
 from dissensus.report.beside import AcrossView, across_view
 from dissensus.report.findings import NotLearned, findings, limits_of_reading, not_learned
-from dissensus.report.grid import Grid
+from dissensus.report.grid import Grid, backing_grid
 from dissensus.report.palette import LINES
 from dissensus.report.provenance import CellFacts, cell_facts, scrub, specification
 from dissensus.report.quotes import Quotes, keep_quotes, kept_quotes, quotes_words
@@ -216,8 +215,8 @@ def build(analysis: Analysis, *, quotes: Quotes = "all") -> Page:
 def _own_conditions(analysis: Analysis) -> tuple[ConditionRow, ...]:
     """The study's own conditions; its variants are compared with them elsewhere. All, where only variants are done."""
     rows = analysis.conditions.to_pylist()
-    own = [row for row in rows if row["variant"] == NO_VARIANT]
-    return tuple(condition_row(row) for row in own or rows)
+    base_rows = [row for row in rows if row["variant"] == NO_VARIANT]
+    return tuple(condition_row(row) for row in base_rows or rows)
 
 
 def _with_fewer_quotes(families: tuple[Family, ...], quotes: int) -> tuple[Family, ...]:

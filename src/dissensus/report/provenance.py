@@ -1,4 +1,4 @@
-"""What a result came from, as the page shows it: fingerprints, sizes, versions; no place on a machine."""
+"""Provenance of a result, as the page shows it: fingerprints, sizes, versions; no place on a machine."""
 
 from __future__ import annotations
 

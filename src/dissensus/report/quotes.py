@@ -1,4 +1,4 @@
-"""How many examples a page quotes: a choice about other people's texts, so it is kept with the study.
+"""Quotes: the number of examples a page shows, a choice about other people's texts that is kept with the study.
 
 STUDY_DIR/report.json holds it: {"quotes": 0}. Every later page of the study keeps to it, whoever writes it and wherever
 the folder was copied to, until another number is given. The file is no part of what identifies a cell.
@@ -40,8 +40,8 @@ def kept_quotes(study_dir: Path) -> Quotes:
     """
     path = study_dir / FILE
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        quotes = found["quotes"]
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        quotes = stored["quotes"]
         return "all" if quotes == "all" else _checked(quotes)
     except FileNotFoundError:
         return "all"

@@ -1,4 +1,4 @@
-"""The settings that cells ran with, in words: read off the cells, overrides included, never off the study alone.
+"""Settings that cells ran with, in words: read off the cells, overrides included, never off the study alone.
 
 A study's common settings may hold for none of its cells; what the page says must be true of every cell on it.
 """
@@ -54,8 +54,8 @@ def noise_words(cells: Iterable[RunSpec]) -> str:
     kinds = list(dict.fromkeys(cell.training.noise for cell in cells))
     if not any(kinds):
         return ""
-    said = _either(f"{percent(n.rate)} ({n.kind})" if n else "none" for n in kinds)
-    return f"training labels flipped: {said}"
+    rates = _either(f"{percent(n.rate)} ({n.kind})" if n else "none" for n in kinds)
+    return f"training labels flipped: {rates}"
 
 
 def schedule_words(cells: Iterable[RunSpec]) -> str:

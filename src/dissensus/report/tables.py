@@ -280,8 +280,8 @@ def whole(value: float) -> int:
 
 def _estimate(row: Mapping[str, Any], key: str) -> Estimate:
     def value(end: str) -> float:
-        found = row.get(key + end)
-        return math.nan if found is None else float(found)
+        stored = row.get(key + end)
+        return math.nan if stored is None else float(stored)
 
     return Estimate(
         value(""),
@@ -297,8 +297,8 @@ def _group(row: Mapping[str, Any], name: str) -> GroupCell:
     """`name`: a group, or a group and a side of it, as in 'settled_backed'."""
 
     def value(key: str) -> float:
-        found = row.get(key)
-        return math.nan if found is None else float(found)
+        stored = row.get(key)
+        return math.nan if stored is None else float(stored)
 
     return GroupCell(
         group=name,

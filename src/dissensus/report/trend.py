@@ -84,14 +84,14 @@ def trend(x: FloatArray, y: FloatArray, *, most: int = MOST_VALUES, bins: int = 
         return Trend(nothing, nothing, nothing, nothing, np.empty(0, np.int64), by_value)
     if not by_value:
         place = _joined(sizes, len(x) / bins)[place]
-    own = [place == k for k in range(int(place.max()) + 1)]
-    quartiles = np.array([np.quantile(y[mine], [0.25, 0.5, 0.75]) for mine in own])
+    members = [place == k for k in range(int(place.max()) + 1)]
+    quartiles = np.array([np.quantile(y[member], [0.25, 0.5, 0.75]) for member in members])
     return Trend(
-        at=np.array([np.median(x[mine]) for mine in own]),
+        at=np.array([np.median(x[member]) for member in members]),
         low=quartiles[:, 0],
         middle=quartiles[:, 1],
         high=quartiles[:, 2],
-        sizes=np.array([mine.sum() for mine in own], dtype=np.int64),
+        sizes=np.array([member.sum() for member in members], dtype=np.int64),
         by_value=by_value,
     )
 
@@ -105,7 +105,7 @@ def _joined(sizes: NDArray[np.int64], full: float) -> NDArray[np.int64]:
     last = groups[-1]
     if len(groups) > 1 and sum(last) < full / 2 and max(groups[-2]) < full:
         groups[-2:] = [groups[-2] + last]
-    return np.repeat(np.arange(len(groups)), [len(own) for own in groups]).astype(np.int64)
+    return np.repeat(np.arange(len(groups)), [len(group) for group in groups]).astype(np.int64)
 
 
 def _each(sizes: NDArray[np.int64]) -> str:

@@ -1,7 +1,8 @@
-"""What the page shows of each condition: its two plots, what they rest on, and the examples that rose the most."""
+"""Views of each condition on the page: its two plots, their basis, and the examples that rose the most."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,11 +14,10 @@ import pyarrow.compute as pc
 from markupsafe import Markup
 
 from dissensus.analysis.tables import Analysis
-from dissensus.config import RunSpec
+from dissensus.config import RunSpec, SourceSpec
 from dissensus.curves import Curves
 from dissensus.report import figures, settings
 from dissensus.report.examples import NO_RISERS, RiserList, risers
-from dissensus.report.labels import label_words
 from dissensus.report.tables import GROUPS, ConditionRow
 from dissensus.report.trend import trend
 
@@ -49,19 +49,20 @@ def condition_views(
     """Panels and examples of every condition; the joint figures are saved; data set and provenance of every cell."""
     curves = {row.condition: _group_curves(analysis, row.condition) for row in rows}
     clouds = {row.condition: _cloud(analysis, row.condition) for row in rows}
+    # One scale for all conditions, so that their plots can be compared by eye.
     loss_limits = figures.limits(
         [v for cs in curves.values() for c in cs for v in (c.mean, c.high, c.seeds.ravel())]
     )
     x_limits = figures.limits([c.entropy for c in clouds.values()])
     y_limits = figures.limits([c.aulc for c in clouds.values()])
     lines = {
-        c: figures.Panel(
+        c: figures.Plot(
             _joint_title(rows, c), partial(figures.draw_curves, curves=curves[c], ylim=loss_limits)
         )
         for c in curves
     }
     dots = {
-        c: figures.Panel(
+        c: figures.Plot(
             _joint_title(rows, c), partial(figures.draw_cloud, cloud=clouds[c], xlim=x_limits, ylim=y_limits)
         )
         for c in clouds
@@ -78,17 +79,17 @@ def condition_views(
     for number_, row in enumerate(rows):
         stored = _load(analysis, row.condition)
         recorded += [(row.dataset, curves_.provenance) for curves_ in stored]
-        own = [cell for cell in cells if cell.condition == row.condition]
-        names = label_words(stored[0].labels, own[0].dataset.tracked)
+        condition_cells = [cell for cell in cells if cell.condition == row.condition]
+        names = label_words(stored[0].labels, condition_cells[0].dataset.tracked)
         views.append(
             ConditionView(
                 row=row,
                 settings=settings.caption(
-                    own,
+                    condition_cells,
                     [c.provenance for c in stored],
                 ),
-                curves=figures.panel_svg(lines[row.condition], f"l{number_}", _curve_label(row)),
-                cloud=figures.panel_svg(dots[row.condition], f"d{number_}", _cloud_label(row)),
+                curves=figures.plot_svg(lines[row.condition], f"l{number_}", _curve_label(row)),
+                cloud=figures.plot_svg(dots[row.condition], f"d{number_}", _cloud_label(row)),
                 cloud_note=_cloud_note(clouds[row.condition], row.seeds),
                 risers=NO_RISERS
                 if row.withheld
@@ -99,7 +100,7 @@ def condition_views(
 
 
 def _load(analysis: Analysis, condition: str) -> list[Curves]:
-    """The condition's curves, one a seed. Checksums were verified by the analysis."""
+    """The condition's curves, one per seed. Checksums were verified by the analysis."""
     cells = _of(analysis.cells, condition)["cell"].to_pylist()
     return [analysis.reader.cell(cell, verify=False).curves for cell in cells]
 
@@ -113,8 +114,11 @@ def _group_curves(analysis: Analysis, condition: str) -> list[figures.GroupCurve
     table = _of(analysis.groups, condition)
     built = []
     for group in GROUPS:
-        own = table.filter(pc.equal(table["group"], group))
-        seeds = [own.filter(pc.equal(own["cell"], cell)) for cell in own["cell"].unique().to_pylist()]
+        group_rows = table.filter(pc.equal(table["group"], group))
+        seeds = [
+            group_rows.filter(pc.equal(group_rows["cell"], cell))
+            for cell in group_rows["cell"].unique().to_pylist()
+        ]
         arrays = [
             {c: np.asarray(t[c].to_numpy(), dtype=np.float64) for c in ("progress", "mean", "low", "high")}
             for t in seeds
@@ -142,16 +146,16 @@ def _cloud(analysis: Analysis, condition: str) -> figures.Cloud:
 def _cloud_note(cloud: figures.Cloud, seeds: int) -> str:
     """What the plot of entropy against AULC shows: dots, line and band."""
     n = int(cloud.defined.sum())
-    said = [
+    parts = [
         f"Dots: {n} examples"
         if n <= figures.MAX_POINTS
         else f"Dots: {figures.MAX_POINTS} of {n} examples, evenly along entropy"
     ]
-    said += ["AULC averaged over seeds"] if seeds > 1 else []
-    said += ["spread a little sideways"] if cloud.nudged else []
+    parts += ["AULC averaged over seeds"] if seeds > 1 else []
+    parts += ["spread a little sideways"] if cloud.nudged else []
     left = cloud.total - n
-    said += [f"{left} without a defined value left out"] if left else []
-    return f"{', '.join(said)}. {trend(cloud.entropy[cloud.defined], cloud.aulc[cloud.defined]).words}."
+    parts += [f"{left} without a defined value left out"] if left else []
+    return f"{', '.join(parts)}. {trend(cloud.entropy[cloud.defined], cloud.aulc[cloud.defined]).words}."
 
 
 def _joint_title(rows: Sequence[ConditionRow], condition: str) -> str:
@@ -166,3 +170,18 @@ def _curve_label(row: ConditionRow) -> str:
 
 def _cloud_label(row: ConditionRow) -> str:
     return f"Annotation entropy against AULC, {row.title}. Rank correlation {row.rho.text}"
+
+
+BARE = re.compile(r"[+-]?\d+(?:[.,]\d+)?")
+
+
+def label_words(labels: Sequence[str], source: SourceSpec) -> dict[str, str]:
+    """Each label as the page shows it: 'offensive (label 1)', 'label 1' for a bare number, else itself."""
+    known = source.label_meanings()
+    return {label: _shown(label, known.get(label, "")) for label in labels}
+
+
+def _shown(label: str, meaning: str) -> str:
+    if not BARE.fullmatch(label.strip()):
+        return label
+    return f"{meaning} (label {label})" if meaning else f"label {label}"

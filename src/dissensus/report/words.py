@@ -111,7 +111,7 @@ def study_words(
 
 def cluster_words(rows: Sequence[ConditionRow]) -> str:
     """What is resampled together, by its field's name, and how many clusters there are in each data set."""
-    said: dict[str, list[str]] = {}
+    by_dataset: dict[str, list[str]] = {}
     for row in rows:
         if row.cluster_field == NO_CLUSTERS or not 0 < row.clusters < row.n:
             text = "each example is drawn by itself" + (row.cluster_reason and f" ({row.cluster_reason})")
@@ -119,26 +119,28 @@ def cluster_words(rows: Sequence[ConditionRow]) -> str:
             shared = f"their {row.cluster_field}" if row.cluster_field else "a text"
             text = f"examples that share {shared} are drawn together ({row.clusters} clusters among {row.n} examples"
             text += (row.cluster_reason and f"; {row.cluster_reason}") + ")"
-        said.setdefault(row.dataset, []).append(text)
-    return _by_data(said) or "each example is drawn by itself"
+        by_dataset.setdefault(row.dataset, []).append(text)
+    return _by_data(by_dataset) or "each example is drawn by itself"
 
 
 def covariate_words(rows: Sequence[ConditionRow]) -> str:
     """What is held constant, and which of the standard covariates are not, for each data set."""
-    said: dict[str, list[str]] = {}
+    by_dataset: dict[str, list[str]] = {}
     for row in rows:
         text = row.covariates.replace("_", " ") or "none"
         left = row.covariates_left_out.replace("_", " ")
-        said.setdefault(row.dataset, []).append(text + (f" (not held constant: {left})" if left else ""))
-    return _by_data(said)
+        by_dataset.setdefault(row.dataset, []).append(
+            text + (f" (not held constant: {left})" if left else "")
+        )
+    return _by_data(by_dataset)
 
 
-def _by_data(said: Mapping[str, Sequence[str]]) -> str:
+def _by_data(texts_by_dataset: Mapping[str, Sequence[str]]) -> str:
     """What is said of each data set, its name before it where they differ."""
-    found = {name: " or ".join(dict.fromkeys(texts)) for name, texts in said.items()}
-    if len(set(found.values())) <= 1:
-        return next(iter(found.values()), "")
-    return "; ".join(f"{name}: {text}" for name, text in found.items())
+    by_dataset = {name: " or ".join(dict.fromkeys(texts)) for name, texts in texts_by_dataset.items()}
+    if len(set(by_dataset.values())) <= 1:
+        return next(iter(by_dataset.values()), "")
+    return "; ".join(f"{name}: {text}" for name, text in by_dataset.items())
 
 
 def model_notes(study: StudySpec, recorded: Sequence[str]) -> tuple[str, ...]:
@@ -154,11 +156,11 @@ def model_notes(study: StudySpec, recorded: Sequence[str]) -> tuple[str, ...]:
 
 def recorded_notes(recorded: Iterable[tuple[str, Mapping[str, Any]]]) -> list[str]:
     """What was stored of the models with the cells: where they come from, and how their weights were read."""
-    found: list[str] = []
+    notes: list[str] = []
     for _, stored in recorded:
-        found.append(str(stored.get("model_note") or ""))
-        found += map(str, stored.get("model_loading") or ())
-    return found
+        notes.append(str(stored.get("model_note") or ""))
+        notes += map(str, stored.get("model_loading") or ())
+    return notes
 
 
 def data_notes(recorded: Iterable[tuple[str, Mapping[str, Any]]]) -> tuple[str, ...]:
@@ -167,14 +169,15 @@ def data_notes(recorded: Iterable[tuple[str, Mapping[str, Any]]]) -> tuple[str, 
     Args:
         recorded: the data set's name and what was stored with a cell of it, for every cell.
     """
-    said: dict[str, list[str]] = {}
+    names_by_note: dict[str, list[str]] = {}
     for name, stored in recorded:
-        found = stored.get("data_notes") or ()
-        for note in [found] if isinstance(found, str) else found:
-            said.setdefault(str(note), []).append(name)
-    names = {name for own in said.values() for name in own}
+        notes = stored.get("data_notes") or ()
+        for note in [notes] if isinstance(notes, str) else notes:
+            names_by_note.setdefault(str(note), []).append(name)
+    names = {name for datasets in names_by_note.values() for name in datasets}
     return tuple(
-        note if len(names) == 1 else f"{', '.join(dict.fromkeys(own))}: {note}" for note, own in said.items()
+        note if len(names) == 1 else f"{', '.join(dict.fromkeys(datasets))}: {note}"
+        for note, datasets in names_by_note.items()
     )
 
 

@@ -46,9 +46,9 @@ def default_workers(jobs: int, device: str | None) -> int:
 
 def default_threads(workers: int) -> int:
     """Threads of each worker: what OMP_NUM_THREADS says, or the usable cores shared out."""
-    given = os.environ.get("OMP_NUM_THREADS", "")
-    if given.isdigit() and int(given) > 0:
-        return int(given)
+    named = os.environ.get("OMP_NUM_THREADS", "")
+    if named.isdigit() and int(named) > 0:
+        return int(named)
     return max(1, threads.available() // workers)
 
 

@@ -65,8 +65,8 @@ def run_cell(
         StoreError: the folder holds another specification (the message shows the difference).
         DataError, ModelError, SpecError: as the parts say.
     """
-    how = execution or Execution()
-    if how.processes > 1:
+    options = execution or Execution()
+    if options.processes > 1:
         from dissensus.run.launch import in_group, run_processes
 
         if not in_group():
@@ -74,7 +74,7 @@ def run_cell(
                 run_processes(
                     spec,
                     folder,
-                    how,
+                    options,
                     data_dir=data_dir,
                     threads=threads,
                     device=device,
@@ -88,7 +88,7 @@ def run_cell(
         threads=threads,
         device=device,
         on_progress=on_progress,
-        execution=how,
+        execution=options,
     )
     if cell is not None:
         cell.train()
@@ -152,17 +152,17 @@ class PreparedCell:
 
     def train(self) -> None:
         """Train it by itself."""
-        from dissensus.train.loop import train_run
+        from dissensus.train.loop import train
 
-        train_run(self.run)
+        train(self.run)
 
     def close(self) -> None:
         """Mark the curves of the trained cell complete; nothing is left to resume."""
-        here = self.run.parallel.group
+        group = self.run.parallel.group
         self.on_phase("saving")
-        with here.all_or_none(self.run.device):
+        with group.all_or_none(self.run.device):
             self.recorder.finish()
-            if here.first:
+            if group.first:
                 self.checkpoint.remove()
 
 
@@ -193,7 +193,7 @@ def prepare_cell(
         raise MissingDependencyError("torch", "train", "running a cell") from None
     # Imported here: a study whose cells are all done needs none of them.
     from dissensus.models.loading import load_scoring_model
-    from dissensus.models.recompute import recompute_activations
+    from dissensus.models.memory import recompute_activations
     from dissensus.models.resolve import resolve_model
     from dissensus.record.probes.labels import LabelProbe
     from dissensus.record.processes import process_group
@@ -205,24 +205,24 @@ def prepare_cell(
     from dissensus.train.methods import apply_method
     from dissensus.train.parallel import parallel_training
 
-    how, here = execution or Execution(), process_group()
+    options, group = execution or Execution(), process_group()
     if threads is not None:
         torch.set_num_threads(threads)
-    where = _device(device, here, how, spec)
+    where = _device(device, group, options, spec)
     finished, ready = False, None
-    with here.all_or_none(where):
-        if here.first:
+    with group.all_or_none(where):
+        if group.first:
             finished = stored_already(spec, folder)
-            if here.world_size > 1 and not finished:  # what has to be fetched is fetched once
+            if group.world_size > 1 and not finished:  # what has to be fetched is fetched once
                 ready = _assembled(spec, data_dir)
                 resolve_model(spec.model.name, spec.model.revision)
-    if here.broadcast([finished], where)[0]:
+    if group.broadcast([finished], where)[0]:
         return None
-    progress = ProgressReporter(on_progress if here.first else None)
-    with here.all_or_none(where):
+    progress = ProgressReporter(on_progress if group.first else None)
+    with group.all_or_none(where):
         progress.begin_phase("loading data")
         data = ready or _assembled(spec, data_dir)
-        labels = _training_labels(spec, data, folder if here.first else None)
+        labels = _training_labels(spec, data, folder if group.first else None)
         progress.begin_phase("loading model")
         model = load_scoring_model(
             spec.model,
@@ -238,17 +238,17 @@ def prepare_cell(
             "trainable_parameters": sum(p.numel() for p in model.module.parameters() if p.requires_grad),
             "parameters": sum(p.numel() for p in model.module.parameters()),
         }
-        if how.gradient_checkpointing:
+        if options.gradient_checkpointing:
             recompute_activations(model)
-        if how.sharding == "none":  # sharded weights are moved block by block
+        if options.sharding == "none":  # sharded weights are moved block by block
             model.module.to(where)
         progress.begin_phase("encoding texts")
         training = TrainingSet(model.encode(data.train), labels)
         tracked = model.encode(data.tracked)
-    parallel = parallel_training(model, how.sharding, device=where, cpu_offload=how.cpu_offload)
+    parallel = parallel_training(model, options.sharding, device=where, cpu_offload=options.cpu_offload)
     steps = total_steps(len(labels), spec.training)
-    versions = _versions(where, here, how)
-    with here.all_or_none(where):
+    versions = _versions(where, group, options)
+    with group.all_or_none(where):
         probe = LabelProbe.of_cell(
             data.tracked,
             model,
@@ -286,7 +286,7 @@ def prepare_cell(
             on_error="raise",
             quiet=True,
         )
-        if here.first:
+        if group.first:
             _refuse_changed_inputs(recorder.writer.provenance, data, model.fingerprint, folder)
             if recorder.writer.provenance["versions"] != versions:  # allowed, but no longer bit-identical
                 recorder.writer.note(resumed_under=versions)
@@ -305,7 +305,7 @@ def prepare_cell(
         on_step=progress.step,
         on_phase=progress.begin_phase,
         parallel=parallel,
-        checkpoint_seconds=how.checkpoint_seconds,
+        checkpoint_seconds=options.checkpoint_seconds,
     )
     return PreparedCell(run, recorder, checkpoint, progress.begin_phase)
 
@@ -316,7 +316,7 @@ def _assembled(spec: RunSpec, data_dir: Path | None) -> CellData:
     )
 
 
-def _device(name: str | None, here: ProcessGroup, how: Execution, spec: RunSpec) -> torch.device:
+def _device(name: str | None, group: ProcessGroup, options: Execution, spec: RunSpec) -> torch.device:
     """Where this process computes: of several on one machine's GPUs, each on its own.
 
     Raises:
@@ -324,22 +324,22 @@ def _device(name: str | None, here: ProcessGroup, how: Execution, spec: RunSpec)
     """
     from dissensus.models.scoring import device_for
 
-    if how.sharding == "fsdp" and here.world_size == 1:
+    if options.sharding == "fsdp" and group.world_size == 1:
         raise SpecError(
             "sharding: fsdp leaves a part of the weights on each of several processes, and this is one; set processes, "
             "or leave sharding out"
         )
-    if how.sharding == "fsdp" and spec.model.quantization is not None:
+    if options.sharding == "fsdp" and spec.model.quantization is not None:
         raise SpecError(
             f"quantization: {spec.model.quantization} and sharding: fsdp do not go together: 4-bit weights are "
             "not cut. Use sharding: none; a 4-bit base is small"
         )
     device = device_for(name)
-    if here.world_size > 1 and device.type == "cuda" and device.index is None:
+    if group.world_size > 1 and device.type == "cuda" and device.index is None:
         import torch
 
         device = torch.device(
-            "cuda", int(os.environ.get("LOCAL_RANK", here.rank)) % torch.cuda.device_count()
+            "cuda", int(os.environ.get("LOCAL_RANK", group.rank)) % torch.cuda.device_count()
         )
         torch.cuda.set_device(device)
     return device
@@ -397,12 +397,14 @@ def _source_facts(spec: RunSpec) -> dict[str, str]:
     return {} if tracked.source in SOURCES.builtin else {"gold_source": tracked.gold_from()}
 
 
-def _versions(device: torch.device, here: ProcessGroup, how: Execution) -> dict[str, str]:
+def _versions(device: torch.device, group: ProcessGroup, options: Execution) -> dict[str, str]:
     packages = ("dissensus", "torch", "transformers", "peft", "numpy")
     import torch
 
     # What one process computes as ever leaves no trace; several add numbers up in another order.
-    together = {"processes": str(here.world_size), "sharding": how.sharding} if here.world_size > 1 else {}
+    together = (
+        {"processes": str(group.world_size), "sharding": options.sharding} if group.world_size > 1 else {}
+    )
     return {
         "python": platform.python_version(),
         **{name: version(name) for name in packages},

@@ -15,7 +15,7 @@ class Destination:
     """The study's folder, and its URL if it has one; without one nothing here does anything.
 
     Cells that train on this machine are published from here as they train. Cells that train elsewhere are published
-    by the machine that has them (`engines/node_cells.py`): from here go their statuses alone, and their curves are
+    by the machine that has them (`engines/node.py`): from here go their statuses alone, and their curves are
     brought here when all is over.
 
     Args:
@@ -48,11 +48,11 @@ class Destination:
         """
         if self._remote is None or now.state == before.state:
             return
-        folder, there = self._out / "cells" / now.cell, self._remote.child(f"cells/{now.cell}")
+        folder, remote_cell = self._out / "cells" / now.cell, self._remote.child(f"cells/{now.cell}")
         if self._elsewhere:
-            there.put(folder / "status.json", "status.json")
+            remote_cell.put(folder / "status.json", "status.json")
         elif now.state == "running":
-            publisher = Publisher(Mirror(folder, there))
+            publisher = Publisher(Mirror(folder, remote_cell))
             self._publishers[now.cell] = publisher.__enter__()
         elif publisher_of := self._publishers.pop(now.cell, None):
             publisher_of.__exit__(None, None, None)

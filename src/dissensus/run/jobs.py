@@ -20,7 +20,7 @@ def jobs(
 
     Args:
         cells: what is to be run.
-        fuse: most cells a job.
+        fuse: most cells per job.
         executions: how each is carried out, by id; one that takes several processes or keeps no activations is alone.
     """
     groups: dict[str, list[RunSpec]] = {}

@@ -78,15 +78,15 @@ def run_processes(
                 process = _started(rank, world, order.threads, rendezvous)
                 processes.append(process)
                 process.give(order, lambda event, rank=rank: events.put((rank, event)))  # type: ignore[misc]
-            left = world
-            while left:
+            running = world
+            while running:
                 rank, event = events.get()
                 if isinstance(event, Progress) and on_progress is not None:
                     on_progress(event.at)
                 elif isinstance(event, Failed | Ended):
                     raise _error(rank, event, events)
                 elif isinstance(event, Over):
-                    left -= 1
+                    running -= 1
             while processes:
                 processes.pop().dismiss()
         finally:

@@ -246,14 +246,14 @@ def read_event(line: str | bytes, log: Path | None) -> Event | None:
         return None
 
 
-def _loaded(text: str | bytes, what: str) -> dict[str, Any]:
+def _loaded(text: str | bytes, expected: str) -> dict[str, Any]:
     try:
         stored = json.loads(text)
     except ValueError:
         stored = None
     if not isinstance(stored, dict):
         start = text[:60].decode(errors="replace") if isinstance(text, bytes) else text[:60]
-        raise SpecError(f"expected {what} as one line of JSON, found {start!r}")
+        raise SpecError(f"expected {expected} as one line of JSON, found {start!r}")
     return stored
 
 

@@ -84,11 +84,11 @@ def run_study(
     Args:
         study: what to run.
         out: the study's folder; made if need be.
-        workers: jobs that run at a time, each in a process of its own; default: one on a GPU, else one a core,
+        workers: jobs that run at a time, each in a process of its own; default: one on a GPU, else one per core,
             as far as there are cells and memory; on a cluster, as many as it has room for.
         threads: threads of each worker; default: OMP_NUM_THREADS, or else the cores divided by the workers; on a
             cluster, the processors that the cell reserves.
-        fuse: most cells a job: LoRA cells that differ in seed, rank, alpha and learning rate alone train in one
+        fuse: most cells per job: LoRA cells that differ in seed, rank, alpha and learning rate alone train in one
             pass over one frozen model, with the results that they have alone, up to rounding; default: 1.
         device: torch device of every worker; default: a GPU where there is one.
         data_dir: where data files are looked up first.
@@ -153,19 +153,19 @@ def run_study(
         for name in statuses:
             if name in skipped:
                 session.on_change(statuses[name])
-        left = [cell for cell in cells if cell.cell_id not in skipped]
-        if left:
+        unfinished = [cell for cell in cells if cell.cell_id not in skipped]
+        if unfinished:
             if session.order.run_cell == messages.RUN_CELL:  # what another one needs, cannot be known here
                 from dissensus.run.checking import check_inputs
 
                 check_inputs(
-                    left,
+                    unfinished,
                     data_dir=data_dir,
                     elsewhere=engine.elsewhere,
                     on_stage=session.on_stage,
                     on_note=on_note or (lambda _words: None),
                 )
-            session.run(left, fuse=fuse, workers=workers, threads=threads)
+            session.run(unfinished, fuse=fuse, workers=workers, threads=threads)
             destination.fetch_curves(statuses)
         return StudyResult(out, tuple(statuses.values()), skipped, diff)
 
@@ -206,10 +206,10 @@ class _Session:
             try:
                 self.engine.open()
                 tasks, slots = self._tasks(cells, fuse=fuse, workers=workers, threads=threads)
-                left = list(enumerate(tasks))
-                while left or running:
-                    while left and len(running) < slots:
-                        number, task = left.pop(0)
+                waiting = list(enumerate(tasks))
+                while waiting or running:
+                    while waiting and len(running) < slots:
+                        number, task = waiting.pop(0)
                         running[number] = self._start(number, task, order, events)
                     number, event = events.get()
                     if number not in running:  # the end of an idle worker, or of one that was given up
@@ -220,9 +220,9 @@ class _Session:
                         if job.worker is not None:
                             self.engine.release(job.worker)
                         if job.lost:
-                            again = replace(task, job=tuple(task.job[place] for place in job.left))
-                            left.append((len(tasks), again))
-                            tasks.append(again)
+                            remainder = replace(task, job=tuple(task.job[place] for place in job.left))
+                            waiting.append((len(tasks), remainder))
+                            tasks.append(remainder)
             finally:
                 # Empty unless something (Ctrl-C, an error in `on_change`) cut the loop short.
                 if running:

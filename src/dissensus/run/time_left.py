@@ -145,8 +145,8 @@ class TimeLeft:
         run = self._runs.get(name)
         if run is not None and (rest := run.rest(now)) is not None:
             return rest
-        whole = self._whole(name)
-        return None if whole is None else whole * (1 - self._shares[name])
+        total = self._whole(name)
+        return None if total is None else total * (1 - self._shares[name])
 
     def _whole(self, name: str) -> float | None:
         """Seconds of a whole cell like this one; None where none like it has run."""

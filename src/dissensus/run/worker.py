@@ -111,9 +111,9 @@ def _failure(cell: int, error: Exception) -> Failed:
 
 def _read_lines(take: Callable[[bytes], None]) -> None:
     """Take in orders, a line each, until the runner closes the pipe or dies; then end, whatever is under way."""
-    left = b""
+    unread = b""
     while part := os.read(0, 1 << 16):
-        *lines, left = (left + part).split(b"\n")
+        *lines, unread = (unread + part).split(b"\n")
         for line in lines:
             take(line)
     os._exit(0)

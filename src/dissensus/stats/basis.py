@@ -44,13 +44,13 @@ def covariate_basis(
     """
     if form not in get_args(Form):
         raise SpecError(f"form is {form!r}; expected 'flexible' or 'linear'")
-    found = [np.empty((0, n))]
+    parts = [np.empty((0, n))]
     for name, values in covariates.items():
         if name in classes:
-            found.append(indicators(values))
+            parts.append(indicators(values))
         else:
-            found.append(columns_of(values) if form == "flexible" else average_ranks(values)[None])
-    return orthonormal(np.concatenate(found), n)
+            parts.append(columns_of(values) if form == "flexible" else average_ranks(values)[None])
+    return orthonormal(np.concatenate(parts), n)
 
 
 def columns_of(values: FloatArray) -> FloatArray:

@@ -70,7 +70,7 @@ def cluster_index(clusters: ArrayLike, n: int) -> IntArray:
     """Number the clusters from 0: one index an example, shape (n,). Labels may be anything that sorts."""
     labels = np.asarray(clusters)
     if labels.shape != (n,):
-        raise DataError(f"clusters has shape {labels.shape}; expected one label an example, shape ({n},)")
+        raise DataError(f"clusters has shape {labels.shape}; expected one label per example, shape ({n},)")
     return np.asarray(np.unique(labels, return_inverse=True)[1], dtype=np.intp).reshape(n)
 
 

@@ -1,4 +1,4 @@
-"""Vectors that belong together: one value an example, in one order, checked at the edge."""
+"""Vectors that belong together: one value per example, in one order, checked at the edge."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def numeric_columns(named: Mapping[str, ArrayLike]) -> dict[str, FloatArray]:
             column = np.asarray(values, dtype=np.float64)
         except (TypeError, ValueError):
             raise DataError(
-                f"{name} holds something that is not a number; expected one number an example"
+                f"{name} holds something that is not a number; expected one number per example"
             ) from None
         if column.ndim != 1:
-            raise DataError(f"{name} has shape {column.shape}; expected one number an example, shape (n,)")
+            raise DataError(f"{name} has shape {column.shape}; expected one number per example, shape (n,)")
         columns[name] = column
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:
         shown = ", ".join(f"{name}: {length}" for name, length in lengths.items())
-        raise DataError(f"columns have different lengths ({shown}); expected one value an example in each")
+        raise DataError(f"columns have different lengths ({shown}); expected one value per example in each")
     return columns
 
 

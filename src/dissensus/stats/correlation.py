@@ -150,7 +150,7 @@ def summarize(
     if clustered:
         df = min(df, units - 1)
     if resamples:
-        found = resampled_interval(
+        interval = resampled_interval(
             rho,
             values,
             units=units,
@@ -160,7 +160,12 @@ def summarize(
             df=df,
             floor=1e-9,
         )
-        low, high, p_value, withheld = found.low, found.high, found.p_value, undefined or found.withheld
+        low, high, p_value, withheld = (
+            interval.low,
+            interval.high,
+            interval.p_value,
+            undefined or interval.withheld,
+        )
     elif not clustered:
         p_value = t_test(rho, df)
     return Correlation(

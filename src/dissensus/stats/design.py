@@ -1,4 +1,4 @@
-"""Two columns and what is held fixed beside them: their correlations in a sample, and in any resample of it."""
+"""Rank correlations, plain and partial, of two columns: in a sample, and in any resample of it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from dissensus.stats.basis import Form, covariate_basis
 from dissensus.stats.bootstrap import FloatArray, IntArray
 from dissensus.stats.correlation import Correlation, pearson, resampled_spearman
 from dissensus.stats.draws import Draws, Memo
-from dissensus.stats.products import product
 from dissensus.stats.ranks import RankedSample, average_ranks
 
 Made = TypeVar("Made")
@@ -79,7 +78,7 @@ class RankDesign:
         """Sort and rank columns of shape (n,) without NaN.
 
         Args:
-            x: one value an example.
+            x: one value per example.
             y: likewise.
             covariates: what is held fixed: name -> values.
             classes: names of the covariates that hold class codes.
@@ -135,30 +134,27 @@ class RankDesign:
             return np.stack([plain, plain], axis=1)
         total = draws.totals
         x, y = (
-            _kept(draws.ranked, "ranks", (own,), partial(_centred, own, draws)) for own in (self.x, self.y)
+            kept(draws.ranked, "ranks", (own,), partial(centred_ranks, own, draws))
+            for own in (self.x, self.y)
         )
         raw = np.empty((len(total), 2, 2))
         raw[:, 0, 0], raw[:, 1, 1] = x.squares, y.squares
-        raw[:, 0, 1] = raw[:, 1, 0] = _kept(
+        raw[:, 0, 1] = raw[:, 1, 0] = kept(
             draws.sums, "xy", (self.x, self.y), lambda: np.einsum("bn,bn->b", x.weighted, y.ranks)
         )
-        gram = _kept(draws.sums, "gram", (self.basis,), lambda: self._gram(draws))
+        gram = kept(draws.sums, "gram", (self.basis,), lambda: self._gram(draws))
         sides = np.stack(
             [
-                _kept(draws.sums, "side", (self.basis, own), partial(self._side, ranked.weighted))
+                kept(draws.sums, "side", (self.basis, own), partial(self._side, ranked.weighted))
                 for own, ranked in ((self.x, x), (self.y, y))
             ],
             axis=2,
         )
         left = raw - sides.swapaxes(1, 2) @ np.linalg.solve(gram, sides)
         whole = np.where(np.einsum("bjj->bj", raw) > 1e-11 * total[:, None] ** 3, 1.0, 0.0)
-        return np.stack([_correlation(raw, whole), _correlation(left, whole * self._left(raw, left))], axis=1)
-
-    @staticmethod
-    def _left(raw: FloatArray, left: FloatArray) -> FloatArray:
-        """1 where a column keeps more than rounding beside the covariates, shape (b, 2)."""
-        own, rest = np.einsum("bjj->bj", raw), np.einsum("bjj->bj", left)
-        return np.asarray(rest > 1e-8 * own, dtype=np.float64)
+        return np.stack(
+            [pair_correlation(raw, whole), pair_correlation(left, whole * share_left(raw, left))], axis=1
+        )
 
     def _gram(self, draws: Draws) -> FloatArray:
         """Sums of products of the intercept and the basis in each resample, shape (b, 1 + k, 1 + k).
@@ -207,14 +203,14 @@ class RankDesign:
 
     def _residuals(self) -> tuple[FloatArray, FloatArray]:
         """What the covariates leave of the centred ranks of x and of y, each of shape (n,)."""
-        found = []
+        residuals = []
         for ranks in self.ranks:
             centred = ranks - ranks.mean()
             left = centred - self.basis @ (self.basis.T @ centred)
-            found.append(
+            residuals.append(
                 left - self.basis @ (self.basis.T @ left)
             )  # removes what rounding left in its directions
-        return found[0], found[1]
+        return residuals[0], residuals[1]
 
 
 @dataclass(frozen=True)
@@ -232,19 +228,53 @@ class _Centred:
     squares: FloatArray
 
 
-def _centred(sample: RankedSample, draws: Draws) -> _Centred:
+def centred_ranks(sample: RankedSample, draws: Draws) -> _Centred:
+    """A column's ranks in each resample, centred."""
     ranks = sample.rank(draws)
     ranks -= draws.totals[:, None]  # the mean of the doubled ranks
     weighted = draws.weights * ranks
     return _Centred(ranks, weighted, np.einsum("bn,bn->b", weighted, ranks))
 
 
-def _kept(memo: Memo | None, what: str, objects: tuple[object, ...], make: Callable[[], Made]) -> Made:
-    return make() if memo is None else memo.of(what, objects, make)
+def kept(memo: Memo | None, name: str, objects: tuple[object, ...], make: Callable[[], Made]) -> Made:
+    """The result from the memo, where there is one."""
+    return make() if memo is None else memo.of(name, objects, make)
 
 
-def _correlation(products: FloatArray, usable: FloatArray) -> FloatArray:
+def share_left(raw: FloatArray, left: FloatArray) -> FloatArray:
+    """1 where a column keeps more than rounding beside the covariates, shape (b, 2)."""
+    own, rest = np.einsum("bjj->bj", raw), np.einsum("bjj->bj", left)
+    return np.asarray(rest > 1e-8 * own, dtype=np.float64)
+
+
+def pair_correlation(products: FloatArray, usable: FloatArray) -> FloatArray:
     """The correlation in each (2, 2) matrix of sums of products, shape (b,); NaN where a column is not usable."""
     known = usable.all(axis=1)
     spread = np.sqrt(np.where(known, products[:, 0, 0] * products[:, 1, 1], 1.0))
     return np.where(known, np.clip(products[:, 0, 1] / spread, -1.0, 1.0), np.nan)
+
+
+PIECE = 250_000
+"""Multiplications of a piece: OpenBLAS and its like share out products from about 260,000 on."""
+ROWS = 8
+"""Rows of the first factor that a piece takes."""
+
+
+def product(a: FloatArray, b: FloatArray) -> FloatArray:
+    """`a @ b` for shapes (m, n) and (n, k), in pieces that BLAS leaves on one thread.
+
+    Resamples are shared out over threads already (`draws.over_resamples`). A large product inside one of them would be
+    shared out once more: on two cores such threads spent four fifths of their time waiting for each other.
+    """
+    (m, n), k = a.shape, b.shape[1]
+    depth = max(1, PIECE // (ROWS * max(k, 1)))
+    in_pieces = n - n % depth
+    out = np.empty((m, k))
+    right = b[:in_pieces].reshape(-1, depth, k)
+    for begin in range(0, m, ROWS):
+        rows = a[begin : begin + ROWS]
+        left = rows[:, :in_pieces].reshape(len(rows), -1, depth).swapaxes(0, 1)
+        out[begin : begin + ROWS] = np.matmul(left, right).sum(axis=0)
+        if in_pieces < n:
+            out[begin : begin + ROWS] += rows[:, in_pieces:] @ b[in_pieces:]
+    return out

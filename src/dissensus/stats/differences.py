@@ -74,7 +74,7 @@ def mean_difference(
     No interval below `MIN_CLUSTERS` clusters in all, or `MIN_SIDE` in either group.
 
     Args:
-        values: one an example, shape (n,); those that are not finite are dropped and counted.
+        values: one per example, shape (n,); those that are not finite are dropped and counted.
         groups: group names, shape (n,).
         first: the group whose mean comes first.
         second: the group whose mean is subtracted.
@@ -90,36 +90,38 @@ def mean_difference(
     column = numeric_columns({"values": values})["values"]
     names = np.asarray(groups, dtype=np.str_)
     if names.shape != column.shape:
-        raise DataError(f"groups has shape {names.shape}; expected one name an example, shape {column.shape}")
+        raise DataError(
+            f"groups has shape {names.shape}; expected one name per example, shape {column.shape}"
+        )
     member = (names == first) | (names == second)
     keep = member & np.isfinite(column)
-    own, is_first = column[keep], names[keep] == first
+    kept_values, is_first = column[keep], names[keep] == first
     if clusters is None:
-        unit: IntArray = np.arange(len(own))
+        unit: IntArray = np.arange(len(kept_values))
     else:
-        unit = cluster_index(cluster_index(clusters, len(column))[keep], len(own))
+        unit = cluster_index(cluster_index(clusters, len(column))[keep], len(kept_values))
     units = int(unit.max(initial=-1)) + 1
-    sides = [_Side.of(own[side], unit[side], units) for side in (is_first, ~is_first)]
+    sides = [_Side.of(kept_values[side], unit[side], units) for side in (is_first, ~is_first)]
     difference = sides[0].mean - sides[1].mean
     df = float("nan")
     few = few_units(units, clustered=clusters is not None) or _few_on_a_side(
         {first: sides[0].units, second: sides[1].units}, clustered=clusters is not None
     )
     if not np.isfinite(difference):
-        found = Interval(withheld="a group has no value")
+        interval = Interval(withheld="a group has no value")
     elif few:
-        found = Interval(withheld=few)
+        interval = Interval(withheld=few)
     else:
         error = float(np.sqrt(_jackknife(sides[0].changes - sides[1].changes, units)))
         apart = [_jackknife(side.changes, side.units) for side in sides]
         below = sum(v**2 / (side.units - 1) for v, side in zip(apart, sides, strict=True))
         df = min(sum(apart) ** 2 / below, units - 1) if below > 0 else units - 1
-        found = t_interval(difference, error, df, confidence)
+        interval = t_interval(difference, error, df, confidence)
     return MeanDifference(
         difference=difference,
-        low=found.low,
-        high=found.high,
-        p_value=found.p_value,
+        low=interval.low,
+        high=interval.high,
+        p_value=interval.p_value,
         first=first,
         second=second,
         mean_first=sides[0].mean,
@@ -130,7 +132,7 @@ def mean_difference(
         units=units,
         df=float(df),
         confidence=confidence,
-        withheld=found.withheld,
+        withheld=interval.withheld,
     )
 
 

@@ -29,8 +29,9 @@ HELD = 2**32
 a chunk of two resamples is the smallest that there is."""
 
 
-RANKED, SUMS = 2, 8
-"""Columns whose ranks a chunk keeps (two arrays of the size of its draws each), and sums of products."""
+RANKED, SUMS, PAIRS = 2, 8, 96
+"""What a chunk keeps: ranks of columns (two arrays of the size of its draws each), sums of products of whole
+designs, and of two covariates' columns (some 50 numbers a resample each)."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Units:
 
     @classmethod
     def among(cls, n: int, clusters: ArrayLike | None) -> Units:
-        """The units of n examples; `clusters` has one label an example."""
+        """The units of n examples; `clusters` has one label per example."""
         if clusters is None:
             return cls(None, np.ones(n))
         index = cluster_index(clusters, n)
@@ -69,15 +70,28 @@ class Memo:
         # The objects are kept beside the result: only then does an id stand for one of them.
         self._kept: dict[tuple[object, ...], tuple[tuple[object, ...], Any]] = {}
 
-    def of(self, what: str, objects: tuple[object, ...], make: Callable[[], Made]) -> Made:
+    def of(self, name: str, objects: tuple[object, ...], make: Callable[[], Made]) -> Made:
         """The result of this name on these objects, made where it is not kept; whoever gets it leaves it as it is."""
-        key = (what, *map(id, objects))
-        kept = self._kept.pop(key, None) or (objects, make())
+        made: Made | None = self.known(name, objects)
+        if made is None:
+            made = make()
+            self.keep(name, objects, made)
+        return made
+
+    def known(self, name: str, objects: tuple[object, ...]) -> Any:
+        """The result of this name on these objects; None where it is not kept."""
+        key = (name, *map(id, objects))
+        kept = self._kept.pop(key, None)
+        if kept is None:
+            return None
         self._kept[key] = kept
+        return kept[1]
+
+    def keep(self, name: str, objects: tuple[object, ...], made: object) -> None:
+        """Keep a result; what was asked for longest ago is let go."""
+        self._kept[name, *map(id, objects)] = (objects, made)
         if len(self._kept) > self._most:
             del self._kept[next(iter(self._kept))]
-        made: Made = kept[1]
-        return made
 
 
 @dataclass(frozen=True)
@@ -91,6 +105,7 @@ class Draws:
         totals: N, draws of each resample, shape (b,).
         ranked: ranks of columns, where the chunk serves several statistics; None where it serves one.
         sums: sums of products, likewise.
+        pairs: sums of products of two covariates' columns, or of one's with ranks, likewise.
     """
 
     counts: Lanes
@@ -99,6 +114,7 @@ class Draws:
     totals: FloatArray
     ranked: Memo | None = None
     sums: Memo | None = None
+    pairs: Memo | None = None
 
     @classmethod
     def of(cls, counts: CountArray, units: Units, *, several: bool = False) -> Draws:
@@ -115,6 +131,7 @@ class Draws:
             totals=totals,
             ranked=Memo(RANKED) if several else None,
             sums=Memo(SUMS) if several else None,
+            pairs=Memo(PAIRS) if several else None,
         )
 
 
@@ -141,7 +158,7 @@ def over_resamples(
     chunks = drawn_units(len(units.sizes), resamples, rng, rows=rows)
     fit = int(HELD / (CHUNK * max(1.0, rows * n / cells)))
     count = max(1, min(threads.available(), -(-resamples // rows), fit))
-    found = threads.in_order(
+    parts = threads.in_order(
         lambda picks: statistic(Draws.of(times_drawn(picks), units)), chunks, threads=count
     )
-    return np.concatenate(found)
+    return np.concatenate(parts)

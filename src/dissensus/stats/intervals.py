@@ -1,4 +1,4 @@
-"""From a statistic and its resampled values to an interval and a p-value that agree with each other.
+"""Intervals and p-values that agree with each other, from a statistic and its resampled values.
 
 Both come from one standard error, that of the resampled values on a scale on which the statistic is near normal, and
 from Student's t: `low` and `high` are the estimate minus and plus t standard errors, brought back from that scale, and

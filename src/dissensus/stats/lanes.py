@@ -1,4 +1,4 @@
-"""Several resamples in one machine word, so that one addition serves them all.
+"""Packed counts: several resamples in one machine word, so that one addition serves them all.
 
 A bootstrap of ranks is gathers and running sums of small whole numbers: counts of draws. Four of them, of four
 resamples, fit side by side into 64 bits (two, where a resample has more than 32,767 draws). As long as no sum

@@ -109,9 +109,9 @@ def rank_correlations(
     )
     plains = partials = np.empty(0)
     if generator is not None and np.isfinite(design.plain):
-        found = over_resamples(design.correlations, units, resamples, generator, cells=CELLS)
-        plains = found[:, 0]
-        partials = found[:, 1] if np.isfinite(design.partial) else partials
+        correlations = over_resamples(design.correlations, units, resamples, generator, cells=CELLS)
+        plains = correlations[:, 0]
+        partials = correlations[:, 1] if np.isfinite(design.partial) else partials
     options: dict[str, Any] = {
         "n": n,
         "dropped": len(keep) - n,

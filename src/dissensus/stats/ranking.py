@@ -1,4 +1,4 @@
-"""How well a score finds flagged examples: AUROC and average precision, with intervals on the logit scale.
+"""Ranking of flagged examples by a score: AUROC and average precision, with intervals on the logit scale.
 
 In a resample an example counts as often as it was drawn. Both measures are sums over the distinct scores, so the
 sample is sorted once; a resample takes running sums of its counts in that order.
@@ -6,7 +6,7 @@ sample is sorted once; a resample takes running sums of its counts in that order
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,7 +87,7 @@ def auroc(
     example or without one that is not. Below 40 clusters, or 20 examples, no interval (`Ranking.withheld`).
 
     Args:
-        scores: one an example, shape (n,); high means suspect.
+        scores: one per example, shape (n,); high means suspect.
         flags: what is to be found, shape (n,): booleans, or 0 and 1.
         resamples: bootstrap resamples; 0 gives no interval.
         confidence: of the interval.
@@ -101,7 +101,7 @@ def auroc(
     Source: J. Hanley and B. McNeil, "The meaning and use of the area under a receiver operating characteristic
     (ROC) curve", Radiology 143, 1982.
     """
-    return _ranking(_auroc, scores, flags, resamples, confidence, rng, clusters)
+    return _rankings((_auroc,), scores, flags, resamples, confidence, rng, clusters)[0]
 
 
 def average_precision(
@@ -128,7 +128,26 @@ def average_precision(
     Source: C. Manning, P. Raghavan and H. Schütze, "Introduction to Information Retrieval", 2008, section 8.4 (there
     for ranks without ties).
     """
-    return _ranking(_average_precision, scores, flags, resamples, confidence, rng, clusters)
+    return _rankings((_average_precision,), scores, flags, resamples, confidence, rng, clusters)[0]
+
+
+def rankings(
+    scores: ArrayLike,
+    flags: ArrayLike,
+    *,
+    resamples: int = 0,
+    confidence: float = 0.95,
+    rng: Seed = None,
+    clusters: ArrayLike | None = None,
+) -> tuple[Ranking, Ranking]:
+    """`auroc` and `average_precision` from one set of resamples: each as its own function gives it for the same seed.
+
+    Args, errors: as for `auroc`.
+    """
+    area, precision = _rankings(
+        (_auroc, _average_precision), scores, flags, resamples, confidence, rng, clusters
+    )
+    return area, precision
 
 
 def weighted_auroc(scores: ArrayLike, flags: ArrayLike, weights: ArrayLike) -> FloatArray:
@@ -198,50 +217,64 @@ def _average_precision(positive: FloatArray, negative: FloatArray) -> FloatArray
     return value
 
 
-def _ranking(
-    statistic: _Statistic,
+def _rankings(
+    statistics: Sequence[_Statistic],
     scores: ArrayLike,
     flags: ArrayLike,
     resamples: int,
     confidence: float,
     rng: Seed,
     clusters: ArrayLike | None,
-) -> Ranking:
+) -> list[Ranking]:
     generator = generator_for(resamples, confidence, rng)
-    given, given_flags = _checked(scores, flags)
-    keep = ~np.isnan(given)
-    values, flagged = given[keep], given_flags[keep]
+    all_scores, given_flags = _checked(scores, flags)
+    keep = ~np.isnan(all_scores)
+    values, flagged = all_scores[keep], given_flags[keep]
     n, positives = len(values), int(flagged.sum())
     index = None
     if clusters is not None:
         # Numbered again among the rows that are kept: a cluster without any cannot be drawn.
-        index = cluster_index(cluster_index(clusters, len(given))[keep], n)
-    value, drawn = float("nan"), np.empty(0)
+        index = cluster_index(cluster_index(clusters, len(all_scores))[keep], n)
+    measured = [float("nan")] * len(statistics)
+    drawn = [np.empty(0)] * len(statistics)
     if n:
         sample = _Sorted.of(values, flagged)
-        value = float(statistic(*sample.by_score(np.ones((1, n))))[0])
-        if generator is not None and np.isfinite(value):
+        sums = sample.by_score(np.ones((1, n)))
+        measured = [float(statistic(*sums)[0]) for statistic in statistics]
+        if generator is not None and np.isfinite(measured).any():
             chunks = resample_counts(n, resamples, generator, clusters=index)
-            drawn = np.concatenate([statistic(*sample.by_score(c.astype(np.float64))) for c in chunks])
-    found = Interval()
+            parts = [
+                [statistic(*sums) for statistic in statistics]
+                for sums in (sample.by_score(c.astype(np.float64)) for c in chunks)
+            ]
+            drawn = [
+                np.concatenate(own) if np.isfinite(value) else np.empty(0)
+                for value, own in zip(measured, zip(*parts, strict=True), strict=True)
+            ]
     units = n if index is None else int(index.max(initial=-1)) + 1
-    if generator is not None:
-        alone = statistic is _average_precision
-        found = _interval(value, drawn, flagged, index, units, confidence, flagged_alone=alone)
-    return Ranking(
-        value=value,
-        low=found.low,
-        high=found.high,
-        n=n,
-        positives=positives,
-        base_rate=positives / n if n else float("nan"),
-        dropped=len(given) - n,
-        confidence=confidence,
-        resamples=resamples,
-        undefined_resamples=int(np.isnan(drawn).sum()),
-        clusters=None if index is None else units,
-        withheld=found.withheld,
-    )
+    found = []
+    for statistic, value, resampled in zip(statistics, measured, drawn, strict=True):
+        interval = Interval()
+        if generator is not None:
+            alone = statistic is _average_precision
+            interval = _interval(value, resampled, flagged, index, units, confidence, flagged_alone=alone)
+        found.append(
+            Ranking(
+                value=value,
+                low=interval.low,
+                high=interval.high,
+                n=n,
+                positives=positives,
+                base_rate=positives / n if n else float("nan"),
+                dropped=len(all_scores) - n,
+                confidence=confidence,
+                resamples=resamples,
+                undefined_resamples=int(np.isnan(resampled).sum()),
+                clusters=None if index is None else units,
+                withheld=interval.withheld,
+            )
+        )
+    return found
 
 
 def _interval(

@@ -44,7 +44,7 @@ class RankedSample:
         """Sort a sample of shape (n,), without NaN.
 
         Args:
-            values: one an example.
+            values: one per example.
             units: number of the unit that each example is drawn with, shape (n,); default: each is its own.
         """
         _, dense, sizes = np.unique(values, return_inverse=True, return_counts=True)

@@ -66,8 +66,8 @@ class GroupSums:
         shifted = np.where(finite, values - self._pivot, 0.0)
         for name in sorted(set(groups.tolist()) - {UNGROUPED}):
             member = np.flatnonzero(groups == name)
-            own = self._sums.setdefault(name, _Sums.empty(self._points, self._buckets))
-            own.add(
+            sums = self._sums.setdefault(name, _Sums.empty(self._points, self._buckets))
+            sums.add(
                 shifted[member],
                 finite[member],
                 None if clusters is None else _bucket_of(clusters[member], self._clusters, self._buckets),
@@ -83,28 +83,28 @@ class GroupSums:
         from scipy import special  # here, because its import takes longer than the rest of `import dissensus`
 
         pivot = np.zeros(self._points) if self._pivot is None else self._pivot
-        found = {}
+        curves = {}
         for name in [g for g in GROUPS if g in self._sums] + sorted(self._sums.keys() - set(GROUPS)):
-            own = self._sums[name]
-            shift = _mean(own.total, own.finite, empty=np.nan)
-            units = own.units()
+            sums = self._sums[name]
+            shift = _mean(sums.total, sums.finite, empty=np.nan)
+            units = sums.units()
             enough = units >= MIN_CLUSTERS
             freedom = np.where(enough, units - 1, 1)
             reach = special.stdtrit(freedom, (1 + confidence) / 2)
-            half = np.where(enough, reach * np.sqrt(own.variance(shift)), np.nan)
+            half = np.where(enough, reach * np.sqrt(sums.variance(shift)), np.nan)
             mean = pivot + shift
-            found[name] = GroupCurve(
+            curves[name] = GroupCurve(
                 group=name,
                 mean=mean,
                 low=mean - half,
                 high=mean + half,
-                n=own.n,
-                finite=own.finite.copy(),
+                n=sums.n,
+                finite=sums.finite.copy(),
                 confidence=confidence,
                 units=units,
                 withheld=few_units(int(units.min(initial=MIN_CLUSTERS)), clustered=self._clusters > 0),
             )
-        return found
+        return curves
 
 
 class _Sums:
@@ -151,9 +151,9 @@ class _Sums:
             apart = np.zeros(rest.shape)
             np.divide(self.bucket_totals - mean * self.bucket_counts, rest, out=apart, where=rest > 0)
             spread, left = (apart**2).sum(axis=0), np.ones(len(n))
-        found = np.full(n.shape, np.nan)
-        np.divide((units - 1) * spread, units * left, out=found, where=units > 1)
-        return found
+        variance = np.full(n.shape, np.nan)
+        np.divide((units - 1) * spread, units * left, out=variance, where=units > 1)
+        return variance
 
 
 def _bucket_of(clusters: NDArray[np.int64], count: int, buckets: int) -> IntArray:
@@ -225,18 +225,20 @@ def stored_group_curves(
     """
     if groups.shape != (len(curves),) or (clusters is not None and clusters.shape != groups.shape):
         raise DataError(
-            f"groups of shape {groups.shape} for {len(curves)} examples; expected one name an example"
+            f"groups of shape {groups.shape} for {len(curves)} examples; expected one name per example"
         )
     sums = GroupSums(len(curves.steps), clusters=0 if clusters is None else int(clusters.max(initial=-1)) + 1)
     workers = threads.available()
     begins = list(range(0, len(curves), BLOCK))
     # Read side by side, added one after the other: sums that depended on which thread came first could not be repeated.
     for turn in range(0, len(begins), workers):
-        own = begins[turn : turn + workers]
+        turn_begins = begins[turn : turn + workers]
         losses = threads.in_order(
-            lambda begin: curves.read(begin, min(len(curves), begin + BLOCK)).losses, own, threads=workers
+            lambda begin: curves.read(begin, min(len(curves), begin + BLOCK)).losses,
+            turn_begins,
+            threads=workers,
         )
-        for begin, block in zip(own, losses, strict=True):
+        for begin, block in zip(turn_begins, losses, strict=True):
             rows = slice(begin, begin + BLOCK)
             sums.add(block, groups[rows], None if clusters is None else clusters[rows])
     return sums.curves(confidence=confidence)

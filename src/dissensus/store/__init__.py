@@ -25,8 +25,7 @@ shard that it does not list does not exist. Losses, margins and soft losses are 
 
 from dissensus.store.examples import ExampleColumns
 from dissensus.store.parts import PartWriter
-from dissensus.store.reading import load_curves, load_token_losses
-from dissensus.store.streaming import StoredCurves, open_curves
+from dissensus.store.reading import StoredCurves, load_curves, load_token_losses, open_curves
 from dissensus.store.writing import CurvesWriter
 
 __all__ = [

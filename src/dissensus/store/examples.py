@@ -22,7 +22,7 @@ from dissensus.store.files import EXAMPLE_COLUMNS, ROW_GROUP, write_parquet
 
 @dataclass(frozen=True)
 class ExampleColumns:
-    """n tracked examples as columns, for sets of millions: a data set has an object an example, this has none.
+    """n tracked examples as columns, for sets of millions: a data set has an object per example, this has none.
 
     Attributes:
         labels: label names, length K.
@@ -131,7 +131,10 @@ def write_examples(
                     "entropy": pa.array(annotation_entropy(counts)),
                     "regime": pa.array(regime[rows]),
                     "text": examples.text.slice(begin, ROW_GROUP),
-                    **{name: pa.array(np.asarray(own[rows], np.float64)) for name, own in covariates.items()},
+                    **{
+                        name: pa.array(np.asarray(column[rows], np.float64))
+                        for name, column in covariates.items()
+                    },
                 }
             )
 

@@ -114,7 +114,7 @@ class PartWriter:
             sha256 = write_point(
                 self._path / name,
                 log_probs[begin:end],
-                {key: own[begin:end] for key, own in sorted((values or {}).items())},
+                {key: column[begin:end] for key, column in sorted((values or {}).items())},
                 None if token_losses is None else token_losses[begin:end],
                 tag_of(self._facts, step, begin),
             )
@@ -140,7 +140,7 @@ def gather(
     Raises `StoreError` when a process could not write its part, or is not done after `patience` seconds.
     """
     patience = PATIENCE if patience is None else patience
-    found, until = [], time.monotonic() + patience
+    entries, until = [], time.monotonic() + patience
     for number in range(1, len(rows)):
         begin, end = rows[number]
         path = folder / part_name(step, number, len(rows))
@@ -159,10 +159,10 @@ def gather(
                 f"{begin} to {end}: the processes do not have the same tracked examples"
             )
         name = part_name(step, number, len(rows))
-        found.append({"file": name, "begin": begin, "end": end, "sha256": note["sha256"]})
+        entries.append({"file": name, "begin": begin, "end": end, "sha256": note["sha256"]})
     for number in range(1, len(rows)):
         _note_of(folder / part_name(step, number, len(rows))).unlink(missing_ok=True)
-    return found
+    return entries
 
 
 def sweep(folder: Path, listed: Mapping[str, str]) -> None:

@@ -20,8 +20,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dissensus.errors import StoreError
-from dissensus.store.files import check_file, write_parquet
-from dissensus.store.table import RowFile
+from dissensus.store.files import RowFile, check_file, write_parquet
 
 Floats = NDArray[np.float32]
 RESERVED = re.compile(r"id|log_probs|token_losses|cell|step|row|log_prob_\d+")
@@ -52,7 +51,8 @@ def write_point(
     """
     columns = {label_column(k): log_probs[:, k] for k in range(log_probs.shape[1])}
     arrays = {
-        name: pa.array(np.ascontiguousarray(own, np.float32)) for name, own in {**columns, **values}.items()
+        name: pa.array(np.ascontiguousarray(column, np.float32))
+        for name, column in {**columns, **values}.items()
     }
     floats = list(arrays)
     if token_losses is not None:
@@ -128,10 +128,10 @@ class Point:
 
     def token_losses(self) -> list[Floats]:
         """Of each example the losses of its tokens."""
-        found: list[Floats] = []
+        losses: list[Floats] = []
         for _, _, file in self._parts:
             rows = file.read(["token_losses"])["token_losses"].combine_chunks()
             flat, ends = rows.flatten().to_numpy(zero_copy_only=False), rows.offsets.to_numpy()
             ends = ends - ends[0]  # `flatten` begins at the first offset
-            found += [flat[begin:end] for begin, end in pairwise(ends)]
-        return found
+            losses += [flat[begin:end] for begin, end in pairwise(ends)]
+        return losses

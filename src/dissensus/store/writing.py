@@ -18,6 +18,7 @@ from dissensus.errors import StoreError
 from dissensus.store.examples import ExampleColumns, check_columns, write_examples
 from dissensus.store.files import (
     SCHEMA_VERSION,
+    RowFile,
     check_file,
     files_of,
     listed_files,
@@ -27,7 +28,6 @@ from dissensus.store.files import (
 )
 from dissensus.store.parts import gather, shares, sweep
 from dissensus.store.points import RESERVED, Point, tag_of, write_point
-from dissensus.store.table import RowFile
 
 
 class CurvesWriter:
@@ -65,9 +65,9 @@ class CurvesWriter:
     ) -> None:
         self.path = Path(path)
         self.steps_before: int | None = None
-        taken = sorted(name for name in values if RESERVED.fullmatch(name))
-        if taken:
-            raise StoreError(f"a value is named {taken[0]!r}, a column that every tracking point has")
+        reserved = sorted(name for name in values if RESERVED.fullmatch(name))
+        if reserved:
+            raise StoreError(f"a value is named {reserved[0]!r}, a column that every tracking point has")
         self._dataset = dataset
         self._known_ids: tuple[str, ...] | None = None
         self._labels = dataset.labels
@@ -137,8 +137,8 @@ class CurvesWriter:
     def ids(self) -> tuple[str, ...]:
         """The tracked ids, in the order of `examples.parquet`."""
         if self._known_ids is None:
-            own = self._dataset.ids
-            self._known_ids = own if isinstance(own, tuple) else tuple(own.to_pylist())
+            ids = self._dataset.ids
+            self._known_ids = ids if isinstance(ids, tuple) else tuple(ids.to_pylist())
         return self._known_ids
 
     @property
@@ -249,21 +249,21 @@ class CurvesWriter:
         """
         if name not in self._manifest["values"]:
             raise StoreError(f"{self.path} holds no {name!r} of tracking point {step}")
-        found = np.empty(len(self._dataset), np.float32)
-        self._point(step).read_into(0, len(found), None, {name: found})
-        return found
+        values = np.empty(len(self._dataset), np.float32)
+        self._point(step).read_into(0, len(values), None, {name: values})
+        return values
 
     def log_probs(self, step: int) -> NDArray[np.float32]:
         """The log-probabilities of a stored tracking point, shape (n, K), in the order of `ids`."""
-        found = np.empty((len(self._labels), len(self._dataset)), np.float32)
-        self._point(step).read_into(0, len(self._dataset), found, {})
-        return np.ascontiguousarray(found.T)
+        log_probs = np.empty((len(self._labels), len(self._dataset)), np.float32)
+        self._point(step).read_into(0, len(self._dataset), log_probs, {})
+        return np.ascontiguousarray(log_probs.T)
 
     def _point(self, step: int) -> Point:
-        found = [shard for shard in self._manifest["shards"] if shard["step"] == step]
-        if not found:
+        shards = [shard for shard in self._manifest["shards"] if shard["step"] == step]
+        if not shards:
             raise StoreError(f"{self.path} holds no tracking point {step}")
-        return Point(self.path, self._manifest, found[0], verify=True)
+        return Point(self.path, self._manifest, shards[0], verify=True)
 
     def end_at(self, step: int, *, planned: int | None = None) -> None:
         """Say that the run ended at `step`, before the number of steps that it was opened with.
@@ -285,11 +285,11 @@ class CurvesWriter:
 
     def drop_after(self, step: int) -> None:
         """Forget tracking points later than `step` (a resumed run measures them again); -1 forgets all."""
-        gone = [s for s in self._manifest["shards"] if s["step"] > step]
+        dropped = [s for s in self._manifest["shards"] if s["step"] > step]
         self._manifest["shards"] = [s for s in self._manifest["shards"] if s["step"] <= step]
         self._manifest["complete"] = False
         self._write_manifest()
-        for shard in gone:
+        for shard in dropped:
             for name in files_of(shard):
                 (self.path / name).unlink(missing_ok=True)
 
@@ -330,12 +330,12 @@ def _same_regimes(folder: Path, regimes: Sequence[str]) -> None:
         )
 
 
-def _difference(given: Sequence[str], wanted: Sequence[str]) -> str:
+def _difference(given_ids: Sequence[str], wanted: Sequence[str]) -> str:
     """Words for what is wrong with a list of ids."""
-    seen, expected = set(given), set(wanted)
+    seen, expected = set(given_ids), set(wanted)
     faults = {
         "missing": [i for i in wanted if i not in seen],
-        "unknown": [i for i in given if i not in expected],
-        "repeated": [i for i, n in Counter(given).items() if n > 1],
+        "unknown": [i for i in given_ids if i not in expected],
+        "repeated": [i for i, n in Counter(given_ids).items() if n > 1],
     }
     return "; ".join(f"{fault}: {len(ids)}, e.g. {ids[0]!r}" for fault, ids in faults.items() if ids)

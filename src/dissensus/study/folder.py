@@ -42,9 +42,9 @@ class StudyFolder:
         """The study that was run; `SpecError` where there is none, or its study.yaml is not valid."""
         path = self.path / "study.yaml"
         if not path.is_file():
-            what = "there is no such folder" if not self.path.exists() else "it has no study.yaml"
+            problem = "there is no such folder" if not self.path.exists() else "it has no study.yaml"
             raise SpecError(
-                f"{self.path} is no study's folder: {what}. Give the folder that `dissensus run` wrote."
+                f"{self.path} is no study's folder: {problem}. Give the folder that `dissensus run` wrote."
             )
         return StudySpec.from_yaml(path, stored=True)
 
@@ -85,15 +85,15 @@ class StudyFolder:
 
 
 def stored_already(spec: RunSpec, folder: Path) -> bool:
-    """Claim a cell's folder (see `claim_folder`); whether it holds the cell's finished curves."""
-    claim_folder(spec, folder)
+    """Write or check a cell folder's specification; whether it holds the cell's finished curves."""
+    write_or_check_spec(spec, folder)
     finished = _finished(folder)
     if finished:
         shutil.rmtree(folder / "checkpoint", ignore_errors=True)  # left if the end of the run was cut off
     return finished
 
 
-def claim_folder(spec: RunSpec, folder: Path) -> None:
+def write_or_check_spec(spec: RunSpec, folder: Path) -> None:
     """Write `spec.json`, or check that the one there is the same. Raises `StoreError` showing the difference."""
     path = folder / "spec.json"
     text = _spec_text(spec)

@@ -1,4 +1,4 @@
-"""From a study to its cells: models x datasets x methods x regimes x seeds, with overrides and exclusions.
+"""Grid of a study: its cells, models x datasets x methods x regimes x seeds, with overrides and exclusions.
 
 Imports no torch: listing the cells of a study is instant.
 """
@@ -61,29 +61,31 @@ def plan(study: StudySpec, *, stored: bool = False) -> tuple[Planned, ...]:
         stored: it is only looked at, so no package's source is loaded; see `Spec.parse`.
     """
     places = tuple(_places(study))
-    kept = list(places)
+    remaining = list(places)
     for index, when in enumerate(study.exclude):
         hit = _matched(when, places, f"study {study.name!r}: exclude.{index}")
-        kept = [place for place in kept if place not in hit]
-    if not kept:
+        remaining = [place for place in remaining if place not in hit]
+    if not remaining:
         raise SpecError(f"study {study.name!r} has no cell left: 'exclude' takes out all {len(places)}")
     changes = [
-        _Change.of(override.when, override.set, kept, study, f"overrides.{index}", stored)
+        _Change.of(override.when, override.set, remaining, study, f"overrides.{index}", stored)
         for index, override in enumerate(study.overrides)
     ]
-    own: list[tuple[_Place, RunSpec]] = []
-    for place in kept:
+    base_cells: list[tuple[_Place, RunSpec]] = []
+    for place in remaining:
         where = f"study {study.name!r}: the cell {place.words}"
         cell = RunSpec.parse(place.settings(study), where, stored=stored)
         for change in changes:
             if place in change.places:
                 cell = change.made(cell, place)
-        own.append((place, cell))
-    planned = [Planned(cell) for _, cell in own]
+        base_cells.append((place, cell))
+    planned = [Planned(cell) for _, cell in base_cells]
     for index, variant in enumerate(study.variants):
         settings = {**variant.set, "variant": variant.name}
-        change = _Change.of(variant.when, settings, kept, study, f"variants.{index}", stored)
-        planned += [Planned(change.made(cell, place), cell) for place, cell in own if place in change.places]
+        change = _Change.of(variant.when, settings, remaining, study, f"variants.{index}", stored)
+        planned += [
+            Planned(change.made(cell, place), cell) for place, cell in base_cells if place in change.places
+        ]
     seeds = list(dict.fromkeys(study.seeds))
     planned.sort(key=lambda p: (seeds.index(p.cell.seed), p.base is not None))
     _refuse_repeats(study, [p.cell for p in planned])
@@ -113,13 +115,13 @@ class _Change:
         cls,
         when: When,
         settings: Mapping[str, Any],
-        kept: Sequence[_Place],
+        remaining: Sequence[_Place],
         study: StudySpec,
         where: str,
         stored: bool,
     ) -> _Change:
         """Find the places, and refuse settings that would move a cell along an axis."""
-        hit = _matched(when, kept, f"study {study.name!r}: {where}.when")
+        hit = _matched(when, remaining, f"study {study.name!r}: {where}.when")
         _refuse_axes(settings, f"study {study.name!r}: {where}.set")
         return cls(settings, hit, study.name, where, stored)
 
@@ -139,7 +141,7 @@ def parse_only(items: Sequence[str]) -> When:
 
     Raises `SpecError` for anything that is not KEY=VALUE with a known key and values of its kind.
     """
-    given: dict[str, list[str]] = {}
+    values_by_key: dict[str, list[str]] = {}
     for item in items:
         key, equals, values = item.partition("=")
         key, chosen = key.strip(), [value.strip() for value in values.split(",") if value.strip()]
@@ -149,8 +151,8 @@ def parse_only(items: Sequence[str]) -> When:
             )
         if key not in When.model_fields:
             raise SpecError(f"--only {item!r}: unknown key {key!r}; {nearest(key, When.model_fields)}")
-        given.setdefault(key, []).extend(chosen)
-    return When.parse({key: tuple(values) for key, values in given.items()}, "--only")
+        values_by_key.setdefault(key, []).extend(chosen)
+    return When.parse({key: tuple(values) for key, values in values_by_key.items()}, "--only")
 
 
 def select(cells: Sequence[RunSpec], only: When) -> tuple[RunSpec, ...]:
@@ -236,14 +238,14 @@ def _places(study: StudySpec) -> Iterator[_Place]:
 
 def _given(when: When) -> dict[str, tuple[str | int, ...]]:
     """The keys that a `When` gives, each with its values as a tuple."""
-    given: dict[str, Any] = {key: getattr(when, key) for key in When.model_fields}
-    return {k: v if isinstance(v, tuple) else (v,) for k, v in given.items() if v is not None}
+    values: dict[str, Any] = {key: getattr(when, key) for key in When.model_fields}
+    return {k: v if isinstance(v, tuple) else (v,) for k, v in values.items() if v is not None}
 
 
 def _matched(when: When, places: Sequence[_Place], where: str) -> frozenset[_Place]:
     """Places that match every key; a value, or a whole, that matches none is most likely a typo."""
-    given = _given(when)
-    for key, wanted in given.items():
+    wanted_by_key = _given(when)
+    for key, wanted in wanted_by_key.items():
         present = {value for place in places for value in place.values(key)}
         for value in wanted:
             if value not in present:
@@ -255,11 +257,11 @@ def _matched(when: When, places: Sequence[_Place], where: str) -> frozenset[_Pla
     hit = frozenset(
         place
         for place in places
-        if all(any(value in wanted for value in place.values(key)) for key, wanted in given.items())
+        if all(any(value in wanted for value in place.values(key)) for key, wanted in wanted_by_key.items())
     )
     if not hit:
-        words = ", ".join(f"{k}={_listed(v)}" for k, v in given.items())
-        raise SpecError(f"{where}: no cell matches {words} together; remove it or mend it")
+        words = ", ".join(f"{k}={_listed(v)}" for k, v in wanted_by_key.items())
+        raise SpecError(f"{where}: no cell matches {words} together; remove or correct it")
     return hit
 
 

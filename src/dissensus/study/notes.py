@@ -1,4 +1,4 @@
-"""What loaders said of the data sets and models of a study's cells, from their manifests. Imports no torch."""
+"""Notes that loaders left on the data sets and models of a study's cells, in their manifests. Imports no torch."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def remarks(study_dir: Path, cells: Iterable[str]) -> tuple[Remark, ...]:
 
     Of a model only what is out of the ordinary is told: prefixes that were stripped, a scoring head that came with it.
     """
-    found: dict[str, dict[str, None]] = {}
+    notes_by_subject: dict[str, dict[str, None]] = {}
     for cell in cells:
         folder = study_dir / "cells" / cell
         manifest, spec = _read(folder / "manifest.json"), _read(folder / "spec.json")
@@ -43,10 +43,10 @@ def remarks(study_dir: Path, cells: Iterable[str]) -> tuple[Remark, ...]:
             (f"data set {run.dataset.name}", "data_notes"),
             (f"model {run.model.label}", "model_notes"),
         ):
-            given = provenance.get(key)
-            for note in given if isinstance(given, list) else ():
-                found.setdefault(about, {})[str(note)] = None
-    return tuple(Remark(about, tuple(notes)) for about, notes in sorted(found.items()))
+            recorded = provenance.get(key)
+            for note in recorded if isinstance(recorded, list) else ():
+                notes_by_subject.setdefault(about, {})[str(note)] = None
+    return tuple(Remark(about, tuple(notes)) for about, notes in sorted(notes_by_subject.items()))
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -133,8 +133,8 @@ def cut_off(status: CellStatus) -> CellStatus:
     """A status that says 'running' of a run that is no more: interrupted, and so is its last try."""
     if status.state != "running":
         return status
-    found = ended(status, "interrupted", at="", error=KILLED) if status.tries else status
-    return replace(found, state="interrupted", phase="", ended=status.ended, error="")
+    closed = ended(status, "interrupted", at="", error=KILLED) if status.tries else status
+    return replace(closed, state="interrupted", phase="", ended=status.ended, error="")
 
 
 def cell_folder(study_dir: Path, spec: RunSpec) -> Path:
@@ -152,10 +152,10 @@ def read_status(folder: Path, spec: RunSpec | None = None) -> CellStatus:
     try:
         data = json.loads((folder / "status.json").read_text(encoding="utf-8"))
         known = {f.name for f in fields(CellStatus)} - {"cell", "condition", "in_study"}
-        given = {key: value for key, value in data.items() if key in known}
-        given["loss"] = math.nan if given.get("loss") is None else float(given["loss"])
-        given["tries"] = _tries(given.get("tries"))
-        status = replace(blank, **given)
+        values = {key: value for key, value in data.items() if key in known}
+        values["loss"] = math.nan if values.get("loss") is None else float(values["loss"])
+        values["tries"] = _tries(values.get("tries"))
+        status = replace(blank, **values)
     except FileNotFoundError:
         # `run_cell`, called from Python, writes curves but no status.
         return replace(blank, state="done") if _complete(folder) else blank

@@ -1,4 +1,4 @@
-"""Several LoRA runs over one frozen model, trained in one pass a step.
+"""Fused training: several LoRA runs over one frozen model, trained in one pass per step.
 
 Each run stays what it is alone: a `ScoringModel` of its own with adapters and head, its own data, optimiser,
 schedule, recorder and checkpoint (`loop.TrainingRun`). Only the pass through the body is common. Each run draws its
@@ -44,11 +44,11 @@ def share_frozen_weights(model: ScoringModel, base: ScoringModel) -> None:
             f"{model.origin} now holds other weights ({model.fingerprint}) than a moment ago ({base.fingerprint}): "
             "its files have changed. Run again."
         )
-    theirs = dict(base.module.named_parameters())
+    base_weights = dict(base.module.named_parameters())
     for name, parameter in model.module.named_parameters():
         # PEFT keeps what the trained copy of the head was made from, which is each seed's own.
         if not parameter.requires_grad and ".original_module." not in name:
-            parameter.data = theirs[name].data
+            parameter.data = base_weights[name].data
 
 
 def train_fused(runs: Sequence[TrainingRun], *, stacked: bool | None = None) -> Iterator[Ended]:
@@ -94,22 +94,22 @@ def train_fused(runs: Sequence[TrainingRun], *, stacked: bool | None = None) -> 
 def _gradients(runs: Sequence[TrainingRun], layers: FusedLayers) -> tuple[list[float], list[float]]:
     """Give every run the clipped gradient of its next batch; each one's loss in nats, and its gradient's norm."""
     rows = [run.batch_rows() for run in runs]
-    parts = [micro_batches(run.data, own, run.spec) for run, own in zip(runs, rows, strict=True)]
+    parts = [micro_batches(run.data, of_run, run.spec) for run, of_run in zip(runs, rows, strict=True)]
     layers.refresh()
     losses: list[list[Tensor]] = [[] for _ in runs]
     for part, micro in enumerate(zip_longest(*parts)):
         # For whatever draws random numbers without keys.
         torch.manual_seed(stream_seed(runs[0].seed, "dropout", runs[0].taken + 1, part))
-        found = _summed_losses(runs, micro, layers)
-        shares = {slot: loss / len(rows[slot]) for slot, loss in found.items()}
+        summed = _summed_losses(runs, micro, layers)
+        shares = {slot: loss / len(rows[slot]) for slot, loss in summed.items()}
         torch.stack(list(shares.values())).sum().backward()  # type: ignore[no-untyped-call]
         for slot, share in shares.items():
             losses[slot].append(share.detach())
     layers.hand_out_gradients()
     norms = torch.stack([run.clip() for run in runs]).tolist()
-    # One wait for the device, and not one a run.
-    flat = iter(torch.stack([loss for own in losses for loss in own]).tolist())
-    return [sum(next(flat) for _ in own) for own in losses], norms
+    # One wait for the device, and not one per run.
+    flat = iter(torch.stack([loss for of_run in losses for loss in of_run]).tolist())
+    return [sum(next(flat) for _ in of_run) for of_run in losses], norms
 
 
 def _summed_losses(
@@ -144,8 +144,8 @@ def _features(
     tokens = [int(batches[slot].lengths.sum()) if slot in batches else 0 for slot in range(len(runs))]
     keys = [runs[slot].model.dropout for slot in batches]
     with host.dropout.joined(keys), layers.reading(tokens, examples, device=runs[0].device):
-        found = host.features(concatenated(list(batches.values())))
-    return {slot: own for slot, own in enumerate(torch.split(found, examples)) if slot in batches}
+        features = host.features(concatenated(list(batches.values())))
+    return {slot: part for slot, part in enumerate(torch.split(features, examples)) if slot in batches}
 
 
 def _attempt(action: Callable[[], None]) -> Exception | None:

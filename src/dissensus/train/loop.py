@@ -50,44 +50,16 @@ class TrainingSet:
     labels: NDArray[np.int64]
 
 
-def train(
-    model: ScoringModel,
-    data: TrainingSet,
-    spec: TrainingSpec,
-    *,
-    learning_rate: float,
-    seed: int,
-    recorder: CurveRecorder | None = None,
-    checkpoint: Checkpoint | None = None,
-    on_step: OnStep | None = None,
-    parallel: ParallelTraining | None = None,
-) -> None:
-    """Train `model.module` in place, measuring with `recorder`, resuming from `checkpoint` if it holds a state.
+def train(run: TrainingRun) -> None:
+    """Train one run's model in place and to its end, measuring with its recorder, from where its checkpoint stands.
 
     Data order depends on (seed, epoch, n) alone and dropout on (seed, step, example), so the run is the same
     whether or not it was interrupted, whether or not it is recorded, however its batches are laid out, and by how
-    many processes they are read (`parallel`, see `parallel.py`).
+    many processes they are read (see `parallel.py`).
 
     Raises:
         ModelError: the training loss is no longer finite.
     """
-    train_run(
-        TrainingRun(
-            model,
-            data,
-            spec,
-            learning_rate=learning_rate,
-            seed=seed,
-            recorder=recorder,
-            checkpoint=checkpoint,
-            on_step=on_step,
-            parallel=parallel,
-        )
-    )
-
-
-def train_run(run: TrainingRun) -> None:
-    """Take one run to its end by itself; see `train`."""
     run.begin()
     while not run.done:
         rows, step = run.batch_rows(), run.taken + 1
@@ -108,7 +80,7 @@ def train_run(run: TrainingRun) -> None:
 class TrainingRun:
     """What belongs to one run between two gradients: batches, optimiser, schedule, tracking, checkpoints.
 
-    `train_run` takes one run to its end; `fused.train_fused` takes several through each step together.
+    `train` takes one run to its end; `fused.train_fused` takes several through each step together.
 
     Attributes:
         model: what is trained, in place.
@@ -261,13 +233,13 @@ def accumulate(
     nor the loss depends on the cut.
     """
     parallel = parallel or ParallelTraining()
-    here = parallel.group
+    group = parallel.group
     micro = micro_batches(data, parallel.own(rows, data.encoded.lengths[rows]), spec)
     parts = parallel.parts(len(rows), spec.gradient_accumulation_steps)
     total = 0.0
     for part in range(parts):
         # For whatever draws random numbers without keys.
-        torch.manual_seed(stream_seed(seed, "dropout", step, part, *([here.rank] if here.rank else [])))
+        torch.manual_seed(stream_seed(seed, "dropout", step, part, *([group.rank] if group.rank else [])))
         idle = part >= len(micro)  # the others wait for this process' gradient, which is zero
         with parallel.exchanging(last=part == parts - 1):
             with autocast(device, spec.precision):
@@ -278,9 +250,9 @@ def accumulate(
             if idle:
                 loss = loss * 0.0
             # Gradients are averaged over the processes, and what is wanted is their sum.
-            (loss * here.world_size if here.world_size > 1 else loss).backward()  # type: ignore[no-untyped-call]
+            (loss * group.world_size if group.world_size > 1 else loss).backward()  # type: ignore[no-untyped-call]
         total += float(loss.detach())
-    return here.sum(total, device)
+    return group.sum(total, device)
 
 
 def micro_batches(data: TrainingSet, rows: NDArray[np.int64], spec: TrainingSpec) -> list[NDArray[np.int64]]:

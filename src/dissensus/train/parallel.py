@@ -70,25 +70,25 @@ class ParallelTraining:
 
     @contextlib.contextmanager
     def exchanging(self, last: bool) -> Iterator[None]:
-        """While this lasts a backward pass adds gradients up over the processes; DDP once a step, at the last part."""
+        """While this lasts a backward pass adds gradients up over processes; DDP once per step, at the last part."""
         with contextlib.nullcontext() if last or self.wrapped is None else self.wrapped.no_sync():
             yield
 
 
 def balanced_share(
-    rows: NDArray[np.int64], lengths: NDArray[np.int64], here: ProcessGroup
+    rows: NDArray[np.int64], lengths: NDArray[np.int64], group: ProcessGroup
 ) -> NDArray[np.int64]:
     """This process' share of a batch: longest first, forth and back, so that tokens are balanced.
 
     Args:
         rows: the batch, the same on every process.
         lengths: tokens of each.
-        here: this process among the others; the shares differ by a row at most.
+        group: this process among the others; the shares differ by a row at most.
     """
     order = rows[np.argsort(-lengths, kind="stable")]
-    place = np.arange(len(order)) % (2 * here.world_size)
-    own: NDArray[np.int64] = order[np.minimum(place, 2 * here.world_size - 1 - place) == here.rank]
-    return own
+    place = np.arange(len(order)) % (2 * group.world_size)
+    own_rows: NDArray[np.int64] = order[np.minimum(place, 2 * group.world_size - 1 - place) == group.rank]
+    return own_rows
 
 
 def parallel_training(
@@ -112,16 +112,16 @@ def parallel_training(
         ModelError: the weights cannot be sharded.
         MissingDependencyError: Accelerate is missing.
     """
-    here = process_group()
+    group = process_group()
     if sharding == "fsdp":
         model.placed = device or model.device  # its weights may wait elsewhere from now on
         model.entry = root = shard(ForwardWrapper(model.module), model.placed, cpu_offload=cpu_offload)
-        return ParallelTraining(here, root=root)
-    if here.world_size == 1:
-        return ParallelTraining(here)
+        return ParallelTraining(group, root=root)
+    if group.world_size == 1:
+        return ParallelTraining(group)
     wrapped = _ddp(model)
     model.entry = wrapped
-    return ParallelTraining(here, wrapped)
+    return ParallelTraining(group, wrapped)
 
 
 def _ddp(model: ScoringModel) -> Any:

@@ -11,8 +11,8 @@ from scipy import stats
 
 from dissensus.analysis.claims import ClaimVerdict, Question, judge_claims
 from dissensus.analysis.claims.c1_positive import positive_everywhere
+from dissensus.analysis.claims.c3_comparing import differs_in_rate_alone
 from dissensus.analysis.claims.measured import Measured
-from dissensus.analysis.claims.rates import differs_in_rate_alone
 from dissensus.analysis.claims.simulated import simulated_study
 from dissensus.analysis.claims.tables import claims_from_json, claims_json, claims_table
 from dissensus.analysis.claims.trial import ClaimRates, try_verdicts

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dissensus.analysis.claims.conjunction import at_least, shown_in
+from dissensus.analysis.claims.c5_replication import at_least, shown_in
 
 
 def test_p_values_by_hand() -> None:

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dissensus.analysis.claims.parts import Part, adjusted, estimated, part
+from dissensus.analysis.claims.parts import ABOVE_CHANCE, FISHER, Part, adjusted, estimated, part
 from dissensus.analysis.claims.sampled import ConditionValue
-from dissensus.analysis.claims.scales import ABOVE_CHANCE, FISHER
 from dissensus.analysis.claims.sum_error import SumError
 from dissensus.analysis.claims.verdict import claim_verdict, judge, question
 

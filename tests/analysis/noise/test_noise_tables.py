@@ -1,4 +1,4 @@
-"""Noise tables: groups and means worked out by hand, likeness from its definition, scores with and without cleanlab."""
+"""Noise tables: groups and means worked out by hand, likeness from its definition, scores beside cleanlab."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from dissensus.analysis.noise.groups import distances, noisy_cell, noisy_cells
+from dissensus.analysis.noise.scores import confident_learning_scores
 from dissensus.analysis.noise.tables import (
     CURVES_SCHEMA,
     LIKENESS_SCHEMA,
@@ -183,9 +184,7 @@ def test_a_score_is_high_where_a_label_is_suspect() -> None:
 
 
 def test_confident_learning_stands_beside_the_curves(six: StudyReading) -> None:
-    pytest.importorskip("cleanlab")
     table = noise_ranking(six)
-    assert table.schema.metadata == {b"cleanlab": b"installed"}
     own = {r["score"]: r for r in rows(table, source="cleanlab")}
     # No item was given label 2, so that no threshold of it is known and nothing can be adjusted by it.
     assert set(own) == {"self_confidence", "normalized_margin"}
@@ -196,15 +195,30 @@ def test_confident_learning_stands_beside_the_curves(six: StudyReading) -> None:
         assert own["self_confidence"][key] == pytest.approx(loss[key], nan_ok=True)
 
 
-def test_without_cleanlab_its_rows_are_missing_and_the_table_says_so(
+@pytest.mark.parametrize("method", ["self_confidence", "normalized_margin"])
+@pytest.mark.parametrize("adjusted", [False, True])
+def test_label_quality_is_that_of_cleanlab(method: str, adjusted: bool) -> None:
+    rank = pytest.importorskip("cleanlab.rank")
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 3
+    curves = curves_of(rng.dirichlet((1.0, 1.0, 1.0), size=(60, 1)), np.ones((60, 3)), gold=labels)
+    shares = np.exp(curves.log_probs[:, -1].astype(np.float64))
+    shares /= shares.sum(axis=1, keepdims=True)
+    if adjusted:
+        expected = rank.get_label_quality_scores(labels, shares, method=method, adjust_pred_probs=True)
+        assert not np.allclose(expected, rank.get_label_quality_scores(labels, shares, method=method))
+    else:
+        expected = rank.get_label_quality_scores(labels, shares, method=method)
+    scores = {own.name: own.values for own in confident_learning_scores(curves, labels)}
+    np.testing.assert_allclose(-scores[method + "_adjusted" * adjusted], expected, rtol=1e-12)
+
+
+def test_confident_learning_does_not_import_cleanlab(
     six: StudyReading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "cleanlab", None)
     monkeypatch.setitem(sys.modules, "cleanlab.rank", None)
-    table = noise_ranking(six)
-    assert rows(table, source="cleanlab") == []
-    assert len(rows(table, source="curves")) == 8
-    assert b"pip install 'dissensus[cleanlab]'" in table.schema.metadata[b"cleanlab"]
+    assert rows(noise_ranking(six), source="cleanlab")
 
 
 def by_definition(losses: np.ndarray, groups: np.ndarray) -> float:

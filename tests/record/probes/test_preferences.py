@@ -110,7 +110,7 @@ def test_what_is_no_pair(
     recorder = CurveRecorder(
         tmp_path, PreferenceProbe.from_texts(data, tokenizer, how="reward"), total_steps=1
     )
-    with pytest.raises(ModelError, match=r"one number a row; .* num_labels=1"):
+    with pytest.raises(ModelError, match=r"one number per row; .* num_labels=1"):
         recorder.step(three, 0)
 
 

@@ -91,7 +91,7 @@ def test_caps_that_only_later_bite(tokenizer: Any, tmp_path: Path) -> None:
     recorder.finish()
     curves = load_curves(tmp_path)
     np.testing.assert_allclose(curves.losses[:, 1], alone(model, probe), rtol=1e-5)
-    # Found out at step 0, by states and a head that were stirred.
+    # Found out at step 0, by states and a head that were perturbed.
     assert list(curves.provenance["read"]) == ["0"]
     assert curves.provenance["read"]["0"].startswith("whole: body and head apart give other numbers")
 

@@ -13,7 +13,7 @@ import pytest
 from dissensus.config import Execution, StudySpec
 from dissensus.errors import SpecError
 from dissensus.open import load_curves
-from dissensus.remote import Claim, Remote
+from dissensus.remote import Lease, Remote
 from dissensus.run.allocation import executions
 from dissensus.run.engines.base import Needs, needs_of
 from dissensus.run.engines.local import LocalEngine
@@ -169,7 +169,7 @@ def test_an_attempt_whose_cell_was_taken_stops(tmp_path: Path, monkeypatch: pyte
     def on_event(event: Event) -> None:
         events.append(event)
         if isinstance(event, Progress) and event.at.step == 2:
-            Claim(next(tmp_path.glob("cells/*")), "second").take()
+            Lease(next(tmp_path.glob("cells/*")), "second").take()
 
     with order_for_nodes(an_order(fake_study("slow"), tmp_path), tmp_path) as order:
         run_job(to_json(order), on_event)

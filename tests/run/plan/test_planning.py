@@ -108,7 +108,7 @@ def test_the_training_set_s_size_from_the_specification(
 
 
 def test_a_cell_that_has_not_begun() -> None:
-    # 100 examples in batches of 32: 4 steps an epoch, 8 in all; points at 0, 2, 4, 6 and 8.
+    # 100 examples in batches of 32: 4 steps per epoch, 8 in all; points at 0, 2, 4, 6 and 8.
     # Each example is seen twice: 200 x 20 tokens. 5 passes of 150 tokens.
     # 5 s + 8 x 0.5 s + 4000 x 0.001 s + 750 x 0.0002 s = 13.15 s.
     plan = plan_cell(cell(), status(), KNOWN)
@@ -240,7 +240,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 def test_a_study_by_model_and_method(asked: list[dict[str, Any]], tmp_path: Path) -> None:
     plan = plan_study(STUDY, tmp_path / "out", workers=8, threads=1)
-    # 10 examples in batches of 4: 3 steps an epoch, 12 a cell; 40 examples of 20 tokens; 3 passes.
+    # 10 examples in batches of 4: 3 steps per epoch, 12 a cell; 40 examples of 20 tokens; 3 passes.
     # A cell of model a: 5 + 12 x 0.5 + 800 x 0.001 + 450 x 0.0002 = 11.89 s; four jobs, so four workers of eight.
     a, b = plan.rows
     assert (a.model, a.done, a.left, a.work.steps, a.work.training_tokens) == ("a", 0, 2, 24, 1600)

@@ -127,7 +127,7 @@ def test_data_are_assembled_once(
         for regime in ("held_out", "trained_on", "held_out")
         for seed in (0, 1)
     ]
-    measuring.cell_sizes(cells, None, whole={}, note=lambda _line: None)
+    measuring.cell_sizes(cells, None, cell_seconds={}, note=lambda _line: None)
     assert calls == ["held_out", "trained_on"]
 
 
@@ -231,7 +231,7 @@ def test_workers_measure_each_kind_and_say_what_is_not_here(
         "away": spec(tiny_encoder_dir, dataset=away),
     }
     notes: list[str] = []
-    facts = measure_cells(list(cells.values()), Workers(2, 1, "cpu"), whole={}, note=notes.append)
+    facts = measure_cells(list(cells.values()), Workers(2, 1, "cpu"), cell_seconds={}, note=notes.append)
     known = {name: facts.cells[cell.cell_id] for name, cell in cells.items()}
     lora = known["lora"]
     assert lora.timing is not None
@@ -257,7 +257,7 @@ def test_workers_measure_each_kind_and_say_what_is_not_here(
 
     # What has a finished cell like it is counted, and not timed.
     whole = {likeness(cell): 100.0 for cell in cells.values()}
-    again = measure_cells([cells["lora"]], Workers(2, 1, "cpu"), whole=whole, note=notes.append)
+    again = measure_cells([cells["lora"]], Workers(2, 1, "cpu"), cell_seconds=whole, note=notes.append)
     (one,) = again.cells.values()
     assert (one.whole, one.timing, one.tokens) == (100.0, None, lora.tokens)
     assert again.measured == ()

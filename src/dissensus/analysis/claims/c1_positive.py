@@ -8,15 +8,17 @@ from dissensus.analysis.claims.verdict import ClaimVerdict, claim_verdict, quest
 
 
 def positive_everywhere(measured: Measured) -> ClaimVerdict:
-    """One part a condition that learned: Spearman's rho of entropy and AULC, the mean over its seeds."""
-    found = [measured.condition(name, cells, measured.rho) for name, cells in measured.conditions().items()]
+    """One part per condition that learned: Spearman's rho of entropy and AULC, the mean over its seeds."""
+    correlations = [
+        measured.condition(name, cells, measured.rho) for name, cells in measured.conditions().items()
+    ]
     every = question(
         "every condition",
         "rho of annotation entropy and AULC is above 0 in every condition",
         "Spearman's rho, mean over the condition's seeds",
-        [measured.rho_part(one.name, [one], pool=found) for one in found],
+        [measured.rho_part(one.name, [one], pool=correlations) for one in correlations],
         level=measured.level,
-        note="" if found else "no cell learned anything",
+        note="" if correlations else "no cell learned anything",
     )
     level = measured.level
     holm = sum(p.value > 0 and p.p_holm < level for p in every.parts)
@@ -24,17 +26,17 @@ def positive_everywhere(measured: Measured) -> ClaimVerdict:
     below = [p.name for p in every.parts if p.value < 0 and p.p_holm < level]
     above = sum(p.value > 0 for p in every.parts)
     total = counted(len(every.parts), "condition")
-    said = (
+    finding = (
         f"rho is {spread(p.value for p in every.parts)} over {total}: above 0 in {above}, shown to be so in {holm} "
         f"after Holm's adjustment and in {bh} after Benjamini and Hochberg's"
     )
     if below:
-        said += f"; shown to be below 0 in {', '.join(below)}"
+        finding += f"; shown to be below 0 in {', '.join(below)}"
     return claim_verdict(
         "C1",
         "Annotation entropy correlates positively with AULC in every condition.",
         [every],
-        finding=said
+        finding=finding
         if every.parts
         else f"no condition can be judged: {'; '.join(every.undefined) or every.note}",
         limits=measured.left_out(measured.reading.own),

@@ -39,10 +39,10 @@ def decoders_above_encoders(measured: Measured) -> ClaimVerdict:
         [
             ConditionValue.of(
                 name,
-                {pair[0].spec.seed: _difference(measured, pair, held=held) for pair in own},
-                tuple(cell.name for pair in own for cell in pair),
+                {pair[0].spec.seed: _difference(measured, pair, partial=held) for pair in cell_pairs},
+                tuple(cell.name for pair in cell_pairs for cell in pair),
             )
-            for name, own in pairs.items()
+            for name, cell_pairs in pairs.items()
         ]
         for held in (False, True)
     )
@@ -91,11 +91,11 @@ def decoders_above_encoders(measured: Measured) -> ClaimVerdict:
 
 
 def _finding(plain: list[float], partial: list[float], each: list[float]) -> str:
-    said = (
+    finding = (
         f"rho differs by {number(plain[0])} on average over {counted(len(each), 'matched pair')} ({spread(each)}), "
         "decoder-only minus encoder"
     )
-    return said + (f"; partial rho by {number(partial[0])}" if partial else "")
+    return finding + (f"; partial rho by {number(partial[0])}" if partial else "")
 
 
 def _pairs(measured: Measured) -> Iterator[Pair]:
@@ -137,10 +137,10 @@ def _seen(cell: CellReading) -> int:
     return cell.curves.total_steps * training.batch_size * training.gradient_accumulation_steps
 
 
-def _difference(measured: Measured, pair: Pair, *, held: bool) -> CellValue:
+def _difference(measured: Measured, pair: Pair, *, partial: bool) -> CellValue:
     decoder, encoder = pair
     common = frozenset(decoder.curves.ids) & frozenset(encoder.curves.ids)
-    covariates = _held(measured, pair) if held else ()
+    covariates = _held(measured, pair) if partial else ()
     return contrast(*(measured.rho(cell, covariates, ids=common) for cell in pair))
 
 
@@ -150,22 +150,22 @@ def _held(measured: Measured, pair: Pair) -> tuple[str, ...]:
 
 
 def _limits(pairs: dict[str, list[Pair]], reasons: list[str], every: int) -> list[str]:
-    found = []
+    limits = []
     if reasons:
-        found.append(
+        limits.append(
             f"{len(reasons)} of {counted(every, 'pair')} of cells are not comparable: {_listed(reasons)}"
         )
     if pairs:
-        both = [pair for own in pairs.values() for pair in own]
+        both = [pair for cell_pairs in pairs.values() for pair in cell_pairs]
         models = [len({pair[i].spec.model.name for pair in both}) for i in (0, 1)]
-        found.append(
+        limits.append(
             f"{counted(models[0], 'decoder-only model')} and {counted(models[1], 'encoder')} are compared: the "
             "interval is about other examples and seeds, not about other models"
         )
         common = [len(frozenset(d.curves.ids) & frozenset(e.curves.ids)) for d, e in both]
         if any(n < max(len(d.curves), len(e.curves)) for n, (d, e) in zip(common, both, strict=True)):
-            found.append(f"both are read on the {min(common):,} or more examples that both track")
-    return found
+            limits.append(f"both are read on the {min(common):,} or more examples that both track")
+    return limits
 
 
 def _listed(reasons: list[str]) -> str:

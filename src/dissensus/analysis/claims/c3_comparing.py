@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
 
 from dissensus.analysis.claims.c3_matching import Match, difference_at_matched_loss
 from dissensus.analysis.claims.c3_readings import change, why_no_start
 from dissensus.analysis.claims.measured import ALL, Measured, contrast
-from dissensus.analysis.claims.rates import BestRate, at_best_rate
 from dissensus.analysis.claims.sampled import CellValue, ConditionValue
 from dissensus.analysis.claims.texts import OTHERS, counted, spread
 from dissensus.analysis.claims.verdict import Question, question
-from dissensus.analysis.reading import CellReading
+from dissensus.analysis.reading import BACKED, CellReading
+from dissensus.analysis.study_reading import by_condition
 from dissensus.wording import number
 
 SAME_START = 0.02
@@ -26,11 +29,11 @@ def minus_others(measured: Measured, lora: Sequence[CellReading], others: Others
     parts = [
         measured.change_part(
             f"LoRA minus {OTHERS[method]}",
-            found,
-            note=f"mean over {counted(len(found), 'pair')} of conditions",
+            differences,
+            note=f"mean over {counted(len(differences), 'pair')} of conditions",
         )
         for method, cells in others.items()
-        if (found := _pair_values(lora, cells, lambda a, b: _changed_more(measured, a, b)))
+        if (differences := _pair_values(lora, cells, lambda a, b: _changed_more(measured, a, b)))
     ]
     return question(
         "minus the other methods, at the same steps", _asks(when), _statistic(when), parts, level=measured.level,
@@ -46,15 +49,17 @@ def minus_others_at_equal_loss(measured: Measured, lora: Sequence[CellReading], 
         matches: list[Match] = []
 
         def compared(first: CellReading, second: CellReading, matches: list[Match] = matches) -> CellValue:
-            found = difference_at_matched_loss(
+            match = difference_at_matched_loss(
                 measured, measured.group_means(first), measured.group_means(second)
             )
-            matches.append(found)
-            return found.value
+            matches.append(match)
+            return match.value
 
-        if found := _pair_values(lora, cells, compared):
+        if differences := _pair_values(lora, cells, compared):
             parts.append(
-                measured.change_part(f"LoRA minus {OTHERS[method]}", found, note=_where(matches, found))
+                measured.change_part(
+                    f"LoRA minus {OTHERS[method]}", differences, note=_where(matches, differences)
+                )
             )
     return question(
         "minus the other methods, at the same settled loss", _asks(when), _statistic(when), parts,
@@ -64,17 +69,19 @@ def minus_others_at_equal_loss(measured: Measured, lora: Sequence[CellReading], 
 
 def minus_others_at_best_rates(measured: Measured, lora: Sequence[CellReading], others: Others) -> Question:
     """Each method at the learning rate, of those tried, that lowered the settled loss the most."""
-    own = at_best_rate(measured, lora)
+    lora_best = at_best_rate(measured, lora)
     parts, notes = [], []
-    seeds = min((len(best.cells) for best in own), default=0)
+    seeds = min((len(best.cells) for best in lora_best), default=0)
     for method, cells in others.items():
         other = at_best_rate(measured, cells)
-        swept = [cell for best in own for cell in best.cells]
+        swept = [cell for best in lora_best for cell in best.cells]
         rivals = [cell for best in other for cell in best.cells]
-        if found := _pair_values(swept, rivals, lambda a, b: _changed_more(measured, a, b)):
-            parts.append(measured.change_part(f"LoRA minus {OTHERS[method]}", found))
-            notes.append(f"LoRA at {_rates(own)}, {OTHERS[method]} at {_rates(other)}")
-            seeds = min([seeds, *(len(best.cells) for best in other), *(len(one.by_seed) for one in found)])
+        if differences := _pair_values(swept, rivals, lambda a, b: _changed_more(measured, a, b)):
+            parts.append(measured.change_part(f"LoRA minus {OTHERS[method]}", differences))
+            notes.append(f"LoRA at {_rates(lora_best)}, {OTHERS[method]} at {_rates(other)}")
+            seeds = min(
+                [seeds, *(len(best.cells) for best in other), *(len(one.by_seed) for one in differences)]
+            )
     decides = seeds > 1
     if parts and not decides:
         notes.append("chosen with one seed, so it decides nothing")
@@ -100,7 +107,7 @@ def _pair_values(
     second: Sequence[CellReading],
     compared: Callable[[CellReading, CellReading], CellValue],
 ) -> list[ConditionValue]:
-    """A value a pair of conditions that share data set, model and regime, by the seeds that both have."""
+    """A value per pair of conditions that share data set, model and regime, by the seeds that both have."""
     pairs: dict[tuple[str, str], list[Pair]] = {}
     for a in first:
         for b in second:
@@ -109,10 +116,10 @@ def _pair_values(
     return [
         ConditionValue.of(
             f"{names[0]} minus {names[1]}",
-            {a.spec.seed: compared(a, b) for a, b in own},
-            tuple(cell.name for pair in own for cell in pair),
+            {a.spec.seed: compared(a, b) for a, b in cell_pairs},
+            tuple(cell.name for pair in cell_pairs for cell in pair),
         )
-        for names, own in pairs.items()
+        for names, cell_pairs in pairs.items()
     ]
 
 
@@ -125,15 +132,15 @@ def _where(matches: Sequence[Match], conditions: Sequence[ConditionValue]) -> st
     """Where the matches lie, for the table."""
     known = [match for match in matches if match.value.defined]
     pairs = sum(one.defined for one in conditions)
-    said = f"{pairs} of {counted(len(conditions), 'pair')} of conditions could be matched"
+    sentence = f"{pairs} of {counted(len(conditions), 'pair')} of conditions could be matched"
     if known:
-        said += (
+        sentence += (
             f"; at a settled loss of {spread(m.level for m in known)} nats; LoRA at u "
             f"{spread(m.progress[0] for m in known)} of {_points(known, 0)} points, the other at u "
             f"{spread(m.progress[1] for m in known)} of {_points(known, 1)}"
         )
     reasons = dict.fromkeys(one.why for one in conditions if not one.defined and one.why)
-    return "; ".join([said, *list(reasons)[:2]])
+    return "; ".join([sentence, *list(reasons)[:2]])
 
 
 def _points(matches: Sequence[Match], place: int) -> str:
@@ -157,3 +164,56 @@ def _statistic(when: str) -> str:
 
 def _none(parts: Sequence[object]) -> str:
     return "" if parts else "no encoder learned something both by LoRA and by another method"
+
+
+@dataclass(frozen=True)
+class BestRate:
+    """The best learning rate of one condition.
+
+    Attributes:
+        cells: its cells at that rate, with the seeds that every rate was tried with.
+        rate: the learning rate.
+        tried: how many rates were.
+    """
+
+    cells: tuple[CellReading, ...]
+    rate: float
+    tried: int
+
+
+def at_best_rate(measured: Measured, cells: Sequence[CellReading]) -> tuple[BestRate, ...]:
+    """For each condition whose cells have variants in the learning rate alone, the best of these and itself.
+
+    Best is the lowest loss of the settled, backed examples at the end of training, the mean over the seeds that every
+    rate was tried with: of what everybody agrees on, the method then learned the most. One seed says little of which
+    rate is best; what rests on such a choice decides nothing.
+    """
+    variants = [v for v in measured.reading.variants if differs_in_rate_alone(v)]
+    best = []
+    for condition_cells in by_condition(cells).values():
+        tried = [
+            condition_cells,
+            *by_condition(v for v in variants if v.base in [cell.spec for cell in condition_cells]).values(),
+        ]
+        seeds = set.intersection(*({cell.spec.seed for cell in cells_at_rate} for cells_at_rate in tried))
+        if len(tried) < 2 or not seeds:
+            continue
+        shared = [tuple(cell for cell in cells_at_rate if cell.spec.seed in seeds) for cells_at_rate in tried]
+        chosen = min(shared, key=lambda cells_at_rate: _settled_end(measured, cells_at_rate))
+        best.append(BestRate(chosen, chosen[0].spec.method.learning_rate, len(tried)))
+    return tuple(best)
+
+
+def differs_in_rate_alone(variant: CellReading) -> bool:
+    """Whether a variant is its base at another learning rate and nothing else."""
+    base = variant.base
+    if base is None or variant.spec.method.learning_rate == base.method.learning_rate:
+        return False
+    method = variant.spec.method.model_copy(update={"learning_rate": base.method.learning_rate})
+    return variant.spec.model_copy(update={"method": method, "variant": base.variant}) == base
+
+
+def _settled_end(measured: Measured, cells: Sequence[CellReading]) -> float:
+    """Mean over cells of the settled, backed loss at the end; infinite where there is none."""
+    ends = [float(measured.group_means(cell).settled[BACKED].mean[-1]) for cell in cells]
+    return float(np.mean(ends)) if np.isfinite(ends).all() else float("inf")

@@ -1,4 +1,4 @@
-"""Two methods compared where they got equally far: at the same mean loss on the settled, backed examples.
+"""Matching at equal loss: two methods compared at the same mean loss on the settled, backed examples.
 
 A method that learns less per step has moved every group less at the end of training, the contested one too. So both are
 also read where their settled loss is the same: at the lowest value that both curves have come down to with `POINTS`
@@ -54,14 +54,15 @@ def difference_at_matched_loss(measured: Measured, first: GroupMeans, second: Gr
     def none(why: str) -> Match:
         return Match(measured.undefined(why), points=points)
 
-    for own in both:
-        settled = own.settled[BACKED]
-        if not own.starts:
+    for means in both:
+        settled = means.settled[BACKED]
+        if not means.starts:
             return none("the loss before training was not measured")
-        if not settled.n or not own.contested[ALL].n:
+        if not settled.n or not means.contested[ALL].n:
             return none("no settled example whose gold label most annotators back, or no contested one")
+        # From the better of the start and of chance: a fresh head's first loss falls without anything being learned.
         learned = (
-            min(float(settled.mean[0]), own.chance if np.isfinite(own.chance) else np.inf)
+            min(float(settled.mean[0]), means.chance if np.isfinite(means.chance) else np.inf)
             - settled.mean.min()
         )
         if learned < LEARNED:
@@ -70,16 +71,16 @@ def difference_at_matched_loss(measured: Measured, first: GroupMeans, second: Gr
             )
     if min(points) < 2 * POINTS:
         return none(f"{min(points)} tracking points; a match needs {POINTS} on either side")
-    curves = [(own.settled[BACKED].mean[None], own.contested[ALL].mean[None]) for own in both]
+    curves = [(means.settled[BACKED].mean[None], means.contested[ALL].mean[None]) for means in both]
     level = _level([settled for settled, _ in curves])
-    starts = [float(own.settled[BACKED].mean[0]) for own in both] + [own.chance for own in both]
+    starts = [float(means.settled[BACKED].mean[0]) for means in both] + [means.chance for means in both]
     start = min(one for one in starts if np.isfinite(one))
     if start - level[0] < LEARNED:
         return none(
             f"at an equal settled loss ({number(float(level[0]))}) a method has learned "
             f"{number(max(start - float(level[0]), 0.0))} nats of the settled examples; it needs {LEARNED}"
         )
-    reads = [read_at(own.progress, *curve, level) for own, curve in zip(both, curves, strict=True)]
+    reads = [read_at(means.progress, *curve, level) for means, curve in zip(both, curves, strict=True)]
     before = [int(read.after[0]) for read in reads]
     if not all(np.isfinite(read.change[0]) for read in reads) or min(before) < POINTS:
         return none(
@@ -92,12 +93,15 @@ def difference_at_matched_loss(measured: Measured, first: GroupMeans, second: Gr
         return none(
             f"tracking points are too far apart: between them the match is known to {number(coarse)} nats"
         )
-    drawn = [(own.settled[BACKED].resampled, own.contested[ALL].resampled) for own in both]
+    # The level is chosen anew in each resample, so that the interval holds the uncertainty of the match as well.
+    drawn = [(means.settled[BACKED].resampled, means.contested[ALL].resampled) for means in both]
     levels = _level([settled for settled, _ in drawn])
-    found = [read_at(own.progress, *curve, levels).change for own, curve in zip(both, drawn, strict=True)]
-    clusters = min(c.clusters for own in both for c in (own.settled[BACKED], own.contested[ALL]))
+    changes = [
+        read_at(means.progress, *curve, levels).change for means, curve in zip(both, drawn, strict=True)
+    ]
+    clusters = min(c.clusters for means in both for c in (means.settled[BACKED], means.contested[ALL]))
     return Match(
-        CellValue(value, found[0] - found[1], clusters),
+        CellValue(value, changes[0] - changes[1], clusters),
         float(level[0]),
         (float(reads[0].progress[0]), float(reads[1].progress[0])),
         points,
@@ -122,28 +126,34 @@ class Reading:
 
 
 def read_at(progress: FloatArray, settled: FloatArray, contested: FloatArray, level: FloatArray) -> Reading:
-    """Read b pairs of curves, each of shape (b, T) with T of at least 4, at a settled loss a row, shape (b,)."""
+    """Read b pairs of curves, each of shape (b, T) with T of at least 4, at a settled loss per row, shape (b,)."""
     rows, points = settled.shape
+    # The level is one of these values: rounding must not move the match.
     reached = settled <= level[:, None] + 1e-12
     at = np.where(reached.any(axis=1), reached.argmax(axis=1), -1)
     change, straight, where = (np.full(rows, np.nan) for _ in range(3))
     change[at == 0] = straight[at == 0] = 0.0
     where[at == 0] = progress[0]
     share = np.linspace(0, 1, _NODES)
+    # Rows that reach their level between the same two points share a cubic through four points around it.
     for j in np.unique(at[at > 0]):
         row = np.flatnonzero(at == j)
         first = int(np.clip(j - 2, 0, points - 4))
         u = progress[j - 1] + share * (progress[j] - progress[j - 1])
         basis = _cubic(progress[first : first + 4], u)
-        own, other = (values[row, first : first + 4] @ basis for values in (settled, contested))
-        for values, curve in ((own, settled), (other, contested)):
+        of_settled, of_contested = (values[row, first : first + 4] @ basis for values in (settled, contested))
+        # At the measured points the curve is what was measured, free of the cubic's rounding.
+        for values, curve in ((of_settled, settled), (of_contested, contested)):
             values[:, 0], values[:, -1] = curve[row, j - 1], curve[row, j]
-        place = _crossing(own, level[row])
+        place = _crossing(of_settled, level[row])
         where[row] = np.interp(place / (_NODES - 1), [0, 1], [progress[j - 1], progress[j]])
         low = np.minimum(place.astype(np.intp), _NODES - 2)
         lines = np.arange(len(row))
-        there = other[lines, low] + (place - low) * (other[lines, low + 1] - other[lines, low])
-        change[row] = there - contested[row, 0]
+        height = of_contested[lines, low] + (place - low) * (
+            of_contested[lines, low + 1] - of_contested[lines, low]
+        )
+        change[row] = height - contested[row, 0]
+        # The same by a straight line: how far the two are apart says whether the points are close enough.
         fall = settled[row, j - 1] - settled[row, j]
         part = np.ones(len(row))
         np.divide(settled[row, j - 1] - level[row], fall, out=part, where=fall > 0)
@@ -163,8 +173,8 @@ def _cubic(knots: FloatArray, u: FloatArray) -> FloatArray:
     """Weights of four values at `knots` for their cubic at each u (Lagrange), shape (4, len(u))."""
     return np.stack(
         [
-            np.prod([(u - other) / (own - other) for j, other in enumerate(knots) if j != i], axis=0)
-            for i, own in enumerate(knots)
+            np.prod([(u - other) / (knot - other) for j, other in enumerate(knots) if j != i], axis=0)
+            for i, knot in enumerate(knots)
         ]
     )
 

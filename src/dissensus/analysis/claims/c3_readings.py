@@ -1,4 +1,4 @@
-"""Three readings of "the contested loss rises": last minus first, lowest to end, and the slope of the late half.
+"""Readings of C3's "the contested loss rises": last minus first, lowest to end, slope of the late half.
 
 - *Last minus first* (the paper's) takes the untrained model's loss as the start. A freshly drawn head may begin far
   above an even guess; falling to it is not learning, and hides a later rise. A start above ln K by more than
@@ -82,32 +82,35 @@ def rise(measured: Measured, name: str, cells: Sequence[CellReading]) -> Conditi
     """Lowest to end of one condition, the lowest point found on other items and other seeds; see the first lines."""
     means = [measured.group_means(cell) for cell in cells]
     values = {
-        cell.spec.seed: _rise(measured, own, [other for other in means if other is not own] or [own])
-        for cell, own in zip(cells, means, strict=True)
+        cell.spec.seed: _rise(
+            measured, cell_means, [other for other in means if other is not cell_means] or [cell_means]
+        )
+        for cell, cell_means in zip(cells, means, strict=True)
     }
     return ConditionValue.of(name, values, names_of(cells))
 
 
-def _rise(measured: Measured, own: GroupMeans, others: Sequence[GroupMeans]) -> CellValue:
-    points = len(own.progress)
+def _rise(measured: Measured, cell_means: GroupMeans, others: Sequence[GroupMeans]) -> CellValue:
+    points = len(cell_means.progress)
     if points < 3:
         return measured.undefined(f"{points} tracking points; lowest to end needs 3")
     if any(
-        len(other.progress) != points or not np.allclose(other.progress, own.progress) for other in others
+        len(other.progress) != points or not np.allclose(other.progress, cell_means.progress)
+        for other in others
     ):
         return measured.undefined("seeds have other tracking points")
-    sizes = [half.n for half in own.halves]
+    sizes = [half.n for half in cell_means.halves]
     if not all(sizes):
         return measured.undefined("too few contested examples to find the lowest point on one half of them")
     value, resampled = 0.0, np.zeros(measured.settings.resamples)
-    for place, half in enumerate(own.halves):
+    for place, half in enumerate(cell_means.halves):
         share = sizes[place] / sum(sizes)
         elsewhere = [other.halves[1 - place] for other in others]
         value += share * float(
             _from_lowest(half.mean[None], np.mean([c.mean for c in elsewhere], axis=0)[None])[0]
         )
         resampled += share * _from_lowest(half.resampled, np.mean([c.resampled for c in elsewhere], axis=0))
-    return CellValue(value, resampled, own.contested[ALL].clusters)
+    return CellValue(value, resampled, cell_means.contested[ALL].clusters)
 
 
 def _from_lowest(read: FloatArray, found_on: FloatArray) -> FloatArray:

@@ -47,10 +47,10 @@ class _Kind:
 
 def unlearned_under_lora(measured: Measured, regime: Regime) -> ClaimVerdict:
     """The claim for one regime; see the module's first lines."""
-    own = [cell for cell in measured.reading.own if cell.spec.regime == regime]
+    in_regime = [cell for cell in measured.reading.own if cell.spec.regime == regime]
 
     def kind(name: str, fits: Callable[[CellReading], bool]) -> _Kind:
-        every = [cell for cell in own if fits(cell)]
+        every = [cell for cell in in_regime if fits(cell)]
         return _Kind(name, tuple(cell for cell in every if measured.counts(cell)), len(every))
 
     lora = kind("LoRA, encoders", lambda c: c.spec.method.name == "lora" and not is_decoder(c))
@@ -74,8 +74,11 @@ def unlearned_under_lora(measured: Measured, regime: Regime) -> ClaimVerdict:
         "Under LoRA the contested examples' gold-label loss rises during training; largely absent under full "
         f"fine-tuning and IA3, present in decoder-only models. Examples {REGIMES[regime]}.",
         questions,
-        finding=_finding(questions, len(own)),
-        limits=[*measured.left_out(own), *_without_start(measured, [c for c in own if measured.counts(c)])],
+        finding=_finding(questions, len(in_regime)),
+        limits=[
+            *measured.left_out(in_regime),
+            *_without_start(measured, [c for c in in_regime if measured.counts(c)]),
+        ],
         level=measured.level,
     )
 
@@ -98,11 +101,11 @@ def _rises(measured: Measured, kind: _Kind, *, decides: bool = True) -> Question
     if other:
         several = {name: cells for name, cells in other.items() if len(cells) > 1}
         name = f"{kind.name}: lowest to end, mean over {counted(len(several or other), 'condition')} without a start"
-        found = _rise(measured, several)
+        values = _rise(measured, several)
         if not several:
             why = "no start, and one seed: its lowest point cannot be found on another seed"
-            found = [ConditionValue(name, {}, measured.undefined(why).resampled, 0, (), why=why)]
-        parts.append(_mean(measured, name, found))
+            values = [ConditionValue(name, {}, measured.undefined(why).resampled, 0, (), why=why)]
+        parts.append(_mean(measured, name, values))
     note = ""
     if not kind.cells:
         note = (
@@ -166,9 +169,9 @@ def _rise(measured: Measured, conditions: Conditions) -> list[ConditionValue]:
 
 
 def _mean(
-    measured: Measured, name: str, found: Sequence[ConditionValue], *, note: str = "", spared: str = ""
+    measured: Measured, name: str, values: Sequence[ConditionValue], *, note: str = "", spared: str = ""
 ) -> Part:
-    return measured.change_part(name, found, note=note, spared=spared)
+    return measured.change_part(name, values, note=note, spared=spared)
 
 
 def _by_start(measured: Measured, conditions: Conditions) -> tuple[Conditions, Conditions]:
@@ -185,20 +188,20 @@ def _without_start(measured: Measured, cells: Sequence[CellReading]) -> list[str
     _, other = _by_start(measured, by_condition(cells))
     if not other:
         return []
-    said = []
-    for name, own in other.items():
-        why = next(filter(None, (why_no_start(measured.group_means(cell)) for cell in own)))
-        said.append(f"{name} ({why})")
-    shown = "; ".join(said[:3]) + (f"; and {len(said) - 3} more" if len(said) > 3 else "")
+    names = []
+    for name, condition_cells in other.items():
+        why = next(filter(None, (why_no_start(measured.group_means(cell)) for cell in condition_cells)))
+        names.append(f"{name} ({why})")
+    shown = "; ".join(names[:3]) + (f"; and {len(names) - 3} more" if len(names) > 3 else "")
     return [f"last minus first does not decide where the first point is no start: {shown}"]
 
 
 def _finding(questions: Sequence[Question], cells: int) -> str:
-    said = [
+    sentences = [
         f"{q.name}: {'; '.join(map(_with_interval, q.parts))}" for q in questions if q.decides and q.parts
     ]
-    if said:
-        return "change of contested loss in nats. " + ". ".join(said)
+    if sentences:
+        return "change of contested loss in nats. " + ". ".join(sentences)
     if not cells:
         return "no cells of this regime"
     reasons = [

@@ -29,9 +29,9 @@ def survives_controls(measured: Measured, *, thorough: bool = True) -> ClaimVerd
         thorough: whether the harder questions are asked.
     """
     level = measured.level
-    cells = [cell for own in measured.conditions().values() for cell in own]
-    given = {c for cell in cells for c in measured.covariates(cell)}
-    standard = [c for c in STANDARD_COVARIATES if c in given]
+    cells = [cell for condition_cells in measured.conditions().values() for cell in condition_cells]
+    available = {c for cell in cells for c in measured.covariates(cell)}
+    standard = [c for c in STANDARD_COVARIATES if c in available]
     words = ", ".join(COVARIATES.get(c, c) for c in standard)
 
     if thorough:
@@ -83,14 +83,14 @@ def _finding(words: str, together: Question, beside: Sequence[Question]) -> str:
     values = [part.value for part in together.parts]
     if not values:
         return f"no partial correlation can be judged: {'; '.join(together.undefined) or 'no cell learned anything'}"
-    said = (
+    finding = (
         f"with {words} held fixed, partial rho is {spread(values)} over {counted(len(values), 'condition')} (mean "
         f"{number(float(np.mean(values)))})"
     )
     harder = [part.value for question in beside if question.name == GOLD_SHARE for part in question.parts]
     if not harder:
-        return said
-    return f"{said}; with the {GOLD_SHARE} it is {spread(harder)} (mean {number(float(np.mean(harder)))})"
+        return finding
+    return f"{finding}; with the {GOLD_SHARE} it is {spread(harder)} (mean {number(float(np.mean(harder)))})"
 
 
 def _given_one(measured: Measured, covariate: str, cell: CellReading) -> CellValue:
@@ -119,13 +119,11 @@ def _within_majority(measured: Measured) -> list[Question]:
 
 
 def _cell_by_cell(measured: Measured, cells: Sequence[CellReading], covariates: Sequence[str]) -> None:
-    """Compute every correlation of one cell before those of the next, so that its columns are ranked once."""
+    """Compute every correlation of one cell at once: it is ranked once, and covariates' sums of products are shared."""
     for cell in cells:
-        own = measured.covariates(cell)
-        for held in (own, *((c,) for c in covariates), (*own, "gold_share")):
-            measured.rho(cell, held)
-        for held in ((), own):
-            measured.rho(cell, held, ids=_gold_is_majority(cell))
+        held_fixed = measured.covariates(cell)
+        measured.rhos(cell, (held_fixed, *((c,) for c in covariates), (*held_fixed, "gold_share")))
+        measured.rhos(cell, ((), held_fixed), ids=_gold_is_majority(cell))
 
 
 def _gold_is_majority(cell: CellReading) -> frozenset[str]:
@@ -136,8 +134,8 @@ def _gold_is_majority(cell: CellReading) -> frozenset[str]:
 
 
 def _each(measured: Measured, statistic: Statistic) -> list[Part]:
-    found = _conditions(measured, statistic)
-    return [measured.rho_part(one.name, [one], pool=found) for one in found]
+    correlations = _conditions(measured, statistic)
+    return [measured.rho_part(one.name, [one], pool=correlations) for one in correlations]
 
 
 def _mean(measured: Measured, name: str, statistic: Statistic) -> Part:

@@ -1,7 +1,7 @@
 """C5: the correlation replicates across seeds and data sets: inside a model, in at least two of each.
 
 Means over one model's data sets, or seeds, are over the same conditions in each, so that nothing but the data set, or
-the seed, differs. In how many of them an effect is shown is a partial conjunction (`conjunction.py`).
+the seed, differs. In how many of them an effect is shown is a partial conjunction.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dissensus.analysis.claims.conjunction import at_least, shown_in
 from dissensus.analysis.claims.measured import Measured
 from dissensus.analysis.claims.parts import Part
 from dissensus.analysis.claims.sampled import CellValue, ConditionValue
@@ -78,28 +77,32 @@ class _Places:
 
 def replicates(measured: Measured) -> ClaimVerdict:
     """In each model the mean rho is above 0 in at least two data sets and with at least two seeds."""
-    own = [cell for cells in measured.conditions().values() for cell in cells]
-    models = list(dict.fromkeys(cell.spec.model.label for cell in own))
+    all_cells = [cell for cells in measured.conditions().values() for cell in cells]
+    models = list(dict.fromkeys(cell.spec.model.label for cell in all_cells))
     level = measured.level
-    sets = [found for model in models if (found := _data_sets(measured, model, own))]
-    seeds = [found for model in models if (found := _seeds(measured, model, own))]
+    sets = [places for model in models if (places := _data_sets(measured, model, all_cells))]
+    seeds = [places for model in models if (places := _seeds(measured, model, all_cells))]
     questions = [
         _question(measured, "data sets", sets, "no model learned the same conditions on two data sets"),
         _question(measured, "seeds", seeds, "no model has conditions with two seeds"),
-        *(_beside(measured, name, found) for name, found in (("data set", sets), ("seed", seeds)) if found),
+        *(
+            _beside(measured, name, places)
+            for name, places in (("data set", sets), ("seed", seeds))
+            if places
+        ),
     ]
-    said = [
-        f"{found.model}: shown in {found.shown(level)} of {counted(len(found.parts), found.noun)} "
-        f"({', '.join(f'{p.name} {number(p.value)}' for p in found.parts)})"
-        for found in (*sets, *seeds)
+    sentences = [
+        f"{places.model}: shown in {places.shown(level)} of {counted(len(places.parts), places.noun)} "
+        f"({', '.join(f'{p.name} {number(p.value)}' for p in places.parts)})"
+        for places in (*sets, *seeds)
     ]
-    for found in (*sets, *seeds):
-        said += [f"reversed: {p.text}" for p in found.reversed(level)]
+    for places in (*sets, *seeds):
+        sentences += [f"reversed: {p.text}" for p in places.reversed(level)]
     return claim_verdict(
         "C5",
         "The correlation replicates across seeds and data sets.",
         questions,
-        finding=f"mean rho. {'; '.join([*said, _within(measured)])}" if said else
+        finding=f"mean rho. {'; '.join([*sentences, _within(measured)])}" if sentences else
         f"nothing to replicate: {questions[0].note}; {questions[1].note}",
         limits=[
             *measured.left_out(measured.reading.own),
@@ -110,32 +113,32 @@ def replicates(measured: Measured) -> ClaimVerdict:
     )  # fmt: skip
 
 
-def _alone(models: Sequence[str], found: Sequence[_Places], why: str) -> list[str]:
+def _alone(models: Sequence[str], places: Sequence[_Places], why: str) -> list[str]:
     """The models that a question could not be asked of, where it was of others."""
-    asked = {one.model for one in found}
-    return [f"{model} {why}" for model in models if model not in asked] if found else []
+    in_question = {one.model for one in places}
+    return [f"{model} {why}" for model in models if model not in in_question] if places else []
 
 
-def _question(measured: Measured, name: str, found: Sequence[_Places], none: str) -> Question:
+def _question(measured: Measured, name: str, places: Sequence[_Places], none: str) -> Question:
     noun = name[:-1]
     return question(
         name,
         f"in each model the mean rho over the same conditions is above 0 in at least {ENOUGH} {name}",
         f"Spearman's rho of entropy and AULC, mean over the conditions that every {noun} of the model has; tested as a "
         "partial conjunction",
-        [part for one in found for part in (one.together(), *one.reversed(measured.level))],
+        [part for one in places for part in (one.together(), *one.reversed(measured.level))],
         level=measured.level,
-        note="" if found else none,
+        note="" if places else none,
         needed=True,
     )
 
 
-def _beside(measured: Measured, noun: str, found: Sequence[_Places]) -> Question:
+def _beside(measured: Measured, noun: str, places: Sequence[_Places]) -> Question:
     parts = [
         replace(part, name=f"{one.model}: {part.name}{kind}")
-        for one in found
-        for kind, own in (("", one.parts), (", partial", one.partial))
-        for part in own
+        for one in places
+        for kind, of_kind in (("", one.parts), (", partial", one.partial))
+        for part in of_kind
     ]
     return question(
         f"each {noun}", f"the mean rho is above 0 in each {noun} of each model", "Spearman's rho, plain and partial",
@@ -143,23 +146,25 @@ def _beside(measured: Measured, noun: str, found: Sequence[_Places]) -> Question
     )  # fmt: skip
 
 
-def _data_sets(measured: Measured, model: str, own: Sequence[CellReading]) -> _Places | None:
-    cells = [cell for cell in own if cell.spec.model.label == model]
+def _data_sets(measured: Measured, model: str, all_cells: Sequence[CellReading]) -> _Places | None:
+    cells = [cell for cell in all_cells if cell.spec.model.label == model]
     sets = list(dict.fromkeys(cell.spec.dataset.name for cell in cells))
     everywhere = set.intersection(
         *({_kind(c) for c in cells if c.spec.dataset.name == name} for name in sets)
     )
     if len(sets) < ENOUGH or not everywhere:
         return None
-    found = {
+    correlations = {
         held: _conditions(measured, [c for c in cells if _kind(c) in everywhere], partial=held)
         for held in (False, True)
     }
-    pools = {held: [one for _, one in values] for held, values in found.items()}
+    pools = {held: [one for _, one in values] for held, values in correlations.items()}
     plain, partial = (
         tuple(
             measured.rho_part(
-                name, [one for cell, one in found[held] if cell.spec.dataset.name == name], pool=pools[held]
+                name,
+                [one for cell, one in correlations[held] if cell.spec.dataset.name == name],
+                pool=pools[held],
             )
             for name in sets
         )
@@ -168,23 +173,24 @@ def _data_sets(measured: Measured, model: str, own: Sequence[CellReading]) -> _P
     return _Places(model, "data set", plain, partial)
 
 
-def _seeds(measured: Measured, model: str, own: Sequence[CellReading]) -> _Places | None:
-    conditions = list(by_condition(c for c in own if c.spec.model.label == model).values())
-    held = [frozenset(cell.spec.seed for cell in cells) for cells in conditions]
-    several = [seeds for seeds in held if len(seeds) >= ENOUGH]
+def _seeds(measured: Measured, model: str, all_cells: Sequence[CellReading]) -> _Places | None:
+    conditions = list(by_condition(c for c in all_cells if c.spec.model.label == model).values())
+    seeds_of_each = [frozenset(cell.spec.seed for cell in cells) for cells in conditions]
+    several = [seeds for seeds in seeds_of_each if len(seeds) >= ENOUGH]
     if not several:
         return None
     # The seeds that serve the most cells; a condition counts if it has all of them.
     chosen = max(
-        sorted(set(several), key=sorted), key=lambda seeds: len(seeds) * sum(seeds <= one for one in held)
+        sorted(set(several), key=sorted),
+        key=lambda seeds: len(seeds) * sum(seeds <= one for one in seeds_of_each),
     )
-    kept = [cells for cells, seeds in zip(conditions, held, strict=True) if chosen <= seeds]
+    in_common = [cells for cells, seeds in zip(conditions, seeds_of_each, strict=True) if chosen <= seeds]
 
     def of(seed: int, *, partial: bool) -> Part:
-        found = _conditions(
-            measured, [c for cells in kept for c in cells if c.spec.seed == seed], partial=partial
+        correlations = _conditions(
+            measured, [c for cells in in_common for c in cells if c.spec.seed == seed], partial=partial
         )
-        return measured.rho_part(f"seed {seed}", [one for _, one in found], fixed_seeds=True)
+        return measured.rho_part(f"seed {seed}", [one for _, one in correlations], fixed_seeds=True)
 
     return _Places(
         model,
@@ -202,7 +208,10 @@ def _conditions(
     def statistic(cell: CellReading) -> CellValue:
         return measured.rho(cell, measured.covariates(cell) if partial else ())
 
-    return [(own[0], measured.condition(name, own, statistic)) for name, own in by_condition(cells).items()]
+    return [
+        (condition_cells[0], measured.condition(name, condition_cells, statistic))
+        for name, condition_cells in by_condition(cells).items()
+    ]
 
 
 def _kind(cell: CellReading) -> tuple[str, str]:
@@ -226,3 +235,28 @@ def _within(measured: Measured) -> str:
         f"between seeds of one condition rho has a standard deviation of {number(float(np.median(spreads)), 3)} "
         f"(median; largest {number(max(spreads), 3)})"
     )
+
+
+def at_least(p: Sequence[float], r: int) -> float:
+    """p-value of "fewer than r of the n effects are there", valid whatever the tests have in common.
+
+    With p_(r) the r-th smallest, (n - r + 1) p_(r), at most 1 (Benjamini and Heller, "Screening for partial conjunction
+    hypotheses", Biometrics 64, 2008, the Bonferroni form): if fewer than r effects are there, at least n - r + 1 of the
+    p-values are of none, and the smallest of those is below p_(r).
+
+    Args:
+        p: one-sided p-values; one that is not known is 1.
+        r: from 1 to n.
+    """
+    return min(1.0, (len(p) - r + 1) * sorted(p)[r - 1])
+
+
+def shown_in(p: Sequence[float], level: float) -> int:
+    """The largest r for which r effects, and each smaller number of them, are shown at the level.
+
+    Testing r = 1, 2, ... in turn and stopping at the first that is not shown keeps the level over all r.
+    """
+    r = 0
+    while r < len(p) and at_least(p, r + 1) < level:
+        r += 1
+    return r

@@ -50,7 +50,7 @@ class _Likeness:
 def noise_is_consistent(measured: Measured) -> ClaimVerdict:
     """AULC on the given labels ranks flipped examples high, and flipped examples move as contested ones do.
 
-    One part a condition with noise for the ranking, two for the likeness, each the mean over its seeds. Likeness is an
+    One part per condition with noise for the ranking, two for the likeness, each a mean over its seeds. Likeness is an
     equivalence: that flipped examples lie on the far side of contested ones, seen from plain ones, is none.
     So flipped must be nearer to contested examples than either is to plain ones.
     """
@@ -59,9 +59,13 @@ def noise_is_consistent(measured: Measured) -> ClaimVerdict:
     ranks = [
         measured.condition(k, cells, lambda c: _above_chance(measured, c)) for k, cells in conditions.items()
     ]
-    found = {cell.name: _likeness(measured, cell) for cells in conditions.values() for cell in cells}
-    nearer = [measured.condition(k, cells, lambda c: found[c.name].nearer) for k, cells in conditions.items()]
-    alike = [measured.condition(k, cells, lambda c: found[c.name].alike) for k, cells in conditions.items()]
+    likeness = {cell.name: _likeness(measured, cell) for cells in conditions.values() for cell in cells}
+    nearer = [
+        measured.condition(k, cells, lambda c: likeness[c.name].nearer) for k, cells in conditions.items()
+    ]
+    alike = [
+        measured.condition(k, cells, lambda c: likeness[c.name].alike) for k, cells in conditions.items()
+    ]
     note = "" if conditions else (
         "every cell with label noise learned nothing" if noisy else
         "no cell with label noise among examples that are trained on"
@@ -140,12 +144,12 @@ def _likeness(measured: Measured, cell: CellReading) -> _Likeness:
         why = f"no {' and no '.join(empty)} example" if empty else "the loss before training was not measured"
         return _Likeness(measured.undefined(why), measured.undefined(why))
     clusters = behind_distances(losses, groups, noisy.clusters)
-    own = distances(losses, groups, np.ones((1, len(groups))))
+    observed = distances(losses, groups, np.ones((1, len(groups))))
     drawn = _resampled(
         measured, noisy, lambda weights: np.stack(distances(losses, groups, weights).columns, axis=1)
     )
-    point = dict(zip(own.names, (float(column[0]) for column in own.columns), strict=True))
-    resampled = dict(zip(own.names, drawn.T, strict=True))
+    point = dict(zip(observed.names, (float(column[0]) for column in observed.columns), strict=True))
+    resampled = dict(zip(observed.names, drawn.T, strict=True))
 
     def minus(first: str, second: str) -> CellValue:
         value, values = point[first] - point[second], resampled[first] - resampled[second]
@@ -167,13 +171,15 @@ def _resampled(
 
 
 def _finding(ranked: tuple[Part, ...], like: tuple[Part, ...]) -> str:
-    said = []
+    sentences = []
     if ranked:
         areas = "; ".join(f"{p.name} {number(p.value + 0.5)}" for p in ranked)
-        said.append(f"AUROC of AULC for flipped labels: {areas}")
+        sentences.append(f"AUROC of AULC for flipped labels: {areas}")
     for words in (NEARER, ALIKE):
-        own = [p for p in like if p.name.endswith(words)]
-        said += (
-            [f"{words} in {sum(p.value > 0 for p in own)} of {counted(len(own), 'condition')}"] if own else []
+        named = [p for p in like if p.name.endswith(words)]
+        sentences += (
+            [f"{words} in {sum(p.value > 0 for p in named)} of {counted(len(named), 'condition')}"]
+            if named
+            else []
         )
-    return ". ".join(said)
+    return ". ".join(sentences)

@@ -1,4 +1,4 @@
-"""All claims of one study."""
+"""Judging: all claims of one study."""
 
 from __future__ import annotations
 

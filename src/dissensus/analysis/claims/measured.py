@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dissensus.analysis.cell_tables import STANDARD_COVARIATES
-from dissensus.analysis.claims.parts import Part, part
+from dissensus.analysis.claims.parts import ABOVE_CHANCE, FISHER, PLAIN, Part, Scale, part
 from dissensus.analysis.claims.sampled import CellValue, ConditionValue, Resampler
-from dissensus.analysis.claims.scales import ABOVE_CHANCE, FISHER, PLAIN, Scale
 from dissensus.analysis.claims.texts import names_of
 from dissensus.analysis.reading import BACKED, REJECTED, CellReading
 from dissensus.analysis.study_reading import StudyReading, by_condition
@@ -22,6 +21,7 @@ from dissensus.stats.basis import covariate_basis
 from dissensus.stats.columns import complete_rows
 from dissensus.stats.draws import Draws
 from dissensus.stats.groups import CONTESTED, SETTLED
+from dissensus.stats.nested import Block, NestedDesigns
 from dissensus.stats.partial import RankDesign
 from dissensus.stats.ranks import RankedSample
 
@@ -104,6 +104,7 @@ class Measured:
         self._means: dict[str, GroupMeans] = {}
         self._samples: dict[tuple[object, ...], RankedSample] = {}
         self._bases: dict[tuple[object, ...], FloatArray] = {}
+        self._blocks: dict[tuple[object, ...], Block] = {}
         clusters: dict[str, set[str]] = {}
         for cell in reading.cells:
             clusters.setdefault(cell.spec.dataset.name, set()).update(self.clusters(cell).tolist())
@@ -137,8 +138,8 @@ class Measured:
         if not idle:
             return ()
         named = [
-            f"{name} (seed {', '.join(str(c.spec.seed) for c in own)}: {own[0].learning.why})"
-            for name, own in by_condition(idle).items()
+            f"{name} (seed {', '.join(str(c.spec.seed) for c in condition_cells)}: {condition_cells[0].learning.why})"
+            for name, condition_cells in by_condition(idle).items()
         ]
         shown = "; ".join(named[:3]) + (f"; and {len(named) - 3} more conditions" if len(named) > 3 else "")
         return (f"left out, because they learned nothing: {shown}",)
@@ -155,22 +156,70 @@ class Measured:
         """
         key = ("rho", cell.name, tuple(covariates), ids)
         if key not in self._values:
-            own = self._of(cell)
-            chosen = {name: own.values[name] for name in ("entropy", "aulc", *covariates)}
-            keep = complete_rows(chosen.values())
-            if ids is not None:
-                keep &= np.array([i in ids for i in cell.curves.ids])
-            entropy, area, *held = (column[keep] for column in chosen.values())
-            clusters = own.clusters[keep]
-            design = self._design(entropy, area, dict(zip(covariates, held, strict=True)), clusters)
-            value = design.partial if covariates else design.plain
-            resampled = np.full(self.settings.resamples, np.nan)
-            if np.isfinite(value):
-                resampled = self.resampler.over(cell.spec.dataset.name, clusters, design.resampled)
-            why = "" if np.isfinite(value) else _why_no_rho(entropy, area)
-            df = float(len(entropy) - 2 - (design.basis.shape[1] if covariates else 0))
-            self._values[key] = CellValue(value, resampled, len(np.unique(clusters)), why=why, df=df)
+            self.rhos(cell, (tuple(covariates),), ids=ids)
         return self._values[key]
+
+    def rhos(
+        self, cell: CellReading, sets: Sequence[tuple[str, ...]], *, ids: frozenset[str] | None = None
+    ) -> None:
+        """Compute `rho` under several sets of covariates at once: sets with the same examples share their sums."""
+        own, chosen = self._of(cell), np.ones(len(cell), dtype=np.bool_)
+        if ids is not None:
+            chosen = np.array([i in ids for i in cell.curves.ids])
+        together: dict[bytes, list[tuple[str, ...]]] = {}
+        for names in sets:
+            if ("rho", cell.name, names, ids) not in self._values:
+                complete = complete_rows(own.values[name] for name in ("entropy", "aulc", *names))
+                together.setdefault((chosen & complete).tobytes(), []).append(names)
+        for mask, members in together.items():
+            keep = np.frombuffer(mask, dtype=np.bool_)
+            values = {name: column[keep] for name, column in own.values.items()}
+            clusters = own.clusters[keep]
+            distinct = len(np.unique(clusters))
+            designs = [
+                self._design(values["entropy"], values["aulc"], {c: values[c] for c in names}, clusters)
+                for names in members
+            ]
+            rhos = [d.partial if names else d.plain for names, d in zip(members, designs, strict=True)]
+            defined = [place for place, rho in enumerate(rhos) if np.isfinite(rho)]
+            resampled = np.full((self.settings.resamples, len(members)), np.nan)
+            if defined:
+                resampled[:, defined] = self._resampled(
+                    cell.spec.dataset.name, values, clusters, [members[i] for i in defined],
+                    [designs[i] for i in defined],
+                )  # fmt: skip
+            for names, design, rho, column in zip(members, designs, rhos, resampled.T, strict=True):
+                why = "" if np.isfinite(rho) else _why_no_rho(values["entropy"], values["aulc"])
+                df = float(len(clusters) - 2 - (design.basis.shape[1] if names else 0))
+                self._values["rho", cell.name, names, ids] = CellValue(
+                    rho, np.ascontiguousarray(column), distinct, why=why, df=df
+                )
+
+    def _resampled(
+        self,
+        dataset: str,
+        values: Mapping[str, FloatArray],
+        clusters: NDArray[np.str_],
+        sets: Sequence[tuple[str, ...]],
+        designs: Sequence[RankDesign],
+    ) -> FloatArray:
+        """Correlations in each resample under each set of covariates, shape (B, sets)."""
+        if len(sets) > 1:
+            names = list(dict.fromkeys(c for own in sets for c in own))
+            n = len(clusters)
+            blocks = [_recent(self._blocks, ("1", n), lambda: Block.intercept(n))]
+            blocks += [self._block(c, values[c]) for c in names]
+            nested = NestedDesigns.of(designs, [[1 + names.index(c) for c in own] for own in sets], blocks)
+            if nested is not None:
+                return self.resampler.over(dataset, clusters, nested.correlations)
+        return np.stack([self.resampler.over(dataset, clusters, d.resampled) for d in designs], axis=1)
+
+    def _block(self, covariate: str, values: FloatArray) -> Block:
+        return _recent(
+            self._blocks,
+            (covariate, len(values), _digest(values)),
+            lambda: Block.of(self._basis({covariate: values}, len(values))),
+        )
 
     def group_means(self, cell: CellReading) -> GroupMeans:
         """Mean curves of the contested and the settled examples; groups are the study's, split by who backs gold."""
@@ -185,7 +234,7 @@ class Measured:
             }
             contested = known & (own.group == CONTESTED)
             members |= {("half", "0"): contested & first, ("half", "1"): contested & ~first}
-            found = self._mean_curves(cell, members)
+            group_curves = self._mean_curves(cell, members)
             total = (
                 np.exp(curves.log_probs[:, 0].astype(np.float64)).sum(axis=1)
                 if len(curves.steps)
@@ -197,9 +246,9 @@ class Measured:
                 float(np.log(len(curves.labels))) if even else float("nan"),
                 bool(len(curves.steps) and curves.steps[0] == 0),
                 curves.losses[known].mean(axis=0) if known.any() else np.full(len(curves.steps), np.nan),
-                {side: found[CONTESTED, side] for side in (ALL, BACKED, REJECTED)},
-                {side: found[SETTLED, side] for side in (ALL, BACKED, REJECTED)},
-                (found["half", "0"], found["half", "1"]),
+                {side: group_curves[CONTESTED, side] for side in (ALL, BACKED, REJECTED)},
+                {side: group_curves[SETTLED, side] for side in (ALL, BACKED, REJECTED)},
+                (group_curves["half", "0"], group_curves["half", "1"]),
             )
         return self._means[cell.name]
 
@@ -282,13 +331,21 @@ class Measured:
         def sample(values: FloatArray) -> RankedSample:
             return _recent(self._samples, (drawn, _digest(values)), lambda: RankedSample.of(values, units))
 
-        key = (len(x), *covariates, *map(_digest, covariates.values()))
-        form = self.settings.partial
-        basis = _recent(
-            self._bases, key, lambda: covariate_basis(covariates, frozenset({"gold"}), len(x), form)
-        )
         return RankDesign.of(
-            x, y, covariates, units=units, form=form, samples=(sample(x), sample(y)), basis=basis
+            x,
+            y,
+            covariates,
+            units=units,
+            form=self.settings.partial,
+            samples=(sample(x), sample(y)),
+            basis=self._basis(covariates, len(x)),
+        )
+
+    def _basis(self, covariates: Mapping[str, FloatArray], n: int) -> FloatArray:
+        return _recent(
+            self._bases,
+            (n, *covariates, *map(_digest, covariates.values())),
+            lambda: covariate_basis(covariates, frozenset({"gold"}), n, self.settings.partial),
         )
 
     def _of(self, cell: CellReading) -> _Columns:
@@ -349,10 +406,10 @@ def _digest(values: NDArray[Any]) -> bytes:
 
 def _recent(kept: dict[tuple[object, ...], Made], key: tuple[object, ...], make: Callable[[], Made]) -> Made:
     """What is kept under the key, made where it is not; what was asked for longest ago is let go."""
-    kept[key] = made = kept.pop(key) if key in kept else make()
+    kept[key] = value = kept.pop(key) if key in kept else make()
     if len(kept) > RECENT:
         del kept[next(iter(kept))]
-    return made
+    return value
 
 
 def contrast(first: CellValue, second: CellValue) -> CellValue:

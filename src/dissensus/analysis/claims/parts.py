@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dissensus.analysis.claims.sampled import ConditionValue
-from dissensus.analysis.claims.scales import FISHER, PLAIN, Scale, slope
 from dissensus.analysis.claims.seeds import SeedSpread
 from dissensus.analysis.claims.sum_error import SumError
 from dissensus.curves import FloatArray
 from dissensus.stats import benjamini_hochberg, holm
-from dissensus.stats.intervals import few_units, resampled_error
+from dissensus.stats.intervals import FISHER, LOGIT, PLAIN, Scale, few_units, resampled_error
 from dissensus.wording import interval_end, number
 
 
@@ -222,3 +221,25 @@ def _margin(scale: Scale, clusters: int) -> float:
 
 def _spread(conditions: Sequence[ConditionValue]) -> SeedSpread | None:
     return SeedSpread.of([one.by_seed for one in conditions])
+
+
+__all__ = ["ABOVE_CHANCE", "FISHER", "PLAIN", "Scale", "slope"]
+
+
+def _to(area: FloatArray) -> FloatArray:
+    return LOGIT.to(np.asarray(area) + 0.5)
+
+
+def _back(value: FloatArray) -> FloatArray:
+    return LOGIT.back(value) - 0.5
+
+
+ABOVE_CHANCE = Scale(_to, _back, ends=(-0.5, 0.5), least_clusters=LOGIT.least_clusters)
+"""The logit, of an AUROC minus 0.5."""
+_STEP = 1e-6
+
+
+def slope(scale: Scale, value: float) -> float:
+    """Derivative of the scale at a value that lies off the ends of its range."""
+    ends = scale.to(np.array([value - _STEP, value + _STEP]))
+    return float(ends[1] - ends[0]) / (2 * _STEP)

@@ -84,7 +84,7 @@ class ConditionValue:
 
     @classmethod
     def of(cls, name: str, values: Mapping[int, CellValue], cells: Sequence[str]) -> Self:
-        """The mean over seeds of one value a seed (at least one)."""
+        """The mean over seeds of one value per seed (at least one)."""
         known = {seed: one for seed, one in values.items() if one.defined}
         reasons = dict.fromkeys(one.why for one in values.values() if not one.defined and one.why)
         notes = dict.fromkeys(one.note for one in known.values() if one.note)

@@ -1,4 +1,4 @@
-"""What other seeds would have changed: the seeds' share of an estimate's variance, borrowed where a condition has one.
+"""Variance between seeds: the seeds' share of an estimate's variance, borrowed where a condition has one seed.
 
 An estimate is a weighted sum of values v(c, s) of conditions c and seeds s. They are taken as
 
@@ -51,25 +51,25 @@ class SeedSpread:
         Of the sets of seeds that conditions have, the one that serves most values is used; a condition counts if it has
         all of them.
         """
-        several = [{s: v for s, v in own.items() if np.isfinite(v)} for own in conditions]
-        several = [own for own in several if len(own) > 1]
+        several = [{s: v for s, v in by_seed.items() if np.isfinite(v)} for by_seed in conditions]
+        several = [by_seed for by_seed in several if len(by_seed) > 1]
         if not several:
             return None
-        sets = Counter(frozenset(own) for own in several)
+        sets = Counter(frozenset(by_seed) for by_seed in several)
 
         def served(seeds: frozenset[int]) -> tuple[int, int]:
-            return len(seeds) * sum(seeds <= frozenset(own) for own in several), len(seeds)
+            return len(seeds) * sum(seeds <= frozenset(by_seed) for by_seed in several), len(seeds)
 
         chosen: frozenset[int] = max(sorted(sets, key=sorted), key=served)
         seeds = sorted(chosen)
-        values = np.array([[own[s] for s in seeds] for own in several if set(seeds) <= set(own)])
+        values = np.array([[by_seed[s] for s in seeds] for by_seed in several if set(seeds) <= set(by_seed)])
         deviations = values - values.mean(axis=1, keepdims=True)
         shared = deviations.mean(axis=0)
         m, s = values.shape
-        left = float(((deviations - shared) ** 2).sum())
+        residual = float(((deviations - shared) ** 2).sum())
         return cls(
             common=float((shared**2).sum() / (s - 1)),
-            own=left / ((m - 1) * (s - 1)) if m > 1 else 0.0,
+            own=residual / ((m - 1) * (s - 1)) if m > 1 else 0.0,
             seeds=s,
             conditions=m,
         )

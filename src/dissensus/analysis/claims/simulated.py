@@ -57,7 +57,7 @@ class _Panel:
     """The tracked items of one data set.
 
     Attributes:
-        counts: annotators a label, shape (n, 3).
+        counts: annotators per label, shape (n, 3).
         gold: label indices, shape (n,).
         share: of the gold label among the annotators, shape (n,).
         score: normal score of the true disagreement, shape (n,).
@@ -119,7 +119,7 @@ def _cell(
         + 0.02 * rng.standard_normal((n, points))
     )
     losses = np.maximum(_mean_losses(effect, panel.score, panel.share, u) + wobble, 0.02)
-    given = None
+    noisy_labels = None
     log_probs = _log_probs(losses, panel.gold)
     if spec.training.noise is not None:
         flipped = rng.random(n) < spec.training.noise.rate
@@ -128,7 +128,7 @@ def _cell(
         alike = CONTESTED + 0.3 * rng.standard_normal(n)
         on_flip = _mean_losses(effect, alike, panel.share, u) + wobble + (world.flipped or 0.0) * u
         log_probs[flipped] = _log_probs(np.maximum(on_flip, 0.02), labels)[flipped]
-        given = NoisyLabels(labels, flipped)
+        noisy_labels = NoisyLabels(labels, flipped)
     curves = Curves(
         ids=tuple(f"item-{i:04d}" for i in range(n)),
         labels=LABELS,
@@ -145,7 +145,7 @@ def _cell(
         text=tuple({"premise": f"Scene {t}.", "hypothesis": f"Thing {i}."} for i, t in enumerate(panel.text)),
         provenance={"prompt": "{premise} {hypothesis}" if decoder else None},
     )
-    return CellReading(spec, curves, settings, base, given)
+    return CellReading(spec, curves, settings, base, noisy_labels)
 
 
 def _mean_losses(effect: Effect, score: FloatArray, share: FloatArray, u: FloatArray) -> FloatArray:
@@ -164,12 +164,12 @@ def _mean_losses(effect: Effect, score: FloatArray, share: FloatArray, u: FloatA
 def _log_probs(losses: FloatArray, labels: NDArray[np.int64]) -> NDArray[np.float32]:
     """Log-probabilities of three labels, the rest of each label's shared 6 to 4 between the other two, (n, T, 3)."""
     p = np.exp(-losses)
-    found = np.empty((*losses.shape, 3))
+    log_probs = np.empty((*losses.shape, 3))
     rows = np.arange(len(labels))
-    found[rows, :, labels] = p
-    found[rows, :, (labels + 1) % 3] = 0.6 * (1 - p)
-    found[rows, :, (labels + 2) % 3] = 0.4 * (1 - p)
-    return np.log(found).astype(np.float32)
+    log_probs[rows, :, labels] = p
+    log_probs[rows, :, (labels + 1) % 3] = 0.6 * (1 - p)
+    log_probs[rows, :, (labels + 2) % 3] = 0.4 * (1 - p)
+    return np.log(log_probs).astype(np.float32)
 
 
 def _study(world: World, resamples: int) -> StudySpec:

@@ -48,8 +48,8 @@ class SumError:
 
     def critical(self, tail: float) -> float:
         """Standard errors beyond which a deviation to one side has a chance of `tail`, in (0, 1/2]."""
-        whole = sum(variance for variance, _ in self.terms)
-        return float(sum(-variance * _special().stdtrit(df, tail) for variance, df in self.terms) / whole)
+        total = sum(variance for variance, _ in self.terms)
+        return float(sum(-variance * _special().stdtrit(df, tail) for variance, df in self.terms) / total)
 
     def tail(self, t: float) -> float:
         """Chance of a deviation of at least t standard errors upwards; any sign."""

@@ -1,4 +1,4 @@
-"""Verdicts as a table, a row a part of a question of a claim, and as plain data, sentences included.
+"""Verdicts as a table, a row per part of a question of a claim, and as plain data, sentences included.
 
 Columns of the table: claim, verdict, question, decides, question_verdict, part, value, low, high, se, df, p, p_holm,
 p_bh, p_below, smallest, seeds, clusters, cells (ids, separated by blanks), note. A part without an interval has a row
@@ -28,7 +28,7 @@ SCHEMA = pa.schema(
 
 
 def claims_table(claims: Sequence[ClaimVerdict]) -> pa.Table:
-    """A row a part; see the module's first lines."""
+    """A row per part; see the module's first lines."""
     rows = [
         {
             "claim": claim.claim,
@@ -36,11 +36,11 @@ def claims_table(claims: Sequence[ClaimVerdict]) -> pa.Table:
             "question": question.name,
             "decides": question.decides,
             "question_verdict": question.verdict,
-            **own,
+            **row,
         }
         for claim in claims
         for question in claim.questions
-        for own in (*map(_part, question.parts), *map(_unjudged, question.undefined))
+        for row in (*map(_part, question.parts), *map(_unjudged, question.undefined))
     ]
     return pa.Table.from_pylist(rows, schema=SCHEMA)
 
@@ -71,20 +71,24 @@ def claims_json(claims: Sequence[ClaimVerdict]) -> list[dict[str, Any]]:
 def claims_from_json(data: Sequence[Mapping[str, Any]]) -> tuple[ClaimVerdict, ...]:
     """The verdicts that `claims_json` gave; what was not finite comes back as NaN."""
 
-    def part(own: Mapping[str, Any]) -> Part:
-        numbers = {name: math.nan if own[name] is None else float(own[name]) for name in _NUMBERS}
-        return Part(**{**own, **numbers, "cells": tuple(own["cells"])})
+    def part(stored: Mapping[str, Any]) -> Part:
+        numbers = {name: math.nan if stored[name] is None else float(stored[name]) for name in _NUMBERS}
+        return Part(**{**stored, **numbers, "cells": tuple(stored["cells"])})
 
-    def question(own: Mapping[str, Any]) -> Question:
+    def question(stored: Mapping[str, Any]) -> Question:
         return Question(
-            **{**own, "parts": tuple(map(part, own["parts"])), "undefined": tuple(own["undefined"])}
+            **{**stored, "parts": tuple(map(part, stored["parts"])), "undefined": tuple(stored["undefined"])}
         )
 
     return tuple(
         ClaimVerdict(
-            **{**own, "limits": tuple(own["limits"]), "questions": tuple(map(question, own["questions"]))}
+            **{
+                **stored,
+                "limits": tuple(stored["limits"]),
+                "questions": tuple(map(question, stored["questions"])),
+            }
         )
-        for own in data
+        for stored in data
     )
 
 

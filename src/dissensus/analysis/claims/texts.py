@@ -1,4 +1,4 @@
-"""Words and numbers of the claims' sentences."""
+"""Sentences of the claims: their words and numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How often verdicts are false: the claims judged on many simulated studies whose truth is known."""
+"""False verdicts: their rate when the claims are judged on many simulated studies whose truth is known."""
 
 from __future__ import annotations
 
@@ -76,12 +76,12 @@ def try_verdicts(
         raise SpecError(f"the number of simulated studies is {studies}; expected at least 1")
     rates = []
     for name in worlds:
-        found: dict[str, Counter[Verdict]] = {}
+        verdicts: dict[str, Counter[Verdict]] = {}
         for number in range(studies):
             for claim, verdict in judged(name, number, seed=seed, resamples=resamples).items():
-                found.setdefault(claim, Counter())[verdict] += 1
+                verdicts.setdefault(claim, Counter())[verdict] += 1
             on_study(name, number + 1)
-        for claim, counts in found.items():
+        for claim, counts in verdicts.items():
             true = claim in WORLDS[name].true
             good: Verdict = "supported" if true else "contradicted"
             bad: Verdict = "contradicted" if true else "supported"
@@ -92,12 +92,12 @@ def try_verdicts(
 
 def judged(world: str, number: int, *, seed: int = 0, resamples: int = 200) -> dict[str, Verdict]:
     """The verdicts on one simulated study, of the claims that are true or false in its world."""
-    own = WORLDS[world]
+    truth = WORLDS[world]
     rng = np.random.default_rng([seed, number, *world.encode()])
-    harder = SHARE in own.judged
-    claims = judge_claims(simulated_study(own, rng, resamples=resamples), thorough=harder)
-    found: dict[str, Verdict] = {claim.claim: claim.verdict for claim in claims}
+    harder = SHARE in truth.judged
+    claims = judge_claims(simulated_study(truth, rng, resamples=resamples), thorough=harder)
+    verdicts: dict[str, Verdict] = {claim.claim: claim.verdict for claim in claims}
     if harder:
         questions = {q.name: q for claim in claims if claim.claim == "C4" for q in claim.questions}
-        found[SHARE] = questions[GOLD_SHARE].verdict
-    return {claim: found[claim] for claim in own.judged}
+        verdicts[SHARE] = questions[GOLD_SHARE].verdict
+    return {claim: verdicts[claim] for claim in truth.judged}

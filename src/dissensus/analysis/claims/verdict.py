@@ -1,4 +1,4 @@
-"""From estimates to verdicts: one rule for every claim.
+"""Verdicts: one rule from estimates to supported, contradicted or inconclusive, for every claim.
 
 A claim says that each of some numbers (its parts) is above 0. With a level of 0.05:
 

@@ -1,4 +1,4 @@
-"""Worlds whose truth is known: what each method does to examples in it, and which claims hold there.
+"""Simulated worlds whose truth is known: each method's effect on examples, and the claims that hold there.
 
 Each was chosen because an earlier form of the verdicts failed in it, or because it is the hardest case for a claim.
 With z an example's (normal) score of disagreement and v = speed * u the method's own time, its loss is

@@ -177,10 +177,10 @@ def distances(losses: ArrayLike, groups: ArrayLike, weights: ArrayLike) -> Dista
     changes = {}
     for group in (FLIPPED, CONTESTED, PLAIN):
         member = known & (names == group)
-        own = drawn[:, member]
-        total = own.sum(axis=1, keepdims=True)
+        group_weights = drawn[:, member]
+        total = group_weights.sum(axis=1, keepdims=True)
         mean = np.full((len(drawn), values.shape[1] - 1), np.nan)
-        np.divide(own @ (values[member, 1:] - values[member, :1]), total, out=mean, where=total > 0)
+        np.divide(group_weights @ (values[member, 1:] - values[member, :1]), total, out=mean, where=total > 0)
         changes[group] = mean
 
     def apart(first: str, second: str) -> FloatArray:

@@ -5,9 +5,7 @@ All of it is computed on the label that the example was trained on, which is the
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +19,8 @@ SAME_DATA = (
     "probabilities at the last tracking point of the model that was trained on these labels; confident learning asks "
     "for those of a model that has not seen them"
 )
+SMALLEST_THRESHOLD = 2e-6
+"""cleanlab's: no label's threshold is below it."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Suspicion:
 
     Attributes:
         name: of the score.
-        source: 'curves', 'annotators' or 'cleanlab'.
+        source: 'curves', 'annotators' or 'cleanlab' (its formulas).
         values: shape (n,); high means that the label is suspect. NaN where it is not defined.
         note: what to know when reading its result; may be ''.
     """
@@ -40,7 +40,7 @@ class Suspicion:
     note: str = ""
 
 
-def suspicion_scores(curves: Curves, given: NDArray[np.int64]) -> tuple[Suspicion, ...]:
+def suspicion_scores(curves: Curves, given_labels: NDArray[np.int64]) -> tuple[Suspicion, ...]:
     """Scores from the curves of the given label, and from what the annotators chose.
 
     From curves (see `dissensus.metrics` for formulas and units): `aulc`; `final_loss`; `delta`, the loss at the end
@@ -54,80 +54,95 @@ def suspicion_scores(curves: Curves, given: NDArray[np.int64]) -> tuple[Suspicio
 
     Args:
         curves: n examples.
-        given: the labels trained on, shape (n,); -1 where there is none.
+        given_labels: the labels trained on, shape (n,); -1 where there is none.
     """
-    own = replace(curves, gold=given)
-    found = example_metrics(own)
-    events = np.where(found.forgetting.never_learned, np.inf, found.forgetting.events)
+    given_curves = replace(curves, gold=given_labels)
+    metrics = example_metrics(given_curves)
+    events = np.where(metrics.forgetting.never_learned, np.inf, metrics.forgetting.events)
     measured = {
-        "aulc": found.aulc,
-        "final_loss": found.final_loss,
-        "delta": found.unlearning.delta,
-        "slope": found.unlearning.slope,
-        "margin": -found.margin.mean,
-        "confidence": -found.cartography.confidence,
-        "variability": found.cartography.variability,
+        "aulc": metrics.aulc,
+        "final_loss": metrics.final_loss,
+        "delta": metrics.unlearning.delta,
+        "slope": metrics.unlearning.slope,
+        "margin": -metrics.margin.mean,
+        "confidence": -metrics.cartography.confidence,
+        "variability": metrics.cartography.variability,
         "forgetting": events,
     }
     notes = {
         "variability": "high marks an ambiguous example in a data map; a hard one is low in variability and confidence",
         "forgetting": "an example that was never right ranks above every number of events",
     }
-    asked = {
+    by_annotators = {
         "entropy": annotation_entropy(curves.counts),
-        "dissent": 1 - gold_share(curves.counts, given),
+        "dissent": 1 - gold_share(curves.counts, given_labels),
     }
     return (
         *(Suspicion(name, "curves", values, notes.get(name, "")) for name, values in measured.items()),
-        *(Suspicion(name, "annotators", values) for name, values in asked.items()),
+        *(Suspicion(name, "annotators", values) for name, values in by_annotators.items()),
     )
 
 
-def confident_learning_scores(curves: Curves, given: NDArray[np.int64]) -> tuple[Suspicion, ...]:
-    """Minus the label quality scores of cleanlab, from the last tracking point's probabilities.
+def confident_learning_scores(curves: Curves, given_labels: NDArray[np.int64]) -> tuple[Suspicion, ...]:
+    """Minus the label quality scores of confident learning, from the last tracking point's probabilities.
 
     `self_confidence` is the probability of the given label, so it ranks as the final loss does; `normalized_margin`
-    sets it against the most probable other label. `_adjusted` subtracts each label's average confidence first
-    (`adjust_pred_probs`); it is left out where some label was given to no example. The probabilities are in-sample:
-    see the note of each.
+    sets it against the most probable other label: (p of the given label - the largest other p + 1) / 2. `_adjusted`
+    subtracts each label's threshold from its probabilities first (its mean probability over the examples that were
+    given it), adds the largest threshold and divides by their sum; it is left out where some label was given to no
+    example, which has no threshold. The probabilities are in-sample: see the note of each.
 
     Source: C. Northcutt, L. Jiang and I. Chuang, "Confident learning: estimating uncertainty in dataset labels",
-    JAIR 70, 2021, as implemented in cleanlab (the extra `cleanlab`).
+    JAIR 70, 2021. The numbers are those of cleanlab's `get_label_quality_scores`, which the tests hold them against;
+    cleanlab itself takes two seconds to import.
 
     Args:
         curves: n examples.
-        given: the labels trained on, shape (n,); -1 where there is none: such an example has no score.
+        given_labels: the labels trained on, shape (n,); -1 where there is none: such an example has no score.
 
     Returns:
-        Nothing where cleanlab is not installed, or no example has a label and finite probabilities.
+        Nothing where no example has a label and finite probabilities.
     """
-    quality = cleanlab_quality()
-    if quality is None or not len(curves.steps):
+    if not len(curves.steps):
         return ()
     probabilities = np.exp(curves.log_probs[:, -1].astype(np.float64))
-    known = (given != NO_GOLD) & np.isfinite(probabilities).all(axis=1)
+    known = (given_labels != NO_GOLD) & np.isfinite(probabilities).all(axis=1)
     if not known.any():
         return ()
     shares = probabilities[known] / probabilities[known].sum(axis=1, keepdims=True)
-    everywhere = len(np.unique(given[known])) == len(curves.labels)
+    labels = given_labels[known]
+    inputs = {"": shares}
+    if len(np.unique(labels)) == len(curves.labels):
+        inputs["_adjusted"] = above_thresholds(shares, labels)
     scores = []
-    for method in ("self_confidence", "normalized_margin"):
-        # A label that nobody was given has no threshold: cleanlab puts in a number so large that it swamps the rest.
-        for adjusted in (False, True) if everywhere else (False,):
+    for name, quality in (("self_confidence", self_confidence), ("normalized_margin", normalized_margin)):
+        for ending, own in inputs.items():
             values = np.full(len(curves), np.nan)
-            values[known] = -quality(given[known], shares, method=method, adjust_pred_probs=adjusted)
-            scores.append(
-                Suspicion(method + ("_adjusted" if adjusted else ""), "cleanlab", values, SAME_DATA)
-            )
+            values[known] = -quality(own, labels)
+            scores.append(Suspicion(name + ending, "cleanlab", values, SAME_DATA))
     return tuple(scores)
 
 
-def cleanlab_quality() -> Callable[..., NDArray[Any]] | None:
-    """cleanlab's function of label quality scores; None where cleanlab is not installed."""
-    try:
-        # Here, because it brings scikit-learn and pandas, which take seconds to import.
-        from cleanlab.rank import get_label_quality_scores
-    except ImportError:
-        return None
-    quality: Callable[..., NDArray[Any]] = get_label_quality_scores
-    return quality
+def self_confidence(shares: FloatArray, labels: NDArray[np.int64]) -> FloatArray:
+    """Probability of the given label, shape (n,)."""
+    return np.asarray(np.take_along_axis(shares, labels[:, None], axis=1)[:, 0], dtype=np.float64)
+
+
+def normalized_margin(shares: FloatArray, labels: NDArray[np.int64]) -> FloatArray:
+    """(p of the given label - the largest other p + 1) / 2, shape (n,)."""
+    others = shares.copy()
+    np.put_along_axis(others, labels[:, None], -np.inf, axis=1)
+    return np.asarray((self_confidence(shares, labels) - others.max(axis=1) + 1) / 2, dtype=np.float64)
+
+
+def above_thresholds(shares: FloatArray, labels: NDArray[np.int64]) -> FloatArray:
+    """Probabilities minus each label's mean over the examples that were given it, shifted and made to sum to 1.
+
+    Args:
+        shares: probabilities, shape (n, K).
+        labels: given ones, shape (n,); each of the K occurs.
+    """
+    means = np.array([shares[:, k][labels == k].mean() for k in range(shares.shape[1])])
+    thresholds = np.maximum(means, SMALLEST_THRESHOLD)
+    above = shares - thresholds + thresholds.max()
+    return np.asarray(above / above.sum(axis=1, keepdims=True), dtype=np.float64)

@@ -21,14 +21,14 @@ import numpy as np
 import pyarrow as pa
 
 from dissensus.analysis.noise.groups import FLIPPED, PLAIN, behind_distances, distances, noisy_cells
-from dissensus.analysis.noise.scores import cleanlab_quality, confident_learning_scores, suspicion_scores
+from dissensus.analysis.noise.scores import confident_learning_scores, suspicion_scores
 from dissensus.analysis.study_reading import StudyReading
 from dissensus.seeds import named_generator
 from dissensus.stats import group_curves
 from dissensus.stats.bootstrap import resample_counts
 from dissensus.stats.groups import CONTESTED
 from dissensus.stats.intervals import few_units, resampled_interval
-from dissensus.stats.ranking import auroc, average_precision
+from dissensus.stats.ranking import rankings
 
 FLIPPED_SETTLED = "flipped_settled"
 LABELS = ("given", "true")
@@ -121,8 +121,7 @@ def noise_ranking(reading: StudyReading) -> pa.Table:
     """How well each score of `noise_scores` finds the flipped labels among all that were trained on.
 
     AUROC and average precision (`ap`) with intervals over premise clusters (`stats.ranking`), on the same draws for
-    every score of a cell. `base_rate` is what average precision comes to without skill. The table's metadata says
-    under `cleanlab` whether its rows are there.
+    every score of a cell. `base_rate` is what average precision comes to without skill.
     """
     settings = reading.study.analysis
     rows = []
@@ -132,19 +131,13 @@ def noise_ranking(reading: StudyReading) -> pa.Table:
             *confident_learning_scores(noisy.curves, noisy.given),
         )
         for score in scores:
-            options: dict[str, Any] = {
-                "resamples": settings.resamples,
-                "confidence": settings.confidence,
-                "clusters": noisy.clusters,
-            }
-            area, precision = (
-                measure(
-                    score.values,
-                    noisy.flipped,
-                    rng=named_generator(settings.seed, noisy.cell.name, "noise_ranking"),
-                    **options,
-                )
-                for measure in (auroc, average_precision)
+            area, precision = rankings(
+                score.values,
+                noisy.flipped,
+                resamples=settings.resamples,
+                confidence=settings.confidence,
+                rng=named_generator(settings.seed, noisy.cell.name, "noise_ranking"),
+                clusters=noisy.clusters,
             )
             rows.append(
                 {
@@ -165,8 +158,7 @@ def noise_ranking(reading: StudyReading) -> pa.Table:
                     "note": "; ".join(filter(None, (score.note, area.withheld or precision.withheld))),
                 }
             )
-    here = "installed" if cleanlab_quality() else "not installed: pip install 'dissensus[cleanlab]'"
-    return pa.Table.from_pylist(rows, schema=RANKING_SCHEMA.with_metadata({"cleanlab": here}))
+    return pa.Table.from_pylist(rows, schema=RANKING_SCHEMA)
 
 
 def noise_likeness(reading: StudyReading) -> pa.Table:
@@ -190,33 +182,33 @@ def noise_likeness(reading: StudyReading) -> pa.Table:
                 rng = named_generator(settings.seed, noisy.cell.name, "noise_likeness")
                 if noisy.curves.steps[0] != 0:
                     losses = np.full_like(losses, np.nan)
-                own = distances(losses, groups, np.ones((1, n)))
+                observed = distances(losses, groups, np.ones((1, n)))
                 clusters = behind_distances(losses, groups, noisy.clusters)
                 chunks = resample_counts(n, settings.resamples, rng, clusters=noisy.clusters)
-                found = [distances(losses, groups, counts) for counts in chunks]
-                drawn = np.concatenate([one.likeness for one in found])
+                resampled = [distances(losses, groups, counts) for counts in chunks]
+                drawn = np.concatenate([one.likeness for one in resampled])
                 options: dict[str, Any] = {
                     "units": clusters,
                     "clustered": True,
                     "confidence": settings.confidence,
                 }
-                near = resampled_interval(float(own.likeness[0]), drawn, **options)
-                apart = np.concatenate([one.equivalence for one in found])
-                alike = resampled_interval(float(own.equivalence[0]), apart, **options)
+                near = resampled_interval(float(observed.likeness[0]), drawn, **options)
+                apart = np.concatenate([one.equivalence for one in resampled])
+                alike = resampled_interval(float(observed.equivalence[0]), apart, **options)
                 rows.append(
                     {
                         **noisy.identity,
                         "label": label,
                         "flipped_group": name,
-                        "likeness": float(own.likeness[0]),
+                        "likeness": float(observed.likeness[0]),
                         "low": near.low,
                         "high": near.high,
-                        "from_plain": float(own.from_plain[0]),
-                        "from_contested": float(own.from_contested[0]),
-                        "equivalence": float(own.equivalence[0]),
+                        "from_plain": float(observed.from_plain[0]),
+                        "from_contested": float(observed.from_contested[0]),
+                        "equivalence": float(observed.equivalence[0]),
                         "equivalence_low": alike.low,
                         "equivalence_high": alike.high,
-                        "contested_from_plain": float(own.contested_from_plain[0]),
+                        "contested_from_plain": float(observed.contested_from_plain[0]),
                         "n_flipped": int((groups == FLIPPED).sum()),
                         "n_contested": int((groups == CONTESTED).sum()),
                         "n_plain": int((groups == PLAIN).sum()),

@@ -1,1 +1,1 @@
-"""How much hangs on a choice: curves read otherwise, variants beside their base, and the table of both."""
+"""Sensitivity to choices: curves read otherwise, variants beside their base, and the table of both."""

@@ -106,12 +106,21 @@ def measure(
     freedom = np.minimum(
         behind - 1, np.where([True, False, False, False], ranked.min(axis=0)[:, None] - 2, behind)
     )
-    own = _intervals(value, drawn, behind, freedom, confidence, [FISHER, PLAIN, PLAIN, PLAIN])
-    both, left = np.minimum(behind, behind[:1]), np.minimum(freedom, freedom[:1])
-    moved = _intervals(change, changes, both, left, confidence, [PLAIN] * len(MEASURES))
+    intervals = _intervals(value, drawn, behind, freedom, confidence, [FISHER, PLAIN, PLAIN, PLAIN])
+    both, least_freedom = np.minimum(behind, behind[:1]), np.minimum(freedom, freedom[:1])
+    moved = _intervals(change, changes, both, least_freedom, confidence, [PLAIN] * len(MEASURES))
     n = ranked.mean(axis=0)
     return PairedMeasures(
-        value, own.low, own.high, change, moved.low, moved.high, n, behind, own.withheld, moved.withheld
+        value,
+        intervals.low,
+        intervals.high,
+        change,
+        moved.low,
+        moved.high,
+        n,
+        behind,
+        intervals.withheld,
+        moved.withheld,
     )
 
 
@@ -152,18 +161,18 @@ def _intervals(
     scales: Sequence[Scale],
 ) -> _Intervals:
     """From values, clusters behind them and degrees of freedom of shape (R, 4), and resampled values, (B, R, 4)."""
-    found: list[Interval] = []
+    intervals: list[Interval] = []
     for reading, measured in np.ndindex(*value.shape):
-        own, at = drawn[:, reading, measured], float(value[reading, measured])
+        resampled, at = drawn[:, reading, measured], float(value[reading, measured])
         behind = int(units[reading, measured])
-        if scales[measured] is PLAIN and np.ptp(own) <= ROUNDING:
+        if scales[measured] is PLAIN and np.ptp(resampled) <= ROUNDING:
             few = few_units(behind, clustered=True)
-            found.append(Interval(withheld=few) if few else Interval(low=at, high=at))
+            intervals.append(Interval(withheld=few) if few else Interval(low=at, high=at))
             continue
-        found.append(
+        intervals.append(
             resampled_interval(
                 at,
-                own,
+                resampled,
                 units=behind,
                 clustered=True,
                 confidence=confidence,
@@ -173,9 +182,9 @@ def _intervals(
             )
         )
     return _Intervals(
-        np.array([one.low for one in found]).reshape(value.shape),
-        np.array([one.high for one in found]).reshape(value.shape),
-        np.array([one.withheld for one in found]).reshape(value.shape),
+        np.array([one.low for one in intervals]).reshape(value.shape),
+        np.array([one.high for one in intervals]).reshape(value.shape),
+        np.array([one.withheld for one in intervals]).reshape(value.shape),
     )
 
 
@@ -240,9 +249,9 @@ class _Summed:
             keep = _ranked(reading)
             if int(keep.sum()) < 3:
                 continue
-            own, key = unit[keep], keep.tobytes()
-            units[key] = Units(own, np.bincount(own, minlength=clusters).astype(np.float64))
-            x, y = (RankedSample.of(column[keep], own) for column in (reading.entropy, reading.aulc))
+            kept_unit, key = unit[keep], keep.tobytes()
+            units[key] = Units(kept_unit, np.bincount(kept_unit, minlength=clusters).astype(np.float64))
+            x, y = (RankedSample.of(column[keep], kept_unit) for column in (reading.entropy, reading.aulc))
             correlated.append(_Correlated(tuple(numbers), key, x, y))
         return cls(np.stack(columns, axis=1), tuple(correlated), units)
 
@@ -251,13 +260,13 @@ class _Summed:
         drawn = (counts.astype(np.float64) @ self.sums).reshape(len(counts), -1, 3, 2)
         mean = np.full(drawn.shape[:3], np.nan)
         np.divide(drawn[..., 0], drawn[..., 1], out=mean, where=drawn[..., 1] > 0)
-        found = np.full((*drawn.shape[:2], len(MEASURES)), np.nan)
-        found[..., 1], found[..., 2] = mean[..., 0], mean[..., 2]
-        found[..., 3] = mean[..., 0] - mean[..., 1]
+        values = np.full((*drawn.shape[:2], len(MEASURES)), np.nan)
+        values[..., 1], values[..., 2] = mean[..., 0], mean[..., 2]
+        values[..., 3] = mean[..., 0] - mean[..., 1]
         draws = {key: Draws.of(counts, units) for key, units in self.units.items()}
         for one in self.correlated:
-            found[:, one.readings, 0] = resampled_spearman(one.x, one.y, draws[one.rows])[:, None]
-        return found
+            values[:, one.readings, 0] = resampled_spearman(one.x, one.y, draws[one.rows])[:, None]
+        return values
 
 
 def _less_first(drawn: FloatArray) -> FloatArray:

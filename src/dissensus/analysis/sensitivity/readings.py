@@ -67,8 +67,10 @@ class Choice:
 
 def read(cell: CellReading) -> Reading:
     """The study's own reading of a cell."""
-    found = cell.metrics.unlearning
-    return Reading(cell.entropy, cell.group, cell.metrics.aulc, found.delta, found.flag, cell.flag_shown)
+    unlearning = cell.metrics.unlearning
+    return Reading(
+        cell.entropy, cell.group, cell.metrics.aulc, unlearning.delta, unlearning.flag, cell.flag_shown
+    )
 
 
 def other_readings(cell: CellReading) -> Iterator[Choice]:
@@ -127,8 +129,8 @@ def tracking_readings(cell: CellReading) -> Iterator[Choice]:
     stored = len(curves.steps)
     for points in TRACKING_POINTS:
         if points < stored:
-            kept = np.unique(np.linspace(0, stored - 1, points).round().astype(np.int64))
-            losses, progress = curves.losses[:, kept], curves.progress[kept]
+            at_points = np.unique(np.linspace(0, stored - 1, points).round().astype(np.int64))
+            losses, progress = curves.losses[:, at_points], curves.progress[at_points]
             withheld = not reference.defined.any()
             other = _reading(
                 reference.entropy, reference.group, losses, progress, settings, withheld=withheld

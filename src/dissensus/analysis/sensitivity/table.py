@@ -51,7 +51,7 @@ HANGS_ON_SCHEMA = pa.schema(
 
 
 def sensitivity_table(reading: StudyReading, *, resamples: int = 300) -> pa.Table:
-    """One row a condition, choice and value: measures under it, under the study's choice, and their difference.
+    """One row per condition, choice and value: measures under it, under the study's choice, and their difference.
 
     Rows of `source` 'stored curves' read the cells of each of the study's own conditions in another way (see
     `readings.other_readings`); the first of them, with the choice 'reference', is as the study reads them. A variant
@@ -82,7 +82,7 @@ def sensitivity_table(reading: StudyReading, *, resamples: int = 300) -> pa.Tabl
         condition = cells[0].spec.condition
         places = dict(zip(_IDENTITY, (condition, *cells[0].place), strict=True))
         choices = _shared(seeds)
-        found = measure(
+        paired = measure(
             [Seen(s.clusters, (s.reference, *(s.choices[key].reading for key in choices))) for s in seeds],
             resamples=resamples,
             confidence=settings.confidence,
@@ -92,7 +92,7 @@ def sensitivity_table(reading: StudyReading, *, resamples: int = 300) -> pa.Tabl
         for place, key in enumerate(keys):
             if key is not None:
                 named = dict(zip(_CHOICE, (*key, source), strict=True))
-                rows.append({**places, **named, **_numbers(found, place), "seeds": len(seeds)})
+                rows.append({**places, **named, **_numbers(paired, place), "seeds": len(seeds)})
     return pa.Table.from_pylist(rows, schema=SENSITIVITY_SCHEMA)
 
 
@@ -116,8 +116,8 @@ def hangs_on(table: pa.Table) -> pa.Table:
     groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for row in table.to_pylist():
         if row["choice"] != REFERENCE:
-            own = row["value"] if row["source"] == STORED else ""
-            groups.setdefault((row["choice"], own, row["source"]), []).append(row)
+            stored_value = row["value"] if row["source"] == STORED else ""
+            groups.setdefault((row["choice"], stored_value, row["source"]), []).append(row)
     return pa.Table.from_pylist([_summary(rows) for rows in groups.values()], schema=HANGS_ON_SCHEMA)
 
 
@@ -162,12 +162,14 @@ def _comparisons(reading: StudyReading) -> Iterator[tuple[Sequence[CellReading],
             continue
         seeds = [_Seed.paired(cell, base) for cell, base in pairs]
         # Two cells without a common example are no comparison.
-        kept = [(base, seed) for (_, base), seed in zip(pairs, seeds, strict=True) if len(seed.clusters)]
-        if kept:
+        comparable = [
+            (base, seed) for (_, base), seed in zip(pairs, seeds, strict=True) if len(seed.clusters)
+        ]
+        if comparable:
             yield (
-                [base for base, _ in kept],
+                [base for base, _ in comparable],
                 f"variant {variants[0].spec.variant}",
-                [seed for _, seed in kept],
+                [seed for _, seed in comparable],
             )
         if tracked_otherwise(pairs[0][0].spec, pairs[0][1].spec):
             stored = [_Seed.stored(cell, tracking_only=True) for cell in variants]
@@ -183,26 +185,26 @@ def _shared(seeds: Sequence[_Seed]) -> list[Key]:
     return [key for key in seeds[0].choices if all(key in seed.choices for seed in seeds)]
 
 
-def _numbers(found: PairedMeasures, place: int) -> dict[str, Any]:
+def _numbers(paired: PairedMeasures, place: int) -> dict[str, Any]:
     """The columns of one reading."""
-    row: dict[str, Any] = {"n": round(float(found.n[place]))}
+    row: dict[str, Any] = {"n": round(float(paired.n[place]))}
     for number, name in enumerate(MEASURES):
         for at, of in ((place, ""), (0, "_reference")):
-            row[f"{name}{of}"] = float(found.value[at, number])
-            row[f"{name}{of}_low"] = float(found.low[at, number])
-            row[f"{name}{of}_high"] = float(found.high[at, number])
-            row[f"{name}{of}_withheld"] = str(found.withheld[at, number])
-        row[f"{name}_clusters"] = int(found.clusters[place, number])
-        row[f"{name}_change"] = float(found.change[place, number])
-        row[f"{name}_change_low"] = float(found.change_low[place, number])
-        row[f"{name}_change_high"] = float(found.change_high[place, number])
-        row[f"{name}_change_withheld"] = str(found.change_withheld[place, number])
+            row[f"{name}{of}"] = float(paired.value[at, number])
+            row[f"{name}{of}_low"] = float(paired.low[at, number])
+            row[f"{name}{of}_high"] = float(paired.high[at, number])
+            row[f"{name}{of}_withheld"] = str(paired.withheld[at, number])
+        row[f"{name}_clusters"] = int(paired.clusters[place, number])
+        row[f"{name}_change"] = float(paired.change[place, number])
+        row[f"{name}_change_low"] = float(paired.change_low[place, number])
+        row[f"{name}_change_high"] = float(paired.change_high[place, number])
+        row[f"{name}_change_withheld"] = str(paired.change_withheld[place, number])
     return row
 
 
 def _summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     first = rows[0]
-    found: dict[str, Any] = {
+    summary: dict[str, Any] = {
         "choice": first["choice"],
         "value": "; ".join(dict.fromkeys(row["value"] for row in rows)),
         "reference_value": "; ".join(dict.fromkeys(row["reference_value"] for row in rows)),
@@ -212,16 +214,16 @@ def _summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     for name in MEASURES:
         known = [row for row in rows if np.isfinite(row[f"{name}_change"])]
         changes = [abs(row[f"{name}_change"]) for row in known]
-        found[f"{name}_median_change"] = float(np.median(changes)) if changes else float("nan")
-        found[f"{name}_largest_change"] = max(changes, default=float("nan"))
-        found[f"{name}_changed"] = sum(_apart(row, f"{name}_change") for row in known)
-        found[f"{name}_withheld"] = sum(bool(row[f"{name}_change_withheld"]) for row in rows)
+        summary[f"{name}_median_change"] = float(np.median(changes)) if changes else float("nan")
+        summary[f"{name}_largest_change"] = max(changes, default=float("nan"))
+        summary[f"{name}_changed"] = sum(_apart(row, f"{name}_change") for row in known)
+        summary[f"{name}_withheld"] = sum(bool(row[f"{name}_change_withheld"]) for row in rows)
         if name in SIGNED:
             turned = [row for row in known if row[name] * row[f"{name}_reference"] < 0]
             clearly = [row for row in turned if _apart(row, name) and _apart(row, f"{name}_reference")]
-            found[f"{name}_sign_turns"] = len(turned)
-            found[f"{name}_sign_turns_clearly"] = len(clearly)
-    return found
+            summary[f"{name}_sign_turns"] = len(turned)
+            summary[f"{name}_sign_turns_clearly"] = len(clearly)
+    return summary
 
 
 def _apart(row: dict[str, Any], name: str) -> bool:

@@ -1,4 +1,4 @@
-"""A variant beside the cell that it is a variant of: what was set otherwise, and both read on the same examples."""
+"""Variants: each beside the cell that it is a variant of, both read on the same examples."""
 
 from __future__ import annotations
 

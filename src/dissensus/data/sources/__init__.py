@@ -1,4 +1,4 @@
-"""From a source's specification to annotated data: one file per corpus or format, known by its `source` key."""
+"""Data sources, one file for each corpus or format: from a source's specification to annotated data."""
 
 from __future__ import annotations
 

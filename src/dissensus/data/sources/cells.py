@@ -102,14 +102,14 @@ def _annotations(record: Record, columns: tuple[str, ...], separator: str) -> li
 
 
 def _numbers(
-    record: Record, columns: str | tuple[str, ...], spec: TableSource, what: str
+    record: Record, columns: str | tuple[str, ...], spec: TableSource, setting: str
 ) -> dict[str, float]:
     """Label -> number; empty when every cell is empty."""
     if isinstance(columns, tuple):
         labels = spec.labels or columns
         if len(labels) != len(columns):
             raise record.error(
-                f"{what} names {len(columns)} columns for {len(labels)} labels; expected one per label"
+                f"{setting} names {len(columns)} columns for {len(labels)} labels; expected one per label"
             )
         pairs = [(label, record.need(column)) for label, column in zip(labels, columns, strict=True)]
     else:
@@ -135,7 +135,7 @@ def _numbers(
     out: dict[str, float] = {}
     for label, number in pairs:
         out[label] = out.get(label, 0.0) + (
-            0.0 if _empty(number) else _number(record, number, f"{what} of {label!r}")
+            0.0 if _empty(number) else _number(record, number, f"{setting} of {label!r}")
         )
     return out
 
@@ -152,7 +152,7 @@ def _number_of_annotators(record: Record, spec: TableSource) -> float:
     return _number(record, value, repr(spec.annotators))
 
 
-def _number(record: Record, value: Any, what: str) -> float:
+def _number(record: Record, value: Any, described: str) -> float:
     try:
         number = (
             float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else -1.0
@@ -160,7 +160,7 @@ def _number(record: Record, value: Any, what: str) -> float:
     except (ValueError, OverflowError):
         number = -1.0
     if not 0 <= number < float("inf"):
-        raise record.error(f"{what} is {shown(value)}; expected a number of at least 0")
+        raise record.error(f"{described} is {shown(value)}; expected a number of at least 0")
     return number
 
 

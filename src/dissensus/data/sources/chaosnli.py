@@ -116,14 +116,14 @@ def read(
 
 
 def _counts(record: Record, labels: tuple[str, ...]) -> tuple[float, ...]:
-    given = record.need("label_count")
+    counts = record.need("label_count")
     # The upper bound only keeps absurd numbers from overflowing.
-    whole = isinstance(given, list) and all(type(c) is int and 0 <= c < 1e9 for c in given)
-    if not whole or len(given) != len(labels):
+    valid = isinstance(counts, list) and all(type(c) is int and 0 <= c < 1e9 for c in counts)
+    if not valid or len(counts) != len(labels):
         raise record.error(
-            f"'label_count' is {shown(given)}; expected {len(labels)} whole numbers, for {', '.join(labels)}"
+            f"'label_count' is {shown(counts)}; expected {len(labels)} whole numbers, for {', '.join(labels)}"
         )
-    return tuple(float(c) for c in given)
+    return tuple(float(c) for c in counts)
 
 
 def _label(record: Record, key: str, labels: tuple[str, ...]) -> int:
@@ -138,10 +138,10 @@ def _label(record: Record, key: str, labels: tuple[str, ...]) -> int:
 def _extra(record: Record) -> dict[str, str | float | bool]:
     extra: dict[str, Any] = {}
     if "old_labels" in record.values:
-        given = record.values["old_labels"]
-        if not isinstance(given, list):
-            raise record.error(f"'old_labels' is {shown(given)}; expected a list of labels")
-        extra["original_labels"] = ",".join(label_name(label) or "" for label in given)
+        old_labels = record.values["old_labels"]
+        if not isinstance(old_labels, list):
+            raise record.error(f"'old_labels' is {shown(old_labels)}; expected a list of labels")
+        extra["original_labels"] = ",".join(label_name(label) or "" for label in old_labels)
     if "entropy" in record.values:
         published = record.values["entropy"]
         if not isinstance(published, int | float):

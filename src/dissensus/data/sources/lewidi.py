@@ -111,9 +111,9 @@ def load(spec: LeWiDiSource, *, data_dir: Path | None = None) -> AnnotatedDatase
     for split in spec.splits:
         file = f"{spec.dataset}_{split}.json"
         folders = ("lewidi/", f"lewidi/{spec.dataset}/", f"lewidi/{spec.dataset}_dataset/", "")
-        what = f"the LeWiDi file {file}"
+        description = f"the LeWiDi file {file}"
         parts.append(
-            (split, find_file([f + file for f in folders], data_dir, what=what, published=PUBLISHED))
+            (split, find_file([f + file for f in folders], data_dir, what=description, published=PUBLISHED))
         )
     return read(parts, name=f"{spec.dataset}-{'+'.join(spec.splits)}")
 
@@ -199,14 +199,14 @@ def _items(path: Path, split: str | None) -> list[_Item]:
 
 def _texts(records: Sequence[Record]) -> list[Mapping[str, str]]:
     """Each item's text fields. A string that holds a JSON object is several texts only if every one in the file is."""
-    given = [record.need("text") for record in records]
-    if all(isinstance(text, str) for text in given):
-        parsed = [_as_object(text) for text in given]
+    texts = [record.need("text") for record in records]
+    if all(isinstance(text, str) for text in texts):
+        parsed = [_as_object(text) for text in texts]
         if any(p is None for p in parsed):
-            return [{"text": text} for text in given]
-        given = parsed
+            return [{"text": text} for text in texts]
+        texts = parsed
     out: list[Mapping[str, str]] = []
-    for record, text in zip(records, given, strict=True):
+    for record, text in zip(records, texts, strict=True):
         if not isinstance(text, Mapping) or not text:
             raise record.error(
                 f"'text' is {shown(text)}; expected a text, or an object with named texts, as elsewhere"
@@ -255,25 +255,25 @@ def _item(record: Record, key: str, split: str | None, text: Mapping[str, str]) 
 
 
 def _votes(record: Record) -> tuple[tuple[str, str, float], ...]:
-    given = record.values.get("annotations")
+    stored = record.values.get("annotations")
     names = record.values.get("annotators")
-    if given is None:
+    if stored is None:
         return ()
-    if isinstance(given, Mapping):
+    if isinstance(stored, Mapping):
         votes = []
-        for who, answer in given.items():
+        for who, answer in stored.items():
             several = _labels_of(record, answer, str(who))
             votes += [(str(who), label, 1 / len(several)) for label in several]
         return tuple(votes)
-    if isinstance(given, int | float):
-        given = label_name(given)
-    if not isinstance(given, str):
+    if isinstance(stored, int | float):
+        stored = label_name(stored)
+    if not isinstance(stored, str):
         raise record.error(
-            f"'annotations' is {shown(given)}; expected labels with commas between them, or a mapping by annotator"
+            f"'annotations' is {shown(stored)}; expected labels with commas between them, or a mapping by annotator"
         )
-    if not given.strip():
+    if not stored.strip():
         return ()
-    answers = given.split(",")
+    answers = stored.split(",")
     who_said = names.split(",") if isinstance(names, str) and names.strip() else [""] * len(answers)
     if len(who_said) != len(answers):
         raise record.error(
@@ -296,12 +296,14 @@ def _labels_of(record: Record, answer: object, who: str) -> list[str]:
 
 def _soft_label(record: Record, votes: int) -> tuple[tuple[str, float], ...]:
     """(label, share x n) pairs, n being the number of annotations; empty without a soft label."""
-    given = record.values.get("soft_label")
+    soft_label = record.values.get("soft_label")
     # A multi-label corpus gives each label its own yes/no distribution: no single distribution, so no counts.
-    if not isinstance(given, Mapping) or any(isinstance(share, Mapping) for share in given.values()):
+    if not isinstance(soft_label, Mapping) or any(
+        isinstance(share, Mapping) for share in soft_label.values()
+    ):
         return ()
     shares: dict[str, float] = {}
-    for key, share in given.items():
+    for key, share in soft_label.items():
         label = label_name(key)
         if (
             label is None

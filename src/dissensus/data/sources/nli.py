@@ -19,9 +19,8 @@ from dissensus.config.sources import SourceSpec
 from dissensus.data.annotations import AnnotatedDataset, Example
 from dissensus.data.sources.base import PublishedData, RemoteFile, Source
 from dissensus.data.sources.chaosnli import NLI_LABELS
-from dissensus.data.sources.hub import load_hub
 from dissensus.data.sources.paths import data_dirs, find_file, resolve_path
-from dissensus.data.sources.reading import Record, cell_name, label_name, read_jsonl, shown
+from dissensus.data.sources.reading import Record, cell_name, label_name, load_hub, read_jsonl, shown
 from dissensus.errors import DataError
 
 POOL = "snli/snli_dev_test_pool.jsonl.gz"
@@ -181,11 +180,11 @@ def _published(record: Record) -> Example | None:
     gold = record.need_name("gold_label")
     if gold == "-":
         return None
-    given = record.values.get("annotator_labels") or []
-    if not isinstance(given, list):
-        raise record.error(f"'annotator_labels' is {shown(given)}; expected a list of labels")
+    annotator_labels = record.values.get("annotator_labels") or []
+    if not isinstance(annotator_labels, list):
+        raise record.error(f"'annotator_labels' is {shown(annotator_labels)}; expected a list of labels")
     counts = [0.0] * len(NLI_LABELS)
-    for label in filter(None, map(label_name, given)):
+    for label in filter(None, map(label_name, annotator_labels)):
         counts[_index(record, label)] += 1
     genre = cell_name(record.values.get("genre"))
     extra: dict[str, str | float | bool] = {} if genre is None else {"genre": genre}

@@ -1,4 +1,4 @@
-"""Where data files are looked for: an explicit folder, `DISSENSUS_DATA`, the cache, the working directory."""
+"""Paths of data files, in the order tried: an explicit folder, `DISSENSUS_DATA`, the cache, the working directory."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ def data_dirs(data_dir: Path | None = None) -> tuple[Path, ...]:
     Raises:
         DataError: `data_dir` is not a folder.
     """
-    found: list[Path] = []
+    folders: list[Path] = []
     if data_dir is not None:
         if not data_dir.expanduser().is_dir():
             raise MissingFileError(
                 f"the data folder {data_dir} does not exist; name an existing folder with --data-dir"
             )
-        found.append(data_dir.expanduser())
+        folders.append(data_dir.expanduser())
     named = os.environ.get("DISSENSUS_DATA")
     if named:
-        found.append(Path(named).expanduser())
-    return (*found, cache_dir())
+        folders.append(Path(named).expanduser())
+    return (*folders, cache_dir())
 
 
 def find_file(
@@ -74,17 +74,17 @@ def resolve_path(path: str, data_dir: Path | None = None) -> Path:
     Raises:
         DataError: it is no existing file.
     """
-    given = Path(path).expanduser()
-    if given.is_absolute():
-        if given.is_file():
-            return given
+    named = Path(path).expanduser()
+    if named.is_absolute():
+        if named.is_file():
+            return named
         raise MissingFileError(
-            f"the data file {given} does not exist{' (it is a folder)' if given.is_dir() else ''}"
+            f"the data file {named} does not exist{' (it is a folder)' if named.is_dir() else ''}"
         )
     folders = (*data_dirs(data_dir), Path.cwd())
     for folder in folders:
-        if (folder / given).is_file():
-            return folder / given
+        if (folder / named).is_file():
+            return folder / named
     places = ", ".join(str(folder) for folder in folders)
     raise MissingFileError(
         f"the data file {path} was not found in: {places}. Give an absolute path, or set DISSENSUS_DATA "

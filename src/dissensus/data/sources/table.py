@@ -22,10 +22,10 @@ from dissensus.data.annotations import AnnotatedDataset, Example, majority
 from dissensus.data.notes import tie_notes
 from dissensus.data.sources import cells
 from dissensus.data.sources.base import Source
-from dissensus.data.sources.hub import load_hub
 from dissensus.data.sources.paths import resolve_path
 from dissensus.data.sources.reading import (
     Record,
+    load_hub,
     read_jsonl,
     read_lines,
     read_text,
@@ -74,10 +74,10 @@ class TableSource(SourceSpec):
     def _one_origin(self) -> TableSource:
         if (self.path is None) == (self.hub is None):
             raise ValueError("give exactly one of 'path' and 'hub'")
-        given = [n for n in ("annotations", "counts", "distribution") if getattr(self, n) is not None]
-        if len(given) > 1:
-            raise ValueError(f"give one of annotations, counts, distribution; given: {', '.join(given)}")
-        if not given and self.gold is None:
+        origins = [n for n in ("annotations", "counts", "distribution") if getattr(self, n) is not None]
+        if len(origins) > 1:
+            raise ValueError(f"give one of annotations, counts, distribution; given: {', '.join(origins)}")
+        if not origins and self.gold is None:
             raise ValueError("give one of annotations, counts, distribution, or at least gold")
         if self.distribution is not None and self.annotators is None:
             raise ValueError(
@@ -257,12 +257,12 @@ def _records_of(rows: Iterable[Mapping[str, Any]], name: str) -> Iterator[Record
 
 def _class_names(features: Any) -> dict[str, list[str]]:
     """Columns of class labels (also lists of them) -> names, from the `features` of a `datasets.Dataset`."""
-    found = {}
+    names_by_column = {}
     for column, feature in features.items() if isinstance(features, Mapping) else ():
         names = getattr(feature, "names", None) or getattr(getattr(feature, "feature", None), "names", None)
         if names:
-            found[column] = list(names)
-    return found
+            names_by_column[column] = list(names)
+    return names_by_column
 
 
 def _class_name(value: Any, names: list[str]) -> Any:

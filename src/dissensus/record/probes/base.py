@@ -27,7 +27,7 @@ class Measured:
     Attributes:
         log_probs: over the K labels, shape (n, K); NaN for a label that was not scored.
         values: what else was measured, each of shape (n,).
-        token_losses: nats of each scored token, one array an example; None where they were not asked for.
+        token_losses: nats of each scored token, one array per example; None where they were not asked for.
     """
 
     log_probs: Floats
@@ -41,7 +41,7 @@ class Probe(Protocol):
     Attributes:
         dataset: the examples.
         rows: how many rows the model reads for them (twice as many as examples for pairs of answers).
-        covariates: name -> one number an example.
+        covariates: name -> one number per example.
         facts: JSON values for the manifest.
         values: names of what a point holds beside log-probabilities.
         token_losses: whether a point holds the losses of single tokens.
@@ -63,7 +63,7 @@ class Probe(Protocol):
     def tracked(self, token_budget: int) -> TrackedSet:
         """The rows, cut into batches."""
 
-    def measured(self, found: Floats) -> Measured:
+    def measured(self, scores: Floats) -> Measured:
         """A tracking point from what the pass found, shape (rows, C)."""
 
     def resume(self, stored: Callable[[str], Floats] | None) -> None:

@@ -12,7 +12,6 @@ from dissensus.curves import FloatArray
 from dissensus.data.annotations import NO_GOLD, AnnotatedDataset, Example
 from dissensus.errors import DataError
 from dissensus.record.probes.base import Floats, Measured
-from dissensus.record.probes.joining import joined
 from dissensus.record.probes.scored_tokens import ScoredTokens
 from dissensus.record.probes.sequences import (
     Asked,
@@ -23,6 +22,7 @@ from dissensus.record.probes.sequences import (
     from_texts,
     from_tokens,
     is_blank,
+    joined,
     text_of,
 )
 from dissensus.record.tracking import TrackedSet
@@ -37,7 +37,7 @@ class CompletionProbe:
     """The log-probability of each example's completion, summed over its tokens: the loss is its negative.
 
     Stored as the log-probability of the gold label; labels whose completion was not scored have NaN. The covariate
-    `completion_tokens` turns the loss into one a token. Log-probabilities are of whole completions and not normalised
+    `completion_tokens` turns the loss into one per token. Log-probabilities are of whole completions and not normalised
     over the labels: where several are scored, they need not sum to 1. A completion without any words has NaN, whatever
     a model gives the end-of-sequence token.
 
@@ -108,7 +108,7 @@ class CompletionProbe:
             prompt: a template with the text fields' names in braces, or a function of the example that gives a text or
                 the messages of a conversation.
             completion: the same.
-            max_length: tokens a row.
+            max_length: tokens per row.
             truncation: which end of a longer row is kept.
             add_eos: end a completion that is a text with the end-of-sequence token.
             encoder_decoder: the prompt is the source and the completion the target.
@@ -120,9 +120,9 @@ class CompletionProbe:
             DataError: an example has no gold label, or no token is left to score.
         """
         gold = _gold(dataset)  # before any text is made of it
-        asked = [Asked(text_of(e, prompt), (text_of(e, completion),), e.chat) for e in dataset]
+        texts = [Asked(text_of(e, prompt), (text_of(e, completion),), e.chat) for e in dataset]
         sequences = from_texts(
-            asked,
+            texts,
             tokenizer,
             max_length=max_length,
             truncation=truncation,
@@ -137,7 +137,7 @@ class CompletionProbe:
             label=gold,
             pad_id=_pad_id(tokenizer),
             token_losses=token_losses,
-            blank=np.array([is_blank(one.completions[0]) for one in asked]),
+            blank=np.array([is_blank(one.completions[0]) for one in texts]),
         )
 
     @classmethod
@@ -188,14 +188,14 @@ class CompletionProbe:
         encoder_decoder: bool = False,
         token_losses: bool = False,
     ) -> CompletionProbe:
-        """The completions of all labels, K rows an example: margins and soft losses are then defined as well.
+        """The completions of all labels, K rows per example: margins and soft losses are then defined as well.
 
         Args:
             dataset: the tracked examples.
             tokenizer: of the model.
             prompt: see `from_texts`.
             words: label name -> its completion, whitespace included.
-            max_length: tokens a row.
+            max_length: tokens per row.
             truncation: which end of a longer row is kept.
             add_eos: end completions with the end-of-sequence token.
             encoder_decoder: the prompt is the source and the completion the target.
@@ -214,9 +214,9 @@ class CompletionProbe:
                 f"the completion of the label {silent[0]!r} is {words[silent[0]]!r}; expected words"
             )
         n, k = len(dataset), len(dataset.labels)
-        asked = (Asked(text_of(e, prompt), (words[label],)) for e in dataset for label in dataset.labels)
+        texts = (Asked(text_of(e, prompt), (words[label],)) for e in dataset for label in dataset.labels)
         sequences = from_texts(
-            asked,
+            texts,
             tokenizer,
             max_length=max_length,
             truncation=truncation,
@@ -235,11 +235,11 @@ class CompletionProbe:
     @property
     def covariates(self) -> Mapping[str, FloatArray]:
         """Tokens of each example's gold row, and those of them that are scored; NaN without a gold label."""
-        found = {name: np.full(len(self.dataset), np.nan) for name in ("token_count", "completion_tokens")}
+        columns = {name: np.full(len(self.dataset), np.nan) for name in ("token_count", "completion_tokens")}
         at = self._example[self._gold_rows]
-        found["token_count"][at] = self._sequences.lengths[self._gold_rows]
-        found["completion_tokens"][at] = self._sequences.scored[self._gold_rows]
-        return found
+        columns["token_count"][at] = self._sequences.lengths[self._gold_rows]
+        columns["completion_tokens"][at] = self._sequences.scored[self._gold_rows]
+        return columns
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -253,16 +253,16 @@ class CompletionProbe:
             self._sequences, pad_id=self._pad_id, token_budget=token_budget, single=self.token_losses
         )
 
-    def measured(self, found: Floats) -> Measured:
+    def measured(self, scores: Floats) -> Measured:
         """See `base.Probe`."""
         log_probs = np.full((len(self.dataset), len(self.dataset.labels)), np.nan, dtype=np.float32)
-        log_probs[self._example, self._label] = np.where(self._blank, np.float32(np.nan), found[:, 0])
+        log_probs[self._example, self._label] = np.where(self._blank, np.float32(np.nan), scores[:, 0])
         if not self.token_losses:
             return Measured(log_probs)
         none = np.empty(0, dtype=np.float32)
         tokens = [none] * len(self.dataset)
         for row in self._gold_rows[~self._blank[self._gold_rows]]:
-            tokens[self._example[row]] = -found[row, 1 : 1 + self._sequences.scored[row]]
+            tokens[self._example[row]] = -scores[row, 1 : 1 + self._sequences.scored[row]]
         return Measured(log_probs, token_losses=tokens)
 
     def resume(self, stored: Callable[[str], Floats] | None) -> None:

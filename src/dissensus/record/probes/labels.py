@@ -36,7 +36,7 @@ class LabelProbe:
         pad_id: padding token id; default: the tokenizer's.
         score: (model, padded batch) -> logits (b, K); default: `model(**batch).logits`, or the same numbers from
             rows without padding where the model can be read so.
-        max_length: tokens an example.
+        max_length: tokens per example.
 
     Raises:
         SpecError: there is nothing to encode with.
@@ -143,16 +143,16 @@ class LabelProbe:
             self._encoded, pad_id=self._pad_id, token_budget=token_budget, labels=self.dataset.labels
         )
 
-    def measured(self, found: Floats) -> Measured:
+    def measured(self, scores: Floats) -> Measured:
         """See `base.Probe`."""
         k = len(self.dataset.labels)
-        if found.shape[1] != k:
+        if scores.shape[1] != k:
             raise DataError(
-                f"the model scores {found.shape[1]} labels; the data set has {k}: {', '.join(self.dataset.labels)}"
+                f"the model scores {scores.shape[1]} labels; the data set has {k}: {', '.join(self.dataset.labels)}"
             )
         if self._empty.any():
-            found = np.where(self._empty[:, None], np.float32(np.nan), found)
-        return Measured(found)
+            scores = np.where(self._empty[:, None], np.float32(np.nan), scores)
+        return Measured(scores)
 
     def resume(self, stored: Callable[[str], Floats] | None) -> None:
         """See `base.Probe`."""

@@ -22,7 +22,7 @@ def pairs_of(
     them, and it is taken from there. A row's `tools` and `chat_template_kwargs` go to the chat template.
 
     Args:
-        rows: one mapping a pair.
+        rows: one mapping per pair.
         text: keys of the text fields: of the prompt, the chosen and the rejected answer.
         id: key of the id.
         votes: key of the votes: two numbers, or a mapping from 'chosen' and 'rejected'; None where there are none.
@@ -35,10 +35,10 @@ def pairs_of(
             f"a pair has no {votes!r}; it has: {', '.join(map(str, lacking[0]))}. Name the votes' key, or pass "
             "votes=None where nobody was asked"
         )
-    nobody = {"chosen": 0, "rejected": 0}
+    no_votes = {"chosen": 0, "rejected": 0}
     records: list[dict[str, Any]] = []
     for row in rows:
-        record = {**row, "gold": SIDES[0], "counts": row[votes] if votes else nobody}
+        record = {**row, "gold": SIDES[0], "counts": row[votes] if votes else no_votes}
         if len(text) == 3 and text[0] not in row and text[1] in row and text[2] in row:
             parts = shared_prompt(row[text[1]], row[text[2]], str(row.get(id)))
             record |= dict(zip(text, parts, strict=True))

@@ -13,7 +13,6 @@ from dissensus.curves import FloatArray
 from dissensus.data.annotations import AnnotatedDataset, Example
 from dissensus.errors import DataError, SpecError
 from dissensus.record.probes.base import Floats, Measured
-from dissensus.record.probes.joining import joined
 from dissensus.record.probes.pairs import SIDES, pairs_of
 from dissensus.record.probes.reference import Reference, Settings
 from dissensus.record.probes.scored_rows import ScoredRows
@@ -27,6 +26,7 @@ from dissensus.record.probes.sequences import (
     chat_arguments,
     from_texts,
     is_blank,
+    joined,
     text_of,
 )
 from dissensus.record.tracking import TrackedSet
@@ -64,7 +64,7 @@ class PreferenceProbe:
         pad_id: padding token id.
         reference: of 'dpo': the model that is compared with, or a `Reference`; None: the trainer's, or the model at the
             start.
-        max_length: tokens a row; None: the trainer's, or 1024 where none says.
+        max_length: tokens per row; None: the trainer's, or 1024 where none says.
         truncation: which end of a longer row is kept; None: the trainer's, or 'keep_start'.
         blank: of each row, whether its answer has no words, shape (2n,).
 
@@ -155,11 +155,11 @@ class PreferenceProbe:
             chat_template_kwargs: of conversations: arguments of the chat template, for pairs that bring none.
             tools: the same, of the tools that it names.
         """
-        asked = [
+        texts = [
             Asked(text_of(e, prompt), (text_of(e, chosen), text_of(e, rejected)), e.chat) for e in dataset
         ]
         sequences = from_texts(
-            asked,
+            texts,
             tokenizer,
             max_length=None,
             add_eos=add_eos,
@@ -174,7 +174,7 @@ class PreferenceProbe:
             reference=reference,
             max_length=max_length,
             truncation=truncation,
-            blank=np.array([is_blank(answer) for one in asked for answer in one.completions]),
+            blank=np.array([is_blank(answer) for one in texts for answer in one.completions]),
         )
 
     @classmethod
@@ -208,10 +208,10 @@ class PreferenceProbe:
         Raises:
             DataError: a row has no id or no tokens, an id comes twice, or a pair is not among the rows.
         """
-        found = joined(dataset, rows, id)
+        in_order = joined(dataset, rows, id)
         ids: list[tuple[int, ...]] = []
         labels: list[tuple[int, ...]] = []
-        for row in found:
+        for row in in_order:
             before = tuple(map(int, row.get("prompt_ids") or ()))
             for side in SIDES:
                 if row.get(f"{side}_ids") is None:
@@ -245,17 +245,17 @@ class PreferenceProbe:
         Raises:
             SpecError: the probe was given another beta than the trainer has.
         """
-        given = self._given
-        if given.beta is not None and settings.beta is not None and given.beta != settings.beta:
+        current = self._given
+        if current.beta is not None and settings.beta is not None and current.beta != settings.beta:
             raise SpecError(
-                f"the probe's beta is {given.beta}, and the trainer's is {settings.beta}: its margins would be on "
+                f"the probe's beta is {current.beta}, and the trainer's is {settings.beta}: its margins would be on "
                 "another scale than those that are trained on. Leave beta out, and the trainer's is taken"
             )
-        if given.beta is None and settings.beta is not None:
+        if current.beta is None and settings.beta is not None:
             self._beta = settings.beta
         if self._other is None and self._how == "dpo":
             self._other = reference
-        if given.max_length is None and given.truncation is None and settings.known:
+        if current.max_length is None and current.truncation is None and settings.known:
             length = (
                 len(max(self._whole.input_ids, key=len))
                 if settings.max_length is None
@@ -304,8 +304,8 @@ class PreferenceProbe:
         if self._other is None or (self.reference is not None and not self._other.moves):
             return
         with self._other.of(model) as reference:
-            found = measure(reference, self.tracked(self._budget))
-        self.reference = _gap(found[:, 0].reshape(-1, 2))
+            scores = measure(reference, self.tracked(self._budget))
+        self.reference = _gap(scores[:, 0].reshape(-1, 2))
 
     def tracked(self, token_budget: int) -> TrackedSet:
         """See `base.Probe`."""
@@ -313,9 +313,9 @@ class PreferenceProbe:
         kind = ScoredRows if self._how == "reward" else ScoredTokens
         return kind(self._sequences, pad_id=self._pad_id, token_budget=token_budget)
 
-    def measured(self, found: Floats) -> Measured:
+    def measured(self, scores: Floats) -> Measured:
         """See `base.Probe`."""
-        of_sides = found[:, 0].reshape(-1, 2)
+        of_sides = scores[:, 0].reshape(-1, 2)
         if self._blank.any():
             of_sides = of_sides.copy()
             of_sides[self._blank] = np.nan

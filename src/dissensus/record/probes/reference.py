@@ -19,7 +19,7 @@ class Settings:
 
     Attributes:
         beta: scale of the margin.
-        max_length: tokens a row; of a trainer, None cuts nothing.
+        max_length: tokens per row; of a trainer, None cuts nothing.
         truncation: which end of a longer row is kept.
         known: whether the trainer says anything about truncation.
     """

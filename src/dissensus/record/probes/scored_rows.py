@@ -1,4 +1,4 @@
-"""Reward models: one number a row from a sequence classifier with a single output."""
+"""Reward models: one number per row from a sequence classifier with a single output."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ScoredRows:
     Args:
         sequences: the rows; what of them is scored does not matter.
         pad_id: padding token id; the model's own must be the same where it looks for the last token by it.
-        token_budget: padded tokens a batch, at most (a longer row goes alone).
+        token_budget: padded tokens per batch, at most (a longer row goes alone).
     """
 
     def __init__(self, sequences: Sequences, *, pad_id: int, token_budget: int) -> None:
@@ -56,7 +56,7 @@ class ScoredRows:
             if logits is None or logits.ndim != 2 or logits.shape[1] != 1:
                 shape = "no logits" if logits is None else f"an output of shape {tuple(logits.shape)}"
                 raise ModelError(
-                    f"a reward model gives one number a row; this one gives {shape} for {len(rows)} rows. Load it "
+                    f"a reward model gives one number per row; this one gives {shape} for {len(rows)} rows. Load it "
                     "with num_labels=1 (AutoModelForSequenceClassification)"
                 )
             yield np.array(rows, dtype=np.int64), logits.float()

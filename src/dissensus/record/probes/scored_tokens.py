@@ -3,7 +3,7 @@
 A vocabulary of 150,000 words makes the logits the largest thing in a pass, by far. Only scored positions meet the
 head, some at a time, where a model of transformers' own can be taken apart into body and head; whether that gives what
 the model itself gives is asked of it at every point, about a few rows, at first also with states and a head that are
-stirred: a head of zeros, or a cap that bites later, would agree as they are. If not (scaled or capped logits, a class
+perturbed: a head of zeros, or a cap that bites later, would agree as they are. If not (scaled or capped logits, a class
 or hook of somebody's own, learned prompts), the model's own logits are taken.
 """
 
@@ -22,8 +22,8 @@ from dissensus.errors import ModelError
 from dissensus.models.language_model import (
     last_states,
     parts_of,
+    perturbed,
     refuse_a_model_that_reads_ahead,
-    stirred,
     token_logits,
     vocabulary_of,
     writes_from_a_source,
@@ -62,12 +62,12 @@ class Padded(NamedTuple):
 
 
 class ScoredTokens:
-    """See `tracking.TrackedSet`: of each row the sum over its scored tokens, then on request one column a token.
+    """See `tracking.TrackedSet`: of each row the sum over its scored tokens, then on request one column per token.
 
     Args:
         sequences: the rows.
         pad_id: padding token id.
-        token_budget: padded tokens a batch, at most (a longer row goes alone).
+        token_budget: padded tokens per batch, at most (a longer row goes alone).
         single: give the single tokens' log-probabilities as well, 0 beyond a row's last.
 
     Attributes:
@@ -98,18 +98,18 @@ class ScoredTokens:
             self._choose(model, group)
         for rows in group.share(self._batches):
             batch = self._padded(rows, next(model.parameters()).device)
-            found = self._whole(model, batch) if self._plain else self._apart(model, batch)
-            yield np.array(rows, dtype=np.int64), self._table(batch, found, len(rows))
+            token_scores = self._whole(model, batch) if self._plain else self._apart(model, batch)
+            yield np.array(rows, dtype=np.int64), self._table(batch, token_scores, len(rows))
 
     def _whole(self, model: Any, batch: Padded) -> Tensor:
         """Of each scored token, in the batch's order, by the model's own forward pass."""
         logits = token_logits(model, batch.inputs)
         size = max(1, LOGITS // logits.shape[-1])
-        found = []
+        parts = []
         for part in range(0, len(batch.row), size):
             at = slice(part, part + size)
-            found.append(_of_tokens(logits[batch.row[at], batch.place[at]], batch.token[at]))
-        return torch.cat(found)
+            parts.append(_of_tokens(logits[batch.row[at], batch.place[at]], batch.token[at]))
+        return torch.cat(parts)
 
     def _apart(self, model: Any, batch: Padded) -> Tensor:
         """The same by body and head apart."""
@@ -148,7 +148,7 @@ class ScoredTokens:
         inputs = {name: value.to(device) for name, value in inputs.items()}
         return Padded(inputs, row.to(device), place.to(device), token.to(device))
 
-    def _meet(self, model: Any) -> None:
+    def _refuse_other_kind(self, model: Any) -> None:
         """A model that was not seen before: is it of the kind that the rows were made for?"""
         is_encoder_decoder = writes_from_a_source(model)
         if is_encoder_decoder != self._sequences.encoder_decoder:
@@ -162,7 +162,7 @@ class ScoredTokens:
     def _choose(self, model: Any, group: ProcessGroup) -> None:
         """Take the model apart at this point, or from now on no more."""
         reason = why_not(
-            group, _device(model), lambda: self._doubts(model), lambda: self._agrees(model),
+            group, _device(model), lambda: self._obstacle(model), lambda: self._agrees(model),
             "body and head apart give other numbers than the model's own forward pass",
         )  # fmt: skip
         self._plain = bool(reason)
@@ -170,10 +170,10 @@ class ScoredTokens:
         warn_of_plain(model, quick, reason, later=before, first=group.first)
         self.way = f"whole: {reason}" if reason else APART
 
-    def _doubts(self, model: Any) -> str:
+    def _obstacle(self, model: Any) -> str:
         """What speaks against taking it apart before anything is compared."""
         if not self._met:
-            self._meet(model)
+            self._refuse_other_kind(model)
             self._met = True
         if self._sequences.encoder_decoder:
             return "an encoder-decoder model"
@@ -183,15 +183,15 @@ class ScoredTokens:
         return reason
 
     def _agrees(self, model: Any) -> bool:
-        """Whether body and head apart give what the model itself gives, about a few rows; stirred, the first time."""
+        """Whether body and head apart give what the model itself gives, about a few rows; perturbed, the first time."""
         first = not self._asked
         batch = self._padded(self._rows_to_ask(ASKED if first else LATER), _device(model))
         self._asked += 1
         # What comes after body and head does not change from point to point, so it is looked for once.
-        for stir in (False, True) if first else (False,):
-            with stirred(model) if stir else contextlib.nullcontext():
-                own, found = self._whole(model, batch), self._apart(model, batch)
-            if not _close(own, found, next(model.parameters()).dtype):
+        for perturb in (False, True) if first else (False,):
+            with perturbed(model) if perturb else contextlib.nullcontext():
+                whole, apart = self._whole(model, batch), self._apart(model, batch)
+            if not _close(whole, apart, next(model.parameters()).dtype):
                 return False
         return True
 
@@ -211,9 +211,9 @@ class ScoredTokens:
         return picked
 
 
-def _close(own: Tensor, found: Tensor, dtype: torch.dtype) -> bool:
+def _close(whole: Tensor, apart: Tensor, dtype: torch.dtype) -> bool:
     close = AGREES if dtype in (torch.float32, torch.float64) else 100 * AGREES
-    return bool((found - own).abs().max() <= close * own.abs().max().clamp(min=1.0))
+    return bool((apart - whole).abs().max() <= close * whole.abs().max().clamp(min=1.0))
 
 
 def _device(model: nn.Module) -> torch.device:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dissensus.data.annotations import Example
+from dissensus.data.annotations import AnnotatedDataset, Example
 from dissensus.data.conversations import messages_of
 from dissensus.errors import DataError, SpecError
 from dissensus.models.encoding import fill_template
@@ -32,7 +32,7 @@ class Sequences:
 
     Attributes:
         input_ids: what the model reads, special tokens included.
-        labels: of a decoder-only model one a token of `input_ids`, the token itself or `IGNORED`; of an
+        labels: of a decoder-only model one per token of `input_ids`, the token itself or `IGNORED`; of an
             encoder-decoder model the target's tokens.
         truncated: how many rows lost tokens to the longest length.
         encoder_decoder: which of the two it is.
@@ -70,9 +70,9 @@ class Sequences:
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
         """Tokens that the model reads, a row, shape (n,); of an encoder-decoder model source and target."""
-        own = [len(row) for row in self.input_ids]
-        target = [len(row) for row in self.labels] if self.encoder_decoder else [0] * len(own)
-        return np.array(own, dtype=np.int64) + np.array(target, dtype=np.int64)
+        source = [len(row) for row in self.input_ids]
+        target = [len(row) for row in self.labels] if self.encoder_decoder else [0] * len(source)
+        return np.array(source, dtype=np.int64) + np.array(target, dtype=np.int64)
 
     @cached_property
     def scored(self) -> NDArray[np.int64]:
@@ -115,7 +115,7 @@ def from_texts(
     Args:
         asked: prompts and completions: texts, or messages of a conversation.
         tokenizer: a Hugging Face tokenizer.
-        max_length: tokens a row; of an encoder-decoder model of the source and of the target, each. None cuts nothing.
+        max_length: tokens per row; of an encoder-decoder model of source and target, each. None cuts nothing.
         truncation: which end of a longer row is kept.
         add_eos: end a completion that is a text with the end-of-sequence token.
         encoder_decoder: the prompt is the source and the completion the target.
@@ -142,23 +142,23 @@ def from_texts(
             wholes = [_plain(tokenizer, prompt + text) for text in answers]
         else:
             talks = [_conversation(text) for text in (prompt, *texts)]
-            given = {**(chat or {}), **one.chat}
-            before = _chat(tokenizer, talks[0], given, add_generation_prompt=True)
+            arguments = {**(chat or {}), **one.chat}
+            before = _chat(tokenizer, talks[0], arguments, add_generation_prompt=True)
             wholes = [
-                _chat(tokenizer, [*talks[0], *answer], given, add_generation_prompt=False)
+                _chat(tokenizer, [*talks[0], *answer], arguments, add_generation_prompt=False)
                 for answer in talks[1:]
             ]
-        same = min(common_beginning(before, whole) for whole in wholes)
-        for whole in wholes:
-            rows.append(tuple(whole))
-            labels.append(tuple([IGNORED] * same + whole[same:]))
+        same = min(common_beginning(before, whole_tokens) for whole_tokens in wholes)
+        for whole_tokens in wholes:
+            rows.append(tuple(whole_tokens))
+            labels.append(tuple([IGNORED] * same + whole_tokens[same:]))
     whole_rows = Sequences(tuple(rows), tuple(labels), 0, encoder_decoder)
     return whole_rows if max_length is None else whole_rows.cut(max_length, truncation)
 
 
-def chat_arguments(given: Mapping[str, Any] | None, tools: list[Any] | None) -> dict[str, Any]:
+def chat_arguments(arguments: Mapping[str, Any] | None, tools: list[Any] | None) -> dict[str, Any]:
     """Arguments of the chat template for all rows."""
-    return {**({} if tools is None else {"tools": tools}), **(given or {})}
+    return {**({} if tools is None else {"tools": tools}), **(arguments or {})}
 
 
 def from_tokens(rows: Iterable[Mapping[str, Any]], *, encoder_decoder: bool = False) -> Sequences:
@@ -170,29 +170,29 @@ def from_tokens(rows: Iterable[Mapping[str, Any]], *, encoder_decoder: bool = Fa
     for row in rows:
         ids = tuple(int(t) for t in row["input_ids"])
         if row.get("labels") is not None:
-            own = tuple(int(t) for t in row["labels"])
+            row_labels = tuple(int(t) for t in row["labels"])
         else:
             masks = [row[m] for m in ("completion_mask", "assistant_masks") if row.get(m) is not None]
-            own = tuple(t if all(on) else IGNORED for t, *on in zip(ids, *masks, strict=True))
+            row_labels = tuple(t if all(on) else IGNORED for t, *on in zip(ids, *masks, strict=True))
         mask = row.get("attention_mask")
         if mask is not None:
             ids = tuple(t for t, on in zip(ids, mask, strict=True) if on)
             if not encoder_decoder:
-                own = tuple(t for t, on in zip(own, mask, strict=True) if on)
+                row_labels = tuple(t for t, on in zip(row_labels, mask, strict=True) if on)
         input_ids.append(ids)
-        labels.append(tuple(t for t in own if t != IGNORED) if encoder_decoder else own)
+        labels.append(tuple(t for t in row_labels if t != IGNORED) if encoder_decoder else row_labels)
     return Sequences(tuple(input_ids), tuple(labels), 0, encoder_decoder)
 
 
 def common_beginning(a: Sequence[int], b: Sequence[int]) -> int:
     """How many tokens two rows share from their start on."""
-    for place, (left, right) in enumerate(zip(a, b, strict=False)):
-        if left != right:
+    for place, (x, y) in enumerate(zip(a, b, strict=False)):
+        if x != y:
             return place
     return min(len(a), len(b))
 
 
-def text_of(example: Example, how: str | Callable[[Example], Text]) -> Text:
+def text_of(example: Example, source: str | Callable[[Example], Text]) -> Text:
     """A prompt or completion of an example: a template with its fields in braces, or what a function makes of it.
 
     A template that is one field and nothing else gives the messages of a field that holds a conversation.
@@ -200,17 +200,17 @@ def text_of(example: Example, how: str | Callable[[Example], Text]) -> Text:
     Raises:
         DataError: a template puts words around a conversation.
     """
-    if not isinstance(how, str):
-        return how(example)
+    if not isinstance(source, str):
+        return source(example)
     for name, messages in example.messages.items():
-        if how == f"{{{name}}}":
+        if source == f"{{{name}}}":
             return messages
-        if f"{{{name}}}" in how:
+        if f"{{{name}}}" in source:
             raise DataError(
-                f"the template {how!r} puts words around {{{name}}}, which holds messages of a conversation in example "
-                f"{example.id!r}. Give {{{name}}} alone, or a function of the example that makes the messages"
+                f"the template {source!r} puts words around {{{name}}}, which holds messages of a conversation in "
+                f"example {example.id!r}. Give {{{name}}} alone, or a function of the example that makes the messages"
             )
-    return fill_template(how, example.text)
+    return fill_template(source, example.text)
 
 
 def is_blank(text: Text) -> bool:
@@ -251,17 +251,22 @@ def _conversation(text: Text) -> list[Mapping[str, Any]]:
 def _chat(
     tokenizer: Any,
     messages: list[Mapping[str, Any]],
-    given: Mapping[str, Any],
+    arguments: Mapping[str, Any],
     *,
     add_generation_prompt: bool,
 ) -> list[int]:
-    if not (getattr(tokenizer, "chat_template", None) or given.get("chat_template")):
+    if not (getattr(tokenizer, "chat_template", None) or arguments.get("chat_template")):
         raise DataError("the tokenizer has no chat template; give prompts and completions as texts")
-    found = tokenizer.apply_chat_template(
+    encoded = tokenizer.apply_chat_template(
         messages,
-        **{"add_generation_prompt": add_generation_prompt, **given, "tokenize": True, "return_dict": True},
+        **{
+            "add_generation_prompt": add_generation_prompt,
+            **arguments,
+            "tokenize": True,
+            "return_dict": True,
+        },
     )
-    ids: list[int] = found["input_ids"]
+    ids: list[int] = encoded["input_ids"]
     return ids
 
 
@@ -273,3 +278,35 @@ def _kept(truncation: str, max_length: int) -> slice:
     if truncation == "keep_end":
         return slice(-max_length, None)
     raise SpecError(f"truncation is {truncation!r}; expected 'keep_start' or 'keep_end'")
+
+
+def joined(dataset: AnnotatedDataset, rows: Iterable[Mapping[str, Any]], id: str) -> list[Mapping[str, Any]]:
+    """The row of each example, in the data set's order; rows of others are left aside.
+
+    Args:
+        dataset: the tracked examples.
+        rows: with an id each.
+        id: the id's column.
+
+    Raises:
+        DataError: a row has no id, an id comes twice, or a tracked example is not among the rows.
+    """
+    rows_by_id: dict[str, Mapping[str, Any]] = {}
+    for number, row in enumerate(rows):
+        if row.get(id) is None:
+            raise DataError(
+                f"row {number} has no {id!r}; it has: {', '.join(map(str, row))}. Rows are joined by id, never by "
+                "position: a trainer may drop, shuffle or pack them. Keep the id's column"
+            )
+        key = str(row[id])
+        if key in dataset:
+            if key in rows_by_id:
+                raise DataError(f"the id {key!r} comes twice among the rows; ids must be unique")
+            rows_by_id[key] = row
+    missing = [i for i in dataset.ids if i not in rows_by_id]
+    if missing:
+        raise DataError(
+            f"{len(missing)} tracked example(s) are not among the rows, e.g. {missing[0]!r}: were they dropped by "
+            "truncation? Track the others with dataset.subset(ids), or tokenise them with from_texts"
+        )
+    return [rows_by_id[i] for i in dataset.ids]

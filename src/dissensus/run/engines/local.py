@@ -21,7 +21,7 @@ class LocalEngine:
     """Worker processes on this machine; see `base.Engine`. What cells reserve is not looked at: `workers` decides.
 
     Args:
-        workers: jobs at a time; default: one on a GPU, else one a core, as far as there are jobs and memory.
+        workers: jobs at a time; default: one on a GPU, else one per core, as far as there are jobs and memory.
         device: torch device of every worker; default: a GPU where there is one.
     """
 

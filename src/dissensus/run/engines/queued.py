@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Protocol
 
@@ -22,8 +23,29 @@ class Submission(Protocol):
 class QueuedEngine:
     """The part of `base.Engine` that such engines share."""
 
+    name: str
     elsewhere = True
     retries = 3
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        self._listener: threading.Thread | None = None
+
+    def _listen(self) -> None:
+        """Pass events of the jobs on until `_closing` is set; runs in a thread of its own."""
+        raise NotImplementedError
+
+    def _start_listening(self) -> None:
+        self._listener = threading.Thread(target=self._listen, daemon=True, name=f"{self.name}-events")
+        self._listener.start()
+
+    def _stop_listening(self) -> bool:
+        """Let the thread end, and wait for it; whether there was one, which is after `open` alone."""
+        self._closing.set()
+        if self._listener is not None:
+            self._listener.join()
+        return self._listener is not None
 
     def submit(self, order: JobOrder, needs: Needs, on_event: OnEvent) -> Submission:
         """Hand a job over."""

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import os
 import socket
-import threading
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -50,6 +49,7 @@ class RayEngine(QueuedEngine):
     name = "ray"
 
     def __init__(self, address: str | None = None, *, wait: bool = False) -> None:
+        super().__init__()
         self._address = address
         self._wait = wait
         self._ray: Any = None
@@ -58,9 +58,6 @@ class RayEngine(QueuedEngine):
         self._task: Any = None
         self._listeners: dict[str, _Listener] = {}
         self._refs: dict[Any, str] = {}
-        self._lock = threading.Lock()
-        self._closing = threading.Event()
-        self._listener: threading.Thread | None = None
 
     def open(self) -> None:
         """Connect, and set up the mailbox."""
@@ -76,11 +73,10 @@ class RayEngine(QueuedEngine):
             self._own = True
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        self._mail = ray.remote(_Mailbox).options(num_cpus=0, scheduling_strategy=here).remote()
+        this_node = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        self._mail = ray.remote(_Mailbox).options(num_cpus=0, scheduling_strategy=this_node).remote()
         self._task = ray.remote(_run_on_node)
-        self._listener = threading.Thread(target=self._listen, daemon=True, name="ray-events")
-        self._listener.start()
+        self._start_listening()
 
     def has_gpus(self) -> bool:
         """See `base.Engine`."""
@@ -98,18 +94,16 @@ class RayEngine(QueuedEngine):
         machines = self.machines()
         for need in dict.fromkeys(needs):
             if not any(machine.holds(need) for machine in machines):
-                there = "; ".join(machine.words for machine in machines) or "no machine"
+                room = "; ".join(machine.words for machine in machines) or "no machine"
                 raise SpecError(
                     f"no machine of the Ray cluster has room for a cell that takes {_words(need)}; the cluster has: "
-                    f"{there}. Lower the study's 'execution', or, where the cluster grows by itself, give "
+                    f"{room}. Lower the study's 'execution', or, where the cluster grows by itself, give "
                     "--engine-option wait=true"
                 )
 
     def close(self) -> None:
         """Leave the cluster; one that was started for the study ends."""
-        self._closing.set()
-        if self._listener is not None:
-            self._listener.join()
+        self._stop_listening()
         if self._ray is None or self._mail is None:
             return
         with contextlib.suppress(Exception):
@@ -269,9 +263,9 @@ class _Mailbox:
         if not self._events and seconds > 0:
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._some.wait(), seconds)
-        taken, self._events = self._events, []
+        events, self._events = self._events, []
         self._some.clear()
-        return taken
+        return events
 
 
 def _run_on_node(order: str, attempt: str, mail: Any) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import math
 import shutil
-import threading
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -52,29 +51,27 @@ class SlurmEngine(QueuedEngine):
     name = "slurm"
 
     def __init__(self, folder: Path, options: Mapping[str, str] | None = None) -> None:
-        left = dict(options or {})
-        self._cluster = _choice(left, "cluster", ("slurm", "local"), "slurm")
-        self._gpus = _choice(left, "gpus", ("yes", "no"), "no") == "yes"
-        minutes = left.pop("time", "1440")
+        super().__init__()
+        settings = dict(options or {})
+        self._cluster = _choice(settings, "cluster", ("slurm", "local"), "slurm")
+        self._gpus = _choice(settings, "gpus", ("yes", "no"), "no") == "yes"
+        minutes = settings.pop("time", "1440")
         if not minutes.isdigit() or int(minutes) < 1:
             raise SpecError(
                 f"--engine-option time={minutes}: expected the minutes that a job may run, e.g. time=240"
             )
         self._minutes = int(minutes)
-        unknown = sorted(set(left) - set(_OPTIONS))
+        unknown = sorted(set(settings) - set(_OPTIONS))
         if unknown:
             raise SpecError(
-                f"--engine-option {unknown[0]}={left[unknown[0]]}: unknown to Slurm's engine; known: "
+                f"--engine-option {unknown[0]}={settings[unknown[0]]}: unknown to Slurm's engine; known: "
                 f"{', '.join((*_OPTIONS, 'time', 'gpus', 'cluster'))}"
             )
-        self._slurm = left
+        self._slurm = settings
         self._folder = folder
         self._submitit: Any = None
         self._jobs: dict[str, _Submitted] = {}
         self._lost = False
-        self._lock = threading.Lock()
-        self._closing = threading.Event()
-        self._listener: threading.Thread | None = None
 
     def open(self) -> None:
         """Find Slurm, and begin to listen."""
@@ -89,8 +86,7 @@ class SlurmEngine(QueuedEngine):
                 "cluster=local to try it with processes of this machine"
             )
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._listener = threading.Thread(target=self._listen, daemon=True, name="slurm-events")
-        self._listener.start()
+        self._start_listening()
 
     def has_gpus(self) -> bool:
         """As the options say: the login node cannot tell."""
@@ -111,9 +107,7 @@ class SlurmEngine(QueuedEngine):
 
     def close(self) -> None:
         """Stop listening. What lies in the folder goes, unless a job was lost: its logs may say why."""
-        self._closing.set()
-        if self._listener is not None:
-            self._listener.join()
+        if self._stop_listening():
             for submitted in self._jobs.values():  # those that have said their last, and are about to end
                 submitted.wait()
             if not self._lost:
@@ -221,9 +215,9 @@ class _Submitted:
                 text = file.read()
         except OSError:
             return []
-        whole = text[: text.rfind(b"\n") + 1]
-        self.read += len(whole)
-        events = (read_event(line, self.log) for line in whole.splitlines())
+        complete_lines = text[: text.rfind(b"\n") + 1]
+        self.read += len(complete_lines)
+        events = (read_event(line, self.log) for line in complete_lines.splitlines())
         return [event for event in events if event is not None]
 
     def _printed(self) -> str:

@@ -64,7 +64,7 @@ class Timing:
         tracking: of a tracking pass, a token.
         steps: optimiser steps that were timed.
         passes: tracking passes that were timed.
-        low: seconds a token of the quickest timed step, as a share of the median one.
+        low: seconds per token of the quickest timed step, as a share of the median one.
         high: of the slowest.
         shares_start: whether cells that begin with the same body leave each other what the head reads at step 0
             (`models/shared_states.py`), so that all but the first save a pass.

@@ -58,7 +58,7 @@ def finished_seconds(
         statuses: of each, by id.
         anywhere: whether cells that another machine ran count, too.
     """
-    taken: dict[str, list[float]] = {}
+    durations: dict[str, list[float]] = {}
     done = [cell for cell in cells if statuses[cell.cell_id].state == "done"]
     jobs = Counter(_job(statuses[cell.cell_id]) for cell in done)
     for cell in done:
@@ -66,8 +66,8 @@ def finished_seconds(
         if status.seconds <= 0 or len(status.tries) > 1 or jobs[_job(status)] > 1:
             continue
         if anywhere or status.host == socket.gethostname():
-            taken.setdefault(likeness(cell), []).append(status.seconds)
-    return {key: statistics.median(seconds) for key, seconds in taken.items()}
+            durations.setdefault(likeness(cell), []).append(status.seconds)
+    return {key: statistics.median(seconds) for key, seconds in durations.items()}
 
 
 def _job(status: CellStatus) -> tuple[str, int, str]:
@@ -92,17 +92,17 @@ class Workers:
 
 
 def measure_cells(
-    cells: Sequence[RunSpec], workers: Workers, *, whole: Mapping[str, float], note: Note
+    cells: Sequence[RunSpec], workers: Workers, *, cell_seconds: Mapping[str, float], note: Note
 ) -> StudyFacts:
     """Sizes of each cell's data, its tokens, and the seconds of its kind, on this machine.
 
     Args:
         cells: those that are to be run.
         workers: what measures.
-        whole: `finished_seconds`; a kind whose cells all have them is not timed.
+        cell_seconds: `finished_seconds`; a kind whose cells all have them is not timed.
         note: called with a line before each measurement.
     """
-    facts = cell_sizes(cells, workers.data_dir, whole=whole, note=note)
+    facts = cell_sizes(cells, workers.data_dir, cell_seconds=cell_seconds, note=note)
     kinds: dict[Key, list[RunSpec]] = {}
     for cell in cells:
         if facts[cell.cell_id].data is not None:
@@ -129,7 +129,7 @@ def measure_cells(
 
 
 def cell_sizes(
-    cells: Sequence[RunSpec], data_dir: Path | None, *, whole: Mapping[str, float], note: Note
+    cells: Sequence[RunSpec], data_dir: Path | None, *, cell_seconds: Mapping[str, float], note: Note
 ) -> dict[str, CellFacts]:
     """Sizes of the data of each cell, by its id; one cell stands for all with the same data."""
     note("reading the data")
@@ -140,7 +140,9 @@ def cell_sizes(
                 sizes[data_key(cell)] = CellFacts(data=data_sizes(cell, data_dir))
             except DissensusError as error:
                 sizes[data_key(cell)] = CellFacts(reason=_one_line(str(error)))
-    return {cell.cell_id: replace(sizes[data_key(cell)], whole=whole.get(likeness(cell))) for cell in cells}
+    return {
+        cell.cell_id: replace(sizes[data_key(cell)], whole=cell_seconds.get(likeness(cell))) for cell in cells
+    }
 
 
 def data_sizes(spec: RunSpec, data_dir: Path | None) -> DataFacts:
@@ -169,10 +171,10 @@ def refuse_missing(model: ModelSpec) -> None:
     if card is None and (folder.exists() or "/" not in hub):
         return  # nothing to fetch: loading says at once what is wrong
     if card is not None and model.revision is None:
-        here = next(listing.cached for listing in list_models() if listing.name == model.name)
+        cached = next(listing.cached for listing in list_models() if listing.name == model.name)
     else:
-        here = _in_cache(hub, model.revision)
-    if not here:
+        cached = _in_cache(hub, model.revision)
+    if not cached:
         raise ModelError(
             f"model {model.name!r} is not on this machine; `dissensus models pull {model.name}` fetches it"
         )

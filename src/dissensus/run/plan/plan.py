@@ -122,8 +122,8 @@ def plan_study(
             name: replace(status, state="interrupted") if status.state == "running" else status
             for name, status in statuses.items()
         }
-    left = [cell for cell in cells if statuses[cell.cell_id].state != "done"]
-    waiting = jobs(left, fuse or DEFAULT_FUSE, carried_out)
+    unfinished = [cell for cell in cells if statuses[cell.cell_id].state != "done"]
+    waiting = jobs(unfinished, fuse or DEFAULT_FUSE, carried_out)
     gpus = not elsewhere and on_gpu(device)
     if elsewhere:
         count = min(workers or 0, len(waiting))
@@ -135,13 +135,17 @@ def plan_study(
     ]
     if not (gpus or elsewhere):  # what a cluster's cells reserve is not here
         needs = [replace(need, gpus=0.0) for need in needs]
-    whole = finished_seconds(whole_study, statuses, anywhere=elsewhere)
+    cell_seconds = finished_seconds(whole_study, statuses, anywhere=elsewhere)
     facts = StudyFacts()
-    if left and elsewhere:
-        facts = StudyFacts(_facts_elsewhere(cell_sizes(left, data_dir, whole=whole, note=note)))
-    elif left:
+    if unfinished and elsewhere:
+        facts = StudyFacts(
+            _facts_elsewhere(cell_sizes(unfinished, data_dir, cell_seconds=cell_seconds, note=note))
+        )
+    elif unfinished:
         most_threads = max(need.threads for need in needs)
-        facts = measure_cells(left, Workers(count, most_threads, device, data_dir), whole=whole, note=note)
+        facts = measure_cells(
+            unfinished, Workers(count, most_threads, device, data_dir), cell_seconds=cell_seconds, note=note
+        )
     planned = _planned(cells, statuses, facts)
     for job, need in zip(waiting, needs, strict=True):
         for cell in job:
@@ -151,7 +155,7 @@ def plan_study(
         rows.setdefault((plan.model, plan.method), []).append(plan)
     seconds = [summed([planned[cell.cell_id].work for cell in job]).seconds for job in waiting]
     wall = wall_seconds([s for s in seconds if s is not None], count)
-    of_cell = {cell.cell_id: facts.cells.get(cell.cell_id, CellFacts()) for cell in left}
+    of_cell = {cell.cell_id: facts.cells.get(cell.cell_id, CellFacts()) for cell in unfinished}
     return StudyPlan(
         study=study.name,
         out=str(out),
@@ -167,9 +171,9 @@ def plan_study(
         running=running,
         engine=engine.name if engine is not None else "local",
         resources=_resources(waiting, needs, seconds, of_cell, count, wall if gpus else None),
-        several=sum(carried_out[cell.cell_id].processes > 1 for cell in left),
+        several=sum(carried_out[cell.cell_id].processes > 1 for cell in unfinished),
         warnings=step_warnings(
-            (cell, _steps_of(cell, statuses[cell.cell_id], of_cell[cell.cell_id])) for cell in left
+            (cell, _steps_of(cell, statuses[cell.cell_id], of_cell[cell.cell_id])) for cell in unfinished
         ),
     )
 
@@ -248,26 +252,26 @@ def plan_cell(cell: RunSpec, status: CellStatus, known: CellFacts, *, start_know
         )
     except DissensusError as error:  # the run, too, will refuse it
         return planned(Work(steps=steps), str(error))
-    taken = min(status.step, steps)
+    steps_taken = min(status.step, steps)
     passes = points - min(status.tracking_points_done, points)
     tokens = tracked = seconds = room = None
     if known.tokens and n is not None:
         seen = examples_seen(n, cell.training.batch_size, steps)
-        seen -= examples_seen(n, cell.training.batch_size, taken)
+        seen -= examples_seen(n, cell.training.batch_size, steps_taken)
         tokens = round(seen * known.tokens.per_train_example)
         tracked = passes * known.tokens.tracked
         if (timing := known.timing) is not None:
-            seconds = timing.setup + (steps - taken) * timing.update
+            seconds = timing.setup + (steps - steps_taken) * timing.update
             seconds += tokens * timing.gradient + tracked * timing.tracking
             if start_known and timing.shares_start and passes == points:
                 seconds -= known.tokens.tracked * timing.tracking
     if known.whole is not None:
-        seconds = known.whole * (1 - (taken / steps + 1 - passes / points) / 2)
+        seconds = known.whole * (1 - (steps_taken / steps + 1 - passes / points) / 2)
     if known.data:
         room = passes * shard_bound(known.data) + (
             0 if status.tracking_points_done else examples_bound(known.data)
         )
-    return planned(Work(steps - taken, tokens, passes, tracked, seconds, room), known.reason)
+    return planned(Work(steps - steps_taken, tokens, passes, tracked, seconds, room), known.reason)
 
 
 def _steps_of(cell: RunSpec, status: CellStatus, known: CellFacts) -> int | None:
@@ -290,7 +294,7 @@ def examples_seen(n: int, batch_size: int, steps: int) -> int:
 
 
 def shard_bound(data: DataFacts) -> int:
-    """Bytes of one tracking point, at most: ids, and a float32 a label twice over, as Parquet's dictionaries may."""
+    """Bytes of one tracking point, at most: ids, and a float32 per label twice over, as Parquet's dictionaries may."""
     return data.id_bytes + data.tracked * (8 * data.labels + 8) + 4096
 
 

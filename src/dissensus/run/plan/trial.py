@@ -137,7 +137,7 @@ def set_up(
     Raises:
         Exception: whatever keeps the cell from being set up.
     """
-    # Libraries are loaded once a worker, not once a cell: that stays out of the set-up.
+    # Libraries are loaded once per worker, not once per cell: that stays out of the set-up.
     for library in ("torch", "transformers") + (() if spec.method.name == "full" else ("peft",)):
         importlib.import_module(library)
     from dissensus.models.shared_states import SharedStates
@@ -185,9 +185,9 @@ def count_tokens(
     if len(sample) > SAMPLE:
         rows = np.random.default_rng(0).choice(len(sample), size=SAMPLE, replace=False)
         sample = sample.subset([sample.ids[i] for i in sorted(rows.tolist())])
-    whole = encode(tracked)
-    some = whole if sample is tracked else encode(sample)
-    return TokenFacts(float(some.lengths.mean()), int(whole.lengths.sum()))
+    tracked_tokens = encode(tracked)
+    sample_tokens = tracked_tokens if sample is tracked else encode(sample)
+    return TokenFacts(float(sample_tokens.lengths.mean()), int(tracked_tokens.lengths.sum()))
 
 
 def timing_of(spec: RunSpec, ready: _SetUp) -> Timing:
@@ -248,7 +248,7 @@ def _device_of(run: TrainingRun) -> str:
 
 
 def _step(run: TrainingRun, clock: Clock) -> tuple[float, float]:
-    """One optimiser step: seconds a token of its gradient, and seconds of the update."""
+    """One optimiser step: seconds per token of its gradient, and seconds of the update."""
     from dissensus.train.loop import accumulate
 
     rows = run.batch_rows()
@@ -274,13 +274,13 @@ def _pass(spec: RunSpec, run: TrainingRun, clock: Clock, sample: Encoded) -> flo
 
 def _repeated(take: Callable[[], T], seconds: float) -> list[T]:
     """Results of `take`, again and again for about so long; a slow one is cut short at two."""
-    begin, taken = time.perf_counter(), []
+    begin, results = time.perf_counter(), []
     while True:
-        taken.append(take())
+        results.append(take())
         spent = time.perf_counter() - begin
-        enough = spent > seconds and len(taken) >= FEWEST
-        if enough or len(taken) >= MOST or (spent > 2 * seconds and len(taken) >= 2):
-            return taken
+        enough = spent > seconds and len(results) >= FEWEST
+        if enough or len(results) >= MOST or (spent > 2 * seconds and len(results) >= 2):
+            return results
 
 
 def _clock(device: str | None, threads: int | None) -> Clock:

@@ -113,17 +113,17 @@ class Resources:
 
 def row_of(model: str, method: str, cells: Sequence[CellPlan]) -> PlanRow:
     """The row of some cells."""
-    left = [cell for cell in cells if cell.state != "done"]
-    missing = {f.name: sum(getattr(cell.work, f.name) is None for cell in left) for f in fields(Work)}
+    unfinished = [cell for cell in cells if cell.state != "done"]
+    missing = {f.name: sum(getattr(cell.work, f.name) is None for cell in unfinished) for f in fields(Work)}
     return PlanRow(
         model=model,
         method=method,
-        done=len(cells) - len(left),
-        left=len(left),
-        work=summed([cell.work for cell in left]) if left else NOTHING,
+        done=len(cells) - len(unfinished),
+        left=len(unfinished),
+        work=summed([cell.work for cell in unfinished]) if unfinished else NOTHING,
         unknown={name: times for name, times in missing.items() if times},
-        reasons=tuple(dict.fromkeys(cell.reason for cell in left if cell.reason)),
-        gpu_seconds=sum(cell.gpu_seconds for cell in left),
+        reasons=tuple(dict.fromkeys(cell.reason for cell in unfinished if cell.reason)),
+        gpu_seconds=sum(cell.gpu_seconds for cell in unfinished),
     )
 
 

@@ -12,8 +12,8 @@ from dissensus.errors import SpecError
 
 def builtin_names() -> tuple[str, ...]:
     """Names of the built-in studies, sorted."""
-    found = (item.name for item in files(__name__).iterdir())
-    return tuple(sorted(name.removesuffix(".yaml") for name in found if name.endswith(".yaml")))
+    names = (item.name for item in files(__name__).iterdir())
+    return tuple(sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml")))
 
 
 def builtin_text(name: str) -> str:

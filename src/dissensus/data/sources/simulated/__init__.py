@@ -92,12 +92,12 @@ def load(spec: SimulatedSource, *, data_dir: Path | None = None) -> AnnotatedDat
         examples += _labelled(pairs, panel, spec, number, len(examples))
         if len(examples) >= spec.size:
             break
-    kept = tuple(examples[: spec.size])
+    examples_kept = tuple(examples[: spec.size])
     notes = [f"simulated panel, seed {spec.seed}; the true label distribution of each item is in `extra`"]
     if spec.mislabelled > 0:
-        wrong = sum(bool(example.extra["mislabelled"]) for example in kept)
-        notes.append(f"{wrong} of {len(kept)} gold labels are wrong on purpose")
-    return AnnotatedDataset(f"simulated-{spec.split}", LABELS, kept, tuple(notes))
+        wrong = sum(bool(example.extra["mislabelled"]) for example in examples_kept)
+        notes.append(f"{wrong} of {len(examples_kept)} gold labels are wrong on purpose")
+    return AnnotatedDataset(f"simulated-{spec.split}", LABELS, examples_kept, tuple(notes))
 
 
 def _blocks(seed: int, split: str) -> Iterator[list[Pair]]:
@@ -142,20 +142,20 @@ def _labelled(
     truth = population(items)
     rng = _generator(spec.seed, spec.split, _ANSWER_KEY, block)
     wrong, other = rng.random((2, len(pairs)))  # before the answers: their number varies with the panel
-    given = answers(panel, items, rng)
-    counts = np.stack([(given == k).sum(axis=0) for k in range(len(LABELS))], axis=1)
+    votes = answers(panel, items, rng)
+    counts = np.stack([(votes == k).sum(axis=0) for k in range(len(LABELS))], axis=1)
     # the truth's probabilities are below 1, so they decide ties and nothing else
     correct = np.argmax(counts + truth / 2, axis=1)
     mislabelled = wrong < spec.mislabelled
     gold = np.where(mislabelled, (correct + 1 + (other < 0.5)) % len(LABELS), correct)
-    named = [()] * len(pairs) if len(panel.slip) > NAMED_UP_TO else _named(panel.names, given.T.tolist())
+    named = [()] * len(pairs) if len(panel.slip) > NAMED_UP_TO else _named(panel.names, votes.T.tolist())
     return [
         Example(
             id=f"{spec.split}-{spec.seed}-{first + i:06d}",
             text={"premise": pair.premise, "hypothesis": pair.hypothesis},
             gold=label,
             counts=tuple(map(float, row)),
-            annotations=said,
+            annotations=answers_of_item,
             extra={
                 "phenomenon": pair.phenomenon,
                 "ambiguity": bits,
@@ -164,7 +164,7 @@ def _labelled(
                 **{f"p_{name}": p for name, p in zip(LABELS, shares, strict=True)},
             },
         )
-        for i, (pair, label, row, said, bits, flipped, right, shares) in enumerate(
+        for i, (pair, label, row, answers_of_item, bits, flipped, right, shares) in enumerate(
             zip(
                 pairs,
                 gold.tolist(),

@@ -1,4 +1,4 @@
-"""What the recipes are written with: a pair and its latent truth, dice, the traits, and phrases of the world."""
+"""Grammar of the simulated pairs: a pair and its latent truth, dice, the traits, and phrases of the world."""
 
 from __future__ import annotations
 
@@ -126,9 +126,9 @@ def sentence(text: str) -> str:
     return text[0].upper() + text[1:]
 
 
-def claim(scale: Scale, who: str, phrase: str, denied: bool) -> str:
+def assertion(scale: Scale, who: str, phrase: str, denied: bool) -> str:
     """The hypothesis that says, or denies, that the phrase holds."""
-    return sentence((scale.denial if denied else scale.claim).format(who=who, p=phrase))
+    return sentence((scale.denial if denied else scale.assertion).format(who=who, p=phrase))
 
 
 def denies(pole: Pole, degree: Degree, share: float, dice: Dice) -> bool:
@@ -144,9 +144,9 @@ def report_of(pole: Pole, dice: Dice) -> Report:
     return dice.pick(options)
 
 
-def told(scale: Scale, who: str, pole: Pole, report: Report) -> str:
+def reported(scale: Scale, who: str, pole: Pole, report: Report) -> str:
     """The premise that reports a number with a vague word."""
-    return claim(scale, who, report.before + phrase_of(pole, report.degree), report.denied)
+    return assertion(scale, who, report.before + phrase_of(pole, report.degree), report.denied)
 
 
 def any_fact(scale: Scale, who: str, dice: Dice) -> str:

@@ -20,15 +20,15 @@ from dissensus.data.sources.simulated.grammar import (
     Pair,
     any_fact,
     asked,
+    assertion,
     beyond,
-    claim,
     degree_of,
     denies,
     number_near,
     phrase_of,
     report_of,
+    reported,
     sentence,
-    told,
     two,
     who_of,
 )
@@ -70,7 +70,7 @@ def _vague(dice: Dice) -> Pair:
     number = number_near(scale, pole, _margin(dice) + degree.shift)
     return Pair(
         sentence(scale.says.format(who=who, n=scale.written(number))),
-        claim(scale, who, phrase_of(pole, degree.word), denied),
+        assertion(scale, who, phrase_of(pole, degree.word), denied),
         TRAIT[scale.name, pole.phrase],
         beyond(scale, pole, number) - degree.shift,
         _VAGUE_BAND,
@@ -87,7 +87,7 @@ def _wording(dice: Dice) -> Pair:
     denied = denies(pole, degree, _DENIED, dice)
     return Pair(
         sentence(words.format(who=who)),
-        claim(scale, who, phrase_of(pole, degree.word), denied),
+        assertion(scale, who, phrase_of(pole, degree.word), denied),
         TRAIT[scale.name, pole.phrase],
         beyond(scale, pole, number) - degree.shift,
         _VAGUE_BAND,
@@ -100,15 +100,17 @@ def _graded(dice: Dice) -> Pair:
     """A vague word against a vague word: mostly the same one, with other degree words or denied."""
     scale = dice.pick(SCALES)
     who, pole = who_of(KIND_OF[scale.name], dice), asked(scale.poles, dice)
-    said = pole if dice.yes(0.6) else dice.pick(scale.poles)
-    report, degree = report_of(said, dice), degree_of(pole, 0.7, dice)
+    premise_pole = pole if dice.yes(0.6) else dice.pick(scale.poles)
+    report, degree = report_of(premise_pole, dice), degree_of(pole, 0.7, dice)
     denied = denies(pole, degree, _DENIED, dice)
-    evidence = _reported(scale, said, report, pole) - degree.shift
-    if said is pole and report.degree == degree.word:  # logic, not vagueness: X against X, or against not X
+    evidence = _reported(scale, premise_pole, report, pole) - degree.shift
+    if (
+        premise_pole is pole and report.degree == degree.word
+    ):  # logic, not vagueness: X against X, or against not X
         evidence = -CERTAIN if report.denied or report.before else CERTAIN
     return Pair(
-        told(scale, who, said, report),
-        claim(scale, who, phrase_of(pole, degree.word), denied),
+        reported(scale, who, premise_pole, report),
+        assertion(scale, who, phrase_of(pole, degree.word), denied),
         TRAIT[scale.name, pole.phrase],
         evidence,
         _VAGUE_BAND,
@@ -117,9 +119,9 @@ def _graded(dice: Dice) -> Pair:
     )
 
 
-def _reported(scale: Scale, said: Pole, report: Report, about: Pole | Guess) -> float:
+def _reported(scale: Scale, pole: Pole, report: Report, about: Pole | Guess) -> float:
     """How far beyond a cut the number is that "very tall" reports, in spreads."""
-    latent = scale.latent(said.cut) + said.sign * report.stands_for * scale.spread
+    latent = scale.latent(pole.cut) + pole.sign * report.stands_for * scale.spread
     return about.sign * (latent - scale.latent(about.cut)) / scale.spread
 
 
@@ -133,7 +135,7 @@ def _guess(dice: Dice) -> Pair:
     premise = sentence(scale.says.format(who=who, n=scale.written(number)))
     evidence = _reported(scale, pole, report, guess) if in_words else beyond(scale, guess, number)
     return Pair(
-        told(scale, who, pole, report) if in_words else premise,
+        reported(scale, who, pole, report) if in_words else premise,
         sentence(guess.sentence.format(who=who)),
         TRAIT[scale.name, guess.sentence],
         evidence / _GUESS_SPREAD,
@@ -146,20 +148,20 @@ def _guess(dice: Dice) -> Pair:
 def _any_premise(scale: Scale, who: str, dice: Dice) -> str:
     """Any premise on this scale: a vague word, a number, or a number in words."""
     pole = asked(scale.poles, dice)
-    vague = told(scale, who, pole, report_of(pole, dice))
+    vague = reported(scale, who, pole, report_of(pole, dice))
     wording = sentence(dice.pick(scale.words)[0].format(who=who))
     number = any_fact(scale, who, dice)
     return vague if dice.yes(0.35) else wording if dice.yes(0.08) else number
 
 
-def _other_claim(scale: Scale, who: str, dice: Dice) -> tuple[str, int]:
+def _other_assertion(scale: Scale, who: str, dice: Dice) -> tuple[str, int]:
     """Any hypothesis on this scale, and its trait."""
     guess, pole = asked(scale.guesses, dice), asked(scale.poles, dice)
     degree = degree_of(pole, _PLAIN, dice)
     denied = denies(pole, degree, _DENIED, dice)
     if dice.yes(0.2):
         return sentence(guess.sentence.format(who=who)), TRAIT[scale.name, guess.sentence]
-    return claim(scale, who, phrase_of(pole, degree.word), denied), TRAIT[scale.name, pole.phrase]
+    return assertion(scale, who, phrase_of(pole, degree.word), denied), TRAIT[scale.name, pole.phrase]
 
 
 def _unrelated(dice: Dice) -> Pair:
@@ -167,7 +169,7 @@ def _unrelated(dice: Dice) -> Pair:
     scale = dice.pick(SCALES)
     kind = KIND_OF[scale.name]
     who, other = who_of(kind, dice), dice.pick([s for s in kind.scales if s is not scale])
-    hypothesis, trait = _other_claim(other, who, dice)
+    hypothesis, trait = _other_assertion(other, who, dice)
     premise = _any_premise(scale, who, dice)
     return Pair(premise, hypothesis, trait, 0.0, CERTAIN, False, "unrelated")
 
@@ -176,7 +178,7 @@ def _elsewhere(dice: Dice) -> Pair:
     """A fact about one thing, a hypothesis on the same scale about another thing: neutral."""
     scale = dice.pick(SCALES)
     a, b = two(KIND_OF[scale.name], dice)
-    hypothesis, trait = _other_claim(scale, b, dice)
+    hypothesis, trait = _other_assertion(scale, b, dice)
     return Pair(_any_premise(scale, a, dice), hypothesis, trait, 0.0, CERTAIN, False, "elsewhere")
 
 
@@ -204,7 +206,7 @@ def _suggestion(dice: Dice) -> Pair:
     toward = 1 if (says_more == of_first) == (pole.sign > 0) else -1
     return Pair(
         sentence(premise),
-        claim(scale, a if of_first else b, phrase_of(pole, degree.word), False),
+        assertion(scale, a if of_first else b, phrase_of(pole, degree.word), False),
         TRAIT[scale.name, pole.phrase],
         toward * _LEAN - degree.shift / 2,
         _LEAN_BAND,

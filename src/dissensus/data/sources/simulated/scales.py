@@ -1,4 +1,4 @@
-"""What a thing of the simulated world is: a kind, the scales it is measured on, and the vague words for each."""
+"""Scales of the simulated world: a thing's kind, the scales it is measured on, and the vague words for each."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Scale:
     Attributes:
         name: unique in the world.
         says: premise sentence with `{who}` and the number `{n}`.
-        claim, denial: hypothesis sentences with `{who}` and a pole's phrase `{p}`.
+        assertion, denial: hypothesis sentences with `{who}` and a pole's phrase `{p}`.
         form: "log" compares ratios, "linear" differences, "clock" is linear in hours and written as h:mm.
         spread: standard deviation, over annotators, of the cut of a pole (natural log units for "log").
         floor, ceiling: the numbers that occur.
@@ -96,7 +96,7 @@ class Scale:
 
     name: str
     says: str
-    claim: str
+    assertion: str
     denial: str
     form: Literal["log", "linear", "clock"]
     spread: float

@@ -1,4 +1,4 @@
-"""Who answered what, for curves whose tool knew gold labels alone: a table of annotations, joined by example id."""
+"""Annotations for curves whose tool knew gold labels alone: a table of who answered, joined by example id."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dissensus.exchange.imported import NO_TEXT
 
 
 @dataclass(frozen=True)
-class Panel:
+class Answers:
     """The annotators' answers to n examples.
 
     Attributes:
@@ -46,10 +46,10 @@ def read_annotations(path: Path) -> AnnotatedDataset:
     try:
         return sniff(path)
     except DataError:
-        found = _without_text(path)
-        if found is None:
+        without_text = _without_text(path)
+        if without_text is None:
             raise
-    records, spec = found
+    records, spec = without_text
     return build(records, spec, name=path.name.partition(".")[0])
 
 
@@ -93,9 +93,9 @@ def label_names(
     return names
 
 
-def panel_for(
+def answers_for(
     annotations: AnnotatedDataset | None, ids: Sequence[str], labels: Sequence[str], gold: NDArray[np.int64]
-) -> Panel:
+) -> Answers:
     """The annotators' answers to the examples of these ids, shape (n, K) in the order of `labels`.
 
     Args:
@@ -111,7 +111,7 @@ def panel_for(
     counts = np.zeros((n, len(labels)))
     if annotations is None:
         note = "no annotations were given, so the annotation entropy of every example is NaN"
-        return Panel(counts, (NO_TEXT,) * n, (note,))
+        return Answers(counts, (NO_TEXT,) * n, (note,))
     column = [list(labels).index(label) for label in annotations.labels]
     text: list[Mapping[str, str]] = [dict.fromkeys(annotations.fields, "")] * n
     other_gold = 0
@@ -138,4 +138,4 @@ def panel_for(
             f"{other_gold} of {n} examples have another gold label in the annotations; the one that the model was "
             "trained on is kept"
         )
-    return Panel(counts, tuple(text), tuple(notes))
+    return Answers(counts, tuple(text), tuple(notes))
