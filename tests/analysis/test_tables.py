@@ -380,11 +380,13 @@ def test_gold_sources() -> None:
     def tracked(source: object) -> RunSpec:
         return cell.model_copy(update={"dataset": cell.dataset.model_copy(update={"tracked": source})})
 
-    assert gold_source(cell) == "original"
-    assert gold_source(tracked(cell.dataset.tracked.model_copy(update={"gold": "majority"}))) == "majority"
+    assert gold_source(cell, {}) == "original"
+    assert (
+        gold_source(tracked(cell.dataset.tracked.model_copy(update={"gold": "majority"})), {}) == "majority"
+    )
     votes = TableSource(path="a.csv", text=("t",), counts="votes", source="table")
-    assert gold_source(tracked(votes)) == "majority"
-    assert gold_source(tracked(votes.model_copy(update={"gold": "label"}))) == "published"
+    assert gold_source(tracked(votes), {}) == "majority"
+    assert gold_source(tracked(votes.model_copy(update={"gold": "label"})), {}) == "published"
 
 
 def test_summary_and_csv_hold_a_row_a_condition(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def analyze_cell(cell: CellReading) -> CellTables:
 
     row = {
         **identity,
-        "gold_source": "majority" if settings.gold == "majority" else gold_source(cell),
+        "gold_source": "majority" if settings.gold == "majority" else gold_source(spec, cell.provenance),
         "cluster_field": cell.clusters.field,
         "cluster_reason": cell.clusters.reason,
         **_sizes(cell),
@@ -116,14 +116,14 @@ def condition_columns(spec: RunSpec) -> dict[str, str]:
 GOLD_SOURCES = ("original", "majority", "published", "simulated")
 
 
-def gold_source(cell: CellReading) -> str:
+def gold_source(spec: RunSpec, provenance: Mapping[str, Any]) -> str:
     """Where the tracked gold labels come from: 'original', 'majority', 'published' or 'simulated'.
 
     'original': the corpus' own label beside newer annotations (ChaosNLI); 'majority': of the annotations that
     also give the entropy; 'published': whatever label the data set publishes.
     """
-    stored = cell.provenance.get("gold_source")  # of a package's source, whose code is not loaded here
-    return stored if stored in GOLD_SOURCES else cell.spec.dataset.tracked.gold_from()
+    stored = provenance.get("gold_source")  # of a package's source, whose code is not loaded here
+    return stored if stored in GOLD_SOURCES else spec.dataset.tracked.gold_from()
 
 
 def learned_columns(learning: Learning) -> dict[str, Any]:
