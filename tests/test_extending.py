@@ -26,9 +26,9 @@ from dissensus.data.pull import list_published, pull
 from dissensus.data.sources import load_source, published_data
 from dissensus.errors import DataError, SpecError, StoreError
 from dissensus.report.page import write_report
-from dissensus.run.cell import _source_facts
 from dissensus.run.engines.base import EngineSettings
 from dissensus.run.engines.named import ENGINES, named_engine
+from dissensus.run.provenance import source_facts
 from dissensus.run.runner import run_study
 from dissensus.store import load_curves
 from dissensus.study.folder import StudyFolder
@@ -219,7 +219,7 @@ def test_looking_at_a_study_runs_no_code_of_its_sources_package(
     # The one cell's size is the default, which its digest leaves out; the other's is not.
     other = {"when": {"method": "full"}, "set": {"dataset": {"tracked": {"size": 5}}}}
     study = coin_study(size=3).model_copy(update={"overrides": (Override.parse(other, "test"),)})
-    facts = _source_facts(expand(study)[0])
+    facts = source_facts(expand(study)[0])
     names = write_study(folder, study, n=12, points=3, provenance={"model_fingerprint": "ab", **facts})
     forget()
     monkeypatch.setattr(sys, "path", [path for path in sys.path if path != str(installed)])

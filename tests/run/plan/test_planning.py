@@ -220,13 +220,15 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     calls: list[dict[str, Any]] = []
 
     def measured(
-        cells: Sequence[RunSpec], workers: Workers, *, whole: dict[str, float], note: Any
+        cells: Sequence[RunSpec], workers: Workers, *, cell_seconds: dict[str, float], note: Any
     ) -> StudyFacts:
-        calls.append({"cells": [c.cell_id for c in cells], "workers": workers.count, "whole": whole})
+        calls.append(
+            {"cells": [c.cell_id for c in cells], "workers": workers.count, "cell_seconds": cell_seconds}
+        )
         facts = DataFacts(10, 10, 3, 50, 400)
         weights = Weights(1000, 1000)
         known = {
-            c.cell_id: CellFacts(facts, TOKENS, TIMING, whole.get(likeness(c)), weights)
+            c.cell_id: CellFacts(facts, TOKENS, TIMING, cell_seconds.get(likeness(c)), weights)
             if c.model.name == "a"
             else CellFacts(facts, reason="no b")
             for c in cells
@@ -277,7 +279,7 @@ def test_finished_cells_tell_how_long_cells_like_them_take(
     assert (plan.finished, plan.wall_seconds) == (1, pytest.approx(40.0))
     # Asked for one seed alone, the finished cell of the other one still tells.
     assert plan_study(STUDY, tmp_path, only=When(seed=1, model="a")).wall_seconds == pytest.approx(40.0)
-    assert asked[-1]["whole"] == {likeness(first): 40.0}
+    assert asked[-1]["cell_seconds"] == {likeness(first): 40.0}
 
 
 def test_a_cell_that_is_half_way_takes_half_as_long(asked: list[dict[str, Any]], tmp_path: Path) -> None:
