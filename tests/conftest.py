@@ -36,8 +36,17 @@ LONGEST = (
     "test_examples.py",
     "integrations/test_distributed.py",
     "integrations/test_free_trainer.py",
+    "integrations/test_trainer.py",
+    "report/test_page.py",
+    "models/test_wrappers.py",
+    "run/test_runner.py",
+    "engines/test_slurm.py",
+    "test_cli.py",
+    "plan/test_trial.py",
+    "bench/test_analysis.py",
+    "integrations/test_trainer_first_hour.py",
 )
-"""Modules whose tests start processes or train real weights."""
+"""Modules that take longest, in this order: most of their tests start processes or train."""
 
 # Counts of ten annotators over (entailment, neutral, contradiction), from unanimous to evenly split.
 TINY_COUNTS = (
@@ -56,7 +65,13 @@ TINY_LABELS = ("entailment", "neutral", "contradiction")
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest modules come first, whatever the (random) order of the others, so that none is left for the end."""
-    items.sort(key=lambda item: not item.path.as_posix().endswith(LONGEST))
+    place = {name: number for number, name in enumerate(LONGEST)}
+
+    def when(item: pytest.Item) -> int:
+        path = item.path.as_posix()
+        return min((place[name] for name in LONGEST if path.endswith(f"/{name}")), default=len(LONGEST))
+
+    items.sort(key=when)
 
 
 def pytest_collection_finish() -> None:
