@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dissensus.config import TrainingSpec
 from dissensus.errors import SpecError
 from dissensus.record.schedule import learning_rate_factor, tracking_steps
 
@@ -43,13 +44,13 @@ def test_impossible_schedules_are_refused(total: int, options: dict[str, object]
 
 def test_learning_rate_rises_then_falls() -> None:
     # 100 steps, a tenth of them warm-up: step 5 has half the peak, step 10 the peak, then 90 equal falls.
-    factors = [learning_rate_factor(s, 100, warmup=0.1, decay="linear") for s in range(1, 101)]
+    factors = [learning_rate_factor(s, 100, TrainingSpec(warmup=0.1)) for s in range(1, 101)]
     assert factors[4] == 0.5
     assert factors[9] == factors[10] == 1.0
     assert factors[55] == pytest.approx(0.5)
     assert factors[-1] == pytest.approx(1 / 90)
-    cosine = [learning_rate_factor(s, 100, warmup=0.1, decay="cosine") for s in range(1, 101)]
+    cosine = [learning_rate_factor(s, 100, TrainingSpec(warmup=0.1, decay="cosine")) for s in range(1, 101)]
     assert cosine[55] == pytest.approx(0.5)
     assert cosine[20] > factors[20]
-    assert math.isclose(learning_rate_factor(100, 100, warmup=0.0, decay="constant"), 1.0)
+    assert math.isclose(learning_rate_factor(100, 100, TrainingSpec(warmup=0.0, decay="constant")), 1.0)
     assert all(0 < f <= 1 for f in factors + cosine)

@@ -14,7 +14,7 @@ from typing import Any
 
 from dissensus.config import RunSpec, StudySpec, When
 from dissensus.errors import DissensusError, SpecError
-from dissensus.record.schedule import total_steps, tracking_steps
+from dissensus.record.schedule import cell_points, total_steps
 from dissensus.run.allocation import DEFAULT_FUSE, default_threads, default_workers, executions, on_gpu
 from dissensus.run.engines.base import Engine, Needs, needs_of
 from dissensus.run.jobs import Job, jobs
@@ -245,11 +245,8 @@ def plan_cell(cell: RunSpec, status: CellStatus, known: CellFacts, *, start_know
     steps = _steps_of(cell, status, known)
     if steps is None:
         return planned(Work(seconds=known.whole), known.reason)
-    tracking = cell.tracking
     try:
-        points = len(
-            tracking_steps(steps, points=tracking.points, schedule=tracking.schedule, steps=tracking.steps)
-        )
+        points = len(cell_points(steps, n, cell))
     except DissensusError as error:  # the run, too, will refuse it
         return planned(Work(steps=steps), str(error))
     steps_taken = min(status.step, steps)
@@ -283,7 +280,7 @@ def _steps_of(cell: RunSpec, status: CellStatus, known: CellFacts) -> int | None
 def _start(cell: RunSpec) -> tuple[str, ...]:
     """What cells agree in that begin with the same body and track the same examples."""
     data, tracking = cell.dataset, cell.tracking
-    tracked = (data.tracked.canonical(), str(data.tracked_size))
+    tracked = (data.tracked.canonical(), str(data.tracked_size), str(data.holdout))
     return model_key(cell), *tracked, cell.method.name, str(tracking.token_budget), tracking.precision
 
 
