@@ -1,5 +1,6 @@
 """Frozen, validated specifications of a run and of a study; a run's identity."""
 
+from dissensus.config.analysis import AnalysisSpec, CartographySpec, Measure
 from dissensus.config.base import Spec
 from dissensus.config.dataset import DatasetSpec, EntropyCuts, HoldoutSpec, TrainGroups
 from dissensus.config.explain import nearest
@@ -16,7 +17,6 @@ from dissensus.config.run import (
 from dissensus.config.sources import SourceSpec
 from dissensus.config.study import (
     NO_VARIANT,
-    AnalysisSpec,
     Execution,
     ExecutionRule,
     Override,
@@ -29,11 +29,13 @@ __all__ = [
     "FEWEST_STEPS",
     "NO_VARIANT",
     "AnalysisSpec",
+    "CartographySpec",
     "DatasetSpec",
     "EntropyCuts",
     "Execution",
     "ExecutionRule",
     "HoldoutSpec",
+    "Measure",
     "MethodSpec",
     "ModelSpec",
     "NoiseSpec",

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, model_validator
 
+from dissensus.config.analysis import AnalysisSpec
 from dissensus.config.base import Spec
 from dissensus.config.dataset import DatasetSpec
 from dissensus.config.run import MethodSpec, ModelSpec, Regime, TrackingSpec, TrainingSpec
@@ -73,60 +74,6 @@ class VariantSpec(Spec):
                 "a variant is of the study's own cells, not of another variant: leave 'variant' out"
             )
         return self
-
-
-class AnalysisSpec(Spec):
-    """How stored curves become tables. Not part of a cell's identity: change it and analyse again."""
-
-    entropy: Literal["plugin", "miller_madow", "chao_shen"] = "plugin"
-    gold: Literal["as_stored", "majority"] = Field(
-        "as_stored",
-        description="Which label the loss is read on: the one the data set gave, or the annotators' most frequent. "
-        "Every label's log-probability is stored, so this asks for no new training.",
-    )
-    contested_share: float = Field(
-        1 / 3, gt=0, le=0.5, description="Share of items in each outer entropy group."
-    )
-    cuts: tuple[float, float] | None = Field(
-        None, description="Entropy cut points in bits instead of shares."
-    )
-    partial: Literal["flexible", "linear"] = Field(
-        "flexible",
-        description="How partial correlations hold a numeric covariate fixed: as a flexible function of its rank, or "
-        "as a line in it. A line leaves most of gold share's tie with entropy in place.",
-    )
-    clusters: str | None = Field(
-        None,
-        min_length=1,
-        description="Text field whose shared texts make examples belong together in every interval; `none`: each "
-        "example is its own cluster. Default: premise, or the first of several fields, if it is shared by some.",
-    )
-    resamples: int = Field(1000, ge=100, description="Bootstrap resamples.")
-    confidence: float = Field(0.95, gt=0, lt=1)
-    noise_floor: float = Field(0.1, ge=0, description="Un-learning: smallest rise that counts, in nats.")
-    seed: int = Field(0, ge=0, description="Of the bootstrap.")
-    smallest_rho: float = Field(
-        0.05,
-        ge=0,
-        lt=1,
-        description="Claims: a correlation below this counts as none. The paper's smallest is 0.06.",
-    )
-    smallest_change: float = Field(
-        0.05, ge=0, description="Claims: a change of loss below this counts as none, in nats."
-    )
-    extensions: tuple[str, ...] = Field(
-        (),
-        description="Names of metrics, claims and report sections of installed packages. Their code runs when the "
-        "study is analysed, judged and reported.",
-    )
-
-    @model_serializer(mode="wrap")
-    def _without_an_empty_list(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A study.yaml names extensions only where it has some."""
-        stored: dict[str, Any] = dump(self)
-        if not self.extensions:
-            stored.pop("extensions", None)
-        return stored
 
 
 class StudySpec(Spec):

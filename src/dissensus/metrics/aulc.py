@@ -13,10 +13,17 @@ from dissensus.metrics.blocks import Block, by_blocks
 from dissensus.metrics.points import IntArray, Loss, check_points, close_gaps, recompute_gaps, row_dots
 
 Axis = Literal["progress", "log"]
+Rule = Literal["trapezoid", "mean"]
+"""`trapezoid`: the area by the trapezoid rule; `mean`: the plain mean of the points, whatever their spacing."""
 
 
 def aulc(
-    curves: Curves | CurveSource, *, loss: Loss = "gold", x: Axis = "progress", relative: bool = False
+    curves: Curves | CurveSource,
+    *,
+    loss: Loss = "gold",
+    x: Axis = "progress",
+    relative: bool = False,
+    rule: Rule = "trapezoid",
 ) -> FloatArray:
     """Area under each example's learning curve: its loss averaged over training.
 
@@ -37,6 +44,8 @@ def aulc(
         x: 'progress' (u = step / total steps), or 'log' for log(1 + step) / log(1 + total steps), which
             gives the first steps more weight.
         relative: subtract the loss at step 0 (see `aulc_of`; NaN where that is not known).
+        rule: 'trapezoid'; or 'mean', the arithmetic mean of the finite points, each once whatever its spacing (the
+            paper's code), for which x is of no account.
 
     Returns:
         Shape (n,).
@@ -46,22 +55,29 @@ def aulc(
     """
     at = axis_of(curves, x)
     known = not relative or (len(curves.steps) > 0 and curves.steps[0] == 0)
-    area = by_blocks(curves, lambda block: {"aulc": block_aulc(block, at, loss=loss, relative=relative)})[
-        "aulc"
-    ]
+    area = by_blocks(
+        curves, lambda block: {"aulc": block_aulc(block, at, loss=loss, relative=relative, rule=rule)}
+    )["aulc"]
     return area if known else np.full(len(curves), np.nan)
 
 
-def block_aulc(block: Block, at: FloatArray, *, loss: Loss = "gold", relative: bool = False) -> FloatArray:
+def block_aulc(
+    block: Block,
+    at: FloatArray,
+    *,
+    loss: Loss = "gold",
+    relative: bool = False,
+    rule: Rule = "trapezoid",
+) -> FloatArray:
     """`aulc` of a block of examples, shape (b,), at positions `at` of shape (T,)."""
     if loss != "soft" or relative or len(at) < 2:
-        return aulc_of(block.losses_for(loss), at, relative=relative)
+        return aulc_of(block.losses_for(loss), at, relative=relative, rule=rule)
     # The area of a weighted sum of curves is the weighted sum of their areas, which needs no curve of soft losses.
-    weight = trapezoid_weights(at)
+    weight = point_weights(at, rule)
     with np.errstate(invalid="ignore", over="ignore"):
         areas = [row_dots(block.log_probs_of(label), weight) for label in range(block.shares.shape[1])]
         soft = -(block.shares * np.stack(areas, axis=1)).sum(axis=1)
-    return recompute_gaps(soft, lambda rows: aulc_of(block.soft_losses[rows], at))
+    return recompute_gaps(soft, lambda rows: aulc_of(block.soft_losses[rows], at, rule=rule))
 
 
 def axis_of(curves: Curves | CurveSource, x: Axis) -> FloatArray:
@@ -73,19 +89,23 @@ def axis_of(curves: Curves | CurveSource, x: Axis) -> FloatArray:
     raise SpecError(f"x is {x!r}; expected 'progress' or 'log'")
 
 
-def aulc_of(losses: ArrayLike, x: ArrayLike, *, relative: bool = False) -> FloatArray:
-    """Average height of curves by the trapezoid rule: integral over the covered span, divided by that span.
+def aulc_of(
+    losses: ArrayLike, x: ArrayLike, *, relative: bool = False, rule: Rule = "trapezoid"
+) -> FloatArray:
+    """Average height of curves: integral over the covered span, divided by that span; or the mean of the points.
 
     Args:
         losses: shape (n, T); values that are not finite are left out.
         x: positions of the T points, rising, in any unit (the result is in the unit of `losses`).
         relative: subtract each curve's first value; NaN where that is not finite.
+        rule: 'trapezoid', or 'mean': the mean of the finite values.
 
     Returns:
         Shape (n,); NaN for fewer than two finite points.
 
     Raises:
         DataError: the shapes do not fit, or x does not rise.
+        SpecError: the rule is unknown.
     """
     y, positions = np.asarray(losses, dtype=np.float64), np.asarray(x, dtype=np.float64)
     if not np.all(np.diff(positions) > 0):  # written so that NaN fails as well
@@ -93,12 +113,14 @@ def aulc_of(losses: ArrayLike, x: ArrayLike, *, relative: bool = False) -> Float
     check_points(y, positions)
     if len(positions) < 2:
         return np.full(len(y), np.nan)
-    weight = trapezoid_weights(positions)
+    weight = point_weights(positions, rule)
     with np.errstate(invalid="ignore", over="ignore"):
         mean = row_dots(y, weight)  # every weight is above 0, so a gap leaves no number
 
     def with_gaps(rows: IntArray) -> FloatArray:
         values, at, count = close_gaps(y[rows], positions)
+        if rule == "mean":
+            return np.where(count >= 2, values.sum(axis=1) / np.maximum(count, 1), np.nan)
         inside = np.arange(1, y.shape[1]) < count[:, None]
         width = np.where(inside, np.diff(at, axis=1), 0.0)
         area = (width * (values[:, 1:] + values[:, :-1]) / 2).sum(axis=1)
@@ -110,6 +132,15 @@ def aulc_of(losses: ArrayLike, x: ArrayLike, *, relative: bool = False) -> Float
     if relative:
         mean -= np.where(np.isfinite(y[:, 0]), y[:, 0], np.nan)
     return mean
+
+
+def point_weights(x: FloatArray, rule: Rule) -> FloatArray:
+    """Weights, all above 0 and 1 in sum, of T >= 2 rising positions in an average by `rule`."""
+    if rule == "mean":
+        return np.full(len(x), 1 / len(x))
+    if rule == "trapezoid":
+        return trapezoid_weights(x)
+    raise SpecError(f"rule is {rule!r}; expected 'trapezoid' or 'mean'")
 
 
 def trapezoid_weights(x: FloatArray) -> FloatArray:

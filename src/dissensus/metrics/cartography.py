@@ -1,10 +1,11 @@
-"""Data maps: confidence, variability and correctness of each example over training."""
+"""Data maps: confidence, variability and correctness of each example over training, and their classes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from dissensus.curves import Curves, CurveSource, FloatArray
 from dissensus.metrics.blocks import Block, by_blocks
@@ -18,7 +19,8 @@ class Cartography:
     Attributes:
         confidence: mean over tracking points of p(gold), in [0, 1].
         variability: standard deviation (divisor T) over tracking points of p(gold), in [0, 0.5].
-        correctness: share of tracking points at which the gold label is the single most probable, in [0, 1].
+        correctness: share of tracking points at which the gold label is the single most probable (or its probability
+            above a threshold), in [0, 1].
     """
 
     confidence: FloatArray
@@ -26,7 +28,9 @@ class Cartography:
     correctness: FloatArray
 
 
-def cartography(curves: Curves | CurveSource, *, include_start: bool = False) -> Cartography:
+def cartography(
+    curves: Curves | CurveSource, *, include_start: bool = False, threshold: float | None = None
+) -> Cartography:
     """Confidence, variability and correctness of each example (Swayamdipta et al., EMNLP 2020).
 
     Swayamdipta et al. measure at the end of each epoch; here every tracking point counts once, whatever its
@@ -40,19 +44,47 @@ def cartography(curves: Curves | CurveSource, *, include_start: bool = False) ->
     Args:
         curves: n examples at T tracking points, in memory or stored (`open_curves`).
         include_start: take step 0 as well.
+        threshold: correct where p(gold) is above it (the paper's code: 0.5); None: where gold is the most probable.
     """
     kept = kept_points(curves, include_start)
     return Cartography(
         **by_blocks(
             curves,
-            lambda block: vars(cartography_of(block, kept)),
+            lambda block: vars(cartography_of(block, kept, threshold)),
         )
     )
 
 
-def cartography_of(block: Block, kept: slice) -> Cartography:
+EASY, HARD, AMBIGUOUS, NO_CLASS = "easy", "hard", "ambiguous", ""
+MAP_CLASSES = (EASY, HARD, AMBIGUOUS)
+"""The classes of a data map in the order in which results list them."""
+
+
+def cartography_classes(confidence: ArrayLike, variability: ArrayLike) -> NDArray[np.str_]:
+    """Classes of a data map by its medians, shape (n,): 'ambiguous', 'easy' or 'hard'; '' where a value is NaN.
+
+    Variability at or above its median: ambiguous. Else confidence at or above its median: easy; else hard. The medians
+    are those of the examples that have both values. (Swayamdipta et al. take thirds that may overlap; the paper's code
+    takes these medians.)
+
+    Args:
+        confidence: mean p(gold), shape (n,).
+        variability: its standard deviation over tracking points, shape (n,).
+    """
+    sure, varies = np.asarray(confidence, dtype=np.float64), np.asarray(variability, dtype=np.float64)
+    known = np.isfinite(sure) & np.isfinite(varies)
+    classes = np.full(len(sure), NO_CLASS, dtype="<U9")
+    if known.any():
+        classes[known] = np.where(sure[known] >= np.median(sure[known]), EASY, HARD)
+        classes[known & (varies >= np.median(varies[known]))] = AMBIGUOUS
+    return classes
+
+
+def cartography_of(block: Block, kept: slice, threshold: float | None = None) -> Cartography:
     """`cartography` of a block of examples, over the points in `kept`."""
     log_probs, margins, right = block.gold_log_probs[:, kept], block.margins[:, kept], block.right[:, kept]
+    if threshold is not None:
+        right = np.exp(log_probs) > threshold
     points, gaps = log_probs.shape[1], block.gaps
     if points == 0:
         return Cartography(*(np.full(len(log_probs), np.nan) for _ in range(3)))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dissensus.curves import Curves, CurveSource, FloatArray
 from dissensus.errors import SpecError
-from dissensus.metrics.aulc import block_aulc
+from dissensus.metrics.aulc import Rule, block_aulc
 from dissensus.metrics.blocks import Block, by_blocks
 from dissensus.metrics.cartography import Cartography, cartography_of
 from dissensus.metrics.forgetting import Forgetting, forgetting_of
@@ -34,7 +34,7 @@ class ExampleMetrics:
         initial_loss: gold loss at step 0; NaN where that was not measured.
         final_loss: gold loss at the last tracking point; NaN where there is none.
         unlearning: of the gold loss; see `unlearning`.
-        cartography: step 0 left out; see `cartography`.
+        cartography: step 0 left out, unless it is asked for; see `cartography`.
         forgetting: step 0 left out; see `forgetting`.
         margin: step 0 left out of the mean; see `margin`.
         further: those of other packages, by name.
@@ -53,7 +53,13 @@ class ExampleMetrics:
 
 
 def example_metrics(
-    curves: Curves | CurveSource, *, noise_floor: float = 0.1, further: Mapping[str, Kernel] | None = None
+    curves: Curves | CurveSource,
+    *,
+    noise_floor: float = 0.1,
+    further: Mapping[str, Kernel] | None = None,
+    rule: Rule = "trapezoid",
+    map_start: bool = False,
+    map_threshold: float | None = None,
 ) -> ExampleMetrics:
     """The values that `aulc`, `unlearning`, `cartography`, `forgetting` and `margin` give, computed together.
 
@@ -61,26 +67,29 @@ def example_metrics(
         curves: n examples at T tracking points, in memory or stored (`open_curves`).
         noise_floor: the smallest rise that counts as un-learning, nats; see `unlearning`.
         further: more metrics, by name.
+        rule: of every AULC: 'trapezoid' or 'mean'; see `aulc`.
+        map_start: take step 0 into the data map; see `cartography`.
+        map_threshold: of its correctness.
 
     Raises:
         SpecError: the noise floor is negative or not a number, or one of `further` gives something else than a number
             per example.
     """
-    u, kept = curves.progress, kept_points(curves, False)
+    u, kept, mapped = curves.progress, kept_points(curves, False), kept_points(curves, map_start)
     has_start = len(curves.steps) > 0 and curves.steps[0] == 0
 
     def values(block: Block) -> dict[str, NDArray[Any]]:
         losses = block.losses
         unknown = np.full(len(block.rows), np.nan)
         plain = {
-            "aulc": block_aulc(block, u),
-            "aulc_soft": block_aulc(block, u, loss="soft"),
+            "aulc": block_aulc(block, u, rule=rule),
+            "aulc_soft": block_aulc(block, u, loss="soft", rule=rule),
             "initial_loss": losses[:, 0] if has_start else unknown,
             "final_loss": losses[:, -1] if losses.shape[1] else unknown,
         }
         groups: dict[str, Mapping[str, NDArray[Any]]] = {
             "trend": vars(trend_of(losses, u)),
-            "cartography": vars(cartography_of(block, kept)),
+            "cartography": vars(cartography_of(block, mapped, map_threshold)),
             "forgetting": vars(forgetting_of(block, curves, kept)),
             "margin": vars(margin_of(block.margins, kept)),
             "further": {
