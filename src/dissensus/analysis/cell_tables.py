@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from dissensus.analysis.correlations import STANDARD_COVARIATES, correlation_columns
+from dissensus.analysis.correlations import correlation_columns
+from dissensus.analysis.covariates import covariate_names
 from dissensus.analysis.group_tables import group_columns, groups_table, side_columns
 from dissensus.analysis.reading import CellReading, mean_known
 from dissensus.config import NO_VARIANT, RunSpec
 from dissensus.curves import FloatArray
 from dissensus.data.annotations import NO_GOLD
 from dissensus.errors import SpecError
+from dissensus.metrics import cartography_classes
 from dissensus.metrics.learning import Learning
 from dissensus.seeds import named_generator
-
-__all__ = ["STANDARD_COVARIATES", "CellTables", "analyze_cell"]
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,9 @@ def analyze_cell(cell: CellReading) -> CellTables:
         "cluster_field": cell.clusters.field,
         "cluster_reason": cell.clusters.reason,
         **_sizes(cell),
-        **correlation_columns(cell.entropy, cell.gold, values, settings.partial, interval),
+        **correlation_columns(
+            cell.entropy, cell.gold, values, settings.partial, interval, covariate_names(settings)
+        ),
         **group_columns(cell),
         **side_columns(cell),
         **learned_columns(cell.learning),
@@ -91,7 +93,9 @@ def example_values(cell: CellReading) -> dict[str, FloatArray]:
         "gold_share": cell.gold_share,
         "annotations": cell.annotations,
     }
-    covariates = dict(sorted(cell.covariates.items()))
+    if cell.learning_time is not None:
+        values |= {"learning_point": cell.learning_time.point, "learning_step": cell.learning_time.step}
+    covariates = dict(sorted({**cell.covariates, **cell.held_fixed}.items()))
     _refuse_taken(metrics.further, (*values, *covariates))
     return {**values, **metrics.further, **covariates}
 
@@ -193,6 +197,10 @@ def _examples_table(
         "group": pa.array(cell.group, pa.string()).dictionary_encode(),
         "unlearned": pa.array(cell.unlearned, mask=~cell.flag_shown),
     }
+    if "cartography" in cell.settings.measures:
+        data_map = cell.metrics.cartography
+        classes = cartography_classes(data_map.confidence, data_map.variability)
+        columns["map_class"] = pa.array(classes, pa.string()).dictionary_encode()
     _refuse_taken(cell.metrics.further, columns)
     return pa.table(columns | {name: pa.array(column) for name, column in values.items()})
 

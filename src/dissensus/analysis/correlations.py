@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dissensus.analysis.covariates import STANDARD_COVARIATES
 from dissensus.curves import FloatArray
 from dissensus.stats import Correlation, partial_spearman, spearman
 from dissensus.stats.basis import Form
-
-STANDARD_COVARIATES = ("token_count", "lexical_overlap", "gold", "initial_loss")
-"""What the partial correlation holds fixed, as far as a cell has it."""
 
 
 def correlation_columns(
@@ -22,11 +20,12 @@ def correlation_columns(
     values: Mapping[str, FloatArray],
     form: Form,
     options: Callable[[str], dict[str, Any]],
+    names: Sequence[str] = STANDARD_COVARIATES,
 ) -> dict[str, Any]:
     """Rho with AULC and with the slope, partial rho, and the same with gold share held fixed as well.
 
     Of each: the value, `_low`, `_high`, `_p`, `_n`, `_df` and `_withheld` (why there is none). `covariates` names what
-    is held fixed, `covariates_left_out` which of the standard ones are not, and why. `rho_why` says of the data why rho
+    is held fixed, `covariates_left_out` which of those named are not, and why. `rho_why` says of the data why rho
     is not defined, '' where it is.
 
     Args:
@@ -35,10 +34,11 @@ def correlation_columns(
         values: columns of the examples table, each of shape (n,).
         form: how a numeric covariate is held fixed.
         options: keyword options of the interval of a named quantity.
+        names: of the covariates.
     """
     columns: dict[str, FloatArray] = {"gold": gold.astype(np.float64)}
-    columns.update({name: values[name] for name in STANDARD_COVARIATES if name in values})
-    covariates, left_out = usable_covariates(columns)
+    columns.update({name: values[name] for name in names if name in values})
+    covariates, left_out = usable_covariates(columns, names)
     harder = {**covariates, "gold_share": values["gold_share"]}
     area = values["aulc"]
     measured = {
@@ -95,18 +95,19 @@ def why_undefined(entropy: FloatArray, area: FloatArray, annotations: FloatArray
 
 
 def usable_covariates(
-    columns: Mapping[str, FloatArray],
+    columns: Mapping[str, FloatArray], names: Sequence[str] = STANDARD_COVARIATES
 ) -> tuple[dict[str, FloatArray], dict[str, str]]:
-    """The standard covariates that can be held fixed, and why the others cannot.
+    """The named covariates that can be held fixed, and why the others cannot.
 
     One that no example has (overlap without a pair) would drop every row; a constant one holds nothing fixed.
 
     Args:
         columns: name -> values of shape (n,), of those that there are.
+        names: of the covariates.
     """
     used: dict[str, FloatArray] = {}
     left_out: dict[str, str] = {}
-    for name in STANDARD_COVARIATES:
+    for name in names:
         values = columns.get(name, np.empty(0))
         finite = values[np.isfinite(values)]
         if not finite.size:

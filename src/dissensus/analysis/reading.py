@@ -11,7 +11,7 @@ thousand clusters the bands of a streamed cell are estimated from buckets of the
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -20,16 +20,18 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from dissensus.analysis import covariates as named_covariates
 from dissensus.analysis.clusters import Clusters, clusters_of, stored_clusters
 from dissensus.analysis.extensions import METRICS, extensions_at
+from dissensus.analysis.settings import groups_of, metrics_of
 from dissensus.config import AnalysisSpec, RunSpec
 from dissensus.curves import Curves, CurveSource, FloatArray
 from dissensus.data.agreement import annotation_entropy, backed, gold_share
 from dissensus.data.annotations import NO_GOLD
 from dissensus.data.noise import NoisyLabels
-from dissensus.metrics import ExampleMetrics, example_metrics, gold_margins
+from dissensus.metrics import ExampleMetrics, LearningTime, gold_margins, learning_time
 from dissensus.metrics.learning import Learning, answers_of, did_it_learn, examples_to_judge
-from dissensus.stats import GroupCurve, entropy_groups, group_curves, stored_group_curves
+from dissensus.stats import GroupCurve, group_curves, stored_group_curves
 from dissensus.stats.groups import SETTLED, UNGROUPED
 from dissensus.store import StoredCurves
 from dissensus.store.files import ROW_GROUP
@@ -192,7 +194,7 @@ class CellReading:
     @cached_property
     def group(self) -> NDArray[np.str_]:
         """Entropy group: contested, middle or settled, '' where entropy is undefined, shape (n,)."""
-        return entropy_groups(self.entropy, share=self.settings.contested_share, cuts=self.settings.cuts)
+        return groups_of(self.entropy, self.settings)
 
     @cached_property
     def annotations(self) -> FloatArray:
@@ -234,8 +236,36 @@ class CellReading:
     @cached_property
     def metrics(self) -> ExampleMetrics:
         """AULC, un-learning, cartography and the rest of every example, on the gold label."""
-        further = extensions_at(METRICS, self.settings)
-        return example_metrics(self.source, noise_floor=self.settings.noise_floor, further=further)
+        return metrics_of(self.source, self.settings, further=extensions_at(METRICS, self.settings))
+
+    @cached_property
+    def learning_time(self) -> LearningTime | None:
+        """By the study's `learned_loss`, on the gold label; None where it sets none."""
+        threshold = self.settings.learned_loss
+        return None if threshold is None else learning_time(self.source, threshold)
+
+    @cached_property
+    def held_fixed(self) -> dict[str, FloatArray]:
+        """Further columns that the study's covariates name, each of shape (n,), beside those stored and measured."""
+        return named_covariates.further_columns(
+            self.settings.covariates or (), self.covariates, self.counts, self._texts
+        )
+
+    def _texts(self, begin: int, end: int) -> Sequence[Mapping[str, str]]:
+        """Text fields of the examples from place `begin` to before `end`; none where no text is stored."""
+        return (
+            self.stored.text[begin:end] if isinstance(self.stored, Curves) else self.stored.text(begin, end)
+        )
+
+    def log_probs_at(self, place: int) -> FloatArray:
+        """Log-probabilities over the labels at one tracking point (-1: the last), nats, shape (n, K)."""
+        point = self._at(range(len(self.steps))[place])
+        return np.concatenate(
+            [
+                point.read(begin, min(len(self), begin + ROW_GROUP)).log_probs[:, 0].astype(np.float64)
+                for begin in range(0, max(len(self), 1), ROW_GROUP)
+            ]
+        )
 
     @cached_property
     def margins(self) -> FloatArray:

@@ -9,6 +9,7 @@
       groups.parquet       a row a (cell, entropy group, tracking point): mean loss with its band
       missing.parquet      a row per cell without a result, with its state and the last line of its error
       cells.csv, conditions.csv    the same tables for people
+      NAME.parquet, NAME.csv       measures that the study asks for, validation accuracy (`measures.tables`)
       inputs.json          what the tables were made from; `load_analysis` refuses them when it has changed
 
 Reads completed cells, never trains, imports no torch.
@@ -19,7 +20,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from dissensus.analysis.cell_tables import CellTables, analyze_cell
 from dissensus.analysis.condition_tables import condition_rows
 from dissensus.analysis.example_rows import ExampleRows
 from dissensus.analysis.extensions import packages_of
+from dissensus.analysis.measures.tables import EVERY_TABLE, MeasureTables, table_names
 from dissensus.analysis.study_reading import StudyReader
 from dissensus.config import StudySpec
 from dissensus.errors import DissensusError, StoreError
@@ -55,6 +57,7 @@ class Analysis:
         groups: a row a (cell, group, tracking point).
         missing: a row per cell that has no result: cell, condition, state, error.
         in_memory: the examples table, where it has just been made and is small.
+        measures: tables that the study asks for, and of its validation sets, by name; see `measures.tables`.
     """
 
     reader: StudyReader
@@ -63,6 +66,7 @@ class Analysis:
     groups: pa.Table
     missing: pa.Table
     in_memory: pa.Table | None = None
+    measures: Mapping[str, pa.Table] = field(default_factory=dict)
 
     @cached_property
     def examples(self) -> pa.Table:
@@ -108,10 +112,11 @@ def analyze(study: Path | StudyReader) -> Analysis:
             f"{folder.path} has no completed cell to analyse ({shown}). Run it first: dissensus run {folder.path}"
         )
     inputs = inputs_of(folder)  # a missing extension is said before the work, not after it
+    measures = MeasureTables(folder.spec.analysis)
     with ExampleRows(folder.path / "analysis") as rows:
         tables = []
         for name in folder.done:
-            analysed = _analyze_one(reader, name)
+            analysed = _analyze_one(reader, name, measures)
             rows.add(analysed.examples)
             tables.append((analysed.cell, analysed.groups))
             del analysed
@@ -124,6 +129,7 @@ def analyze(study: Path | StudyReader) -> Analysis:
             groups=pa.concat_tables([groups for _, groups in tables]),
             missing=pa.Table.from_pylist(missing, schema=MISSING_SCHEMA),
             in_memory=rows.table(),
+            measures=measures.tables(folder),
         )
         _write(analysis, rows, inputs)
     return analysis
@@ -142,12 +148,14 @@ def load_analysis(study: Path | StudyReader) -> Analysis | None:
         stored = json.loads((tables_folder / "inputs.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    if not isinstance(stored, dict) or stored.pop("tables", None) != _checksums(tables_folder):
+    further = table_names(folder)
+    if not isinstance(stored, dict) or stored.pop("tables", None) != _checksums(tables_folder, further):
         return None
     if stored != inputs_of(folder):
         return None
     tables = {name: pq.read_table(tables_folder / f"{name}.parquet") for name in TABLES if name != "examples"}
-    return Analysis(reader=reader, **tables)
+    measures = {name: pq.read_table(tables_folder / f"{name}.parquet") for name in further}
+    return Analysis(reader=reader, **tables, measures=measures)
 
 
 def summary_table(analysis: Analysis) -> list[dict[str, Any]]:
@@ -177,10 +185,12 @@ def _missing_row(cell: CellStatus, state: str, error: str) -> dict[str, str]:
     return {"cell": cell.cell, "condition": cell.condition, "state": state, "error": error}
 
 
-def _analyze_one(reader: StudyReader, name: str) -> CellTables:
+def _analyze_one(reader: StudyReader, name: str, measures: MeasureTables) -> CellTables:
     cell = reader.cell(name)
     try:
-        return analyze_cell(cell)
+        tables = analyze_cell(cell)
+        measures.add(cell)
+        return tables
     except DissensusError as problem:
         raise StoreError(f"cell {name}: {problem}") from None
 
@@ -206,8 +216,8 @@ def inputs_of(folder: StudyFolder) -> dict[str, Any]:
     }
 
 
-def _checksums(folder: Path) -> dict[str, str]:
-    return {name: _checksum(folder / f"{name}.parquet") for name in TABLES}
+def _checksums(folder: Path, further: Iterable[str]) -> dict[str, str]:
+    return {name: _checksum(folder / f"{name}.parquet") for name in (*TABLES, *further)}
 
 
 def _checksum(path: Path) -> str:
@@ -225,11 +235,23 @@ def _write(analysis: Analysis, rows: ExampleRows, inputs: Mapping[str, Any]) -> 
         sink = io.BytesIO()
         pq.write_table(getattr(analysis, name), sink, compression="zstd")
         write_atomic(folder / f"{name}.parquet", sink.getvalue())
-    for name in ("cells", "conditions"):
+    for name, table in analysis.measures.items():
         sink = io.BytesIO()
-        pyarrow.csv.write_csv(getattr(analysis, name), sink)
+        pq.write_table(table, sink, compression="zstd")
+        write_atomic(folder / f"{name}.parquet", sink.getvalue())
+    for name in EVERY_TABLE:
+        if name not in analysis.measures:  # left from settings that asked for it
+            for ending in ("parquet", "csv"):
+                (folder / f"{name}.{ending}").unlink(missing_ok=True)
+    for name, table in {
+        "cells": analysis.cells,
+        "conditions": analysis.conditions,
+        **analysis.measures,
+    }.items():
+        sink = io.BytesIO()
+        pyarrow.csv.write_csv(table, sink)
         write_atomic(folder / f"{name}.csv", sink.getvalue())
-    record = {**inputs, "tables": _checksums(folder)}
+    record = {**inputs, "tables": _checksums(folder, analysis.measures)}
     write_atomic(folder / "inputs.json", json.dumps(record, indent=1, sort_keys=True) + "\n")
 
 

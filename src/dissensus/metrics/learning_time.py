@@ -38,7 +38,7 @@ def learning_time(curves: Curves | CurveSource, threshold: float = LN_2) -> Lear
         curves: n examples at T tracking points, in memory or stored (`open_curves`).
         threshold: nats.
     """
-    steps = np.asarray(curves.steps)
+    steps = np.asarray(curves.steps, dtype=np.float64)
     point = by_blocks(curves, lambda block: {"point": learning_time_of(block.losses, steps, threshold).point})
     return LearningTime(point["point"], _steps_at(point["point"], steps))
 
@@ -57,7 +57,7 @@ def learning_time_of(losses: ArrayLike, steps: ArrayLike, threshold: float = LN_
     Raises:
         DataError: the shapes do not fit.
     """
-    values, at = np.asarray(losses, dtype=np.float64), np.asarray(steps)
+    values, at = np.asarray(losses, dtype=np.float64), np.asarray(steps, dtype=np.float64)
     if values.ndim != 2 or at.shape != values.shape[1:]:
         raise DataError(
             f"losses have shape {values.shape} and steps {at.shape}; expected (examples, points) and (points,)"
@@ -74,5 +74,5 @@ def learning_time_of(losses: ArrayLike, steps: ArrayLike, threshold: float = LN_
 def _steps_at(point: FloatArray, steps: FloatArray) -> FloatArray:
     step = point.copy()
     learned = np.isfinite(point)
-    step[learned] = np.asarray(steps, dtype=np.float64)[point[learned].astype(np.intp)]
+    step[learned] = steps[point[learned].astype(np.intp)]
     return step

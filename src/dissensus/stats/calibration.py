@@ -66,7 +66,8 @@ def calibration(log_probs: ArrayLike, labels: ArrayLike, *, bins: int = 15) -> C
     keep = (given >= 0) & ~np.isnan(values).any(axis=1)
     kept, dropped = values[keep], int((~keep).sum())
     if not len(kept):
-        return Calibration(*[float("nan")] * 6, 0, dropped, bins)
+        nan = float("nan")
+        return Calibration(nan, nan, nan, nan, nan, nan, 0, dropped, bins)
     p = np.exp(kept)
     top, right = p.max(axis=1), kept.argmax(axis=1) == given[keep]
     entropy = -np.where(p > 0, p * np.where(p > 0, kept, 0.0), 0.0).sum(axis=1)

@@ -9,8 +9,9 @@ import numpy as np
 
 from dissensus.analysis.claims.measured import Measured, contrast, is_decoder
 from dissensus.analysis.claims.sampled import CellValue, ConditionValue
-from dissensus.analysis.claims.texts import COVARIATES, counted, spread
+from dissensus.analysis.claims.texts import counted, spread
 from dissensus.analysis.claims.verdict import ClaimVerdict, claim_verdict, question
+from dissensus.analysis.covariates import covariate_words
 from dissensus.analysis.reading import CellReading
 from dissensus.wording import number
 
@@ -48,9 +49,7 @@ def decoders_above_encoders(measured: Measured) -> ClaimVerdict:
     )
     reasons = [reason for reason in why if reason]
     words = (
-        ", ".join(COVARIATES.get(c, c) for c in _held(measured, next(iter(pairs.values()))[0]))
-        if pairs
-        else ""
+        ", ".join(covariate_words(c) for c in _held(measured, next(iter(pairs.values()))[0])) if pairs else ""
     )
     overall = question(
         "matched pairs",
@@ -145,7 +144,7 @@ def _difference(measured: Measured, pair: Pair, *, partial: bool) -> CellValue:
 
 
 def _held(measured: Measured, pair: Pair) -> tuple[str, ...]:
-    """The standard covariates that both have."""
+    """The covariates that both have."""
     return tuple(c for c in measured.covariates(pair[0]) if c in measured.covariates(pair[1]))
 
 

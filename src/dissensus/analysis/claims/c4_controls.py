@@ -7,12 +7,12 @@ from functools import partial
 
 import numpy as np
 
-from dissensus.analysis.cell_tables import STANDARD_COVARIATES
 from dissensus.analysis.claims.measured import Measured
 from dissensus.analysis.claims.parts import Part
 from dissensus.analysis.claims.sampled import CellValue, ConditionValue
-from dissensus.analysis.claims.texts import COVARIATES, counted, spread
+from dissensus.analysis.claims.texts import counted, spread
 from dissensus.analysis.claims.verdict import ClaimVerdict, Question, claim_verdict, question
+from dissensus.analysis.covariates import covariate_names, covariate_words
 from dissensus.analysis.reading import CellReading
 from dissensus.wording import number
 
@@ -31,8 +31,8 @@ def survives_controls(measured: Measured, *, thorough: bool = True) -> ClaimVerd
     level = measured.level
     cells = [cell for condition_cells in measured.conditions().values() for cell in condition_cells]
     available = {c for cell in cells for c in measured.covariates(cell)}
-    standard = [c for c in STANDARD_COVARIATES if c in available]
-    words = ", ".join(COVARIATES.get(c, c) for c in standard)
+    standard = [c for c in covariate_names(measured.settings) if c in available]
+    words = ", ".join(map(covariate_words, standard))
 
     if thorough:
         _cell_by_cell(measured, cells, standard)
@@ -64,7 +64,7 @@ def _harder(measured: Measured, standard: Sequence[str], words: str) -> list[Que
         "each covariate alone",
         "the mean partial rho over conditions is above 0 whichever covariate is held fixed",
         "partial Spearman given one covariate, mean over conditions",
-        [_mean(measured, COVARIATES.get(c, c), partial(_given_one, measured, c)) for c in standard],
+        [_mean(measured, covariate_words(c), partial(_given_one, measured, c)) for c in standard],
         level=level,
         decides=False,
     )
@@ -72,7 +72,7 @@ def _harder(measured: Measured, standard: Sequence[str], words: str) -> list[Que
         GOLD_SHARE,
         "partial rho is above 0 in every condition with the share of annotators who chose the gold label fixed too",
         f"partial Spearman given {words} and the share of the gold label",
-        _each(measured, lambda cell: measured.rho(cell, (*measured.covariates(cell), "gold_share"))),
+        _each(measured, lambda cell: measured.rho(cell, _with_gold_share(measured.covariates(cell)))),
         level=level,
         decides=False,
     )
@@ -118,11 +118,15 @@ def _within_majority(measured: Measured) -> list[Question]:
     ]
 
 
+def _with_gold_share(covariates: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*covariates, "gold_share")))
+
+
 def _cell_by_cell(measured: Measured, cells: Sequence[CellReading], covariates: Sequence[str]) -> None:
     """Compute every correlation of one cell at once: it is ranked once, and covariates' sums of products are shared."""
     for cell in cells:
         held_fixed = measured.covariates(cell)
-        measured.rhos(cell, (held_fixed, *((c,) for c in covariates), (*held_fixed, "gold_share")))
+        measured.rhos(cell, (held_fixed, *((c,) for c in covariates), _with_gold_share(held_fixed)))
         measured.rhos(cell, ((), held_fixed), ids=_gold_is_majority(cell))
 
 

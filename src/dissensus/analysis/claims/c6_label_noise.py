@@ -22,9 +22,9 @@ from dissensus.analysis.noise.groups import (
     noisy_cell,
 )
 from dissensus.analysis.reading import CellReading
+from dissensus.analysis.settings import area_of
 from dissensus.analysis.study_reading import by_condition
 from dissensus.curves import FloatArray
-from dissensus.metrics import aulc_of
 from dissensus.stats.draws import Draws
 from dissensus.stats.groups import CONTESTED
 from dissensus.stats.ranking import weighted_auroc
@@ -108,7 +108,7 @@ def noise_is_consistent(measured: Measured) -> ClaimVerdict:
 
 def _above_chance(measured: Measured, cell: CellReading) -> CellValue:
     noisy = noisy_cell(cell)
-    area = aulc_of(noisy.losses("given"), noisy.curves.progress)
+    area = area_of(noisy.losses("given"), noisy.curves.progress, measured.settings)
     flipped = noisy.flipped
     resampled = _resampled(measured, noisy, lambda weights: weighted_auroc(area, flipped, weights))
     value = float(weighted_auroc(area, flipped, np.ones((1, len(flipped))))[0])

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dissensus.analysis.cell_tables import STANDARD_COVARIATES
 from dissensus.analysis.claims.designs import RankDesigns
 from dissensus.analysis.claims.parts import ABOVE_CHANCE, FISHER, PLAIN, Part, Scale, part
 from dissensus.analysis.claims.sampled import CellValue, ConditionValue, Resampler
 from dissensus.analysis.claims.texts import names_of
+from dissensus.analysis.covariates import covariate_names
 from dissensus.analysis.reading import BACKED, REJECTED, CellReading
 from dissensus.analysis.study_reading import StudyReading, by_condition
 from dissensus.curves import FloatArray
@@ -110,9 +110,11 @@ class Measured:
         return self._of(cell).clusters
 
     def covariates(self, cell: CellReading) -> tuple[str, ...]:
-        """The standard covariates that the cell has."""
+        """The study's covariates that the cell has."""
         columns = self.columns(cell)
-        return tuple(c for c in STANDARD_COVARIATES if c in columns and np.isfinite(columns[c]).any())
+        return tuple(
+            c for c in covariate_names(self.settings) if c in columns and np.isfinite(columns[c]).any()
+        )
 
     def counts(self, cell: CellReading) -> bool:
         """Whether the cell is evidence: one that learned nothing is none, for or against."""
@@ -289,6 +291,7 @@ class Measured:
         if cell.name not in self._columns:
             values = {
                 **cell.covariates,
+                **cell.held_fixed,
                 "entropy": cell.entropy,
                 "aulc": cell.metrics.aulc,
                 "gold": cell.gold.astype(np.float64),

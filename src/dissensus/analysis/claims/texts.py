@@ -9,13 +9,6 @@ import numpy as np
 from dissensus.analysis.reading import CellReading
 from dissensus.wording import number
 
-COVARIATES = {
-    "token_count": "token count",
-    "lexical_overlap": "lexical overlap",
-    "gold": "gold class",
-    "initial_loss": "initial loss",
-}
-"""Covariates as sentences call them."""
 OTHERS = {"full": "full fine-tuning", "ia3": "IA3"}
 """Methods that LoRA is compared with, as sentences call them."""
 

@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from dissensus.analysis.settings import metrics_of
+from dissensus.config import AnalysisSpec
 from dissensus.curves import Curves, FloatArray
 from dissensus.data.agreement import annotation_entropy, gold_share
 from dissensus.data.annotations import NO_GOLD
-from dissensus.metrics import example_metrics
 
 SAME_DATA = (
     "probabilities at the last tracking point of the model that was trained on these labels; confident learning asks "
@@ -40,7 +41,9 @@ class Suspicion:
     note: str = ""
 
 
-def suspicion_scores(curves: Curves, given_labels: NDArray[np.int64]) -> tuple[Suspicion, ...]:
+def suspicion_scores(
+    curves: Curves, given_labels: NDArray[np.int64], settings: AnalysisSpec | None = None
+) -> tuple[Suspicion, ...]:
     """Scores from the curves of the given label, and from what the annotators chose.
 
     From curves (see `dissensus.metrics` for formulas and units): `aulc`; `final_loss`; `delta`, the loss at the end
@@ -55,9 +58,10 @@ def suspicion_scores(curves: Curves, given_labels: NDArray[np.int64]) -> tuple[S
     Args:
         curves: n examples.
         given_labels: the labels trained on, shape (n,); -1 where there is none.
+        settings: of the study's analysis; default: the defaults.
     """
     given_curves = replace(curves, gold=given_labels)
-    metrics = example_metrics(given_curves)
+    metrics = metrics_of(given_curves, settings or AnalysisSpec())
     events = np.where(metrics.forgetting.never_learned, np.inf, metrics.forgetting.events)
     measured = {
         "aulc": metrics.aulc,

@@ -127,7 +127,7 @@ def noise_ranking(reading: StudyReading) -> pa.Table:
     rows = []
     for noisy in noisy_cells(reading):
         scores = (
-            *suspicion_scores(noisy.curves, noisy.given),
+            *suspicion_scores(noisy.curves, noisy.given, settings),
             *confident_learning_scores(noisy.curves, noisy.given),
         )
         for score in scores:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dissensus.analysis.reading import CellReading, majority_gold
+from dissensus.analysis.settings import area_of, groups_of
 from dissensus.config import AnalysisSpec
 from dissensus.curves import FloatArray
 from dissensus.data.agreement import ESTIMATORS, annotation_entropy
@@ -78,7 +79,7 @@ def other_readings(cell: CellReading) -> Iterator[Choice]:
 
     - tracking points: about 50, 25, 12, 9, 7 or 5 of the stored points, evenly spaced among them, first and last
       included, where more are stored;
-    - x axis: AULC over log(1 + step) instead of progress;
+    - x axis: AULC over log(1 + step) instead of progress (of a study that takes the mean of the points: over either);
     - AULC: less the loss at step 0 ('relative'), or of the cross-entropy against the annotators' distribution
       ('soft loss', which is at least the entropy by definition: its correlation with entropy is no finding);
     - entropy estimator: the other ones; those that need whole counts are left out where counts are not;
@@ -90,7 +91,11 @@ def other_readings(cell: CellReading) -> Iterator[Choice]:
     curves, settings, reference = cell.curves, cell.settings, read(cell)
     yield from tracking_readings(cell)
     by_log = aulc_of(curves.losses, axis_of(curves, "log"))
-    yield Choice("x axis", "log(1 + step)", "progress", replace(reference, aulc=by_log))
+    own_axis = "progress" if settings.aulc == "trapezoid" else "points"
+    yield Choice("x axis", "log(1 + step)", own_axis, replace(reference, aulc=by_log))
+    if settings.aulc != "trapezoid":
+        by_progress = aulc_of(curves.losses, curves.progress)
+        yield Choice("x axis", "progress", own_axis, replace(reference, aulc=by_progress))
     yield Choice("AULC", "relative", "plain", replace(reference, aulc=cell.metrics.aulc_relative))
     yield Choice("AULC", "soft loss", "plain", replace(reference, aulc=cell.metrics.aulc_soft))
     for estimator in ESTIMATORS:
@@ -103,10 +108,10 @@ def other_readings(cell: CellReading) -> Iterator[Choice]:
                 )
             except DataError:
                 continue
-            group = entropy_groups(entropy, share=settings.contested_share, cuts=settings.cuts)
+            group = groups_of(entropy, settings)
             other = replace(reference, entropy=entropy, group=group)
             yield Choice("entropy estimator", estimator, settings.entropy, other)
-    own_cut = _cut_name(settings.contested_share, settings.cuts)
+    own_cut = _cut_name(settings.contested_share, settings.cuts_in_bits)
     for share, cuts in (*((share, None) for share in SHARES), (settings.contested_share, CUTS)):
         if _cut_name(share, cuts) != own_cut:
             group = entropy_groups(reference.entropy, share=share, cuts=cuts)
@@ -148,7 +153,7 @@ def _reading(
     withheld: bool,
 ) -> Reading:
     judged = judge(trend_of(losses, progress), noise_floor=settings.noise_floor)
-    area = aulc_of(losses, progress)
+    area = area_of(losses, progress, settings)
     return Reading(entropy, group, area, judged.delta, judged.flag, judged.defined & ~np.bool_(withheld))
 
 

@@ -1,0 +1,112 @@
+"""Tables of measures: those that a study asks for, and validation accuracy wherever a cell has a validation set.
+
+    STUDY_DIR/analysis/
+      NAME.parquet, NAME.csv    one each of `analysis: {measures: [...]}`
+      validation.parquet, .csv  a row per cell and scored point, where cells hold examples back
+
+Without either, an analysis has no such file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, get_args
+
+import numpy as np
+import pyarrow as pa
+
+from dissensus.analysis.cell_tables import condition_columns
+from dissensus.analysis.measures.across import ACROSS, KeptCell
+from dissensus.analysis.measures.cells import OF_CELLS, Row
+from dissensus.analysis.reading import CellReading
+from dissensus.config import AnalysisSpec, Measure
+from dissensus.store.validation import VALIDATION, load_validation
+from dissensus.study.folder import StudyFolder
+
+VALIDATION_TABLE = "validation"
+EVERY_TABLE: tuple[str, ...] = (*get_args(Measure), VALIDATION_TABLE)
+"""Names that a table of measures may have."""
+NO_ROWS = pa.schema([("cell", pa.string()), ("condition", pa.string())])
+
+
+def table_names(folder: StudyFolder) -> tuple[str, ...]:
+    """The tables of measures that a study has: those it asks for, and `validation` if a cell has a validation set."""
+    validated = any((folder.cell(name) / VALIDATION).is_file() for name in folder.done)
+    return (*folder.spec.analysis.measures, *((VALIDATION_TABLE,) if validated else ()))
+
+
+class MeasureTables:
+    """Collects the rows of a study's measures, cell by cell.
+
+    Args:
+        settings: of the study's analysis.
+    """
+
+    def __init__(self, settings: AnalysisSpec) -> None:
+        self._rows: dict[str, list[Row]] = {name: [] for name in settings.measures if name in OF_CELLS}
+        self._across = [name for name in settings.measures if name in ACROSS]
+        self._kept: list[KeptCell] = []
+
+    def add(self, cell: CellReading) -> None:
+        """Take one more cell."""
+        if not self._rows and not self._across:
+            return
+        identity = identity_of(cell)
+        for name, rows in self._rows.items():
+            rows += [{**identity, **row} for row in OF_CELLS[name](cell)]
+        if self._across:
+            self._kept.append(KeptCell.of(cell, identity))
+
+    def tables(self, folder: StudyFolder) -> dict[str, pa.Table]:
+        """Every table of `table_names`, in that order.
+
+        Raises:
+            StoreError: a cell's validation scores cannot be read.
+        """
+        made = {**self._rows, **{name: ACROSS[name](self._kept) for name in self._across}}
+        return {
+            name: _table(validation_rows(folder) if name == VALIDATION_TABLE else made[name])
+            for name in table_names(folder)
+        }
+
+
+def validation_rows(folder: StudyFolder) -> list[Row]:
+    """A row per cell and point at which its validation set was scored: accuracy and mean loss on gold, unweighted.
+
+    `epoch` is the number of epochs trained by then: 0 before training.
+    """
+    rows = []
+    for name in folder.done:
+        path = folder.cell(name) / VALIDATION
+        if not path.is_file():
+            continue
+        spec, scores = folder.planned[name].cell, load_validation(path)
+        last = max(scores.steps, default=0)
+        n = int((scores.gold >= 0).sum())
+        accuracy, loss = (
+            (scores.accuracy(), scores.loss()) if n else (np.full(len(scores.steps), np.nan),) * 2
+        )
+        rows += [
+            {
+                "cell": name,
+                **condition_columns(spec),
+                "seed": spec.seed,
+                "step": int(step),
+                "epoch": spec.training.epochs * step / last if last else 0.0,
+                "n": n,
+                "accuracy": float(accuracy[place]),
+                "loss": float(loss[place]),
+                "last": step == last,
+            }
+            for place, step in enumerate(scores.steps)
+        ]
+    return rows
+
+
+def identity_of(cell: CellReading) -> Mapping[str, Any]:
+    """The columns that name a cell."""
+    return {"cell": cell.name, **condition_columns(cell.spec), "seed": cell.spec.seed}
+
+
+def _table(rows: list[Row]) -> pa.Table:
+    return pa.Table.from_pylist(rows) if rows else NO_ROWS.empty_table()
