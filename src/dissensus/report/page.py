@@ -81,6 +81,7 @@ class Page:
         noise_floor: smallest rise that counts, nats.
         entropy: how annotation entropy is computed, in words.
         partial: how covariates enter the partial correlation, in words.
+        aulc: how AULC is computed, in words.
         covariates: which they are.
         quotes: examples that are quoted, at most.
         left_out: what that leaves out of the page, in a sentence; '' where nothing is.
@@ -109,6 +110,7 @@ class Page:
     noise_floor: float
     entropy: str
     partial: str
+    aulc: str
     covariates: str
     quotes: Quotes
     left_out: str
@@ -206,6 +208,7 @@ def build(analysis: Analysis, *, quotes: Quotes = "all") -> Page:
         noise_floor=study.analysis.noise_floor,
         entropy=words.ESTIMATORS[study.analysis.entropy],
         partial=words.PARTIAL[study.analysis.partial],
+        aulc=words.aulc_words(study.analysis),
         covariates=words.covariate_words(rows),
         quotes=quotes,
         left_out=quotes_words(quotes),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from dissensus.analysis.clusters import NO_CLUSTERS
-from dissensus.config import ModelSpec, RunSpec, SourceSpec, StudySpec
+from dissensus.config import AnalysisSpec, ModelSpec, RunSpec, SourceSpec, StudySpec
 from dissensus.report import settings
 from dissensus.report.tables import GOLD, REGIMES, ConditionRow, percent
 from dissensus.wording import file_tail
@@ -86,12 +86,13 @@ def study_words(
             "Entropy groups",
             f"{study.analysis.entropy.replace('_', '-')} estimator; "
             + (
-                f"contested at or above {study.analysis.cuts[1]:.10g} bits, settled at or below "
-                f"{study.analysis.cuts[0]:.10g}"
+                f"contested at or above {study.analysis.cuts[1]:.10g} {study.analysis.cuts_unit}, settled at or "
+                f"below {study.analysis.cuts[0]:.10g}"
                 if study.analysis.cuts
                 else f"contested and settled: top and bottom {percent(study.analysis.contested_share)} by entropy"
             ),
         ),
+        ("Measures", _measure_words(study.analysis)),
         (
             "Intervals",
             f"{study.analysis.confidence:.0%} bootstrap over examples, {study.analysis.resamples} resamples; "
@@ -107,6 +108,31 @@ def study_words(
             )
         )
     return tuple((term, text) for term, text in pairs if text)
+
+
+def _measure_words(analysis: AnalysisSpec) -> str:
+    """The settings of measures that are not the defaults; nothing where all are."""
+    parts = []
+    if analysis.aulc == "mean":
+        parts.append("AULC is the mean of the recorded losses, each tracking point once")
+    if analysis.learned_loss is not None:
+        parts.append(
+            f"an example is learned at the first point with a loss below {analysis.learned_loss:g} nats"
+        )
+    if analysis.cartography.include_start:
+        parts.append("data maps take step 0 in")
+    if analysis.cartography.threshold is not None:
+        parts.append(
+            f"in data maps correct means a probability of the gold label above {analysis.cartography.threshold:g}"
+        )
+    return "; ".join(parts)
+
+
+def aulc_words(analysis: AnalysisSpec) -> str:
+    """AULC in words, as the study computes it."""
+    if analysis.aulc == "mean":
+        return "the mean of the losses at the tracking points, each once whatever its spacing"
+    return "the loss averaged over training progress from 0 to 1 (trapezoid rule)"
 
 
 def cluster_words(rows: Sequence[ConditionRow]) -> str:

@@ -1,7 +1,7 @@
-"""Measures of one cell: rows of kendall, partials, by_gold, bins, calibration, learning_time, incremental_r2, cartography.
+"""Measures of one cell: the rows of each table that a cell has by itself (`OF_CELLS` lists them).
 
-p-values that end in `_independent` take examples as independent, as the textbook's tests do; those of `partials` that do
-not come from the study's bootstrap, over clusters.
+p-values that end in `_independent` take examples as independent, as textbook tests do; the `p` of `partials` comes
+from the study's bootstrap, over clusters.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ALL = "all"
 
 
 def quantities(cell: CellReading) -> dict[str, FloatArray]:
-    """What entropy is related to, shape (n,) each: AULC in nats and, where a study sets `learned_loss`, learning time."""
+    """Of each example, shape (n,) each: AULC in nats and, where a study sets `learned_loss`, its learning time."""
     times = {} if cell.learning_time is None else {"learning_point": cell.learning_time.point}
     return {"aulc": cell.metrics.aulc, **times}
 
@@ -196,9 +196,9 @@ def incremental_rows(cell: CellReading) -> list[Row]:
 
 
 def cartography_rows(cell: CellReading) -> list[Row]:
-    """One row: correlations of the data map with entropy and AULC, how its classes overlap the groups, what entropy adds.
+    """One row: correlations of the data map with entropy and AULC, its classes beside the groups, what entropy adds.
 
-    Classes are those of `cartography_classes`; `R2` is of AULC on confidence and variability, then with entropy.
+    Classes are those of `cartography_classes`; R2 is of AULC on confidence and variability, then with entropy.
     """
     data_map, area = cell.metrics.cartography, cell.metrics.aulc
     pairs: Mapping[str, tuple[FloatArray, FloatArray]] = {

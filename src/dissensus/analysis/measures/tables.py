@@ -63,7 +63,7 @@ class MeasureTables:
         Raises:
             StoreError: a cell's validation scores cannot be read.
         """
-        made = {**self._rows, **{name: ACROSS[name](self._kept) for name in self._across}}
+        made = self._rows | {name: ACROSS[name](self._kept) for name in self._across}
         return {
             name: _table(validation_rows(folder) if name == VALIDATION_TABLE else made[name])
             for name in table_names(folder)
