@@ -9,6 +9,7 @@ from typing import Any, get_args
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from scipy import stats
 
 from dissensus.analysis.claims.measured import Measured
@@ -268,6 +269,13 @@ def test_the_report_says_the_settings() -> None:
         "with a loss below 0.95 nats; data maps take step 0 in; in data maps correct means a probability of the gold "
         "label above 0.5"
     )
+
+
+def test_the_settings_in_the_docs_are_valid_and_name_every_measure() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "measures.md").read_text("utf-8")
+    settings = yaml.safe_load(text.partition("```yaml")[2].partition("```")[0])["analysis"]
+    assert set(AnalysisSpec.parse(settings, "docs").measures) == set(get_args(Measure))
+    assert [name for name in get_args(Measure) if f"\n| `{name}` |" not in text] == []
 
 
 def test_mistakes_are_named(tmp_path: Path) -> None:
