@@ -235,6 +235,8 @@ def analyze(folder: Folder, as_json: Json = False) -> None:
         summary(rows)
         _say_what_did_not_learn(tables)
         say(f"tables: {folder.rstrip('/')}/analysis")
+        if tables.measures:
+            say(f"measures there: {', '.join(tables.measures)}")
 
 
 def report(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,11 +13,15 @@ import pytest
 import yaml
 from scipy import stats
 
+from dissensus.analysis import study_reading
+from dissensus.analysis.claims.c6_label_noise import _above_chance
 from dissensus.analysis.claims.measured import Measured
 from dissensus.analysis.measures.tables import EVERY_TABLE
+from dissensus.analysis.noise.scores import suspicion_scores
 from dissensus.analysis.sensitivity.readings import other_readings, read
 from dissensus.analysis.tables import Analysis, analyze, load_analysis
 from dissensus.config import AnalysisSpec, Measure, StudySpec
+from dissensus.data.noise import NoisyLabels
 from dissensus.errors import SpecError, StoreError
 from dissensus.report.words import study_words
 from dissensus.stats.over_seeds import concordance
@@ -255,6 +260,46 @@ def test_claims_and_sensitivity_read_the_same_settings() -> None:
         curves.losses_on(cell.counts.argmax(axis=1)).mean(axis=1)
     )
     assert read(cell).aulc == pytest.approx(mean)
+
+
+def test_scores_of_label_noise_read_the_same_settings() -> None:
+    curves = balanced(curves_of())
+    given = (curves.gold + 1) % 3
+    scores = {one.name: one.values for one in suspicion_scores(curves, given, AnalysisSpec(aulc="mean"))}
+    assert scores["aulc"] == pytest.approx(curves.losses_on(given).mean(axis=1))
+
+
+def test_claim_6_reads_the_same_settings() -> None:
+    noise = {"noise": {"kind": "uniform", "rate": 0.3}}
+    curves = replace(balanced(curves_of()), regime=np.full(90, "trained_on"))
+    curves = replace(curves, steps=np.array([0, 1, 2, 3, 4, 5, 6, 7, 400]))
+    flipped = np.arange(90) % 3 == 0
+    given = NoisyLabels(np.where(flipped, (curves.gold + 1) % 3, curves.gold), flipped)
+    study = study_spec(
+        **FULL, regimes=["trained_on"], training=noise, analysis={"resamples": 100, "aulc": "mean"}
+    )
+    measured = Measured(evidence_of(study, curves, given=given))
+    value = _above_chance(measured, measured.reading.cells[0]).value
+    areas = {
+        "mean": curves.losses_on(given.labels).mean(axis=1),
+        "trapezoid": np.trapezoid(curves.losses_on(given.labels), curves.progress, axis=1),
+    }
+    auroc = {
+        name: stats.mannwhitneyu(area[flipped], area[~flipped]).statistic / (flipped.sum() * (~flipped).sum())
+        for name, area in areas.items()
+    }
+    assert value == pytest.approx(auroc["mean"] - 0.5)
+    assert auroc["mean"] != pytest.approx(auroc["trapezoid"])
+
+
+def test_curves_that_stay_in_their_store_give_the_same_measures(
+    paper: Analysis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study_reading, "LIMIT", 0)
+    streamed = analyze(paper.folder)
+    assert list(streamed.measures) == list(paper.measures)
+    for name, table in paper.measures.items():
+        assert streamed.measures[name].equals(table), name
 
 
 def test_the_report_says_the_settings() -> None:
