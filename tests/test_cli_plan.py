@@ -34,7 +34,7 @@ DATA = DataFacts(train=100, tracked=100, labels=3, id_bytes=1000, text_bytes=500
 
 def timing(**changes: Any) -> Timing:
     base = {"setup": 10.0, "gradient": 0.1, "update": 1.0, "tracking": 0.02, "steps": 8, "passes": 6}
-    spread = {"low": 0.9, "high": 1.2, "shares_start": False, "undisturbed": True, "share": 0.98}
+    spread = {"low": 0.9, "high": 1.2, "undisturbed": True, "share": 0.98}
     return Timing(**{**base, **spread, **changes})
 
 

@@ -21,9 +21,9 @@ from dissensus.config import Execution, RunSpec, StudySpec, When
 from dissensus.errors import SpecError, StoreError
 from dissensus.files import write_atomic
 from dissensus.run import messages
-from dissensus.run.allocation import DEFAULT_FUSE, default_threads, executions
+from dissensus.run.allocation import DEFAULT_FUSE, allocate, executions, refuse_below_one
 from dissensus.run.destination import Destination
-from dissensus.run.engines.base import Engine, Needs, needs_of
+from dissensus.run.engines.base import Engine, Needs
 from dissensus.run.engines.local import LocalEngine
 from dissensus.run.engines.node import order_for_nodes
 from dissensus.run.job_status import RunningJob
@@ -111,9 +111,7 @@ def run_study(
         StoreError: another run is under way in the folder.
         KeyboardInterrupt: on Ctrl-C or SIGTERM, after the workers were stopped; running again resumes.
     """
-    for option, value in (("workers", workers), ("threads", threads), ("fuse", fuse)):
-        if value is not None and value < 1:
-            raise SpecError(f"{option} is {value}; expected 1 or more")
+    refuse_below_one(workers=workers, threads=threads, fuse=fuse)
     if retries is not None and retries < 0:
         raise SpecError(f"retries is {retries}; expected 0 or more")
     cells = select(expand(study), only or When())
@@ -245,12 +243,8 @@ class _Session:
         gpus = self.engine.has_gpus()
         waiting = jobs(cells, fuse or DEFAULT_FUSE, self.executions)
         slots = workers or self.engine.slots(len(waiting))
-        if not self.engine.elsewhere:
-            threads = threads or default_threads(slots)
-        needs = [
-            needs_of([self.executions[cell.cell_id] for cell in job], gpus=gpus, threads=threads)
-            for job in waiting
-        ]
+        shared_by = None if self.engine.elsewhere else slots
+        needs = allocate(waiting, self.executions, gpus=gpus, threads=threads, shared_by=shared_by)
         self.engine.check(needs)
         return [_Task(job, need) for job, need in zip(waiting, needs, strict=True)], slots
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from dissensus import threads
 from dissensus.config import ExecutionRule, RunSpec, StudySpec, When
 from dissensus.data.sources import load_source
 from dissensus.data.sources.simulated import SimulatedSource
@@ -24,7 +24,6 @@ from dissensus.run.plan.facts import (
     StudyFacts,
     Timing,
     TokenFacts,
-    Weights,
     likeness,
 )
 from dissensus.run.plan.measuring import Workers, data_sizes, finished_seconds
@@ -54,7 +53,6 @@ TIMING = Timing(
     passes=3,
     low=0.9,
     high=1.2,
-    shares_start=False,
     undisturbed=True,
     share=1.0,
 )
@@ -122,15 +120,6 @@ def test_a_cell_that_was_interrupted_counts_what_is_left() -> None:
     done = status(state="interrupted", step=5, total_steps=8, tracking_points_done=3, tracking_points=5)
     work = plan_cell(cell(), done, KNOWN).work
     assert work == Work(3, 1360, 2, 300, pytest.approx(5 + 1.5 + 1.36 + 0.06), 2 * shard_bound(DATA))
-
-
-def test_of_cells_that_begin_alike_all_but_the_first_save_a_pass() -> None:
-    known = CellFacts(DATA, TOKENS, replace(TIMING, shares_start=True))
-    first, second = (plan_cell(cell(), status(), known, start_known=later).work for later in (False, True))
-    assert first.seconds is not None
-    assert second == replace(first, seconds=pytest.approx(first.seconds - 150 * 0.0002))
-    begun = status(state="interrupted", step=2, total_steps=8, tracking_points_done=2)
-    assert plan_cell(cell(), begun, known) == plan_cell(cell(), begun, known, start_known=True)
 
 
 def test_a_cell_that_is_done_costs_nothing() -> None:
@@ -202,18 +191,6 @@ STUDY = StudySpec.parse(
 )
 
 
-def test_which_cells_begin_alike() -> None:
-    same = cell(seed=1, regime="trained_on", training={"batch_size": 8})
-    assert planning._start(same) == planning._start(cell())
-    for other in (
-        cell(model={"name": "other"}),
-        cell(method={"name": "lora", "rank": 2, "learning_rate": 1e-3}),
-        cell(dataset={**cell().dataset.model_dump(), "tracked_size": 20}),
-        cell(tracking={"precision": "bf16"}),
-    ):
-        assert planning._start(other) != planning._start(cell())
-
-
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """What would be measured: model a is known, b is not here."""
@@ -226,9 +203,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
             {"cells": [c.cell_id for c in cells], "workers": workers.count, "cell_seconds": cell_seconds}
         )
         facts = DataFacts(10, 10, 3, 50, 400)
-        weights = Weights(1000, 1000)
         known = {
-            c.cell_id: CellFacts(facts, TOKENS, TIMING, cell_seconds.get(likeness(c)), weights)
+            c.cell_id: CellFacts(facts, TOKENS, TIMING, cell_seconds.get(likeness(c)), 12_000)
             if c.model.name == "a"
             else CellFacts(facts, reason="no b")
             for c in cells
@@ -254,10 +230,21 @@ def test_a_study_by_model_and_method(asked: list[dict[str, Any]], tmp_path: Path
     assert plan.total.unknown["seconds"] == 2
     assert (plan.workers, plan.jobs, asked[0]["workers"]) == (4, 4, 4)
     assert plan.wall_seconds == pytest.approx(11.89)  # no less than the longest
-    assert plan.resources.checkpoint_bytes == 2 * 3 * 4 * 1000  # of the jobs that run at a time and are known
+    assert plan.resources.checkpoint_bytes == 2 * 12_000  # of the jobs that run at a time and are known
     assert plan.resources.cpu_hours == pytest.approx(2 * 11.89 / 3600)
     assert plan.resources.gpu_hours == 0
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("asked")
+def test_workers_have_the_threads_that_they_have_in_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threads, "available", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    plan = plan_study(STUDY, tmp_path, workers=8)
+    # A run shares 8 cores among the 8 workers that were asked for; 4 jobs keep 4 of them busy.
+    assert (plan.workers, plan.threads) == (4, 1)
 
 
 def finish(spec: RunSpec, out: Path, seconds: float, **more: Any) -> None:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from dissensus.config import ModelSpec, RunSpec
+from dissensus.config import RunSpec
 from dissensus.data.assembly import assemble
-from dissensus.errors import DataError, ModelError
+from dissensus.errors import DataError
 from dissensus.run.plan import measuring, trial
 from dissensus.run.plan.facts import Timing, TrialResult, combined, likeness
-from dissensus.run.plan.measuring import Workers, data_sizes, measure_cells, refuse_missing
+from dissensus.run.plan.measuring import Workers, data_sizes, measure_cells
 from dissensus.seeds import stream_seed
 
 
@@ -52,7 +53,7 @@ def look_at(cells: list[RunSpec], folder: Path, *, timed: bool = True) -> list[T
     errors: dict[int, Exception | None] = {}
     function = trial.trial if timed else trial.count_only
     function(list(zip(cells, folders, strict=True)), threads=1, device="cpu", on_end=errors.__setitem__)
-    return [errors[place] or TrialResult.read(each) for place, each in enumerate(folders)]
+    return [errors[place] or trial.read_result(each) for place, each in enumerate(folders)]
 
 
 @pytest.mark.parametrize("method", [{"name": "lora", "rank": 2}, {"name": "full"}, {"name": "ia3"}])
@@ -72,9 +73,9 @@ def test_one_cell_from_its_data_to_its_timing(
     assert min(timing.bf16.seconds_fp32, timing.bf16.seconds_bf16, timing.bf16.largest_difference) > 0
     assert timing.low <= 1 <= timing.high
     assert timing.undisturbed
-    assert timing.shares_start
     assert found.device == "CPU"
-    assert (found.weights.adapters > 0) is (method["name"] == "lora")
+    assert (found.per_rank > 0) is (method["name"] == "lora")
+    assert found.fixed > 0
 
 
 @pytest.mark.parametrize("head", ["classifier", "verbalizer"])
@@ -113,7 +114,6 @@ def test_tokens_of_a_large_training_set_are_those_of_a_sample(
 def test_data_are_assembled_once(
     tiny_encoder_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dissensus.run.plan import measuring
 
     calls: list[str] = []
 
@@ -181,36 +181,9 @@ def test_repetitions_end(each: float, times: int, monkeypatch: pytest.MonkeyPatc
 
 
 def test_timings_side_by_side_are_one() -> None:
-    slow = Timing(1.0, 2.0, 3.0, 4.0, 5, 6, 0.9, 1.1, True, True, 0.5)
-    fast = Timing(3.0, 4.0, 5.0, 6.0, 7, 8, 0.8, 1.5, True, True, 1.0)
-    assert combined([slow, fast]) == Timing(2.0, 3.0, 4.0, 5.0, 12, 14, 0.8, 1.5, True, True, 0.75)
-
-
-@pytest.mark.parametrize("name", ["bert-base", "minilm-l6", "some-org/some-model"])
-def test_a_model_that_would_have_to_be_fetched_is_refused(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from huggingface_hub import constants
-
-    monkeypatch.setenv("DISSENSUS_CACHE", str(tmp_path))
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(ModelError, match=f"'{name}' is not on this machine; `dissensus models pull {name}`"):
-        refuse_missing(ModelSpec(name=name))
-
-
-@pytest.mark.parametrize("kind", ["a model's folder", "an empty folder", "a name that nobody knows"])
-def test_what_no_run_would_fetch_is_not_refused(
-    kind: str, tiny_encoder_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nor looked up in a cache: loading says at once what is wrong with it."""
-    asked: list[str] = []
-    monkeypatch.setattr(measuring, "_in_cache", lambda hub, revision: asked.append(hub))
-    names = {"a model's folder": tiny_encoder_dir, "an empty folder": tmp_path}
-    refuse_missing(ModelSpec(name=str(names.get(kind, "nobody"))))  # raises nothing
-    assert asked == []
-    with pytest.raises(ModelError, match="'some-org/some-model' is not on this machine"):
-        refuse_missing(ModelSpec(name="some-org/some-model"))
-    assert asked == ["some-org/some-model"]
+    slow = Timing(1.0, 2.0, 3.0, 4.0, 5, 6, 0.9, 1.1, True, 0.5)
+    fast = Timing(3.0, 4.0, 5.0, 6.0, 7, 8, 0.8, 1.5, True, 1.0)
+    assert combined([slow, fast]) == Timing(2.0, 3.0, 4.0, 5.0, 12, 14, 0.8, 1.5, True, 0.75)
 
 
 def test_workers_measure_each_kind_and_say_what_is_not_here(
@@ -236,8 +209,11 @@ def test_workers_measure_each_kind_and_say_what_is_not_here(
     lora = known["lora"]
     assert lora.timing is not None
     assert lora.tokens is not None
-    assert lora.weights is not None
-    assert known["rank"] == lora
+    assert lora.checkpoint_bytes is not None
+    rank = known["rank"]
+    assert replace(rank, checkpoint_bytes=lora.checkpoint_bytes) == lora
+    # Of rank 4 in place of 2, the adapters are twice as large and the head is not.
+    assert lora.checkpoint_bytes < (rank.checkpoint_bytes or 0) < 2 * lora.checkpoint_bytes
     assert known["regime"].timing == lora.timing
     assert known["regime"].data is not None
     assert known["regime"].data.train == 136

@@ -1,21 +1,15 @@
-"""Facts of a plan: sizes of data, tokens, weights and seconds of cells, and which cells are alike. Imports no torch."""
+"""Facts of a plan: sizes of data, tokens, seconds, checkpoints; which cells are alike. Imports no torch."""
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-
-from pydantic import TypeAdapter
+from dataclasses import dataclass, field
 
 from dissensus.config import RunSpec
 from dissensus.record.precision import PrecisionTrial, averaged
 
 Key = tuple[str, ...]
-
-_RESULT = "trial.json"
 
 
 @dataclass(frozen=True)
@@ -66,8 +60,6 @@ class Timing:
         passes: tracking passes that were timed.
         low: seconds per token of the quickest timed step, as a share of the median one.
         high: of the slowest.
-        shares_start: whether cells that begin with the same body leave each other what the head reads at step 0
-            (`models/shared_states.py`), so that all but the first save a pass.
         undisturbed: whether the seconds are processor time.
         share: processor time over wall-clock time while measuring: 1 for one thread that nothing else disturbs.
         bf16: the tracking pass in bf16 beside fp32; None where it was not tried.
@@ -81,80 +73,49 @@ class Timing:
     passes: int
     low: float
     high: float
-    shares_start: bool
     undisturbed: bool
     share: float
     bf16: PrecisionTrial | None = None
 
 
-@dataclass(frozen=True)
-class Weights:
-    """How many weights a cell has.
-
-    Attributes:
-        parameters: all of the model's, adapters included.
-        trainable: those that training changes.
-        adapters: those of them that grow with LoRA's rank; 0 without LoRA.
-        rank: LoRA's, of the cell that was looked at; 1 without.
-    """
-
-    parameters: int
-    trainable: int
-    adapters: int = 0
-    rank: int = 1
-
-    def checkpoint_bytes(self, rank: int | None) -> int:
-        """Bytes of a checkpoint of a like cell of that rank: weight and AdamW's two moments, in float32."""
-        grown = self.adapters * (rank or self.rank) // self.rank
-        return 3 * 4 * (self.trainable - self.adapters + grown)
-
-
 def combined(timings: Sequence[Timing]) -> Timing:
     """One timing of those that processes measured side by side: means, and sums of what was timed."""
-
-    def mean(name: str) -> float:
-        return statistics.fmean(getattr(timing, name) for timing in timings)
-
+    means = {
+        name: statistics.fmean(getattr(timing, name) for timing in timings)
+        for name in ("setup", "gradient", "update", "tracking", "share")
+    }
     return Timing(
-        setup=mean("setup"),
-        gradient=mean("gradient"),
-        update=mean("update"),
-        tracking=mean("tracking"),
+        **means,
         steps=sum(timing.steps for timing in timings),
         passes=sum(timing.passes for timing in timings),
         low=min(timing.low for timing in timings),
         high=max(timing.high for timing in timings),
-        shares_start=all(timing.shares_start for timing in timings),
         undisturbed=all(timing.undisturbed for timing in timings),
-        share=mean("share"),
         bf16=averaged([timing.bf16 for timing in timings if timing.bf16 is not None]),
     )
 
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What a worker found out in a short trial, as JSON in the cell's folder.
+    """What a worker found out in a short trial.
 
     Attributes:
         tokens: of the cell.
-        weights: of the cell that was set up.
+        fixed: weights that training changes in the model that was set up, without those of LoRA's adapters.
+        per_rank: those of the adapters, of each rank; 0 without LoRA.
         device: what it computed on: a GPU's name, or CPU.
         timing: None where only tokens were counted.
     """
 
     tokens: TokenFacts
-    weights: Weights
+    fixed: int
+    per_rank: int
     device: str
     timing: Timing | None = None
 
-    def write(self, folder: Path) -> None:
-        """Leave it in a folder."""
-        (folder / _RESULT).write_text(json.dumps(asdict(self)), encoding="utf-8")
-
-    @classmethod
-    def read(cls, folder: Path) -> TrialResult:
-        """What `write` has left there."""
-        return TypeAdapter(cls).validate_json((folder / _RESULT).read_bytes())
+    def checkpoint_bytes(self, rank: int | None) -> int:
+        """Bytes of a checkpoint of a cell of that rank: weight and AdamW's two moments, in float32."""
+        return 3 * 4 * (self.fixed + self.per_rank * (rank or 0))
 
 
 @dataclass(frozen=True)
@@ -166,7 +127,7 @@ class CellFacts:
         tokens: None where the model, too, could not be loaded.
         timing: of its kind of cell, from a trial.
         whole: seconds that a cell like it took from start to end; they go before a trial.
-        weights: of its kind of cell.
+        checkpoint_bytes: of its checkpoint; None where the model could not be loaded.
         reason: why something is missing, in one line; "" where nothing is.
     """
 
@@ -174,7 +135,7 @@ class CellFacts:
     tokens: TokenFacts | None = None
     timing: Timing | None = None
     whole: float | None = None
-    weights: Weights | None = None
+    checkpoint_bytes: int | None = None
     reason: str = ""
 
 
@@ -221,19 +182,10 @@ def data_key(cell: RunSpec) -> Key:
     return cell.dataset.canonical(), cell.regime
 
 
-def model_key(cell: RunSpec) -> str:
-    """The model and how it reads text."""
-    return cell.model.model_copy(update={"tag": None, "dropout": None}).canonical()
-
-
-def token_key(cell: RunSpec) -> Key:
-    """What a cell's tokens depend on."""
-    return model_key(cell), *data_key(cell)
-
-
 def kind_key(cell: RunSpec) -> Key:
-    """What the seconds of a token depend on."""
-    return model_key(cell), cell.method.name, cell.training.precision, cell.tracking.precision
+    """What the seconds of a token depend on: the model and how it reads text, the method, the precisions."""
+    model = cell.model.model_copy(update={"tag": None, "dropout": None}).canonical()
+    return model, cell.method.name, cell.training.precision, cell.tracking.precision
 
 
 def likeness(cell: RunSpec) -> str:

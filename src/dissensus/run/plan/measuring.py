@@ -1,4 +1,4 @@
-"""Measuring for a plan: sizes of data here, tokens and seconds by a short trial of each kind of cell in workers.
+"""Measuring for a plan: seconds of finished cells, sizes of data, and a short trial of each kind of cell in workers.
 
 A kind of cell is a model as it reads text, a method and the precisions. Of each kind one cell is tried (`trial.py`), in
 as many workers at once as would run, because workers share the memory's bandwidth and a processor's clock: one alone
@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dissensus.config import ModelSpec, RunSpec
+from dissensus.config import RunSpec
 from dissensus.errors import DissensusError, ModelError
 from dissensus.run.messages import CellOrder, Ended, Event, Failed, JobOrder, Over
 from dissensus.run.plan.facts import (
@@ -32,11 +32,11 @@ from dissensus.run.plan.facts import (
     data_key,
     kind_key,
     likeness,
-    token_key,
 )
-from dissensus.run.plan.trial import assembled
+from dissensus.run.plan.trial import assembled, read_result
 from dissensus.run.process import ChildProcess
 from dissensus.study.status import CellStatus
+from dissensus.wording import first_line
 
 _TRIAL = "dissensus.run.plan.trial:trial"
 _COUNT = "dissensus.run.plan.trial:count_only"
@@ -58,20 +58,20 @@ def finished_seconds(
         statuses: of each, by id.
         anywhere: whether cells that another machine ran count, too.
     """
-    durations: dict[str, list[float]] = {}
+
+    def job(cell: RunSpec) -> tuple[str, int, str]:
+        status = statuses[cell.cell_id]
+        return status.host, status.pid, status.started
+
     done = [cell for cell in cells if statuses[cell.cell_id].state == "done"]
-    jobs = Counter(_job(statuses[cell.cell_id]) for cell in done)
+    cells_of_job = Counter(map(job, done))
+    durations: dict[str, list[float]] = {}
     for cell in done:
         status = statuses[cell.cell_id]
-        if status.seconds <= 0 or len(status.tries) > 1 or jobs[_job(status)] > 1:
-            continue
-        if anywhere or status.host == socket.gethostname():
+        alone = len(status.tries) <= 1 and cells_of_job[job(cell)] == 1
+        if status.seconds > 0 and alone and (anywhere or status.host == socket.gethostname()):
             durations.setdefault(likeness(cell), []).append(status.seconds)
     return {key: statistics.median(seconds) for key, seconds in durations.items()}
-
-
-def _job(status: CellStatus) -> tuple[str, int, str]:
-    return status.host, status.pid, status.started
 
 
 @dataclass(frozen=True)
@@ -108,23 +108,12 @@ def measure_cells(
         if facts[cell.cell_id].data is not None:
             kinds.setdefault(kind_key(cell), []).append(cell)
     measured: list[Measured] = []
-    with tempfile.TemporaryDirectory(prefix="dissensus-plan-") as scratch:
-        pool = _Pool(workers, Path(scratch))
-        try:
-            for number, alike in enumerate(kinds.values(), 1):
-                timed = any(facts[cell.cell_id].whole is None for cell in alike)
-                chosen = _typical(alike)
-                words = f"{chosen.model.label}, {chosen.method.name}, {chosen.training.precision}"
-                note(f"{'timing' if timed else 'counting tokens of'} {words} ({number} of {len(kinds)})")
-                by_tokens, timed_kind = _try_kind(alike, chosen, pool, timed=timed)
-                measured += [timed_kind] if timed_kind is not None else []
-                for cell in alike:
-                    known = by_tokens[token_key(cell)]
-                    facts[cell.cell_id] = replace(
-                        known, data=facts[cell.cell_id].data, whole=facts[cell.cell_id].whole
-                    )
-        finally:
-            pool.close()
+    for number, alike in enumerate(kinds.values(), 1):
+        timed = any(facts[cell.cell_id].whole is None for cell in alike)
+        chosen = _typical(alike)
+        words = f"{chosen.model.label}, {chosen.method.name}, {chosen.training.precision}"
+        note(f"{'timing' if timed else 'counting tokens of'} {words} ({number} of {len(kinds)})")
+        measured += _try_kind(alike, chosen, workers, facts, timed=timed)
     return StudyFacts(facts, tuple(measured))
 
 
@@ -139,7 +128,7 @@ def cell_sizes(
             try:
                 sizes[data_key(cell)] = CellFacts(data=data_sizes(cell, data_dir))
             except DissensusError as error:
-                sizes[data_key(cell)] = CellFacts(reason=_one_line(str(error)))
+                sizes[data_key(cell)] = CellFacts(reason=first_line(error))
     return {
         cell.cell_id: replace(sizes[data_key(cell)], whole=cell_seconds.get(likeness(cell))) for cell in cells
     }
@@ -158,129 +147,6 @@ def data_sizes(spec: RunSpec, data_dir: Path | None) -> DataFacts:
     )
 
 
-def refuse_missing(model: ModelSpec) -> None:
-    """Raise `ModelError` for a model that a run would have to fetch first. Asks no network."""
-    from dissensus.models.registry import BUILTIN
-    from dissensus.models.resolve import list_models
-
-    folder = Path(model.name).expanduser()
-    card = BUILTIN.get(model.name)
-    hub = card.hub if card else model.name
-    if (folder / "config.json").is_file():
-        return
-    if card is None and (folder.exists() or "/" not in hub):
-        return  # nothing to fetch: loading says at once what is wrong
-    if card is not None and model.revision is None:
-        cached = next(listing.cached for listing in list_models() if listing.name == model.name)
-    else:
-        cached = _in_cache(hub, model.revision)
-    if not cached:
-        raise ModelError(
-            f"model {model.name!r} is not on this machine; `dissensus models pull {model.name}` fetches it"
-        )
-
-
-def _in_cache(hub: str, revision: str | None) -> bool:
-    try:
-        from huggingface_hub import try_to_load_from_cache
-    except ImportError:
-        return False
-    return isinstance(try_to_load_from_cache(hub, "config.json", revision=revision), str)
-
-
-def _try_kind(
-    alike: Sequence[RunSpec], chosen: RunSpec, pool: _Pool, *, timed: bool
-) -> tuple[dict[Key, CellFacts], Measured | None]:
-    """What a trial of one kind finds out, by the cells' tokens, and how it was timed."""
-    others = {token_key(cell): cell for cell in reversed(alike)}
-    del others[token_key(chosen)]
-    keys = [token_key(chosen), *others]
-    try:
-        refuse_missing(chosen.model)
-        answers = pool.run([chosen, *others.values()], timed=timed)
-    except DissensusError as error:
-        return dict.fromkeys(keys, CellFacts(reason=_one_line(str(error)))), None
-    timings = [answer.timing for answer in answers[0] if answer.timing is not None]
-    timing = combined(timings) if timings else None
-    first = answers[0][0]
-    facts = {
-        key: CellFacts(tokens=answer.tokens, timing=timing, weights=first.weights)
-        if isinstance(answer, TrialResult)
-        else CellFacts(timing=timing, weights=first.weights, reason=answer)
-        for key, answer in zip(keys, [first, *answers[1]], strict=True)
-    }
-    if timing is None:
-        return facts, None
-    kind = (chosen.model.label, chosen.method.name, chosen.training.precision, chosen.cell_id)
-    return facts, Measured(*kind, len(timings), timing, first.device, pool.workers.threads)
-
-
-class _Pool:
-    """Worker processes that each take the same order at the same time; each starts when it is first needed."""
-
-    def __init__(self, workers: Workers, folder: Path) -> None:
-        self.workers = workers
-        self._folder = folder
-        self._orders = 0
-        self._processes: dict[int, ChildProcess] = {}
-
-    def run(
-        self, cells: Sequence[RunSpec], *, timed: bool
-    ) -> tuple[list[TrialResult], list[TrialResult | str]]:
-        """What each worker found of the first cell; and what the first found of each other, or why it did not.
-
-        Raises:
-            ModelError: some worker could not look at the first cell.
-        """
-        self._orders += 1
-        events: queue.SimpleQueue[tuple[int, Event]] = queue.SimpleQueue()
-        places = range(self.workers.count if timed else 1)
-        orders = [self._order(cells if place == 0 else cells[:1], place, timed=timed) for place in places]
-        for place, order in zip(places, orders, strict=True):
-            if place not in self._processes:
-                self._processes[place] = ChildProcess(
-                    threads=order.threads, log=order.log, environment=_OFFLINE
-                )
-            self._processes[place].give(order, lambda event, at=place: events.put((at, event)))  # type: ignore[misc]
-        waiting, troubles = set(places), dict[tuple[int, int], str]()
-        while waiting:
-            place, event = events.get()
-            if isinstance(event, Failed):
-                troubles[place, event.cell] = _one_line(event.error)
-            elif isinstance(event, Ended):
-                troubles.setdefault((place, 0), _one_line(event.error))
-            if isinstance(event, Ended | Over):
-                waiting.discard(place)
-        first = [trouble for (_, cell), trouble in troubles.items() if cell == 0]
-        if first:  # what made heavy work fail may have left the process in any state
-            self.close()
-            raise ModelError(first[0])
-        others = enumerate(orders[0].cells[1:], 1)
-        return (
-            [TrialResult.read(order.cells[0].folder) for order in orders],
-            [troubles.get((0, place)) or TrialResult.read(cell.folder) for place, cell in others],
-        )
-
-    def close(self) -> None:
-        """End every worker."""
-        while self._processes:
-            self._processes.popitem()[1].terminate()
-
-    def _order(self, cells: Sequence[RunSpec], place: int, *, timed: bool) -> JobOrder:
-        folders = [self._folder / f"{self._orders}-{place}-{number}" for number in range(len(cells))]
-        for folder in folders:
-            folder.mkdir()
-        return JobOrder(
-            tuple(CellOrder(cell, folder) for cell, folder in zip(cells, folders, strict=True)),
-            threads=self.workers.threads,
-            run_cell="",
-            run_cells=_TRIAL if timed else _COUNT,
-            data_dir=self.workers.data_dir,
-            device=self.workers.device,
-            log=self._folder / f"log-{place}.txt",
-        )
-
-
 def _typical(cells: Sequence[RunSpec]) -> RunSpec:
     """The first cell whose data and batch size are the most frequent."""
 
@@ -291,6 +157,93 @@ def _typical(cells: Sequence[RunSpec]) -> RunSpec:
     return next(cell for cell in cells if place(cell) == most)
 
 
-def _one_line(trouble: str) -> str:
-    """The first line of what went wrong."""
-    return next(iter(trouble.strip().splitlines()), "no reason was given")
+def _try_kind(
+    alike: Sequence[RunSpec], chosen: RunSpec, workers: Workers, facts: dict[str, CellFacts], *, timed: bool
+) -> list[Measured]:
+    """Put what a trial of one kind finds out into `facts`, by cell id; and say how it was timed, if it was."""
+    from dissensus.models.resolve import refuse_download
+
+    by_data = {data_key(chosen): chosen}
+    for cell in alike:
+        by_data.setdefault(data_key(cell), cell)
+    try:
+        refuse_download(chosen.model.name, chosen.model.revision)
+        answers, others = _run_trial(list(by_data.values()), workers, timed=timed)
+    except DissensusError as error:
+        for cell in alike:
+            facts[cell.cell_id] = replace(facts[cell.cell_id], reason=first_line(error))
+        return []
+    first = answers[0]
+    timings = [answer.timing for answer in answers if answer.timing is not None]
+    timing = combined(timings) if timings else None
+    counted = dict(zip(by_data, [first, *others], strict=True))
+    for cell in alike:
+        answer = counted[data_key(cell)]
+        facts[cell.cell_id] = replace(
+            facts[cell.cell_id],
+            tokens=answer.tokens if isinstance(answer, TrialResult) else None,
+            timing=timing,
+            checkpoint_bytes=first.checkpoint_bytes(cell.method.rank),
+            reason="" if isinstance(answer, TrialResult) else answer,
+        )
+    if timing is None:
+        return []
+    kind = (chosen.model.label, chosen.method.name, chosen.training.precision, chosen.cell_id)
+    return [Measured(*kind, len(timings), timing, first.device, workers.threads)]
+
+
+def _run_trial(
+    cells: Sequence[RunSpec], workers: Workers, *, timed: bool
+) -> tuple[list[TrialResult], list[TrialResult | str]]:
+    """What each worker found of the first cell; and what the first found of each other, or why it did not.
+
+    Raises:
+        ModelError: some worker could not look at the first cell.
+    """
+    events: queue.SimpleQueue[tuple[int, Event]] = queue.SimpleQueue()
+    with tempfile.TemporaryDirectory(prefix="dissensus-plan-") as scratch:
+        places = range(workers.count if timed else 1)
+        orders = [
+            _order(cells[: None if place == 0 else 1], workers, Path(scratch, str(place)), timed)
+            for place in places
+        ]
+        processes: list[ChildProcess] = []
+        try:
+            for place, order in enumerate(orders):
+                process = ChildProcess(threads=order.threads, log=order.log, environment=_OFFLINE)
+                processes.append(process)
+                process.give(order, lambda event, place=place: events.put((place, event)))  # type: ignore[misc]
+            waiting, troubles = set(places), dict[tuple[int, int], str]()
+            while waiting:
+                place, event = events.get()
+                if isinstance(event, Failed | Ended):
+                    cell = event.cell if isinstance(event, Failed) else 0
+                    troubles.setdefault((place, cell), first_line(event.error, "no reason was given"))
+                if isinstance(event, Ended | Over):
+                    waiting.discard(place)
+        finally:
+            for process in processes:
+                process.terminate()
+        for (_, cell), trouble in troubles.items():
+            if cell == 0:
+                raise ModelError(trouble)
+        others = enumerate(orders[0].cells[1:], 1)
+        return (
+            [read_result(order.cells[0].folder) for order in orders],
+            [troubles.get((0, number)) or read_result(cell.folder) for number, cell in others],
+        )
+
+
+def _order(cells: Sequence[RunSpec], workers: Workers, folder: Path, timed: bool) -> JobOrder:
+    folders = [folder / str(number) for number in range(len(cells))]
+    for cell_folder in folders:
+        cell_folder.mkdir(parents=True)
+    return JobOrder(
+        tuple(map(CellOrder, cells, folders)),
+        threads=workers.threads,
+        run_cell="",
+        run_cells=_TRIAL if timed else _COUNT,
+        data_dir=workers.data_dir,
+        device=workers.device,
+        log=folder / "log.txt",
+    )
