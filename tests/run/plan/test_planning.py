@@ -22,8 +22,7 @@ from dissensus.run.plan.facts import (
     DataFacts,
     Measured,
     StudyFacts,
-    Timing,
-    TokenFacts,
+    Trial,
     likeness,
 )
 from dissensus.run.plan.measuring import Workers, data_sizes, finished_seconds
@@ -42,9 +41,8 @@ from dissensus.study.grid import expand
 from dissensus.study.lock import StudyLock
 from dissensus.study.status import CellStatus, Try, cell_folder, write_status
 
-DATA = DataFacts(train=100, tracked=10, labels=3, id_bytes=50, text_bytes=400)
-TOKENS = TokenFacts(per_train_example=20.0, tracked=150)
-TIMING = Timing(
+DATA = DataFacts(train=100, tracked=10, labels=3, id_bytes=50, text_bytes=400, train_bytes=4000)
+TRIAL = Trial(
     setup=5.0,
     gradient=0.001,
     update=0.5,
@@ -55,8 +53,13 @@ TIMING = Timing(
     high=1.2,
     undisturbed=True,
     share=1.0,
+    train_tokens=0.5,  # 4000 bytes of 100 examples: 20 tokens each
+    tracked_tokens=0.375,  # of 400 bytes: 150 tokens
+    weights=1000,
+    weights_per_rank=0,
+    device="CPU",
 )
-KNOWN = CellFacts(DATA, TOKENS, TIMING)
+KNOWN = CellFacts(DATA, TRIAL)
 
 
 def cell(**changes: Any) -> RunSpec:
@@ -202,14 +205,14 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         calls.append(
             {"cells": [c.cell_id for c in cells], "workers": workers.count, "cell_seconds": cell_seconds}
         )
-        facts = DataFacts(10, 10, 3, 50, 400)
+        facts = DataFacts(10, 10, 3, 50, 400, 400)  # 20 tokens each in training
         known = {
-            c.cell_id: CellFacts(facts, TOKENS, TIMING, cell_seconds.get(likeness(c)), 12_000)
+            c.cell_id: CellFacts(facts, TRIAL, cell_seconds.get(likeness(c)))
             if c.model.name == "a"
             else CellFacts(facts, reason="no b")
             for c in cells
         }
-        one = Measured("a", "full", "fp32", cells[0].cell_id, workers.count, TIMING, "CPU", workers.threads)
+        one = Measured("a", "full", "fp32", cells[0].cell_id, workers.count, workers.threads, 2, TRIAL)
         return StudyFacts(known, (one,))
 
     monkeypatch.setattr(planning, "measure_cells", measured)

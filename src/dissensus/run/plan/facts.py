@@ -1,10 +1,10 @@
-"""Facts of a plan: sizes of data, tokens, seconds, checkpoints; which cells are alike. Imports no torch."""
+"""Facts of a plan: sizes of data, a trial's seconds and tokens, and which cells are alike. Imports no torch."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dissensus.config import RunSpec
 from dissensus.record.precision import PrecisionTrial, averaged
@@ -14,14 +14,15 @@ Key = tuple[str, ...]
 
 @dataclass(frozen=True)
 class DataFacts:
-    """Sizes of one cell's data.
+    """Sizes of one cell's data; texts count as the store keeps them.
 
     Attributes:
         train: training examples.
         tracked: tracked examples.
         labels: how many labels there are.
         id_bytes: the tracked ids, end to end.
-        text_bytes: the tracked texts, as the store keeps them.
+        text_bytes: the tracked texts.
+        train_bytes: the training texts.
     """
 
     train: int
@@ -29,32 +30,21 @@ class DataFacts:
     labels: int
     id_bytes: int
     text_bytes: int
+    train_bytes: int
 
 
 @dataclass(frozen=True)
-class TokenFacts:
-    """Real tokens, special ones included, after truncation; no padding.
+class Trial:
+    """What a short trial of one cell found on this machine.
+
+    Seconds are processor time where a process computes in one thread on a CPU, since that hardly depends on what else
+    the machine is doing meanwhile; else they are wall-clock time. Tokens are real ones, special ones included, after
+    truncation; no padding.
 
     Attributes:
-        per_train_example: mean over the training set, or over a sample of it.
-        tracked: of the whole tracked set, in one pass.
-    """
-
-    per_train_example: float
-    tracked: int
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Seconds on this machine.
-
-    They are processor time where a process computes in one thread on a CPU, since that hardly depends on what else
-    the machine is doing meanwhile; else they are wall-clock time.
-
-    Attributes:
-        setup: from a cell's specification to its first step: data, weights, adapters, token ids.
-        gradient: forward and backward, a training token.
-        update: clipping and the optimiser, a step.
+        setup: seconds from a cell's specification to its first step: data, weights, adapters, token ids.
+        gradient: of forward and backward, a training token.
+        update: of clipping and the optimiser, a step.
         tracking: of a tracking pass, a token.
         steps: optimiser steps that were timed.
         passes: tracking passes that were timed.
@@ -62,6 +52,11 @@ class Timing:
         high: of the slowest.
         undisturbed: whether the seconds are processor time.
         share: processor time over wall-clock time while measuring: 1 for one thread that nothing else disturbs.
+        train_tokens: per byte of the training texts.
+        tracked_tokens: per byte of the tracked texts.
+        weights: that training changes, without those of LoRA's adapters.
+        weights_per_rank: those of the adapters, of each rank; 0 without LoRA.
+        device: what it computed on: a GPU's name, or CPU.
         bf16: the tracking pass in bf16 beside fp32; None where it was not tried.
     """
 
@@ -75,47 +70,37 @@ class Timing:
     high: float
     undisturbed: bool
     share: float
-    bf16: PrecisionTrial | None = None
-
-
-def combined(timings: Sequence[Timing]) -> Timing:
-    """One timing of those that processes measured side by side: means, and sums of what was timed."""
-    means = {
-        name: statistics.fmean(getattr(timing, name) for timing in timings)
-        for name in ("setup", "gradient", "update", "tracking", "share")
-    }
-    return Timing(
-        **means,
-        steps=sum(timing.steps for timing in timings),
-        passes=sum(timing.passes for timing in timings),
-        low=min(timing.low for timing in timings),
-        high=max(timing.high for timing in timings),
-        undisturbed=all(timing.undisturbed for timing in timings),
-        bf16=averaged([timing.bf16 for timing in timings if timing.bf16 is not None]),
-    )
-
-
-@dataclass(frozen=True)
-class TrialResult:
-    """What a worker found out in a short trial.
-
-    Attributes:
-        tokens: of the cell.
-        fixed: weights that training changes in the model that was set up, without those of LoRA's adapters.
-        per_rank: those of the adapters, of each rank; 0 without LoRA.
-        device: what it computed on: a GPU's name, or CPU.
-        timing: None where only tokens were counted.
-    """
-
-    tokens: TokenFacts
-    fixed: int
-    per_rank: int
+    train_tokens: float
+    tracked_tokens: float
+    weights: int
+    weights_per_rank: int
     device: str
-    timing: Timing | None = None
+    bf16: PrecisionTrial | None = None
 
     def checkpoint_bytes(self, rank: int | None) -> int:
         """Bytes of a checkpoint of a cell of that rank: weight and AdamW's two moments, in float32."""
-        return 3 * 4 * (self.fixed + self.per_rank * (rank or 0))
+        return 3 * 4 * (self.weights + self.weights_per_rank * (rank or 0))
+
+
+def combined(trials: Sequence[Trial]) -> Trial:
+    """One trial of those that processes made side by side: mean seconds, and sums of what was timed."""
+
+    def mean(name: str) -> float:
+        return statistics.fmean(getattr(trial, name) for trial in trials)
+
+    return replace(
+        trials[0],
+        setup=mean("setup"),
+        gradient=mean("gradient"),
+        update=mean("update"),
+        tracking=mean("tracking"),
+        share=mean("share"),
+        steps=sum(trial.steps for trial in trials),
+        passes=sum(trial.passes for trial in trials),
+        low=min(trial.low for trial in trials),
+        high=max(trial.high for trial in trials),
+        bf16=averaged([trial.bf16 for trial in trials if trial.bf16 is not None]),
+    )
 
 
 @dataclass(frozen=True)
@@ -124,34 +109,30 @@ class CellFacts:
 
     Attributes:
         data: sizes of its data; None where they could not be loaded.
-        tokens: None where the model, too, could not be loaded.
-        timing: of its kind of cell, from a trial.
-        whole: seconds that a cell like it took from start to end; they go before a trial.
-        checkpoint_bytes: of its checkpoint; None where the model could not be loaded.
+        trial: of its kind of cell; None where the model could not be loaded.
+        whole: seconds that a cell like it took from start to end; they go before a trial's.
         reason: why something is missing, in one line; "" where nothing is.
     """
 
     data: DataFacts | None = None
-    tokens: TokenFacts | None = None
-    timing: Timing | None = None
+    trial: Trial | None = None
     whole: float | None = None
-    checkpoint_bytes: int | None = None
     reason: str = ""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """How one kind of cell was timed.
+    """How one kind of cell was tried.
 
     Attributes:
         model: its model's name, as the cell's.
         method: full, lora or ia3.
         precision: of training.
-        cell: id of the cell that was timed.
-        workers: processes that timed it at the same time.
-        timing: what they found.
-        device: what it computed on: a GPU's name, or CPU.
+        cell: id of the cell that was tried.
+        workers: processes that tried it at the same time.
         threads: of each process.
+        cells: cells whose seconds are the trial's; the others of the kind are like finished ones.
+        trial: what they found.
     """
 
     model: str
@@ -159,9 +140,9 @@ class Measured:
     precision: str
     cell: str
     workers: int
-    timing: Timing
-    device: str
     threads: int
+    cells: int
+    trial: Trial
 
 
 @dataclass(frozen=True)

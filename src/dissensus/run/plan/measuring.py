@@ -2,13 +2,12 @@
 
 A kind of cell is a model as it reads text, a method and the precisions. Of each kind one cell is tried (`trial.py`), in
 as many workers at once as would run, because workers share the memory's bandwidth and a processor's clock: one alone
-would be too quick. Cells like one that has finished need no trial: they take as long. What workers write goes into a
-temporary folder.
+would be too quick. Cells like one that has finished take as long as it did, and of the trial have tokens and weights
+alone. What workers write goes into a temporary folder.
 """
 
 from __future__ import annotations
 
-import json
 import queue
 import socket
 import statistics
@@ -27,19 +26,18 @@ from dissensus.run.plan.facts import (
     Key,
     Measured,
     StudyFacts,
-    TrialResult,
+    Trial,
     combined,
     data_key,
     kind_key,
     likeness,
 )
-from dissensus.run.plan.trial import assembled, read_result
+from dissensus.run.plan.trial import assembled, read_trial, text_bytes
 from dissensus.run.process import ChildProcess
 from dissensus.study.status import CellStatus
 from dissensus.wording import first_line
 
 _TRIAL = "dissensus.run.plan.trial:trial"
-_COUNT = "dissensus.run.plan.trial:count_only"
 _OFFLINE = {"HF_HUB_OFFLINE": "1"}
 
 Note = Callable[[str], None]
@@ -94,12 +92,12 @@ class Workers:
 def measure_cells(
     cells: Sequence[RunSpec], workers: Workers, *, cell_seconds: Mapping[str, float], note: Note
 ) -> StudyFacts:
-    """Sizes of each cell's data, its tokens, and the seconds of its kind, on this machine.
+    """Sizes of each cell's data, and a trial of its kind, on this machine.
 
     Args:
         cells: those that are to be run.
         workers: what measures.
-        cell_seconds: `finished_seconds`; a kind whose cells all have them is not timed.
+        cell_seconds: `finished_seconds`; those cells take their seconds from there.
         note: called with a line before each measurement.
     """
     facts = cell_sizes(cells, workers.data_dir, cell_seconds=cell_seconds, note=note)
@@ -109,11 +107,19 @@ def measure_cells(
             kinds.setdefault(kind_key(cell), []).append(cell)
     measured: list[Measured] = []
     for number, alike in enumerate(kinds.values(), 1):
-        timed = any(facts[cell.cell_id].whole is None for cell in alike)
         chosen = _typical(alike)
-        words = f"{chosen.model.label}, {chosen.method.name}, {chosen.training.precision}"
-        note(f"{'timing' if timed else 'counting tokens of'} {words} ({number} of {len(kinds)})")
-        measured += _try_kind(alike, chosen, workers, facts, timed=timed)
+        kind = chosen.model.label, chosen.method.name, chosen.training.precision
+        note(f"timing {', '.join(kind)} ({number} of {len(kinds)})")
+        try:
+            trial = _tried(chosen, workers)
+        except DissensusError as error:
+            known = CellFacts(reason=first_line(error))
+        else:
+            known = CellFacts(trial=trial)
+            timed = sum(facts[cell.cell_id].whole is None for cell in alike)
+            measured.append(Measured(*kind, chosen.cell_id, workers.count, workers.threads, timed, trial))
+        for cell in alike:
+            facts[cell.cell_id] = replace(facts[cell.cell_id], trial=known.trial, reason=known.reason)
     return StudyFacts(facts, tuple(measured))
 
 
@@ -137,13 +143,13 @@ def cell_sizes(
 def data_sizes(spec: RunSpec, data_dir: Path | None) -> DataFacts:
     """Sizes of a cell's data; raises what assembling them raises."""
     data = assembled(spec, data_dir)
-    texts = (json.dumps(dict(e.text), ensure_ascii=False).encode() for e in data.tracked)
     return DataFacts(
         train=len(data.train),
         tracked=len(data.tracked),
         labels=len(data.tracked.labels),
         id_bytes=sum(len(i.encode()) for i in data.tracked.ids),
-        text_bytes=sum(map(len, texts)),
+        text_bytes=text_bytes(data.tracked),
+        train_bytes=text_bytes(data.train),
     )
 
 
@@ -157,92 +163,43 @@ def _typical(cells: Sequence[RunSpec]) -> RunSpec:
     return next(cell for cell in cells if place(cell) == most)
 
 
-def _try_kind(
-    alike: Sequence[RunSpec], chosen: RunSpec, workers: Workers, facts: dict[str, CellFacts], *, timed: bool
-) -> list[Measured]:
-    """Put what a trial of one kind finds out into `facts`, by cell id; and say how it was timed, if it was."""
-    from dissensus.models.resolve import refuse_download
-
-    by_data = {data_key(chosen): chosen}
-    for cell in alike:
-        by_data.setdefault(data_key(cell), cell)
-    try:
-        refuse_download(chosen.model.name, chosen.model.revision)
-        answers, others = _run_trial(list(by_data.values()), workers, timed=timed)
-    except DissensusError as error:
-        for cell in alike:
-            facts[cell.cell_id] = replace(facts[cell.cell_id], reason=first_line(error))
-        return []
-    first = answers[0]
-    timings = [answer.timing for answer in answers if answer.timing is not None]
-    timing = combined(timings) if timings else None
-    counted = dict(zip(by_data, [first, *others], strict=True))
-    for cell in alike:
-        answer = counted[data_key(cell)]
-        facts[cell.cell_id] = replace(
-            facts[cell.cell_id],
-            tokens=answer.tokens if isinstance(answer, TrialResult) else None,
-            timing=timing,
-            checkpoint_bytes=first.checkpoint_bytes(cell.method.rank),
-            reason="" if isinstance(answer, TrialResult) else answer,
-        )
-    if timing is None:
-        return []
-    kind = (chosen.model.label, chosen.method.name, chosen.training.precision, chosen.cell_id)
-    return [Measured(*kind, len(timings), timing, first.device, workers.threads)]
-
-
-def _run_trial(
-    cells: Sequence[RunSpec], workers: Workers, *, timed: bool
-) -> tuple[list[TrialResult], list[TrialResult | str]]:
-    """What each worker found of the first cell; and what the first found of each other, or why it did not.
+def _tried(cell: RunSpec, workers: Workers) -> Trial:
+    """The trial of a cell, in every worker at the same time.
 
     Raises:
-        ModelError: some worker could not look at the first cell.
+        DissensusError: its model is not here, or some worker could not try it.
     """
-    events: queue.SimpleQueue[tuple[int, Event]] = queue.SimpleQueue()
+    from dissensus.models.resolve import refuse_download
+
+    refuse_download(cell.model.name, cell.model.revision)
+    events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+    processes: list[ChildProcess] = []
     with tempfile.TemporaryDirectory(prefix="dissensus-plan-") as scratch:
-        places = range(workers.count if timed else 1)
-        orders = [
-            _order(cells[: None if place == 0 else 1], workers, Path(scratch, str(place)), timed)
-            for place in places
-        ]
-        processes: list[ChildProcess] = []
+        orders = [_order(cell, workers, Path(scratch, str(place))) for place in range(workers.count)]
         try:
-            for place, order in enumerate(orders):
-                process = ChildProcess(threads=order.threads, log=order.log, environment=_OFFLINE)
-                processes.append(process)
-                process.give(order, lambda event, place=place: events.put((place, event)))  # type: ignore[misc]
-            waiting, troubles = set(places), dict[tuple[int, int], str]()
-            while waiting:
-                place, event = events.get()
-                if isinstance(event, Failed | Ended):
-                    cell = event.cell if isinstance(event, Failed) else 0
-                    troubles.setdefault((place, cell), first_line(event.error, "no reason was given"))
-                if isinstance(event, Ended | Over):
-                    waiting.discard(place)
+            for order in orders:
+                processes.append(ChildProcess(threads=order.threads, log=order.log, environment=_OFFLINE))
+                processes[-1].give(order, events.put)
+            running = len(processes)
+            while running:
+                event = events.get()
+                if isinstance(event, Failed | Ended):  # the others' seconds would be those of fewer workers
+                    raise ModelError(first_line(event.error, "no reason was given"))
+                running -= isinstance(event, Over)
         finally:
             for process in processes:
+                process.ask_to_stop()
+            for process in processes:
                 process.terminate()
-        for (_, cell), trouble in troubles.items():
-            if cell == 0:
-                raise ModelError(trouble)
-        others = enumerate(orders[0].cells[1:], 1)
-        return (
-            [read_result(order.cells[0].folder) for order in orders],
-            [troubles.get((0, number)) or read_result(cell.folder) for number, cell in others],
-        )
+        return combined([read_trial(order.cells[0].folder) for order in orders])
 
 
-def _order(cells: Sequence[RunSpec], workers: Workers, folder: Path, timed: bool) -> JobOrder:
-    folders = [folder / str(number) for number in range(len(cells))]
-    for cell_folder in folders:
-        cell_folder.mkdir(parents=True)
+def _order(cell: RunSpec, workers: Workers, folder: Path) -> JobOrder:
+    folder.mkdir()
     return JobOrder(
-        tuple(map(CellOrder, cells, folders)),
+        (CellOrder(cell, folder),),
         threads=workers.threads,
-        run_cell="",
-        run_cells=_TRIAL if timed else _COUNT,
+        run_cell=_TRIAL,
         data_dir=workers.data_dir,
         device=workers.device,
         log=folder / "log.txt",

@@ -239,7 +239,10 @@ def _resources(
 ) -> Resources:
     """What the jobs take together, by the seconds of each."""
     timed = [(taken or 0.0, need) for taken, need in zip(seconds, layout.needs, strict=True)]
-    rooms = [sum(facts[cell.cell_id].checkpoint_bytes or 0 for cell in job) for job in layout.jobs]
+    rooms = [
+        sum(t.checkpoint_bytes(cell.method.rank) for cell in job if (t := facts[cell.cell_id].trial))
+        for job in layout.jobs
+    ]
     reserved = sum(taken * need.gpus for taken, need in timed)
     return Resources(
         gpu_hours=(wall if layout.shared_gpu and wall is not None else reserved) / 3600,
@@ -273,19 +276,17 @@ def _work(cell: RunSpec, status: CellStatus, known: CellFacts) -> Work:
     taken, measured = min(status.step, steps), min(status.tracking_points_done, points)
     passes = points - measured
     tokens = tracked = seconds = room = None
-    n = known.data.train if known.data else train_size_of(cell)
-    if known.tokens and n is not None:
+    if (data := known.data) and (trial := known.trial):
         batch = cell.training.batch_size
-        examples = examples_seen(n, batch, steps) - examples_seen(n, batch, taken)
-        tokens = round(examples * known.tokens.per_train_example)
-        tracked = passes * known.tokens.tracked
-        if (timing := known.timing) is not None:
-            seconds = timing.setup + (steps - taken) * timing.update
-            seconds += tokens * timing.gradient + tracked * timing.tracking
+        examples = examples_seen(data.train, batch, steps) - examples_seen(data.train, batch, taken)
+        tokens = round(examples * data.train_bytes / data.train * trial.train_tokens)
+        tracked = round(passes * data.text_bytes * trial.tracked_tokens)
+        seconds = trial.setup + (steps - taken) * trial.update
+        seconds += tokens * trial.gradient + tracked * trial.tracking
     if known.whole is not None:
         seconds = known.whole * (1 - (taken / steps + measured / points) / 2)
-    if known.data:
-        room = passes * shard_bound(known.data) + (0 if measured else examples_bound(known.data))
+    if data:
+        room = passes * shard_bound(data) + (0 if measured else examples_bound(data))
     return Work(steps - taken, tokens, passes, tracked, seconds, room)
 
 

@@ -1,7 +1,7 @@
-"""Trial: a few steps and tracking passes of a cell, timed in a worker process, and the tokens of cells counted.
+"""Trial: a few steps and tracking passes of a cell, timed in a worker process, and its tokens counted.
 
-A trial has the signature of `fused_cells.run_cells`, so that a worker runs it as it runs a job: in a process of the
-same kind, with the same threads, on the same device. What it finds is left in each cell's folder. The plan's workers
+A trial has the signature of `cell.run_cell`, so that a worker runs it as it runs a job: in a process of the
+same kind, with the same threads, on the same device. What it finds is left in the cell's folder. The plan's workers
 are offline, so nothing is downloaded.
 """
 
@@ -11,9 +11,8 @@ import importlib
 import json
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,7 +24,7 @@ from dissensus.data.annotations import AnnotatedDataset
 from dissensus.data.assembly import CellData, assemble
 from dissensus.record.precision import PrecisionTrial, try_precisions
 from dissensus.run.allocation import on_gpu
-from dissensus.run.plan.facts import Key, Timing, TokenFacts, TrialResult, data_key
+from dissensus.run.plan.facts import Trial
 from dissensus.seeds import stream_seed
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ T = TypeVar("T")
 Clock = Callable[[], float]
 
 SAMPLE = 2000
-"""Training examples that are tokenised; of a larger set so many are drawn at random."""
+"""Examples that are tokenised; of a larger set so many are drawn at random."""
 
 STEP_SECONDS = 5.0
 TRACKING_SECONDS = 4.0
@@ -54,69 +53,46 @@ _RESULT = "trial.json"
 
 
 def trial(
-    cells: Sequence[tuple[RunSpec, Path]],
+    spec: RunSpec,
+    folder: Path,
     *,
-    timed: bool = True,
     data_dir: Path | None = None,
     threads: int | None = None,
     device: str | None = None,
-    on_end: Callable[[int, Exception | None], None],
     **_: Any,
 ) -> None:
-    """Set the first cell up and time it, if `timed`; and count the tokens of each with its model.
+    """Set a cell up, time it, count its tokens, and leave what was found in its folder.
 
     Raises:
-        Exception: whatever keeps the first cell from being set up.
+        Exception: whatever keeps the cell from being set up.
     """
-    spec, folder = cells[0]
     clock = _clock(device, threads)
     run, setup = _set_up(spec, folder / "cell", clock, data_dir=data_dir, threads=threads, device=device)
-    assembled_data = {data_key(spec): assembled(spec, data_dir)}
-    tracked = assembled_data[data_key(spec)].tracked
-    timing = _timing(spec, run, tracked, clock, setup) if timed else None
-    named = [(name, p.numel()) for name, p in run.model.module.named_parameters() if p.requires_grad]
-    adapters = sum(count for name, count in named if ".lora_" in name)
-    fixed = sum(count for _, count in named) - adapters
-    for place, (cell, cell_folder) in enumerate(cells):
-        try:
-            data = _assembled_once(cell, data_dir, assembled_data)
-            tokens = count_tokens(data.tracked, data.train, run.model.encode)
-            result = TrialResult(tokens, fixed, adapters // (spec.method.rank or 1), _device_of(run), timing)
-            (cell_folder / _RESULT).write_text(json.dumps(asdict(result)), encoding="utf-8")
-        except Exception as error:  # noqa: BLE001 - whatever it is, the other cells can still be looked at
-            on_end(place, error)
-        else:
-            on_end(place, None)
+    data = assembled(spec, data_dir)
+    result = _timed(spec, run, data, clock, setup)
+    (folder / _RESULT).write_text(json.dumps(asdict(result)), encoding="utf-8")
 
 
-count_only = partial(trial, timed=False)
-
-
-def read_result(folder: Path) -> TrialResult:
+def read_trial(folder: Path) -> Trial:
     """What a trial has left in a cell's folder."""
-    return TypeAdapter(TrialResult).validate_json((folder / _RESULT).read_bytes())
+    return TypeAdapter(Trial).validate_json((folder / _RESULT).read_bytes())
 
 
-def count_tokens(
-    tracked: AnnotatedDataset, train: AnnotatedDataset, encode: Callable[[AnnotatedDataset], Encoded]
-) -> TokenFacts:
-    """Tokens of a tracked set, and of a training set or a sample of it."""
-    sample = train if len(train) <= SAMPLE else _some(train, SAMPLE)
-    tracked_tokens = encode(tracked)
-    sample_tokens = tracked_tokens if sample is tracked else encode(sample)
-    return TokenFacts(float(sample_tokens.lengths.mean()), int(tracked_tokens.lengths.sum()))
+def text_bytes(dataset: AnnotatedDataset) -> int:
+    """Bytes of a data set's texts, as the store keeps them."""
+    return sum(len(json.dumps(dict(e.text), ensure_ascii=False).encode()) for e in dataset)
+
+
+def tokens_per_byte(dataset: AnnotatedDataset, encode: Callable[[AnnotatedDataset], Encoded]) -> float:
+    """Real tokens per byte of a data set's texts, or of a sample of it."""
+    sample = dataset if len(dataset) <= SAMPLE else _some(dataset, SAMPLE)
+    return int(encode(sample).lengths.sum()) / text_bytes(sample)
 
 
 def assembled(spec: RunSpec, data_dir: Path | None) -> CellData:
     """The data of a cell; of several seeds the first stands for all."""
     seed = stream_seed(spec.seed, "sample")
     return assemble(spec.dataset, spec.regime, sample_seed=seed, data_dir=data_dir)
-
-
-def _assembled_once(cell: RunSpec, data_dir: Path | None, known: dict[Key, CellData]) -> CellData:
-    if data_key(cell) not in known:
-        known[data_key(cell)] = assembled(cell, data_dir)
-    return known[data_key(cell)]
 
 
 def _set_up(
@@ -144,11 +120,11 @@ def _set_up(
     return TrainingRun(cell.run.model, cell.run.data, endless, learning_rate=rate, seed=seed), seconds
 
 
-def _timing(spec: RunSpec, run: TrainingRun, tracked: AnnotatedDataset, clock: Clock, setup: float) -> Timing:
-    """Seconds of a cell that is set up: of a few steps and passes, after one of each that is not counted."""
+def _timed(spec: RunSpec, run: TrainingRun, data: CellData, clock: Clock, setup: float) -> Trial:
+    """The trial of a cell that is set up: a few steps and passes, after one of each that is not counted."""
     run.begin()
     _step(run, clock)
-    model = run.model
+    model, tracked = run.model, data.tracked
     first = model.encode(_some_tokens(tracked, model.encode, _FIRST_PASS_TOKENS))
     _pass(spec, run, clock, first)
     rate = _pass(spec, run, clock, first) / int(first.lengths.sum())
@@ -165,7 +141,9 @@ def _timing(spec: RunSpec, run: TrainingRun, tracked: AnnotatedDataset, clock: C
     if "bf16" not in (spec.tracking.precision, spec.model.dtype) and spec.model.quantization is None:
         budget = spec.tracking.token_budget
         bf16 = try_precisions(model, sample, examples.gold, rounds=2, token_budget=budget, clock=clock)
-    return Timing(
+    named = [(name, p.numel()) for name, p in model.module.named_parameters() if p.requires_grad]
+    adapters = sum(count for name, count in named if ".lora_" in name)
+    return Trial(
         setup=setup,
         gradient=typical,
         update=statistics.median(update for _, update in steps),
@@ -176,6 +154,11 @@ def _timing(spec: RunSpec, run: TrainingRun, tracked: AnnotatedDataset, clock: C
         high=max(gradients) / typical,
         undisturbed=clock is time.process_time,
         share=share,
+        train_tokens=tokens_per_byte(data.train, model.encode),
+        tracked_tokens=tokens_per_byte(tracked, model.encode),
+        weights=sum(count for _, count in named) - adapters,
+        weights_per_rank=adapters // (spec.method.rank or 1),
+        device=_device_of(run),
         bf16=bf16,
     )
 
@@ -217,7 +200,7 @@ def _repeated(take: Callable[[], T], seconds: float) -> list[T]:
 
 
 def _clock(device: str | None, threads: int | None) -> Clock:
-    """What tells the seconds of work on a device; see `Timing`."""
+    """What tells the seconds of work on a device; see `Trial`."""
     if on_gpu(device):
         return _when_the_gpu_is_done
     return time.process_time if threads == 1 else time.perf_counter
