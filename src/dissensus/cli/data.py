@@ -92,7 +92,7 @@ def check(
 
     report = check_dataset(sniff(file))
     if as_json:
-        emit_json(report.as_dict())
+        emit_json(asdict(report))
     else:
         _print_report(report)
 

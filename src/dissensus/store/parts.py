@@ -14,7 +14,7 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -126,31 +126,22 @@ class PartWriter:
             write_atomic(_note_of(self._path / name), json.dumps(note))
 
 
-def gather(
-    folder: Path,
-    step: int,
-    rows: Sequence[tuple[int, int]],
-    session: int,
-    *,
-    patience: float | None = None,
-    wait: Callable[[float], None] = time.sleep,
-) -> list[dict[str, Any]]:
+def gather(folder: Path, step: int, rows: Sequence[tuple[int, int]], session: int) -> list[dict[str, Any]]:
     """The manifest's entries of the parts that the other processes write, once all are on the disk.
 
-    Raises `StoreError` when a process could not write its part, or is not done after `patience` seconds.
+    Raises `StoreError` when a process could not write its part, or is not done after `PATIENCE` seconds.
     """
-    patience = PATIENCE if patience is None else patience
-    entries, until = [], time.monotonic() + patience
+    entries, until = [], time.monotonic() + PATIENCE
     for number in range(1, len(rows)):
         begin, end = rows[number]
         path = folder / part_name(step, number, len(rows))
         while (note := _read_note(path, session)) is None:
             if time.monotonic() > until:
                 raise StoreError(
-                    f"process {number} has not written {path.name} within {patience:g} s; the point stays unlisted. "
+                    f"process {number} has not written {path.name} within {PATIENCE:g} s; the point stays unlisted. "
                     f"Is {folder} one folder for all processes, with room on the disk? The run can be resumed."
                 )
-            wait(0.02)
+            time.sleep(0.02)
         if "error" in note:
             raise StoreError(f"process {number} could not write {path.name}: {note['error']}")
         if (note["begin"], note["end"]) != (begin, end):

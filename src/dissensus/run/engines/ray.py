@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from dissensus.errors import MissingDependencyError, SpecError
-from dissensus.run.engines.base import EngineSettings, Machine, Needs, refuse_options
+from dissensus.run.engines.base import EngineSettings, Needs, refuse_options
 from dissensus.run.engines.queued import QueuedEngine
 from dissensus.run.messages import Ended, Event, JobOrder, OnEvent, Over, Progress, read_event, to_json
 from dissensus.wording import first_line, last_line
@@ -82,16 +82,12 @@ class RayEngine(QueuedEngine):
         """See `base.Engine`."""
         return float(self._ray.cluster_resources().get("GPU", 0)) > 0
 
-    def machines(self) -> tuple[Machine, ...]:
-        """The cluster's, as they are now."""
-        alive = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
-        return tuple(Machine(n.get("CPU", 0), n.get("GPU", 0), n.get("memory", 0) / 2**30) for n in alive)
-
     def check(self, needs: Sequence[Needs]) -> None:
         """Raise `SpecError` for a job that no machine of the cluster has room for."""
         if self._wait:
             return
-        machines = self.machines()
+        alive = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        machines = [_Machine(n.get("CPU", 0), n.get("GPU", 0), n.get("memory", 0) / 2**30) for n in alive]
         for need in dict.fromkeys(needs):
             if not any(machine.holds(need) for machine in machines):
                 room = "; ".join(machine.words for machine in machines) or "no machine"
@@ -298,6 +294,23 @@ def _lost(error: Exception) -> str:
         "TaskCancelledError": "it was cancelled",
     }
     return "worker lost: " + kinds.get(type(error).__name__, f"{type(error).__name__}")
+
+
+@dataclass(frozen=True)
+class _Machine:
+    """What one machine of the cluster has room for."""
+
+    cpus: float
+    gpus: float
+    memory_gib: float
+
+    def holds(self, needs: Needs) -> bool:
+        """Whether a job fits, when nothing else is there."""
+        return needs.cpus <= self.cpus and needs.gpus <= self.gpus and needs.memory_gib <= self.memory_gib
+
+    @property
+    def words(self) -> str:
+        return f"{self.cpus:g} processors, {self.gpus:g} GPUs, {self.memory_gib:.1f} GiB"
 
 
 def _words(need: Needs) -> str:
