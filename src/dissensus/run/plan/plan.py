@@ -25,7 +25,7 @@ from dissensus.run.plan.work import NOTHING, CellPlan, PlanRow, Resources, Work,
 from dissensus.run.step_warnings import StepWarning, step_warnings, train_size_of
 from dissensus.study.grid import expand, select
 from dissensus.study.lock import lock_held
-from dissensus.study.status import CellStatus, cell_folder, read_status
+from dissensus.study.status import CellStatus, cell_folder, cut_off, read_status
 
 _ELSEWHERE = "no cell like it has finished there; run one (--only seed=0, say) and plan again"
 
@@ -114,7 +114,9 @@ def plan_study(
     study_cells = expand(study)
     cells = select(study_cells, only or When())
     running = lock_held(out)
-    statuses = _statuses(study_cells, out, running=running)
+    statuses = {cell.cell_id: read_status(cell_folder(out, cell), cell) for cell in study_cells}
+    if not running:  # what says so was killed
+        statuses = {name: cut_off(status) for name, status in statuses.items()}
     unfinished = [cell for cell in cells if statuses[cell.cell_id].state != "done"]
     layout = _layout(study, unfinished, engine, workers=workers, threads=threads, fuse=fuse)
 
@@ -128,13 +130,9 @@ def plan_study(
         facts = measure_cells(unfinished, measuring, cell_seconds=cell_seconds, note=note)
     known = {cell.cell_id: facts.cells.get(cell.cell_id, CellFacts()) for cell in cells}
 
-    plans = {
-        cell.cell_id: replace(
-            plan_cell(cell, statuses[cell.cell_id], known[cell.cell_id]),
-            gpus=layout.gpus_of.get(cell.cell_id, 0.0),
-        )
-        for cell in cells
-    }
+    plans = {cell.cell_id: plan_cell(cell, statuses[cell.cell_id], known[cell.cell_id]) for cell in cells}
+    for job, need in zip(layout.jobs, layout.needs, strict=True):
+        plans |= {cell.cell_id: replace(plans[cell.cell_id], gpus=need.gpus) for cell in job}
     rows: dict[tuple[str, str], list[CellPlan]] = {}
     for plan in plans.values():
         rows.setdefault((plan.model, plan.method), []).append(plan)
@@ -162,15 +160,6 @@ def plan_study(
     )
 
 
-def _statuses(cells: Sequence[RunSpec], out: Path, *, running: bool) -> dict[str, CellStatus]:
-    """What has become of each cell, by id. Where no run is under way, one that says so was killed."""
-    statuses = {cell.cell_id: read_status(cell_folder(out, cell), cell) for cell in cells}
-    return {
-        name: replace(status, state="interrupted") if status.state == "running" and not running else status
-        for name, status in statuses.items()
-    }
-
-
 @dataclass(frozen=True)
 class _Layout:
     """What would run where.
@@ -190,13 +179,6 @@ class _Layout:
     threads: int
     shared_gpu: bool
     several: int
-
-    @property
-    def gpus_of(self) -> dict[str, float]:
-        """GPUs that each cell's job reserves, by the cell's id."""
-        return {
-            cell.cell_id: need.gpus for job, need in zip(self.jobs, self.needs, strict=True) for cell in job
-        }
 
 
 def _layout(
