@@ -11,7 +11,7 @@ from typing import Any, Literal
 from dissensus.errors import SpecError, StoreError
 from dissensus.models.memory import is_out_of_memory
 from dissensus.record.observers import Notices
-from dissensus.store.files import read_manifest
+from dissensus.store.manifest import read_manifest
 
 OnError = Literal["stop", "raise"]
 
@@ -134,9 +134,9 @@ class Failures:
 
 
 def kept_in(folder: Path) -> str:
-    """What a store that was not finished holds, and how to go on with it."""
+    """What a store that was not finished holds, and how to continue it."""
     try:
-        steps = [shard["step"] for shard in read_manifest(folder)["shards"]]
+        steps = read_manifest(folder).steps
     except (StoreError, OSError):
         return f"Nothing can be read in {folder} any more."
     if not steps:
