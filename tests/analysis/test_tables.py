@@ -25,6 +25,7 @@ from dissensus.data.sources.table import TableSource
 from dissensus.errors import SpecError, StoreError
 from dissensus.stats import holm
 from dissensus.store import load_curves
+from dissensus.store.run_facts import RunFacts
 from dissensus.study.grid import expand
 from synthetic_study import LABELS, dataset, made_losses, study_spec, write_study
 
@@ -380,13 +381,14 @@ def test_gold_sources() -> None:
     def tracked(source: object) -> RunSpec:
         return cell.model_copy(update={"dataset": cell.dataset.model_copy(update={"tracked": source})})
 
-    assert gold_source(cell, {}) == "original"
+    assert gold_source(cell, RunFacts()) == "original"
     assert (
-        gold_source(tracked(cell.dataset.tracked.model_copy(update={"gold": "majority"})), {}) == "majority"
+        gold_source(tracked(cell.dataset.tracked.model_copy(update={"gold": "majority"})), RunFacts())
+        == "majority"
     )
     votes = TableSource(path="a.csv", text=("t",), counts="votes", source="table")
-    assert gold_source(tracked(votes), {}) == "majority"
-    assert gold_source(tracked(votes.model_copy(update={"gold": "label"})), {}) == "published"
+    assert gold_source(tracked(votes), RunFacts()) == "majority"
+    assert gold_source(tracked(votes.model_copy(update={"gold": "label"})), RunFacts()) == "published"
 
 
 def test_summary_and_csv_hold_a_row_a_condition(tmp_path: Path) -> None:

@@ -207,7 +207,7 @@ def _seen(
 def _names(cell: CellReading, reading: StudyReading) -> dict[str, str]:
     columns = condition_columns(cell.spec)
     majority = reading.study.analysis.gold == "majority"
-    columns["gold_source"] = "majority" if majority else gold_source(cell.spec, cell.provenance)
+    columns["gold_source"] = "majority" if majority else gold_source(cell.spec, cell.facts)
     return {name: columns[name] for name in _WORDS}
 
 

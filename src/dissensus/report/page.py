@@ -26,7 +26,7 @@ from dissensus.report.beside import AcrossView, across_view
 from dissensus.report.findings import NotLearned, findings, limits_of_reading, not_learned
 from dissensus.report.grid import Grid, backing_grid
 from dissensus.report.palette import LINES
-from dissensus.report.provenance import CellFacts, cell_facts, scrub, specification
+from dissensus.report.provenance import CellProvenance, cell_provenance, scrub, specification
 from dissensus.report.quotes import Quotes, keep_quotes, kept_quotes, quotes_words
 from dissensus.report.sections import Section, further_sections
 from dissensus.report.svg import interval, key
@@ -99,7 +99,7 @@ class Page:
     backing: Grid | None
     scale: tuple[float, float]
     missing: tuple[MissingCell, ...]
-    cells: tuple[CellFacts, ...]
+    cells: tuple[CellProvenance, ...]
     across: AcrossView | None
     sections: tuple[Section, ...]
     specification: str
@@ -196,7 +196,9 @@ def build(analysis: Analysis, *, quotes: Quotes = "all") -> Page:
         backing=backing_grid([view.row for family in families for view in family.views]),
         scale=_scale(rows),
         missing=missing,
-        cells=tuple(cell_facts(analysis, row) for row in analysis.cells.to_pylist()),
+        cells=tuple(
+            cell_provenance(analysis.reader.folder, cell) for cell in analysis.cells["cell"].to_pylist()
+        ),
         across=across_view(across, alpha) if (across := load_across(analysis.reader)) else None,
         sections=further_sections(analysis),
         specification=specification(study),
