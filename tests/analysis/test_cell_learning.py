@@ -11,7 +11,12 @@ import pyarrow.compute as pc
 import pytest
 
 from dissensus.analysis.cell_tables import CellTables, analyze_cell
-from dissensus.analysis.condition_tables import condition_rows, learned_over_seeds
+from dissensus.analysis.condition_tables import (
+    ConditionLearned,
+    SeedLearned,
+    condition_rows,
+    learned_over_seeds,
+)
 from dissensus.analysis.reading import CellReading
 from dissensus.config import AnalysisSpec
 from dissensus.curves import Curves
@@ -156,11 +161,7 @@ def test_a_condition_learned_when_every_seed_did() -> None:
     learned = [cell["unlearned_contested"] for cell in cells if cell["learned"] == "yes"]
     assert row["unlearned_contested"] == pytest.approx(np.mean(learned))
     assert row["withheld_unlearned"] == 150  # 600 of 4 x 300 examples: the mean over cells
-    one = learned_over_seeds(cells[1:2])
-    assert one["learned_why"] == cells[1]["learned_why"]
-    told = learned_over_seeds([cells[0], {**cells[1], "learned": "not told", "learned_why": "too few"}])
-    assert told == {
-        "learned": "not told",
-        "learned_why": "1 of 2 seeds cannot be told; seed 1: too few",
-        "seeds_not_learned": 0,
-    }
+    one = learned_over_seeds([SeedLearned(1, "no", "it answers alike")])
+    assert one.learned_why == "it answers alike"
+    told = learned_over_seeds([SeedLearned(0, "yes", ""), SeedLearned(1, "not told", "too few")])
+    assert told == ConditionLearned("not told", "1 of 2 seeds cannot be told; seed 1: too few", 0)

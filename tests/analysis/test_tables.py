@@ -17,7 +17,7 @@ from scipy import stats
 
 from dissensus.analysis.cell_tables import gold_source
 from dissensus.analysis.clusters import clusters_of
-from dissensus.analysis.tables import Analysis, analyze, load_analysis, summary_table
+from dissensus.analysis.tables import Analysis, analyze, load_analysis, summary_rows
 from dissensus.config import RunSpec
 from dissensus.data.agreement import annotation_entropy
 from dissensus.data.annotations import AnnotatedDataset, Example
@@ -394,12 +394,12 @@ def test_gold_sources() -> None:
 def test_summary_and_csv_hold_a_row_a_condition(tmp_path: Path) -> None:
     write_study(tmp_path, study_spec(seeds=[0, 1]))
     analysis = analyze(tmp_path)
-    rows = summary_table(analysis)
-    assert [row["condition"] for row in rows] == analysis.conditions["condition"].to_pylist()
-    assert rows[0]["n"] == 60
+    rows = summary_rows(analysis)
+    assert [row.condition for row in rows] == analysis.conditions["condition"].to_pylist()
+    assert rows[0].n == 60
     csv = pyarrow.csv.read_csv(tmp_path / "analysis" / "conditions.csv")
-    assert csv["condition"].to_pylist() == [row["condition"] for row in rows]
-    assert csv["rho"].to_pylist() == pytest.approx([row["rho"] for row in rows])
+    assert csv["condition"].to_pylist() == [row.condition for row in rows]
+    assert csv["rho"].to_pylist() == pytest.approx([row.rho for row in rows])
     assert pyarrow.csv.read_csv(tmp_path / "analysis" / "cells.csv").num_rows == 4
 
 

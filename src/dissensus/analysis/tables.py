@@ -19,7 +19,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from dissensus.analysis.cell_tables import CellTables, analyze_cell
 from dissensus.analysis.condition_tables import condition_rows
 from dissensus.analysis.example_rows import ExampleRows
 from dissensus.analysis.extensions import packages_of
+from dissensus.analysis.rows import SummaryRow, rows_of
 from dissensus.analysis.study_reading import StudyReader
 from dissensus.config import StudySpec
 from dissensus.errors import DissensusError, StoreError
@@ -150,19 +151,9 @@ def load_analysis(study: Path | StudyReader) -> Analysis | None:
     return Analysis(reader=reader, **tables)
 
 
-def summary_table(analysis: Analysis) -> list[dict[str, Any]]:
-    """A row per condition for a terminal: names, then numbers (NaN where undefined).
-
-    Keys: condition, dataset, seeds, n, learned, learned_why (see `learned_over_seeds`), rho, rho_low, rho_high,
-    rho_withheld, the same of partial, rho_why, clusters, cluster_field, rho_slope,
-    unlearned_contested, unlearned_settled, and loss_{contested,settled}_{start,end}.
-    """
-    keys = ["condition", "dataset", "seeds", "n", "learned", "learned_why", "clusters", "cluster_field"]
-    keys += [f"{m}{end}" for m in ("rho", "partial") for end in ("", "_low", "_high", "_withheld")]
-    keys += ["rho_why", "rho_slope", "unlearned_contested", "unlearned_settled"]
-    keys += [f"loss_{g}_{at}" for g in ("contested", "settled") for at in ("start", "end")]
-    rows: list[dict[str, Any]] = analysis.conditions.select(keys).to_pylist()
-    return [{**row, "n": round(row["n"])} for row in rows]
+def summary_rows(analysis: Analysis) -> tuple[SummaryRow, ...]:
+    """A row per condition for a terminal."""
+    return tuple(replace(row, n=round(row.n)) for row in rows_of(analysis.conditions, SummaryRow))
 
 
 def _missing(cell: CellStatus) -> dict[str, str]:

@@ -19,7 +19,6 @@ from markupsafe import Markup, escape
 from dissensus.analysis.across import load_across
 from dissensus.analysis.study_reading import KEPT, StudyReader
 from dissensus.analysis.tables import Analysis, analyze, load_analysis
-from dissensus.config import NO_VARIANT
 from dissensus.files import write_atomic
 from dissensus.report import words
 from dissensus.report.beside import AcrossView, across_view
@@ -30,7 +29,7 @@ from dissensus.report.provenance import CellProvenance, cell_provenance, scrub, 
 from dissensus.report.quotes import Quotes, keep_quotes, kept_quotes, quotes_words
 from dissensus.report.sections import Section, further_sections
 from dissensus.report.svg import interval, key
-from dissensus.report.tables import GROUPS, ConditionRow, condition_row
+from dissensus.report.tables import GROUPS, ConditionRow, condition_rows
 from dissensus.report.views import ConditionView, condition_views
 from dissensus.stats import MIN_CLUSTERS
 from dissensus.wording import number
@@ -168,7 +167,7 @@ def build(analysis: Analysis, *, quotes: Quotes = "all") -> Page:
 
     study = analysis.study
     alpha = 1 - study.analysis.confidence
-    rows = _own_conditions(analysis)
+    rows = condition_rows(analysis.conditions)
     planned = analysis.reader.folder.planned
     shown = tuple(planned[name].cell for name in analysis.cells["cell"].to_pylist())
     cells = tuple(cell for cell in shown if cell.variant is None) or shown
@@ -212,13 +211,6 @@ def build(analysis: Analysis, *, quotes: Quotes = "all") -> Page:
         quotes=quotes,
         left_out=quotes_words(quotes),
     )
-
-
-def _own_conditions(analysis: Analysis) -> tuple[ConditionRow, ...]:
-    """The study's own conditions; its variants are compared with them elsewhere. All, where only variants are done."""
-    rows = analysis.conditions.to_pylist()
-    base_rows = [row for row in rows if row["variant"] == NO_VARIANT]
-    return tuple(condition_row(row) for row in base_rows or rows)
 
 
 def _with_fewer_quotes(families: tuple[Family, ...], quotes: int) -> tuple[Family, ...]:
