@@ -117,7 +117,7 @@ def analyze(study: Path | StudyReader) -> Analysis:
             tables.append((analysed.cell, analysed.groups))
             del analysed
         cells = _table([cell for cell, _ in tables])
-        conditions = [item.cell.condition for item in folder.planned.values()]
+        conditions = [cell.condition for cell in folder.cells]
         analysis = Analysis(
             reader=reader,
             cells=cells,

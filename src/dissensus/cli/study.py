@@ -236,14 +236,15 @@ def _run_and_report(
     from dissensus.report.quotes import keep_quotes, kept_quotes
     from dissensus.run.runner import run_study
     from dissensus.run.step_warnings import step_warnings, steps_before_a_run
-    from dissensus.study.grid import expand, select
-    from dissensus.study.status import cell_folder, read_status
+    from dissensus.study.folder import StudyFolder
+    from dissensus.study.grid import select
 
-    cells = expand(spec)
+    folder = StudyFolder(out, study=spec)
+    cells = folder.cells
     chosen = select(cells, options.only) if options.only else cells
     of_all = "" if len(chosen) == len(cells) else f" of {len(cells)}"
     note(f"study {spec.name}: {len(chosen)}{of_all} cells, in {remote or out}")
-    unfinished = [cell for cell in chosen if read_status(cell_folder(out, cell), cell).state != "done"]
+    unfinished = [cell for cell in chosen if folder.listed[cell.cell_id].state != "done"]
     for warning in step_warnings(steps_before_a_run(unfinished, options.data_dir)):
         note(f"warning: {warning.line}")
     try:
@@ -304,7 +305,7 @@ def _run_and_report(
                 "summary": [asdict(row) for row in rows],
             }
         )
-    print_cell_notes(out, result.cells)
+    print_cell_notes(folder, result.cells)
     _name_failures(result)
     if trouble:
         raise typer.Exit(1)
@@ -315,8 +316,8 @@ def _say_what_did_not_learn(tables: Analysis) -> None:
     from dissensus.analysis.condition_tables import training_advice
     from dissensus.analysis.rows import LearnedRow, rows_of
 
-    cells = [item.cell for item in tables.reader.folder.planned.values()]
-    for line in training_advice(rows_of(tables.conditions, LearnedRow), cells):
+    conditions = rows_of(tables.conditions, LearnedRow)
+    for line in training_advice(conditions, tables.reader.folder.cells):
         note(f"warning: {line}")
 
 

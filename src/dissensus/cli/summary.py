@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dissensus.cli.output import interval, note, number, say, table
 
 if TYPE_CHECKING:
     from dissensus.analysis.rows import SummaryRow
+    from dissensus.study.folder import StudyFolder
     from dissensus.study.status import CellStatus
 
 
@@ -67,11 +67,11 @@ def _share(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.0%}"
 
 
-def print_cell_notes(study_dir: Path, cells: Iterable[CellStatus]) -> None:
+def print_cell_notes(folder: StudyFolder, cells: Iterable[CellStatus]) -> None:
     """Print what the loaders said, once for each data set and model."""
     from dissensus.study.notes import remarks
 
-    for remark in remarks(study_dir, [cell.cell for cell in cells]):
+    for remark in remarks(folder, [cell.cell for cell in cells]):
         note(f"{remark.about}:")
         for line in remark.notes:
             note(f"  {line}")
