@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
@@ -14,7 +15,7 @@ from dissensus.analysis.cell_tables import CellTables, analyze_cell
 from dissensus.analysis.condition_tables import (
     ConditionLearned,
     SeedLearned,
-    condition_rows,
+    conditions_table,
     learned_over_seeds,
 )
 from dissensus.analysis.reading import CellReading
@@ -154,7 +155,7 @@ def test_a_condition_learned_when_every_seed_did() -> None:
         for seed, name in enumerate(("learned", "collapsed", "learned", "nothing"))
     ]
     assert [cell["learned"] for cell in cells] == ["yes", "no", "yes", "no"]
-    (row,) = condition_rows(cells, [SPEC.condition])
+    (row,) = conditions_table(pa.Table.from_pylist(cells), [SPEC.condition]).to_pylist()
     assert (row["learned"], row["seeds"], row["seeds_not_learned"]) == ("no", 4, 2)
     assert row["learned_why"].startswith("2 of 4 seeds did not learn; seed 1: it answers 'neutral' for 100%")
     # The shares are of the seeds that learned.

@@ -65,9 +65,7 @@ def analyze_cell(cell: CellReading) -> CellTables:
         **learned_columns(cell.learning),
         **_undefined(cell, values),
     }
-    return CellTables(
-        examples=_examples_table(identity, cell, values), cell=row, groups=groups_table(identity, cell)
-    )
+    return CellTables(examples=_examples_table(identity, cell, values), cell=row, groups=groups_table(cell))
 
 
 def example_values(cell: CellReading) -> dict[str, FloatArray]:

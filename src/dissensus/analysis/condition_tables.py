@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from dissensus.analysis.rows import LearnedRow
 from dissensus.config import FEWEST_STEPS, NO_VARIANT, RunSpec
@@ -34,7 +35,7 @@ WORDS = ("learned", "learned_why", "judged_on", "top_answer")
 SHARED = ("cell", "seed", *IDENTITY, *WORDS)
 
 
-def condition_rows(cells: Sequence[Mapping[str, Any]], order: Sequence[str]) -> list[dict[str, Any]]:
+def conditions_table(cells: pa.Table, order: Sequence[str]) -> pa.Table:
     """One row per condition that has a cell, in the order of `order`, a list of conditions (repeats allowed).
 
     Every number is the mean over the condition's cells that have it (NaN when none has). For the correlations there
@@ -52,15 +53,16 @@ def condition_rows(cells: Sequence[Mapping[str, Any]], order: Sequence[str]) -> 
     `learned` and `learned_why` are those of `learned_over_seeds`. The shares of un-learned examples are means over the
     seeds that learned; `seeds_not_learned` says how many did not.
     """
-    present = {row["condition"] for row in cells}
-    names = [name for name in dict.fromkeys(order) if name in present]
-    rows = [_one([row for row in cells if row["condition"] == name]) for name in names]
+    cells_of: dict[str, list[Mapping[str, Any]]] = {}
+    for cell in cells.to_pylist():
+        cells_of.setdefault(cell["condition"], []).append(cell)
+    rows = [_one(cells_of[name]) for name in dict.fromkeys(order) if name in cells_of]
     for measure in CORRELATIONS:
         p_values = [row[f"{measure}_p"] if row["variant"] == NO_VARIANT else np.nan for row in rows]
         adjusted = holm(np.array(p_values, dtype=np.float64))
         for row, p in zip(rows, adjusted, strict=True):
             row[f"{measure}_p_holm"] = float(p)
-    return rows
+    return pa.Table.from_pylist(rows)
 
 
 def _one(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -35,7 +35,7 @@ _LISTS_OF_NAMES = ("labels", "values")
 
 @dataclass(frozen=True, slots=True)
 class ListedPart:
-    """A file of a tracking point.
+    """A file of a tracking point; the manifest's keys are named like the fields.
 
     Attributes:
         file: its name, from the store's folder.
@@ -49,14 +49,10 @@ class ListedPart:
     end: int
     sha256: str
 
-    def to_json(self) -> dict[str, Any]:
-        """As the manifest has it."""
-        return {"file": self.file, "begin": self.begin, "end": self.end, "sha256": self.sha256}
-
 
 @dataclass(frozen=True, slots=True)
 class ListedPoint:
-    """A tracking point that is stored.
+    """A tracking point that is stored; the manifest's keys are named like the fields.
 
     Attributes:
         step: optimiser steps taken.
@@ -72,10 +68,6 @@ class ListedPoint:
     def files(self) -> dict[str, str]:
         """Its files, by name, with the SHA-256 of each."""
         return {part.file: part.sha256 for part in self.parts}
-
-    def to_json(self) -> dict[str, Any]:
-        """As the manifest has it."""
-        return {"step": self.step, "rows": self.rows, "parts": [part.to_json() for part in self.parts]}
 
 
 @dataclass(frozen=True)
@@ -156,7 +148,7 @@ class StoreManifest:
             "token_losses": self.token_losses,
             "complete": self.complete,
             "examples_sha256": self.examples_sha256,
-            "shards": [point.to_json() for point in self.points],
+            "shards": [asdict(point) for point in self.points],
             "provenance": dict(self.provenance),
         }
         if self.tracked_fingerprint is not None:
