@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -39,6 +39,7 @@ from dissensus.errors import DissensusError, StoreError
 from dissensus.files import file_sha256, write_atomic
 from dissensus.study.folder import StudyFolder
 from dissensus.study.status import CellStatus
+from dissensus.wording import last_line
 
 SCHEMA_VERSION = 2
 TABLES = ("examples", "cells", "conditions", "groups", "missing")
@@ -267,9 +268,3 @@ def _write(analysis: Analysis, rows: ExampleRows, inputs: Inputs) -> None:
         write_atomic(folder / f"{name}.csv", sink.getvalue())
     record = {**inputs.to_json(), "tables": _checksums(folder)}
     write_atomic(folder / "inputs.json", json.dumps(record, indent=1, sort_keys=True) + "\n")
-
-
-def last_line(text: str) -> str:
-    """The last line that is not blank: what a traceback says in the end."""
-    lines: Iterable[str] = (line.strip() for line in text.splitlines())
-    return next((line for line in reversed(list(lines)) if line), "")

@@ -23,7 +23,7 @@ from typing import IO, Any
 from dissensus.config.base import nearest
 from dissensus.data.sources import published_data
 from dissensus.data.sources.base import PublishedData, RemoteFile
-from dissensus.data.sources.paths import cache_dir as default_cache_dir
+from dissensus.data.sources.paths import downloads_dir
 from dissensus.data.sources.paths import data_dirs
 from dissensus.errors import DataError
 from dissensus.files import atomic_folder
@@ -83,7 +83,7 @@ def pull(
 
     Args:
         name: a key of `published_data()`, or the name of an installed package's source.
-        cache_dir: default: see `dissensus.data.sources.paths.cache_dir`.
+        cache_dir: default: see `dissensus.data.sources.paths.downloads_dir`.
         opener: from an address to a context manager with `read(size)`; default: `urllib`, 30 s time limit.
         progress: called as bytes arrive.
 
@@ -98,7 +98,7 @@ def pull(
     if name not in registered:
         raise DataError(f"no data set {name!r} is registered; {nearest(name, registered)}")
     source = registered[name]
-    target = (default_cache_dir() if cache_dir is None else cache_dir) / name
+    target = (downloads_dir() if cache_dir is None else cache_dir) / name
     if _holds(target, source):
         return target
     if target.exists():

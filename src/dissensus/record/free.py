@@ -18,7 +18,7 @@ import numpy as np
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import DataError, SpecError, StoreError
 from dissensus.record.failures import Failures, OnError
-from dissensus.record.free_epoch import Epoch, Rows, Seen, copied, device, log_softmax, processes
+from dissensus.record.free_epoch import Epoch, Rows, SeenExamples, copied, device, log_softmax, processes
 from dissensus.record.free_epoch import Places as Places
 from dissensus.record.free_resume import SEEN, UNFINISHED, point_of, resume_from
 from dissensus.record.observers import Notices
@@ -312,7 +312,7 @@ class FreeRecorder:
         """Where the epoch ends that the forward after `step` steps belongs to."""
         return point_of(step, self.steps_per_epoch, self.total_steps)
 
-    def _open(self, point: int, seen: Seen | None = None) -> None:
+    def _open(self, point: int, seen: SeenExamples | None = None) -> None:
         self._point = point
         self._epoch = Epoch(self.dataset, self._processes, seen)
 
@@ -373,7 +373,9 @@ class FreeRecorder:
                 writer.note(epochs=[*writer.provenance["epochs"], facts])
         self._lost_before = 0
 
-    def _begin(self, writer: CurvesWriter, facts: Mapping[str, Any], resume_at: int | None) -> Seen | None:
+    def _begin(
+        self, writer: CurvesWriter, facts: Mapping[str, Any], resume_at: int | None
+    ) -> SeenExamples | None:
         """Look at what the store holds already; what the epoch that was cut has seen."""
         other = [name for name, value in facts.items() if writer.provenance.get(name) != value]
         if other:

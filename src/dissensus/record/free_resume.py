@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dissensus.errors import StoreError
-from dissensus.record.free_epoch import Seen
+from dissensus.record.free_epoch import SeenExamples
 from dissensus.store import CurvesWriter
 
 SEEN = "seen_step"
@@ -28,7 +28,7 @@ class ResumePoint:
     """
 
     ever: NDArray[np.bool_]
-    seen: Seen | None = None
+    seen: SeenExamples | None = None
     lost: bool = False
 
 
@@ -62,7 +62,7 @@ def resume_from(writer: CurvesWriter, step: int, *, steps_per_epoch: int, total_
     return ResumePoint(ever, seen, lost)
 
 
-def _cut(writer: CurvesWriter, step: int, epochs_end: int, point: int) -> tuple[Seen | None, bool]:
+def _cut(writer: CurvesWriter, step: int, epochs_end: int, point: int) -> tuple[SeenExamples | None, bool]:
     """What the epoch from `epochs_end` to `point` had seen by `step`, and whether some of that is lost.
 
     If the epoch went on to its end before the interruption the store has it; else the last flush does.
@@ -73,11 +73,11 @@ def _cut(writer: CurvesWriter, step: int, epochs_end: int, point: int) -> tuple[
     if cut:
         at = writer.read(cut[-1], SEEN).copy()
         seen, steps_taken = (
-            Seen(writer.log_probs(cut[-1]).copy(), at, np.isfinite(at).astype(np.float32)),
+            SeenExamples(writer.log_probs(cut[-1]).copy(), at, np.isfinite(at).astype(np.float32)),
             step,
         )
     else:
-        flushed = Seen.load(path)
+        flushed = SeenExamples.load(path)
         if flushed is None or flushed[1] != point:
             return None, True
         seen, steps_taken = flushed[0], flushed[2]

@@ -77,7 +77,7 @@ CURRENT = "checkpoint/current.json"
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class CurrentCheckpoint:
     """Which checkpoint counts.
 
     Attributes:
@@ -100,7 +100,7 @@ class Checkpoint:
         return (json.dumps(record, indent=1, sort_keys=True) + "\n").encode()
 
     @classmethod
-    def parse(cls, content: bytes | None) -> Checkpoint | None:
+    def parse(cls, content: bytes | None) -> CurrentCheckpoint | None:
         """What `current.json` says; None where it is missing or cannot be read: then there is no checkpoint."""
         try:
             record = json.loads(content or b"null")

@@ -12,7 +12,7 @@ from pathlib import Path
 from dissensus.errors import StoreError
 from dissensus.files import file_sha256, write_atomic
 from dissensus.remote.folder import Remote
-from dissensus.remote.manifests import CURRENT, STATE, Checkpoint, Manifest
+from dissensus.remote.manifests import CURRENT, STATE, CurrentCheckpoint, Manifest
 from dissensus.remote.publishing import MANIFEST, Publication
 
 BEFORE = ("spec.json", "noise.parquet")
@@ -79,7 +79,7 @@ class Mirror:
             if content is None:
                 return False
             manifest = Manifest.parse(content, self.remote.shown)
-            published = Checkpoint.parse(current)
+            published = CurrentCheckpoint.parse(current)
             if published is not None and not published.fits(manifest):
                 if self.remote.read(CURRENT) != current:
                     continue  # somebody publishes at this moment
@@ -120,7 +120,7 @@ class Mirror:
         else:
             write_atomic(self.local / MANIFEST, shared.content)
 
-    def _take_manifest(self, manifest: Manifest, checkpoint: Checkpoint | None, *, drop: bool) -> None:
+    def _take_manifest(self, manifest: Manifest, checkpoint: CurrentCheckpoint | None, *, drop: bool) -> None:
         """Write the manifest; a local one that is another than `checkpoint`, or is ahead of it, goes before."""
         state, local_manifest = self.local / STATE, self._local_manifest()
         if state.is_file():
@@ -131,7 +131,7 @@ class Mirror:
         if local_manifest is None or local_manifest.content != manifest.content:
             write_atomic(self.local / MANIFEST, manifest.content)
 
-    def _take_checkpoint(self, checkpoint: Checkpoint | None) -> str | None:
+    def _take_checkpoint(self, checkpoint: CurrentCheckpoint | None) -> str | None:
         """Bring the checkpoint; its name if it is not there any more."""
         if checkpoint is None or (self.local / STATE).is_file():  # `_take_manifest` left it: it is the same
             return None

@@ -111,7 +111,7 @@ class RayEngine(QueuedEngine):
         if self._own:
             self._ray.shutdown()
 
-    def submit(self, order: JobOrder, needs: Needs, on_event: OnEvent) -> _Task:
+    def submit(self, order: JobOrder, needs: Needs, on_event: OnEvent) -> _ClusterTask:
         """Hand a job to the cluster, which runs it when there is room."""
         attempt = uuid.uuid4().hex
         task = self._task.options(
@@ -125,7 +125,7 @@ class RayEngine(QueuedEngine):
             self._listeners[attempt] = _Listener(on_event, order.log)
             ref = task.remote(to_json(replace(order, attempt=attempt)), attempt, self._mail)
             self._refs[ref] = attempt
-        return _Task(self, ref)
+        return _ClusterTask(self, ref)
 
     def cancel(self, ref: Any, *, force: bool = False, seconds: float = 0.0) -> bool:
         """Cancel a task, and wait so long for its end; whether it has ended."""
@@ -228,7 +228,7 @@ class _Listener:
     log: Path | None
 
 
-class _Task:
+class _ClusterTask:
     """A task of the cluster; see `queued.Submission`."""
 
     def __init__(self, engine: RayEngine, ref: Any) -> None:
