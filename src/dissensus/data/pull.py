@@ -23,8 +23,7 @@ from typing import IO, Any
 from dissensus.config.base import nearest
 from dissensus.data.sources import published_data
 from dissensus.data.sources.base import PublishedData, RemoteFile
-from dissensus.data.sources.paths import downloads_dir
-from dissensus.data.sources.paths import data_dirs
+from dissensus.data.sources.paths import data_dirs, downloads_dir
 from dissensus.errors import DataError
 from dissensus.files import atomic_folder
 
@@ -48,11 +47,11 @@ class PublishedStatus:
 
     Attributes:
         data: its registration.
-        found: the folder that holds every file of it, or None.
+        folder: the one that holds every file of it, or None.
     """
 
     data: PublishedData
-    found: Path | None
+    folder: Path | None
 
 
 def list_published(data_dir: Path | None = None, *, named: str | None = None) -> tuple[PublishedStatus, ...]:

@@ -100,7 +100,7 @@ class Epoch:
     ) -> None:
         n = len(dataset)
         self._dataset, self._gold, self._processes = dataset, dataset.gold, processes
-        self._own = seen or SeenExamples(
+        self._seen = seen or SeenExamples(
             np.full((n, len(dataset.labels)), np.nan, dtype=np.float32),
             np.full(n, np.nan, dtype=np.float32),
             np.zeros(n, dtype=np.float32),
@@ -120,7 +120,7 @@ class Epoch:
         Raises `DataError` for rows that are none of the data set's, and a loss on a gold label that is not there.
         """
         pending, self._pending = self._pending, []
-        seen = self._own
+        seen = self._seen
         for step, batch_rows, values in pending:
             rows, log_probs = on_host(batch_rows), on_host(values)
             integral = rows.dtype.kind in "iu"
@@ -158,7 +158,7 @@ class Epoch:
                 "torch.distributed was started after FreeRecorder was made; make the recorder after "
                 "init_process_group (Accelerator() and Trainer do that), so that the processes share the work"
             )
-        seen = self._own
+        seen = self._seen
         if self._processes.world_size == 1:
             return seen
         where = device()

@@ -139,15 +139,15 @@ class EvenProcessGroup(ProcessGroup):
     Whoever has a batch less than the others reads the first one once more, and throws the result away.
 
     Attributes:
-        own: how many batches of the last share count.
+        counted: how many batches of the last share count.
     """
 
-    own: int
+    counted: int
 
     def share(self, batches: Sequence[T]) -> Sequence[T]:
         """This process' share of the batches, and one more where others have one more."""
         own_batches = super().share(batches)
-        object.__setattr__(self, "own", len(own_batches))
+        object.__setattr__(self, "counted", len(own_batches))
         missing = -(-len(batches) // self.world_size) - len(own_batches)
         return [*own_batches, *batches[:missing]]
 

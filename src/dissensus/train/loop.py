@@ -234,7 +234,7 @@ def accumulate(
     """
     parallel = parallel or ParallelTraining()
     group = parallel.group
-    micro = micro_batches(data, parallel.own(rows, data.encoded.lengths[rows]), spec)
+    micro = micro_batches(data, parallel.share(rows, data.encoded.lengths[rows]), spec)
     parts = parallel.parts(len(rows), spec.gradient_accumulation_steps)
     total = 0.0
     for part in range(parts):

@@ -103,7 +103,7 @@ class PreferenceProbe:
         self._how: Literal["reward", "dpo", "likelihood"] = how
         self._pad_id = pad_id
         self._whole = sequences
-        self._given = Settings(beta, max_length, truncation)
+        self._settings = Settings(beta, max_length, truncation)
         self._beta = DEFAULT_BETA if beta is None else beta
         of_rows = np.zeros(len(sequences), dtype=bool) if blank is None else blank
         self._blank: NDArray[np.bool_] = np.asarray(of_rows.reshape(-1, 2).any(axis=1))
@@ -245,7 +245,7 @@ class PreferenceProbe:
         Raises:
             SpecError: the probe was given another beta than the trainer has.
         """
-        current = self._given
+        current = self._settings
         if current.beta is not None and settings.beta is not None and current.beta != settings.beta:
             raise SpecError(
                 f"the probe's beta is {current.beta}, and the trainer's is {settings.beta}: its margins would be on "

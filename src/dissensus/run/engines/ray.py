@@ -53,7 +53,7 @@ class RayEngine(QueuedEngine):
         self._address = address
         self._wait = wait
         self._ray: Any = None
-        self._own = False
+        self._started_ray = False
         self._mail: Any = None
         self._task: Any = None
         self._listeners: dict[str, _Listener] = {}
@@ -70,7 +70,7 @@ class RayEngine(QueuedEngine):
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         if not ray.is_initialized():
             self._connect(ray)
-            self._own = True
+            self._started_ray = True
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         this_node = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
@@ -108,7 +108,7 @@ class RayEngine(QueuedEngine):
             return
         with contextlib.suppress(Exception):
             self._ray.kill(self._mail)
-        if self._own:
+        if self._started_ray:
             self._ray.shutdown()
 
     def submit(self, order: JobOrder, needs: Needs, on_event: OnEvent) -> _ClusterTask:
