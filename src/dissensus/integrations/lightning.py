@@ -49,7 +49,8 @@ class CurveCallback(_Callback):
     """Records curves while Lightning's `Trainer` fits.
 
     Steps are the trainer's `global_step`: optimiser steps, whatever `accumulate_grad_batches` is. A run that is
-    resumed (`ckpt_path=`) goes on in the same folder. With manual optimisation, one optimiser at most steps per batch.
+    resumed (`ckpt_path=`) continues in the same folder. With manual optimisation, one optimiser at most
+    steps per batch.
 
     Args:
         path: folder of the curves store.

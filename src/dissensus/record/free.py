@@ -68,7 +68,7 @@ class FreeRecorder:
         steps_per_epoch: optimiser steps of one epoch.
         regime: as in `CurveRecorder`; what a training forward sees is trained on.
         provenance: JSON values that go into the manifest.
-        resume_at: optimiser steps that a restored training state has taken; the recording goes on from there. What was
+        resume_at: optimiser steps that a restored training state has taken; the recording resumes from there. What was
             seen earlier in that epoch is kept if `flush` was called (or the epoch had ended); otherwise it is NaN,
             and the manifest says `lost_before` of that epoch. With more `total_steps` than before the run is extended.
         on_error: 'stop', or 'raise' to have every failure raised.
@@ -271,7 +271,7 @@ class FreeRecorder:
 
     @property
     def stopped(self) -> str | None:
-        """Why the recording has stopped though training went on; None while it has not."""
+        """Why the recording has stopped though training continued; None while it has not."""
         return self._failures.reason
 
     def _end_at(self, step: int) -> None:
@@ -335,11 +335,11 @@ class FreeRecorder:
         self._epoch.keep(step, self._as_rows(examples), scores())
 
     def _go_beyond(self, step: int) -> None:
-        """Training goes on after the last planned step: another epoch is recorded."""
+        """Training continues after the last planned step: another epoch is recorded."""
         if self._failures.strict:
             return
         self._notices.warn(
-            f"the run was to have {self._asked} steps (total_steps) and goes on: the recording is extended to where "
+            f"the run was to have {self._asked} steps (total_steps) and continues: the recording is extended to where "
             "the run ends"
         )
         self.total_steps = (step // self.steps_per_epoch + 1) * self.steps_per_epoch
@@ -393,7 +393,7 @@ class FreeRecorder:
         if writer.steps:
             raise StoreError(
                 f"{writer.path} holds the curves of a run already ({len(writer.steps)} epochs). Choose another folder "
-                "or delete that one; to go on with an interrupted run whose training state you restore yourself, pass "
+                "or delete that one; to resume an interrupted run whose training state you restore yourself, pass "
                 "resume_at=(optimiser steps that it has taken)"
             )
         return None

@@ -100,7 +100,7 @@ class ProcessGroup:
     def all_or_none(self, device: torch.device) -> Iterator[None]:
         """Let all processes do what is inside, or none: what goes wrong in one of them is raised in every one.
 
-        Without it the others would go on to the next exchange and wait there. Inside, other exchanges may only follow
+        Without it the others would proceed to the next exchange and wait there. Inside, other exchanges may only follow
         a further `all_or_none`, at once: whatever one process does before that, the others are told at that place.
 
         Raises:

@@ -40,7 +40,7 @@ class Mirror:
         self._publication = Publication(local, remote, before=BEFORE, after=AFTER)
 
     def publish(self) -> bool:
-        """Bring the remote to what the folder holds now; may be called again and again while a run goes on.
+        """Bring the remote to what the folder holds now; may be called again and again while a run is under way.
 
         In this order: spec.json and noise.parquet; where points were measured anew, a manifest of what the old one and
         the new one share; files that the remote lacks; the manifest; the checkpoint; files that no manifest lists any
@@ -62,7 +62,7 @@ class Mirror:
         folder is left as it is.
 
         Args:
-            checkpoint: bring what a run goes on from too.
+            checkpoint: bring what a run resumes from too.
 
         Returns:
             Whether there is a store there.

@@ -61,7 +61,7 @@ def train_fused(runs: Sequence[TrainingRun], *, stacked: bool | None = None) -> 
 
     Yields:
         Each run's place in `runs` as soon as it has ended, and what went wrong with it alone (a loss that is not
-        finite, a full disk). The others go on.
+        finite, a full disk). The others continue.
 
     Raises:
         ModelError: the runs do not fit together. Whatever else goes wrong in the common pass ends all of them.

@@ -136,7 +136,7 @@ class TrainingRun:
         return self.taken >= self.steps
 
     def begin(self) -> None:
-        """Go on from the checkpoint where there is one; measure where the run stands."""
+        """Resume from the checkpoint where there is one; measure where the run stands."""
         start = self._checkpoint.load(self._parameters, self._optimizer) if self._checkpoint else None
         self.taken = start or 0
         if self._recorder is not None:

@@ -67,7 +67,7 @@ class Probe(Protocol):
         """A tracking point from what the pass found, shape (rows, C)."""
 
     def resume(self, stored: Callable[[str], Floats] | None) -> None:
-        """Begin, or go on with a run whose first point is stored: `stored` reads one of its values by name."""
+        """Begin, or resume a run whose first point is stored: `stored` reads one of its values by name."""
 
 
 @runtime_checkable
