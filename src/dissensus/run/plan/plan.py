@@ -22,9 +22,9 @@ from dissensus.run.plan.facts import CellFacts, DataFacts, Measured, StudyFacts,
 from dissensus.run.plan.measuring import Workers, cell_sizes, finished_seconds, measure_cells
 from dissensus.run.plan.work import NOTHING, CellPlan, PlanRow, Resources, Work, row_of, summed
 from dissensus.run.step_warnings import StepWarning, step_warnings, train_size_of
-from dissensus.study.grid import expand, select
-from dissensus.study.lock import lock_held
-from dissensus.study.status import CellStatus, cell_folder, read_status
+from dissensus.study.folder import StudyFolder
+from dissensus.study.grid import select
+from dissensus.study.status import CellStatus
 
 _HOUR = 3600.0
 
@@ -112,16 +112,10 @@ def plan_study(
             raise SpecError(f"{option} is {value}; expected 1 or more")
     elsewhere = engine is not None and engine.elsewhere
     note = on_note or (lambda _line: None)
-    whole_study = expand(study)
-    cells = select(whole_study, only or When())
+    folder = StudyFolder(out, study=study)
+    cells = select(folder.cells, only or When())
     carried_out = executions(study)
-    statuses = {cell.cell_id: read_status(cell_folder(out, cell), cell) for cell in whole_study}
-    running = lock_held(out)
-    if not running:  # what says so was killed
-        statuses = {
-            name: replace(status, state="interrupted") if status.state == "running" else status
-            for name, status in statuses.items()
-        }
+    statuses = folder.listed
     unfinished = [cell for cell in cells if statuses[cell.cell_id].state != "done"]
     waiting = jobs(unfinished, fuse or DEFAULT_FUSE, carried_out)
     gpus = not elsewhere and on_gpu(device)
@@ -135,7 +129,7 @@ def plan_study(
     ]
     if not (gpus or elsewhere):  # what a cluster's cells reserve is not here
         needs = [replace(need, gpus=0.0) for need in needs]
-    cell_seconds = finished_seconds(whole_study, statuses, anywhere=elsewhere)
+    cell_seconds = finished_seconds(folder.cells, statuses, anywhere=elsewhere)
     facts = StudyFacts()
     if unfinished and elsewhere:
         facts = StudyFacts(
@@ -168,7 +162,7 @@ def plan_study(
         wall_seconds=wall,
         measured=facts.measured,
         finished=sum(known.whole is not None for known in of_cell.values()),
-        running=running,
+        running=folder.running,
         engine=engine.name if engine is not None else "local",
         resources=_resources(waiting, needs, seconds, of_cell, count, wall if gpus else None),
         several=sum(carried_out[cell.cell_id].processes > 1 for cell in unfinished),
