@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from dissensus.config import AnalysisSpec, nearest
@@ -30,7 +31,7 @@ SECTIONS = ExtensionPoint(
 POINTS = (METRICS, CLAIMS, SECTIONS)
 
 
-def extensions_at(point: ExtensionPoint, settings: AnalysisSpec) -> dict[str, Any]:
+def extensions_at(point: ExtensionPoint, settings: AnalysisSpec) -> dict[str, Callable[..., Any]]:
     """What there is at a point for a study: the built-in ones, then those that it names, in its order."""
     loaded = {name: point.load(name) for name in dict.fromkeys((*point.builtin, *settings.extensions))}
     return {name: value for name, value in loaded.items() if value is not None}

@@ -6,7 +6,6 @@ chose the gold label.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -72,19 +71,14 @@ def side_columns(cell: CellReading) -> dict[str, Any]:
     return row
 
 
-def groups_table(identity: Mapping[str, Any], cell: CellReading) -> pa.Table:
-    """A row per group and tracking point: mean loss with its band, and the same of both sides.
-
-    Args:
-        identity: the columns that name the cell.
-        cell: its reading.
-    """
+def groups_table(cell: CellReading) -> pa.Table:
+    """A row per group and tracking point: mean loss with its band, and the same of both sides."""
     sides = cell.bands(cell.side)
     rows = [
         {
-            "cell": identity["cell"],
-            "condition": identity["condition"],
-            "seed": identity["seed"],
+            "cell": cell.name,
+            "condition": cell.spec.condition,
+            "seed": cell.spec.seed,
             "group": name,
             "step": int(step),
             "progress": float(u),

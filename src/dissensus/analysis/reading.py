@@ -33,6 +33,7 @@ from dissensus.stats import GroupCurve, entropy_groups, group_curves, stored_gro
 from dissensus.stats.groups import SETTLED, UNGROUPED
 from dissensus.store import StoredCurves
 from dissensus.store.files import ROW_GROUP
+from dissensus.store.run_facts import RunFacts
 
 BACKED, REJECTED = "backed", "rejected"
 SIDES = (BACKED, REJECTED)
@@ -98,10 +99,10 @@ class CellReading:
         """Steps of the whole run."""
         return self.stored.total_steps
 
-    @property
-    def provenance(self) -> Mapping[str, Any]:
+    @cached_property
+    def facts(self) -> RunFacts:
         """What the manifest says of the run."""
-        return self.stored.provenance
+        return RunFacts.of(self.stored.provenance)
 
     @property
     def measured_start(self) -> bool:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dissensus.cli.output import emit_json, note, say, table
 
 if TYPE_CHECKING:
+    from dissensus.cli.options import RunOptions
     from dissensus.config import StudySpec
     from dissensus.run.plan.plan import StudyPlan
     from dissensus.run.plan.work import PlanRow
@@ -37,9 +38,9 @@ BUSY = 0.9
 def print_plan(
     spec: StudySpec,
     out: Path,
+    options: RunOptions,
     *,
     as_json: bool,
-    **options: Any,
 ) -> None:
     """Measure, count and print; nothing is run."""
     from dissensus.run.plan.plan import plan_study
@@ -47,7 +48,18 @@ def print_plan(
 
     note(f"plan of the study {spec.name}, in {out}: nothing is run")
     with terminated_is_interrupted():  # the trial's workers and folder go, whatever ends it
-        plan = plan_study(spec, out, on_note=note, **options)
+        plan = plan_study(
+            spec,
+            out,
+            on_note=note,
+            workers=options.workers,
+            threads=options.threads,
+            fuse=options.fuse,
+            device=options.device,
+            data_dir=options.data_dir,
+            only=options.only,
+            engine=options.engine,
+        )
     if as_json:
         emit_json(plan.to_json())
         return

@@ -99,7 +99,7 @@ class LiveCurves:
 
         Args:
             dataset: the tracked set.
-            total_steps: optimiser steps of the whole run; one that goes on beyond them is followed on.
+            total_steps: optimiser steps of the whole run; one that continues beyond them is followed.
 
         Raises:
             SpecError: `total_steps` is below 1.

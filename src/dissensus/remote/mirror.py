@@ -17,7 +17,7 @@ from dissensus.errors import StoreError
 from dissensus.files import file_sha256, write_atomic
 from dissensus.remote.folder import Remote
 from dissensus.remote.lease import Lease, LeaseLostError
-from dissensus.remote.manifests import CURRENT, STATE, Checkpoint, Manifest
+from dissensus.remote.manifests import CURRENT, STATE, CurrentCheckpoint, Manifest
 from dissensus.remote.publishing import MANIFEST, Publication
 
 log = logging.getLogger("dissensus")
@@ -47,7 +47,7 @@ class Mirror:
         self._publication = Publication(local, remote, before=BEFORE, after=AFTER)
 
     def publish(self) -> bool:
-        """Bring the remote to what the folder holds now; may be called again and again while a run goes on.
+        """Bring the remote to what the folder holds now; may be called again and again while a run is under way.
 
         In this order: spec.json and noise.parquet; where points were measured anew, a manifest of what the old one and
         the new one share; files that the remote lacks; the manifest; the checkpoint; files that no manifest lists any
@@ -69,7 +69,7 @@ class Mirror:
         folder is left as it is.
 
         Args:
-            checkpoint: bring what a run goes on from too.
+            checkpoint: bring what a run resumes from too.
 
         Returns:
             Whether there is a store there.
@@ -86,7 +86,7 @@ class Mirror:
             if content is None:
                 return False
             manifest = Manifest.parse(content, self.remote.shown)
-            published = Checkpoint.parse(current)
+            published = CurrentCheckpoint.parse(current)
             if published is not None and not published.fits(manifest):
                 if self.remote.read(CURRENT) != current:
                     continue  # somebody publishes at this moment
@@ -127,7 +127,7 @@ class Mirror:
         else:
             write_atomic(self.local / MANIFEST, shared.content)
 
-    def _take_manifest(self, manifest: Manifest, checkpoint: Checkpoint | None, *, drop: bool) -> None:
+    def _take_manifest(self, manifest: Manifest, checkpoint: CurrentCheckpoint | None, *, drop: bool) -> None:
         """Write the manifest; a local one that is another than `checkpoint`, or is ahead of it, goes before."""
         state, local_manifest = self.local / STATE, self._local_manifest()
         if state.is_file():
@@ -138,7 +138,7 @@ class Mirror:
         if local_manifest is None or local_manifest.content != manifest.content:
             write_atomic(self.local / MANIFEST, manifest.content)
 
-    def _take_checkpoint(self, checkpoint: Checkpoint | None) -> str | None:
+    def _take_checkpoint(self, checkpoint: CurrentCheckpoint | None) -> str | None:
         """Bring the checkpoint; its name if it is not there any more."""
         if checkpoint is None or (self.local / STATE).is_file():  # `_take_manifest` left it: it is the same
             return None

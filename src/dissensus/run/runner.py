@@ -29,9 +29,10 @@ from dissensus.run.engines.node import order_for_nodes
 from dissensus.run.job_status import RunningJob
 from dissensus.run.jobs import Job, jobs
 from dissensus.run.messages import RUN_CELL, RUN_CELLS, Event, JobOrder
-from dissensus.study.grid import expand, select
+from dissensus.study.folder import StudyFolder
+from dissensus.study.grid import select
 from dissensus.study.lock import StudyLock
-from dissensus.study.status import CellStatus, cell_folder, cut_off, read_status, write_status
+from dissensus.study.status import CellStatus, cell_folder, cut_off, write_status
 
 OnChange = Callable[[CellStatus], None]
 OnStage = Callable[[str], None]
@@ -114,7 +115,8 @@ def run_study(
     refuse_below_one(workers=workers, threads=threads, fuse=fuse)
     if retries is not None and retries < 0:
         raise SpecError(f"retries is {retries}; expected 0 or more")
-    cells = select(expand(study), only or When())
+    folder = StudyFolder(out, study=study)
+    cells = select(folder.cells, only or When())
     carried_out = executions(study)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -126,8 +128,11 @@ def run_study(
         destination.fetch()
         diff = _keep_study(study, out)
         destination.publish_study()
-        _mark_interrupted(out)
-        statuses = {cell.cell_id: read_status(cell_folder(out, cell), cell) for cell in cells}
+        for status in folder.statuses:  # read now that all is here
+            # Nothing runs here while this process holds the lock: what says 'running' was killed.
+            if status.state == "running":
+                write_status(folder.cell(status.cell), cut_off(status))
+        statuses = {cell.cell_id: cut_off(folder.listed[cell.cell_id]) for cell in cells}
         skipped = frozenset(name for name, status in statuses.items() if status.state == "done")
         session = _Session(
             out,
@@ -302,15 +307,6 @@ def _keep_study(study: StudySpec, out: Path) -> str:
         diff = ""
     write_atomic(path, text)
     return diff
-
-
-def _mark_interrupted(out: Path) -> None:
-    """Nothing runs here while this process holds the lock: what says 'running' was killed."""
-    root = out / "cells"
-    for folder in sorted(root.iterdir()) if root.is_dir() else ():
-        status = read_status(folder)
-        if status.state == "running":
-            write_status(folder, cut_off(status))
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from dissensus.curves import Curves
 from dissensus.data.noise import NoisyLabels, save_noise
 from dissensus.errors import DataError
 from dissensus.metrics import example_metrics
-from dissensus.study.grid import plan
+from dissensus.study.grid import planned_cells
 from synthetic_study import dataset, study_spec, write_study
 
 NOISE = {
@@ -64,7 +64,7 @@ def curves_of(probabilities: np.ndarray, counts: np.ndarray, **changes: Any) -> 
 
 def evidence_of(curves: Curves, given: NoisyLabels, study: StudySpec | None = None) -> StudyReading:
     study = study or noisy_study()
-    own, variant = plan(study)
+    own, variant = planned_cells(study)
     clean = CellReading(own.cell, curves, study.analysis)
     return StudyReading(
         study, (clean, CellReading(variant.cell, curves, study.analysis, variant.base, given)), 2

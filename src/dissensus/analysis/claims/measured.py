@@ -350,7 +350,7 @@ def contrast(first: CellValue, second: CellValue) -> CellValue:
 
 def is_decoder(cell: CellReading) -> bool:
     """Whether the cell's model is decoder-only: only those read their input through a template."""
-    return cell.provenance.get("prompt") is not None
+    return cell.facts.prompt is not None
 
 
 def _why_no_rho(entropy: FloatArray, area: FloatArray) -> str:

@@ -53,7 +53,7 @@ class RayEngine(QueuedEngine):
         self._address = address
         self._wait = wait
         self._ray: Any = None
-        self._own = False
+        self._started_ray = False
         self._mail: Any = None
         self._task: Any = None
         self._listeners: dict[str, _Listener] = {}
@@ -70,7 +70,7 @@ class RayEngine(QueuedEngine):
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         if not ray.is_initialized():
             self._connect(ray)
-            self._own = True
+            self._started_ray = True
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         this_node = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
@@ -104,10 +104,10 @@ class RayEngine(QueuedEngine):
             return
         with contextlib.suppress(Exception):
             self._ray.kill(self._mail)
-        if self._own:
+        if self._started_ray:
             self._ray.shutdown()
 
-    def submit(self, order: JobOrder, needs: Needs, on_event: OnEvent) -> _Task:
+    def submit(self, order: JobOrder, needs: Needs, on_event: OnEvent) -> _ClusterTask:
         """Hand a job to the cluster, which runs it when there is room."""
         attempt = uuid.uuid4().hex
         task = self._task.options(
@@ -121,7 +121,7 @@ class RayEngine(QueuedEngine):
             self._listeners[attempt] = _Listener(on_event, order.log)
             ref = task.remote(to_json(replace(order, attempt=attempt)), attempt, self._mail)
             self._refs[ref] = attempt
-        return _Task(self, ref)
+        return _ClusterTask(self, ref)
 
     def cancel(self, ref: Any, *, force: bool = False, seconds: float = 0.0) -> bool:
         """Cancel a task, and wait so long for its end; whether it has ended."""
@@ -224,7 +224,7 @@ class _Listener:
     log: Path | None
 
 
-class _Task:
+class _ClusterTask:
     """A task of the cluster; see `queued.Submission`."""
 
     def __init__(self, engine: RayEngine, ref: Any) -> None:

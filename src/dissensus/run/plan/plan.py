@@ -23,9 +23,9 @@ from dissensus.run.plan.facts import CellFacts, DataFacts, Measured, StudyFacts
 from dissensus.run.plan.measuring import Note, Workers, cell_sizes, finished_seconds, measure_cells
 from dissensus.run.plan.work import NOTHING, CellPlan, PlanRow, Resources, Work, row_of, summed
 from dissensus.run.step_warnings import StepWarning, step_warnings, train_size_of
-from dissensus.study.grid import expand, select
-from dissensus.study.lock import lock_held
-from dissensus.study.status import CellStatus, cell_folder, cut_off, read_status
+from dissensus.study.folder import StudyFolder
+from dissensus.study.grid import select
+from dissensus.study.status import CellStatus
 
 _ELSEWHERE = "no cell like it has finished there; run one (--only seed=0, say) and plan again"
 
@@ -111,16 +111,13 @@ def plan_study(
     refuse_below_one(workers=workers, threads=threads, fuse=fuse)
     engine = engine or LocalEngine(workers=workers, device=device)
     note = on_note or (lambda _line: None)
-    study_cells = expand(study)
-    cells = select(study_cells, only or When())
-    running = lock_held(out)
-    statuses = {cell.cell_id: read_status(cell_folder(out, cell), cell) for cell in study_cells}
-    if not running:  # what says so was killed
-        statuses = {name: cut_off(status) for name, status in statuses.items()}
+    folder = StudyFolder(out, study=study)
+    cells = select(folder.cells, only or When())
+    statuses = folder.listed
     unfinished = [cell for cell in cells if statuses[cell.cell_id].state != "done"]
     layout = _layout(study, unfinished, engine, workers=workers, threads=threads, fuse=fuse)
 
-    cell_seconds = finished_seconds(study_cells, statuses, anywhere=engine.elsewhere)
+    cell_seconds = finished_seconds(folder.cells, statuses, anywhere=engine.elsewhere)
     facts = StudyFacts()
     if unfinished and engine.elsewhere:
         sizes = cell_sizes(unfinished, data_dir, cell_seconds=cell_seconds, note=note)
@@ -150,7 +147,7 @@ def plan_study(
         wall_seconds=wall,
         measured=facts.measured,
         finished=sum(known[cell.cell_id].whole is not None for cell in unfinished),
-        running=running,
+        running=folder.running,
         engine=engine.name,
         resources=_resources(layout, seconds, known, wall),
         several=layout.several,
