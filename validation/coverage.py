@@ -246,7 +246,8 @@ def several_seeds(found: Examples, rng: np.random.Generator, resamples: int) -> 
             def mean(draws: Draws, own: NDArray[np.bool_] = member, moved: FloatArray = change) -> FloatArray:
                 drawn = draws.weights * own
                 total = drawn.sum(axis=1)
-                return np.divide(drawn @ moved, total, out=np.full(len(total), np.nan), where=total > 0)
+                means = np.full(len(total), np.nan)
+                return np.divide(drawn @ moved, total, out=means, where=total > 0)
 
             means[group] = resampler.over("data", names, mean)
         fewest = {group: len(np.unique(names[member])) for group, member in members.items()}

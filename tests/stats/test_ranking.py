@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -17,7 +15,11 @@ from dissensus.stats.ranking import auroc, average_precision, weighted_auroc
 
 NAN, INF = float("nan"), float("inf")
 
-weighted_average_precision = partial(ranking._weighted, ranking._average_precision)
+
+def weighted_average_precision(scores, flags, weights):
+    """In each resample, from how often each example was drawn, shape (b, n)."""
+    sample = ranking._Sorted.of(np.asarray(scores, float), np.asarray(flags, bool))
+    return ranking._average_precision(*sample.below(np.asarray(weights, float).T))
 
 
 def pairs_won(scores, flags):

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,13 +18,13 @@ from dissensus.stats.bootstrap import FloatArray
 from dissensus.stats.design import (
     RIDGE,
     RankDesign,
-    centred_ranks,
-    kept,
     pair_correlation,
     product,
     share_left,
+    side_by_side,
 )
 from dissensus.stats.draws import Draws
+from dissensus.stats.ranks import centred_ranks
 
 STEEP = 1e3
 """Norm of a change of basis above which rounding would show: the covariates are nearly collinear."""
@@ -99,14 +98,11 @@ class NestedDesigns:
 
     def correlations(self, draws: Draws) -> FloatArray:
         """The partial correlation in each resample under each set, shape (b, sets); see `RankDesign.correlations`."""
-        x, y = (
-            kept(draws.ranked, "ranks", (own,), partial(centred_ranks, own, draws))
-            for own in (self.first.x, self.first.y)
-        )
+        x, y = (centred_ranks(own, draws) for own in (self.first.x, self.first.y))
         total = draws.totals
         raw = np.empty((len(total), 2, 2))
         raw[:, 0, 0], raw[:, 1, 1] = x.squares, y.squares
-        raw[:, 0, 1] = raw[:, 1, 0] = np.einsum("bn,bn->b", x.weighted, y.ranks)
+        raw[:, 0, 1] = raw[:, 1, 0] = np.einsum("nb,nb->b", x.weighted, y.ranks)
         sides = np.stack(
             [
                 self._sides(draws, own, ranked.weighted)
@@ -145,8 +141,7 @@ class NestedDesigns:
             key = tuple(i * len(sizes) + j for i, j in missing)
             if key not in self._products:
                 self._products[key] = np.concatenate([self._of_units(i, j) for i, j in missing], axis=1)
-            counts = draws.weights if self.first.units is None else draws.counts.numbers()
-            made = product(counts, self._products[key])
+            made = product(draws.counts.astype(np.float64), self._products[key])
             begin = 0
             for i, j in missing:
                 end = begin + sizes[i] * sizes[j]
@@ -170,7 +165,7 @@ class NestedDesigns:
         ]
         missing = [i for i, own in enumerate(sums) if own is None]
         if missing:
-            made = product(weighted, np.concatenate([self.blocks[i].columns for i in missing], axis=1))
+            made = side_by_side(np.concatenate([self.blocks[i].columns for i in missing], axis=1), weighted)
             widths = [self.blocks[i].columns.shape[1] for i in missing]
             for i, own in zip(missing, np.split(made, np.cumsum(widths)[:-1], axis=1), strict=True):
                 sums[i] = np.ascontiguousarray(own)
