@@ -51,6 +51,7 @@ class CellReading:
         base: of a variant, the cell that it is a variant of; None for the study's own cells.
         given: of a cell with label noise, the labels that the tracked examples were trained on (their true ones where
             they were not trained on) and which of them were flipped; None without noise.
+        shared_clusters: what is resampled together, where another cell with the same texts has it already.
     """
 
     spec: RunSpec
@@ -58,6 +59,7 @@ class CellReading:
     settings: AnalysisSpec
     base: RunSpec | None = None
     given: NoisyLabels | None = None
+    shared_clusters: Clusters | None = None
     _bands: dict[tuple[float, str], dict[str, GroupCurve]] = field(
         default_factory=dict, init=False, repr=False
     )
@@ -219,6 +221,8 @@ class CellReading:
     @cached_property
     def clusters(self) -> Clusters:
         """What is resampled together."""
+        if self.shared_clusters is not None:
+            return self.shared_clusters
         if isinstance(self.stored, Curves):
             return clusters_of(self.stored, self.settings.clusters)
         return stored_clusters(self.stored, self.settings.clusters)

@@ -80,13 +80,21 @@ class Interval:
     withheld: str = ""
 
 
-def few_units(units: int, *, clustered: bool, scale: Scale = PLAIN) -> str:
-    """Why so few clusters (or examples) allow no interval on a scale; '' where there are enough."""
+def few_units(units: int, *, clustered: bool, scale: Scale = PLAIN, group: str = "") -> str:
+    """Why so few clusters (or examples) allow no interval on a scale; '' where there are enough.
+
+    Args:
+        units: of the smallest group that the number is made from.
+        clustered: whether they are clusters.
+        scale: of the interval.
+        group: name of that group, where the number is made from several.
+    """
     least = scale.least_clusters if clustered else MIN_CLUSTERS
     if units >= least:
         return ""
     one = "cluster" if clustered else "example"
-    return f"{units} {one}{'' if units == 1 else 's'}; an interval needs {least} at least"
+    of = f" of the {group} group" if group else ""
+    return f"{units} {one}{'' if units == 1 else 's'}{of}; an interval needs {least} at least"
 
 
 def t_interval(
@@ -145,6 +153,7 @@ def resampled_interval(
     scale: Scale = PLAIN,
     df: float | None = None,
     floor: float = 0.0,
+    smallest: int | None = None,
 ) -> Interval:
     """The interval of an estimate from its values in bootstrap resamples; withheld where there are too few units.
 
@@ -157,10 +166,11 @@ def resampled_interval(
         scale: of the estimate.
         df: degrees of freedom; default: units - 1.
         floor: see `Scale.of`.
+        smallest: units of the smallest group that the estimate is made from; default: `units`.
     """
     if not np.isfinite(value):
         return Interval(withheld="the estimate is not defined")
-    few = few_units(units, clustered=clustered, scale=scale)
+    few = few_units(units if smallest is None else smallest, clustered=clustered, scale=scale)
     if few:
         return Interval(withheld=few)
     if 2 * np.isfinite(values).sum() < len(values):

@@ -88,7 +88,8 @@ def auroc(
     flagged examples that all come first leave open, at that level, a chance of this much (Clopper and Pearson, 1934).
 
     Degenerate cases: NaN scores are dropped and counted; infinite ones rank like any number. NaN without a flagged
-    example or without one that is not. Below 40 clusters, or 20 examples, no interval (`Ranking.withheld`).
+    example or without one that is not. No interval (`Ranking.withheld`) below 40 clusters with a flagged example or 40 with
+    another, or, where each example is its own, below 20 examples in all.
 
     Args:
         scores: one per example, shape (n,); high means suspect.
@@ -310,9 +311,11 @@ def _interval(
     if flagged_alone and np.isfinite(value) and sides[0] < MIN_FLAGGED:
         word = "clusters with a flagged example" if clustered else "flagged examples"
         return Interval(withheld=f"{sides[0]} {word}; an interval needs {MIN_FLAGGED} at least")
+    # Average precision rests on the flagged alone, which the limit above is for.
+    smallest = min(sides) if clustered and not flagged_alone else units
     known = drawn[np.isfinite(drawn)]
     if value in (0.0, 1.0) and known.size and (known == value).all():
-        few = few_units(units, clustered=clustered, scale=LOGIT)
+        few = few_units(smallest, clustered=clustered, scale=LOGIT)
         if few:
             return Interval(withheld=few)
         if flagged.all():
@@ -328,6 +331,7 @@ def _interval(
         confidence=confidence,
         scale=LOGIT,
         floor=0.5 / max(pairs, 1),
+        smallest=smallest,
     )
 
 

@@ -165,7 +165,7 @@ class Measured:
             keep = np.frombuffer(mask, dtype=np.bool_)
             values = {name: column[keep] for name, column in own.values.items()}
             clusters = own.clusters[keep]
-            distinct = len(np.unique(clusters))
+            distinct = len(self.resampler.units(clusters).sizes)
             designs = [
                 self._designs.of(values["entropy"], values["aulc"], {c: values[c] for c in names}, clusters)
                 for names in members
