@@ -219,7 +219,7 @@ def _panels(table: pa.Table) -> tuple[NoiseCurves, ...]:
     return tuple(panels)
 
 
-def _curves(rows: Sequence[Mapping[str, Any]], label: str) -> list[figures.GroupCurve]:
+def _curves(rows: Sequence[Mapping[str, Any]], label: str) -> list[figures.DrawnCurve]:
     curves = []
     for group in ("flipped", "contested", "plain"):
         group_rows = [row for row in rows if row["label"] == label and row["group"] == group]
@@ -228,7 +228,7 @@ def _curves(rows: Sequence[Mapping[str, Any]], label: str) -> list[figures.Group
                 c: np.array([r[c] for r in group_rows], dtype=np.float64)
                 for c in ("progress", "mean", "low", "high")
             }
-            curves.append(figures.GroupCurve(group, **columns, seeds=columns["mean"][None]))
+            curves.append(figures.DrawnCurve(group, **columns, seeds=columns["mean"][None]))
     return curves
 
 

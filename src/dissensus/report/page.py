@@ -26,7 +26,7 @@ from dissensus.report.beside import AcrossView, across_view
 from dissensus.report.findings import NotLearned, findings, limits_of_reading, not_learned
 from dissensus.report.grid import Grid, backing_grid
 from dissensus.report.palette import LINES
-from dissensus.report.provenance import CellFacts, cell_facts, scrub, specification
+from dissensus.report.provenance import CellProvenance, cell_facts, scrub, specification
 from dissensus.report.quotes import Quotes, keep_quotes, kept_quotes, quotes_words
 from dissensus.report.sections import Section, further_sections
 from dissensus.report.svg import interval, key
@@ -99,7 +99,7 @@ class Page:
     backing: Grid | None
     scale: tuple[float, float]
     missing: tuple[MissingCell, ...]
-    cells: tuple[CellFacts, ...]
+    cells: tuple[CellProvenance, ...]
     across: AcrossView | None
     sections: tuple[Section, ...]
     specification: str

@@ -32,14 +32,14 @@ LONGEST = 600
 
 
 @dataclass(frozen=True)
-class CellFacts:
+class CellProvenance:
     """What identifies a cell's result: facts in the order in which they are shown."""
 
     cell: str
     facts: tuple[tuple[str, str], ...]
 
 
-def cell_facts(analysis: Analysis, row: Mapping[str, Any]) -> CellFacts:
+def cell_facts(analysis: Analysis, row: Mapping[str, Any]) -> CellProvenance:
     """Fingerprints, sizes and versions from the manifest of a row of the cells table."""
     path = analysis.reader.folder.cell(row["cell"]) / "manifest.json"
     manifest = json.loads(path.read_text(encoding="utf-8"))
@@ -52,7 +52,7 @@ def cell_facts(analysis: Analysis, row: Mapping[str, Any]) -> CellFacts:
     versions = provenance.get("versions")
     if isinstance(versions, dict):
         facts["versions"] = ", ".join(f"{name} {versions[name]}" for name in sorted(versions))
-    return CellFacts(row["cell"], tuple((name, value) for name, value in facts.items() if value))
+    return CellProvenance(row["cell"], tuple((name, value) for name, value in facts.items() if value))
 
 
 def specification(study: StudySpec) -> str:

@@ -15,7 +15,7 @@ from dissensus.stats.bootstrap import CountArray, IntArray, drawn_units, times_d
 from dissensus.stats.correlation import resampled_spearman
 from dissensus.stats.draws import Draws, Units
 from dissensus.stats.groups import CONTESTED, SETTLED
-from dissensus.stats.intervals import FISHER, PLAIN, Interval, Scale, few_units, resampled_interval
+from dissensus.stats.intervals import FISHER, PLAIN, Interval, IntervalScale, few_units, resampled_interval
 from dissensus.stats.ranks import RankedSample
 
 MEASURES = ("rho", "delta_contested", "unlearned_contested", "delta_difference")
@@ -158,7 +158,7 @@ def _intervals(
     units: IntArray,
     freedom: IntArray,
     confidence: float,
-    scales: Sequence[Scale],
+    scales: Sequence[IntervalScale],
 ) -> _Intervals:
     """From values, clusters behind them and degrees of freedom of shape (R, 4), and resampled values, (B, R, 4)."""
     intervals: list[Interval] = []
