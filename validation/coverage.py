@@ -246,9 +246,9 @@ def several_seeds(found: Examples, rng: np.random.Generator, resamples: int) -> 
             def mean(draws: Draws, own: NDArray[np.bool_] = member, moved: FloatArray = change) -> FloatArray:
                 drawn = draws.weights * own
                 total = drawn.sum(axis=1)
-                means = np.full(len(total), np.nan)
-                np.divide(drawn @ moved, total, out=means, where=total > 0)
-                return means
+                mean_change = np.full(len(total), np.nan)
+                np.divide(drawn @ moved, total, out=mean_change, where=total > 0)
+                return mean_change
 
             means[group] = resampler.over("data", names, mean)
         fewest = {group: len(np.unique(names[member])) for group, member in members.items()}

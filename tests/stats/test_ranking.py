@@ -168,7 +168,7 @@ def test_perfect_separation_has_a_finite_interval():
 
 
 def test_few_clusters_and_few_flagged_have_no_interval():
-    scores, flags = sample()
+    scores, _ = sample()
     # Of 80 clusters those with a flagged example are the fewer.
     for flagged, withheld in ((39, "39 clusters; an interval needs 40 at least"), (40, "")):
         some = np.arange(300) % 80 < flagged

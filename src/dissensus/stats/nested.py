@@ -108,7 +108,7 @@ class NestedDesigns:
                 self._sides(draws, own, ranked.weighted)
                 for own, ranked in ((self.first.x, x), (self.first.y, y))
             ],
-            axis=2,
+            axis=1,
         )
         gram = self._gram(draws)
         whole = np.where(np.einsum("bjj->bj", raw) > 1e-11 * total[:, None] ** 3, 1.0, 0.0)
@@ -118,12 +118,13 @@ class NestedDesigns:
             if k == 1:
                 found[:, place] = pair_correlation(raw, whole)
                 continue
-            # A small product a resample, which BLAS leaves on one thread.
-            own = change.T @ gram[:, columns[:, None], columns] @ change
+            # Gram matrices are symmetric: both factors can be multiplied from the right, all resamples at once.
+            half = _rows_times(gram[:, columns[:, None], columns], change)
+            own = _rows_times(half.swapaxes(1, 2), change)
             diagonal = np.arange(k)
             own[:, diagonal, diagonal] += RIDGE * total[:, None]
-            side = change.T @ sides[:, columns]
-            left = raw - side.swapaxes(1, 2) @ np.linalg.solve(own, side)
+            side = _rows_times(sides[:, :, columns], change)
+            left = raw - side @ np.linalg.solve(own, side.swapaxes(1, 2))
             found[:, place] = pair_correlation(left, whole * share_left(raw, left))
         return found
 
@@ -185,3 +186,9 @@ class NestedDesigns:
         starts = np.flatnonzero(np.diff(units[order], prepend=-1))
         every = (a[order][:, :, None] * b[order][:, None, :]).reshape(len(a), width)
         return np.asarray(np.add.reduceat(every, starts, axis=0), dtype=np.float64)
+
+
+def _rows_times(matrices: FloatArray, factor: FloatArray) -> FloatArray:
+    """Each of b matrices times one factor, as one product: shapes (b, r, k) and (k, m) to (b, r, m)."""
+    b, r, k = matrices.shape
+    return (matrices.reshape(b * r, k) @ factor).reshape(b, r, factor.shape[1])

@@ -88,8 +88,8 @@ def auroc(
     flagged examples that all come first leave open, at that level, a chance of this much (Clopper and Pearson, 1934).
 
     Degenerate cases: NaN scores are dropped and counted; infinite ones rank like any number. NaN without a flagged
-    example or without one that is not. No interval (`Ranking.withheld`) below 40 clusters with a flagged example or 40 with
-    another, or, where each example is its own, below 20 examples in all.
+    example or without one that is not. No interval (`Ranking.withheld`) below 40 clusters with a flagged example or
+    below 40 with another; where each example is its own, below 20 examples in all.
 
     Args:
         scores: one per example, shape (n,); high means suspect.
