@@ -134,7 +134,7 @@ class StudyReader:
         except DissensusError as problem:
             raise StoreError(f"cell {name}: {problem}") from None
         texts = self._texts.get(planned.cell.dataset.name)
-        shared = texts.clusters if texts is not None and isinstance(stored, Curves) else None
+        shared = texts.find_clusters if texts is not None and isinstance(stored, Curves) else None
         return CellReading(
             planned.cell, stored, self.folder.spec.analysis, planned.base, noisy_labels, shared
         )
@@ -183,9 +183,12 @@ class _Texts:
         return all(mine.equals(theirs) for mine, theirs in zip(self.columns, columns, strict=True))
 
     @cached_property
-    def clusters(self) -> Clusters:
-        """What is resampled together; see `cluster_by`."""
+    def _clusters(self) -> Clusters:
         return cluster_by([(self.columns[0].to_pylist(), self.fields)], self.clustering)
+
+    def find_clusters(self) -> Clusters:
+        """What is resampled together, found at the first call; see `cluster_by`."""
+        return self._clusters
 
 
 def _check_spec(folder: Path, spec: RunSpec) -> None:
