@@ -123,7 +123,10 @@ def test_few_clusters_withhold_intervals_and_say_so(tmp_path: Path) -> None:
         for name in ("rho", "partial", "delta_difference"):
             assert math.isnan(row[f"{name}_low"])
             assert math.isnan(row[f"{name}_p"])
+        for name in ("rho", "partial"):
             assert row[f"{name}_withheld"] == "15 clusters; an interval needs 20 at least"
+        # Of the smaller of the two groups.
+        assert row["delta_difference_withheld"].endswith(" group; an interval needs 20 at least")
         assert math.isfinite(row["rho"])
         assert math.isnan(row["delta_contested_low"])
         assert "clusters; an interval needs 20" in row["delta_contested_withheld"]

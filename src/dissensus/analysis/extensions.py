@@ -18,7 +18,7 @@ METRICS = ExtensionPoint(
 """Name of a column of the table of examples -> a `metrics.together.Kernel`. The fields of `ExampleMetrics` are built in
 there, because other parts of the analysis ask for them by name; one listed here is computed for every study."""
 CLAIMS = ExtensionPoint(
-    "dissensus.claims", {}, "a function of Measured and `thorough` to a list of ClaimVerdict", callable
+    "dissensus.claims", {}, "a function of ClaimStatistics and `thorough` to a list of ClaimVerdict", callable
 )
 """Claims after the paper's: name -> a `claims.judging.Judge`."""
 SECTIONS = ExtensionPoint(

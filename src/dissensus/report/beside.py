@@ -229,14 +229,14 @@ def _floats(values: Iterable[float]) -> FloatArray:
     return np.array(list(values), dtype=np.float64)
 
 
-def _curves(rows: Sequence[NoiseCurveRow], label: str) -> list[figures.GroupCurve]:
+def _curves(rows: Sequence[NoiseCurveRow], label: str) -> list[figures.DrawnCurve]:
     curves = []
     for group in ("flipped", "contested", "plain"):
         points = [row for row in rows if row.label == label and row.group == group]
         if points:
             mean = _floats(row.mean for row in points)
             curves.append(
-                figures.GroupCurve(
+                figures.DrawnCurve(
                     group,
                     progress=_floats(row.progress for row in points),
                     mean=mean,

@@ -108,7 +108,7 @@ def _of(table: pa.Table, condition: str) -> pa.Table:
     return table.filter(pc.equal(table["condition"], condition))
 
 
-def _group_curves(analysis: Analysis, condition: str) -> list[figures.GroupCurve]:
+def _group_curves(analysis: Analysis, condition: str) -> list[figures.DrawnCurve]:
     """Group curves averaged over the seeds that share the first one's tracking points."""
     table = _of(analysis.groups, condition)
     built = []
@@ -126,7 +126,7 @@ def _group_curves(analysis: Analysis, condition: str) -> list[figures.GroupCurve
         if arrays:
             mean, low, high = (np.mean([a[c] for a in arrays], axis=0) for c in ("mean", "low", "high"))
             every = np.stack([a["mean"] for a in arrays])
-            built.append(figures.GroupCurve(group, arrays[0]["progress"], mean, low, high, every))
+            built.append(figures.DrawnCurve(group, arrays[0]["progress"], mean, low, high, every))
     return built
 
 
