@@ -111,13 +111,12 @@ def assemble(
         )
     labelled = [e for e in pool if e.gold is not None]
     unshared = _without_shared(labelled, tracked, spec.exclude_shared)
-    if (
-        regime == "trained_on" and not spec.keep_shared_texts
-    ):  # the tracked copy is the one that is trained on
-        texts = {e.joined_text for e in tracked}
-        drawable = [e for e in unshared if e.joined_text not in texts]
-    else:
-        drawable = unshared
+    # The tracked copy is the one that is trained on, and what is held back is trained on by nobody. A tracked example
+    # that is held out, and whose text the pool has, is refused below.
+    twins = set() if spec.keep_shared_texts or validation is None else {e.joined_text for e in validation}
+    if regime == "trained_on" and not spec.keep_shared_texts:
+        twins |= {e.joined_text for e in tracked}
+    drawable = [e for e in unshared if e.joined_text not in twins] if twins else unshared
     drawn = _draw(drawable, spec, sample_seed)
     if regime == "held_out":
         _refuse_overlap(drawn, tracked, spec.name)
@@ -129,7 +128,10 @@ def assemble(
     for left_out, why in (
         (len(pool) - len(labelled), "have no gold label"),
         (len(labelled) - len(unshared), f"share {' or '.join(spec.exclude_shared)} with a tracked example"),
-        (len(unshared) - len(drawable), "have the text of a tracked example, which is trained on itself"),
+        (
+            len(unshared) - len(drawable),
+            "have the text of a tracked example or of one held back",
+        ),
     ):
         notes += [f"training pool: {left_out} examples were left out, for they {why}"] if left_out else []
     if validation is not None:
