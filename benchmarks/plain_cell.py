@@ -49,9 +49,7 @@ def tracked_items(path: Path) -> tuple[list[dict[str, Any]], np.ndarray[Any, Any
                 "entropy": entropy,
             }
         )
-    categories = [
-        "clean" if i["entropy"] < 0.4 else "ambiguous" if i["entropy"] < 0.7 else "contested" for i in items
-    ]
+    categories = [0 if i["entropy"] < 0.4 else 1 if i["entropy"] < 0.7 else 2 for i in items]
     split = StratifiedShuffleSplit(n_splits=1, test_size=0.2, random_state=42)
     kept = sorted(next(split.split(np.zeros(len(items)), categories))[0])
     return [items[i] for i in kept], np.array([items[i]["entropy"] for i in kept])
