@@ -30,7 +30,8 @@ from dissensus.models.scoring import ScoringModel
 from dissensus.models.shared_states import SharedStates
 from dissensus.record.tracking import PackedSet, PaddedSet, TrackedSet, tracking_pass
 from dissensus.train.fused import share_frozen_weights, train_fused
-from dissensus.train.loop import TrainingRun, TrainingSet, accumulate, train
+from dissensus.train.loop import TrainingRun, accumulate, train
+from dissensus.train.loss import TrainingSet
 from dissensus.train.methods import trainable_parameters
 
 BUDGET = 2048

@@ -21,7 +21,8 @@ from dissensus.record.precision import try_precisions
 from dissensus.record.probes.labels import LabelProbe
 from dissensus.record.recorder import CurveRecorder
 from dissensus.record.tracking import PackedSet, tracking_pass
-from dissensus.train.loop import TrainingRun, TrainingSet, accumulate, train
+from dissensus.train.loop import TrainingRun, accumulate, train
+from dissensus.train.loss import TrainingSet
 from dissensus.train.methods import trainable_parameters
 
 PAPER_TRACKED, PAPER_POINTS = 1514, 20

@@ -21,6 +21,7 @@ from dissensus.models.encoding import Encoded
 from dissensus.models.scoring import ScoringModel
 from dissensus.record.schedule import learning_rate_factor
 from dissensus.train import loop
+from dissensus.train.loss import TrainingSet
 from dissensus.train.methods import trainable_parameters
 
 STEPS = 8
@@ -100,11 +101,11 @@ def _steps(
     method: MethodSpec,
 ) -> Callable[[], list[float]]:
     """The steps as `train.loop.train` takes them."""
-    data = loop.TrainingSet(encoded, labels)
+    data = TrainingSet(encoded, labels)
     parameters = trainable_parameters(model.module)
     spec = TrainingSpec()
     optimizer = torch.optim.AdamW(
-        loop.parameter_groups(parameters, spec.weight_decay), lr=method.learning_rate, fused=True
+        loop.parameter_groups(parameters, spec), lr=method.learning_rate, fused=True
     )
     device = next(model.module.parameters()).device
 
@@ -137,7 +138,7 @@ def short_run_difference(work: Work, method: MethodSpec, steps: int = SHORT_RUN)
             parameter.copy_(mine[name])
     encoded = ours.encode(work.dataset)
     labels = np.maximum(work.dataset.gold, 0)
-    data = loop.TrainingSet(encoded, labels)
+    data = TrainingSet(encoded, labels)
     spec = TrainingSpec()
 
     def our_loss(rows: NDArray[np.int64], step: int) -> float:
@@ -149,15 +150,12 @@ def short_run_difference(work: Work, method: MethodSpec, steps: int = SHORT_RUN)
     losses = []
     for model, loss_of in ((ours, our_loss), (theirs, their_loss)):
         parameters = trainable_parameters(model.module)
-        optimizer = torch.optim.AdamW(
-            loop.parameter_groups(parameters, spec.weight_decay), lr=method.learning_rate
-        )
+        optimizer = torch.optim.AdamW(loop.parameter_groups(parameters, spec), lr=method.learning_rate)
         model.module.train()
         found = []
         for step, rows in enumerate(work.batches(encoded, steps), 1):
             for group in optimizer.param_groups:
-                factor = learning_rate_factor(step, steps, warmup=spec.warmup, decay=spec.decay)
-                group["lr"] = method.learning_rate * factor
+                group["lr"] = method.learning_rate * learning_rate_factor(step, steps, spec)
             found.append(loss_of(rows, step))
             nn.utils.clip_grad_norm_(parameters.values(), spec.max_grad_norm)
             optimizer.step()

@@ -11,7 +11,7 @@ from dissensus.config import MethodSpec, ModelSpec
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.models.loading import load_scoring_model
 from dissensus.models.scoring import ScoringModel
-from dissensus.train.loop import TrainingSet
+from dissensus.train.loss import TrainingSet
 from dissensus.train.methods import apply_method
 
 Build = Callable[..., tuple[ScoringModel, TrainingSet]]

@@ -27,7 +27,8 @@ from dissensus.store import load_curves
 from dissensus.train import loop
 from dissensus.train.checkpoint import Checkpoint
 from dissensus.train.fused import share_frozen_weights, train_fused
-from dissensus.train.loop import TrainingRun, TrainingSet, train
+from dissensus.train.loop import TrainingRun, train
+from dissensus.train.loss import TrainingSet
 from dissensus.train.methods import apply_method, trainable_parameters
 from tiny import make_tiny
 

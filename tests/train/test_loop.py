@@ -20,7 +20,8 @@ from dissensus.record.schedule import total_steps
 from dissensus.store import load_curves
 from dissensus.train import loop
 from dissensus.train.checkpoint import Checkpoint
-from dissensus.train.loop import TrainingRun, TrainingSet, train
+from dissensus.train.loop import TrainingRun, train
+from dissensus.train.loss import TrainingSet
 from dissensus.train.methods import trainable_parameters
 
 # 24 examples: 4 steps per epoch, the last of 3 examples.
@@ -257,7 +258,7 @@ def test_steps_count_the_shorter_last_batch() -> None:
 
 
 def test_vectors_are_not_decayed(build: Any) -> None:
-    groups = loop.parameter_groups(trainable_parameters(build("full")[0].module), 0.01)
+    groups = loop.parameter_groups(trainable_parameters(build("full")[0].module), TrainingSpec())
     assert all(p.ndim > 1 for p in groups[0]["params"])
     assert all(p.ndim == 1 for p in groups[1]["params"])
     assert [g["weight_decay"] for g in groups] == [0.01, 0.0]
@@ -266,7 +267,7 @@ def test_vectors_are_not_decayed(build: Any) -> None:
     scales = [p for name, p in ia3.items() if ".ia3_l." in name]
     assert scales
     assert all(p.ndim > 1 for p in scales)
-    decayed, kept = loop.parameter_groups(ia3, 0.01)
+    decayed, kept = loop.parameter_groups(ia3, TrainingSpec())
     assert all(any(p is q for q in kept["params"]) for p in scales)
     assert len(decayed["params"]) == 2  # type: ignore[arg-type]  # matrices of the fresh pooler and head
 

@@ -21,7 +21,7 @@ from dissensus.models.scoring import ScoringModel
 from dissensus.record.tracking import tracked_set, tracking_pass
 from dissensus.run.cell import run_cell
 from dissensus.store import load_curves
-from dissensus.train.loop import TrainingSet
+from dissensus.train.loss import TrainingSet
 from dissensus.train.methods import apply_method
 from run.processes_script import Scenario, spec
 from tiny import make_tiny

@@ -13,7 +13,8 @@ from dissensus.errors import ModelError
 from dissensus.models.loading import load_scoring_model
 from dissensus.models.memory import recompute_activations
 from dissensus.models.scoring import ScoringModel
-from dissensus.train.loop import TrainingSet, accumulate
+from dissensus.train.loop import accumulate
+from dissensus.train.loss import TrainingSet
 from dissensus.train.methods import apply_method
 from tiny import make_tiny
 

@@ -1,10 +1,10 @@
 """Frozen, validated specifications of a run and of a study; a run's identity."""
 
 from dissensus.config.base import Spec
+from dissensus.config.dataset import DatasetSpec, EntropyCuts, HoldoutSpec, TrainGroups
 from dissensus.config.explain import nearest
 from dissensus.config.run import (
     FEWEST_STEPS,
-    DatasetSpec,
     MethodSpec,
     ModelSpec,
     NoiseSpec,
@@ -30,8 +30,10 @@ __all__ = [
     "NO_VARIANT",
     "AnalysisSpec",
     "DatasetSpec",
+    "EntropyCuts",
     "Execution",
     "ExecutionRule",
+    "HoldoutSpec",
     "MethodSpec",
     "ModelSpec",
     "NoiseSpec",
@@ -42,6 +44,7 @@ __all__ = [
     "Spec",
     "StudySpec",
     "TrackingSpec",
+    "TrainGroups",
     "TrainingSpec",
     "VariantSpec",
     "When",

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from dissensus.config.base import Spec
-from dissensus.config.sources import AnySource
+from dissensus.config.dataset import DatasetSpec
 
 Regime = Literal["held_out", "trained_on"]
 
@@ -25,7 +25,16 @@ class ModelSpec(Spec):
     )
     revision: str | None = Field(None, description="Hub revision (a commit, best).")
     max_length: int = Field(
-        128, ge=8, description="Tokens an example; longer ones are truncated and counted."
+        128, ge=8, description="Tokens per example; longer ones are truncated and counted."
+    )
+    truncate: Literal["longest", "end"] = Field(
+        "longest",
+        description="Decoder-only: shorten the longest text field, so that the prompt's own words stay; or cut the "
+        "filled prompt at its end.",
+    )
+    segments: bool = Field(
+        True,
+        description="Encoders: tell the two texts of a pair apart by segment ids, where the model has them.",
     )
     prompt: str | None = Field(
         None, description="Verbalizer: a template with the text fields in braces; default: a plain one."
@@ -39,10 +48,10 @@ class ModelSpec(Spec):
         lt=1,
         description="The model's own dropout, everywhere; default: as its configuration says.",
     )
-    dtype: Literal["fp32", "bf16"] = Field(
+    dtype: Literal["fp32", "bf16", "fp16"] = Field(
         "fp32",
-        description="What the base's weights are kept in; adapters and a fresh head stay fp32. bf16 belongs to lora "
-        "and ia3: it would swallow the small updates of full fine-tuning.",
+        description="What the base's weights are kept in; adapters and a fresh head stay fp32. bf16 and fp16 belong to "
+        "lora and ia3: they would swallow the small updates of full fine-tuning.",
     )
     quantization: Literal["nf4"] | None = Field(
         None, description="4-bit base (bitsandbytes) under lora or ia3; computes in dtype."
@@ -75,6 +84,15 @@ class MethodSpec(Spec):
     targets: tuple[str, ...] | None = Field(
         None, description="Target modules; default: the model's usual ones."
     )
+    feedforward: tuple[str, ...] | None = Field(
+        None,
+        description="IA3: those of the targets whose input is scaled, not their output; default: the model's usual.",
+    )
+    also_train: tuple[str, ...] | None = Field(
+        None,
+        description="Modules trained whole beside the adapter, by the end of their names (`classifier`); default: "
+        "every module that the checkpoint lacks, such as a fresh head. One that is not named stays as it was drawn.",
+    )
     tag: str | None = Field(
         None,
         pattern=r"^[A-Za-z0-9_]+$",
@@ -90,8 +108,18 @@ class MethodSpec(Spec):
             lora_settings += ["dropout"] if self.dropout else []
             if lora_settings:
                 raise ValueError(f"{', '.join(lora_settings)} belongs to lora, not to {self.name}")
-        if self.name == "full" and self.targets is not None:
-            raise ValueError("targets belongs to lora and ia3: full trains every weight")
+        if self.name == "full":
+            for setting in ("targets", "also_train"):
+                if getattr(self, setting) is not None:
+                    raise ValueError(f"{setting} belongs to lora and ia3: full trains every weight")
+        if self.feedforward is not None:
+            if self.name != "ia3":
+                raise ValueError(f"feedforward belongs to ia3, not to {self.name}")
+            strangers = [part for part in self.feedforward if part not in (self.targets or ())]
+            if strangers:
+                raise ValueError(
+                    f"feedforward names {strangers[0]!r}, which is none of the targets; name it in targets too"
+                )
         return self
 
     @property
@@ -109,27 +137,63 @@ class NoiseSpec(Spec):
         description="Another class at random, the next class in label order, or one drawn from the item's own "
         "annotator distribution.",
     )
-    rate: float = Field(gt=0, lt=1, description="Share of training labels that are flipped.")
+    rate: float = Field(gt=0, lt=1, description="Share of the labels that are flipped.")
+    among: Literal["all", "tracked", "settled"] = Field(
+        "all",
+        description="Which training labels: all; those of tracked examples; those of settled tracked examples, by the "
+        "data set's entropy_cuts. Losses are recorded on the label from before the flip, whichever it is.",
+    )
 
 
 class TrainingSpec(Spec):
     """The optimisation, common to the methods of a study."""
 
     epochs: float = Field(1.0, gt=0)
-    batch_size: int = Field(32, ge=1, description="Examples an optimiser step.")
+    batch_size: int = Field(32, ge=1, description="Examples per optimiser step.")
     gradient_accumulation_steps: int = Field(
         1,
         ge=1,
         description="Micro-batches per step, split by length: less memory. The gradient is that of the whole batch.",
     )
-    weight_decay: float = Field(0.01, ge=0, description="Not applied to biases and normalisation weights.")
+    weight_decay: float = Field(0.01, ge=0, description="Of AdamW; see weight_decay_on.")
+    weight_decay_on: Literal["matrices", "all"] = Field(
+        "matrices",
+        description="What decays: all but biases, normalisation weights and IA3's scales; or every trained weight.",
+    )
     warmup: float = Field(0.06, ge=0, lt=1, description="Share of the steps with a rising learning rate.")
+    warmup_from: Literal["first_step", "zero"] = Field(
+        "first_step",
+        description="With W warm-up steps the first update has 1/W of the peak; or 0, the second 1/W, and so on, with "
+        "W rounded down: how transformers' schedules count.",
+    )
     decay: Literal["linear", "cosine", "constant"] = "linear"
+    min_factor: float = Field(
+        0.0, ge=0, lt=1, description="After warm-up the rate never falls below this share of its peak."
+    )
+    class_weights: Literal["none", "inverse"] = Field(
+        "none",
+        description="inverse: a label weighs in the training loss by one over its number of training examples, and a "
+        "batch's loss is the weighted mean. Tracked losses are never weighted.",
+    )
+    targets: Literal["gold", "annotators"] = Field(
+        "gold",
+        description="annotators: tracked examples that are trained on learn their annotators' label shares (KL "
+        "divergence, without class weights), all others their gold label.",
+    )
     max_grad_norm: float = Field(1.0, gt=0, description="Gradient clipping by global norm.")
     precision: Literal["fp32", "bf16"] = Field(
         "fp32", description="bf16 computes under autocast; weights stay fp32."
     )
     noise: NoiseSpec | None = None
+
+    @model_validator(mode="after")
+    def _targets_have_no_flips(self) -> TrainingSpec:
+        if self.noise is not None and self.targets == "annotators" and self.noise.among != "all":
+            raise ValueError(
+                f"noise among the {self.noise.among} examples flips gold labels that targets: annotators does not "
+                "train on; use one of the two"
+            )
+        return self
 
 
 class TrackingSpec(Spec):
@@ -140,36 +204,20 @@ class TrackingSpec(Spec):
     steps: tuple[int, ...] | None = Field(
         None, description="Explicit steps instead; 0 and the last are added."
     )
-    token_budget: int = Field(4096, ge=1, description="Tokens a forward pass of the tracking pass.")
+    every: int | None = Field(
+        None, ge=1, description="A point after every so many steps instead; step 0 and the last are added."
+    )
+    epoch_ends: bool = Field(False, description="A point at the end of each epoch too.")
+    token_budget: int = Field(4096, ge=1, description="Tokens per forward pass of the tracking pass.")
     precision: Literal["fp32", "bf16"] = Field(
         "fp32",
         description="bf16 lets tracking passes compute in bf16, whatever training does; results are rounded.",
     )
 
-
-class DatasetSpec(Spec):
-    """What is tracked and what is trained on."""
-
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", description="Name in tables and folders.")
-    tracked: AnySource
-    train: AnySource | None = Field(
-        None, description="Training pool; without one, only the tracked set is trained on."
-    )
-    tracked_size: int | None = Field(
-        None, ge=2, description="Track this many, stratified by annotation entropy."
-    )
-    train_size: int | None = Field(None, ge=1, description="Draw this many from the training pool (seeded).")
-    exclude_shared: tuple[str, ...] = Field(
-        (), description="Drop training examples that share one of these text fields with a tracked example."
-    )
-
     @model_validator(mode="after")
-    def _pool_settings_need_a_pool(self) -> DatasetSpec:
-        pool_settings = [name for name in ("train_size", "exclude_shared") if getattr(self, name)]
-        if self.train is None and pool_settings:
-            raise ValueError(
-                f"{' and '.join(pool_settings)} is about the training pool, and no 'train' source is given"
-            )
+    def _one_spacing(self) -> TrackingSpec:
+        if self.every is not None and self.steps is not None:
+            raise ValueError("every and steps both place the tracking points; give one of them")
         return self
 
 
@@ -193,6 +241,30 @@ class RunSpec(Spec):
             raise ValueError(
                 f"dataset {self.dataset.name!r} has no 'train' source, so nothing can be held out of it"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _settings_of_trained_on(self) -> RunSpec:
+        if self.regime == "trained_on":
+            noise = self.training.noise
+            if noise is not None and noise.among == "settled" and self.dataset.entropy_cuts is None:
+                raise ValueError(
+                    "noise among settled examples goes by entropy class; give the data set's entropy_cuts, e.g. "
+                    "{low: 0.4, high: 0.7, unit: nats}"
+                )
+            return self
+        asked = {
+            "train_groups": self.dataset.train_groups is not None,
+            "keep_shared_texts": self.dataset.keep_shared_texts,
+            "targets: annotators": self.training.targets == "annotators",
+            "noise among tracked examples": self.training.noise is not None
+            and self.training.noise.among != "all",
+        }
+        for name, given_here in asked.items():
+            if given_here:
+                raise ValueError(
+                    f"{name} is about tracked examples that are trained on; this cell holds them out"
+                )
         return self
 
     @model_validator(mode="after")

@@ -9,7 +9,8 @@ import yaml
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from dissensus.config.base import Spec
-from dissensus.config.run import DatasetSpec, MethodSpec, ModelSpec, Regime, TrackingSpec, TrainingSpec
+from dissensus.config.dataset import DatasetSpec
+from dissensus.config.run import MethodSpec, ModelSpec, Regime, TrackingSpec, TrainingSpec
 from dissensus.errors import SpecError
 
 NO_VARIANT = "none"

@@ -81,6 +81,25 @@ def annotation_entropy(
     return np.asarray(entropy, dtype=np.float64)
 
 
+def entropy_classes(counts: ArrayLike, cuts: tuple[float, float]) -> NDArray[np.str_]:
+    """'settled', 'middle' or 'contested' by annotation entropy; '' without annotations.
+
+    At or below the first cut point an item is settled, at or above the second contested; entropies less than 1e-9 bits
+    apart are equal, as for the groups of an analysis (`stats.groups.entropy_groups`).
+
+    Args:
+        counts: annotators per label, shape (n, K).
+        cuts: cut points in bits, rising.
+
+    Returns:
+        Shape (n,).
+    """
+    entropy = annotation_entropy(counts)
+    low, high = cuts
+    names = np.where(entropy < low + 1e-9, "settled", np.where(entropy > high - 1e-9, "contested", "middle"))
+    return np.where(np.isfinite(entropy), names, "")
+
+
 def gold_share(counts: ArrayLike, gold: ArrayLike) -> FloatArray:
     """Share of annotators who chose the gold label, in [0, 1].
 

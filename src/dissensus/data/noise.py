@@ -40,6 +40,7 @@ def inject_noise(
     kind: Literal["uniform", "nearest", "annotators"],
     rate: float,
     rng: np.random.Generator,
+    among: NDArray[np.bool_] | None = None,
 ) -> NoisyLabels:
     """Flip exactly round(rate x items with a gold label) of the gold labels, always to another label.
 
@@ -57,6 +58,7 @@ def inject_noise(
         kind: see above.
         rate: share of the labels to flip, in (0, 1).
         rng: generator that draws; the same generator state gives the same flips.
+        among: which items the rate is of and the flips are drawn from, shape (n,); None: all.
 
     Raises:
         SpecError: the kind is unknown or the rate is not in (0, 1).
@@ -72,6 +74,8 @@ def inject_noise(
     k = counts.shape[1]
     others = counts.astype(np.float64)
     labelled = gold != NO_GOLD
+    if among is not None:
+        labelled = labelled & among
     others[np.flatnonzero(labelled), gold[labelled]] = 0.0
     eligible = np.flatnonzero(labelled & ((others.sum(axis=1) > 0) if kind == "annotators" else (k > 1)))
     wanted = round(rate * int(labelled.sum()))

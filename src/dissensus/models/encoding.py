@@ -105,6 +105,8 @@ def encode(
     max_length: int,
     template: str | None = None,
     pairs: bool = True,
+    segments: bool = True,
+    cut_at_end: bool = False,
 ) -> Encoded:
     """Tokenise every example.
 
@@ -116,6 +118,8 @@ def encode(
             filled template fits, so that the template's own words survive. Without one, fields are encoded
             as a sentence (pair).
         pairs: without a template, encode two fields as a pair of segments (encoders).
+        segments: keep the segment ids of a pair; without, the model takes every token for the first text's.
+        cut_at_end: cut a filled template that is too long at its end, and shorten no field.
 
     Raises:
         ModelError: the template names a field that the data lack, or leaves no room for the text.
@@ -129,7 +133,7 @@ def encode(
             "fields are texts"
         )
     if template is not None:
-        return _encode_template(dataset, tokenizer, max_length, template)
+        return _encode_template(dataset, tokenizer, max_length, template, cut_at_end=cut_at_end)
     fields = dataset.fields
     first = [e.text[fields[0]] for e in dataset]
     rest: list[str] | None = None
@@ -141,7 +145,7 @@ def encode(
         first, rest = [f"{a}\n{b}" for a, b in zip(first, rest, strict=True)], None
     tokenized = tokenizer(first, rest, truncation="longest_first", max_length=max_length)
     lengths = [len(row) for row in tokenizer(first, rest, truncation=False, verbose=False)["input_ids"]]
-    types = tokenized.get("token_type_ids")
+    types = tokenized.get("token_type_ids") if segments else None
     return Encoded(
         ids=dataset.ids,
         input_ids=tuple(tuple(row) for row in tokenized["input_ids"]),
@@ -179,7 +183,12 @@ def _words(text: str) -> set[str]:
 
 
 def _encode_template(
-    dataset: AnnotatedDataset, tokenizer: PreTrainedTokenizerBase, max_length: int, template: str
+    dataset: AnnotatedDataset,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    template: str,
+    *,
+    cut_at_end: bool,
 ) -> Encoded:
     rows: list[tuple[int, ...]] = []
     truncated = 0
@@ -187,7 +196,12 @@ def _encode_template(
         row = _filled(tokenizer, template, example.text)
         if len(row) > max_length:
             truncated += 1
-            row = _shortened(tokenizer, template, dict(example.text), max_length, example.id)
+            if cut_at_end:
+                row = tokenizer(
+                    fill_template(template, example.text), truncation=True, max_length=max_length
+                )["input_ids"]
+            else:
+                row = _shortened(tokenizer, template, dict(example.text), max_length, example.id)
         rows.append(tuple(row))
     return Encoded(dataset.ids, tuple(rows), None, truncated)
 

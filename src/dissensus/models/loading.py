@@ -97,6 +97,8 @@ def load_scoring_model(
         pad_id=int(pad or 0),
         template=template,
         max_length=_max_length(spec, config),
+        segments=spec.segments,
+        cut_at_end=spec.truncate == "end",
         answer_ids=_answer_ids(tokenizer, words) if spec.head == "verbalizer" else None,
         fingerprint=_fingerprint(module, missing),
         origin=resolved.origin,

@@ -12,7 +12,7 @@ from dissensus.config import ModelSpec
 from dissensus.errors import MissingDependencyError, ModelError
 from dissensus.models.insides import present
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 _NOT_QUANTISED = [
     rf"(?:.*\.)?{name}" for name in ("classifier", "score", "pooler", "head", "lm_head", "embed_out")

@@ -107,6 +107,12 @@ ARCHITECTURES: dict[str, Architecture] = {
     "bert": replace(_BERT, head=("bert.pooler", "dropout", "classifier")),
     "roberta": replace(_BERT, spare_positions=2, positions_after_padding=True, wide_ids=True),
     "electra": _BERT,
+    "distilbert": Architecture(
+        kind="encoder",
+        lora=r".*\.attention\.(q_lin|v_lin)",
+        ia3=r".*\.attention\.(k_lin|v_lin)|.*\.ffn\.lin2",
+        ia3_feedforward=r".*\.ffn\.lin2",
+    ),
     "deberta-v2": Architecture(
         kind="encoder",
         lora=r".*\.attention\.self\.(query_proj|value_proj)",
@@ -184,6 +190,12 @@ BUILTIN: dict[str, ModelCard] = {
             "110M",
         ),
         ModelCard(
+            "distilbert-base",
+            "distilbert/distilbert-base-uncased",
+            "encoder",
+            "66M",
+        ),
+        ModelCard(
             "roberta-base",
             "FacebookAI/roberta-base",
             "encoder",
@@ -212,6 +224,18 @@ BUILTIN: dict[str, ModelCard] = {
             "Qwen/Qwen2.5-0.5B",
             "decoder",
             "494M",
+        ),
+        ModelCard(
+            "qwen2.5-1.5b",
+            "Qwen/Qwen2.5-1.5B",
+            "decoder",
+            "1.5B",
+        ),
+        ModelCard(
+            "qwen2.5-3b",
+            "Qwen/Qwen2.5-3B",
+            "decoder",
+            "3.1B",
         ),
     )
 }

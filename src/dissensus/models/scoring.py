@@ -45,6 +45,8 @@ class ScoringModel:
         note: what a reader of results must know.
         notes: what was out of the ordinary in loading: prefixes that were stripped, a head that came with the file.
         loading: what was not: heads of other tasks that were left out, the head that was drawn.
+        segments: whether segment ids are made, where the tokenizer makes them.
+        cut_at_end: whether a template that is too long is cut at its end; see `encoding.encode`.
         packs: whether batches are computed as packed rows; False computes them padded, with the same numbers.
         dropout: keys of the keyed dropout, once `train.methods` has installed it.
         entry: what the model's parts are called through where several processes train it (`train/parallel.py`).
@@ -66,6 +68,8 @@ class ScoringModel:
     packs: bool
     notes: tuple[str, ...] = ()
     loading: tuple[str, ...] = ()
+    segments: bool = True
+    cut_at_end: bool = False
     dropout: DropoutKeys = field(default_factory=DropoutKeys)
     entry: Callable[[Callable[[], Any]], Any] | None = None
     placed: torch.device | None = None
@@ -78,7 +82,14 @@ class ScoringModel:
 
     def encode(self, dataset: AnnotatedDataset) -> Encoded:
         """Token ids of every example."""
-        return encode(dataset, self.tokenizer, max_length=self.max_length, template=self.template)
+        return encode(
+            dataset,
+            self.tokenizer,
+            max_length=self.max_length,
+            template=self.template,
+            segments=self.segments,
+            cut_at_end=self.cut_at_end,
+        )
 
     def score_rows(
         self, encoded: Encoded, rows: Sequence[int] | NDArray[np.int64], *, stream: int | None = None

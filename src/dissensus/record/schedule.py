@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from dissensus.config import TrainingSpec
+from dissensus.config import RunSpec, TrainingSpec
 from dissensus.errors import SpecError
 
 Remainder = Literal["step", "carry", "drop"]
@@ -28,11 +28,13 @@ def tracking_steps(
     points: int = 20,
     schedule: Literal["linear", "log"] = "linear",
     steps: Sequence[int] | None = None,
+    every: int | None = None,
 ) -> tuple[int, ...]:
     """Rising steps at which the tracked set is measured; 0 and `total_steps` are always among them.
 
-    `linear` spaces them evenly; `log` evenly in log(1 + step), denser at the start; `steps` names them. Steps
-    that fall together are measured once, so a short run may have fewer points than asked for.
+    `linear` spaces them evenly; `log` evenly in log(1 + step), denser at the start; `steps` names them; `every`
+    takes each step that it divides. Steps that fall together are measured once, so a short run may have fewer points
+    than asked for.
 
     Raises:
         SpecError: `total_steps` is no whole number above 0, or an explicit step lies outside the run.
@@ -46,6 +48,10 @@ def tracking_steps(
         if outside:
             raise SpecError(f"tracking step {outside[0]} lies outside the run; expected 0 to {total_steps}")
         return tuple(sorted({0, total_steps, *steps}))
+    if every is not None:
+        return tuple(
+            sorted({*range(0, total_steps, whole_number(every, "every", hint="steps")), total_steps})
+        )
     if whole_number(points, "points", hint="tracking points") < 2:
         raise SpecError(f"points is {points}; at least 2 are needed (step 0 and the last)")
     if schedule == "log":
@@ -55,6 +61,32 @@ def tracking_steps(
     else:
         raise SpecError(f"schedule is {schedule!r}; expected 'linear' or 'log'")
     return tuple(sorted({0, total_steps, *(round(p) for p in positions.tolist())}))
+
+
+def cell_points(steps: int, n: int | None, cell: RunSpec) -> tuple[int, ...]:
+    """The tracking points of a cell of `steps` optimiser steps, rising.
+
+    Args:
+        steps: of the whole run.
+        n: examples that it trains on; None where that is not known: points at epoch ends are then left out.
+        cell: the cell.
+
+    Raises:
+        SpecError: a point lies outside the run.
+    """
+    when = cell.tracking
+    points = tracking_steps(
+        steps, points=when.points, schedule=when.schedule, steps=when.steps, every=when.every
+    )
+    ends = epoch_ends(n, cell.training) if when.epoch_ends and n is not None else ()
+    return tuple(sorted({*points, *ends}))
+
+
+def epoch_ends(n: int, spec: TrainingSpec) -> tuple[int, ...]:
+    """The last step of each epoch of a run over n examples, rising; the run's last step is always among them."""
+    steps = total_steps(n, spec)
+    per_epoch = math.ceil(n / spec.batch_size)
+    return tuple(sorted({*range(per_epoch, steps + 1, per_epoch), steps}))
 
 
 def whole_number(value: Any, name: str, *, least: int = 1, hint: str = "") -> int:
@@ -113,22 +145,26 @@ class TrackingPoints:
         self.steps = tuple(sorted({*measured, *coming}))
 
 
-def learning_rate_factor(
-    step: int, total_steps: int, *, warmup: float, decay: Literal["linear", "cosine", "constant"]
-) -> float:
-    """Factor on the peak learning rate for the update that makes step `step` - 1 into `step` (1-based), in (0, 1].
+def warmup_steps(total_steps: int, spec: TrainingSpec) -> int:
+    """Optimiser steps with a rising learning rate."""
+    exact = spec.warmup * total_steps
+    return int(exact) if spec.warmup_from == "zero" else round(exact)
 
-    Rises linearly over the first `warmup` share of the steps, then decays towards 0 at the end.
+
+def learning_rate_factor(step: int, total_steps: int, spec: TrainingSpec) -> float:
+    """Factor on the peak learning rate for the update that makes step `step` - 1 into `step` (1-based), in [0, 1].
+
+    Rises linearly over the first `warmup` share of the steps, then decays towards 0 at the end, or to `min_factor`: a
+    floor, and no decay that is stretched to end there. See `TrainingSpec.warmup_from` for where it rises from.
     """
-    warm = round(warmup * total_steps)
+    warm = warmup_steps(total_steps, spec)
     if step <= warm:
-        return step / warm
-    if decay == "constant":
+        return (step - 1 if spec.warmup_from == "zero" else step) / warm
+    if spec.decay == "constant":
         return 1.0
     share = (step - 1 - warm) / max(total_steps - warm, 1)
-    if decay == "linear":
-        return 1.0 - share
-    return 0.5 * (1.0 + math.cos(math.pi * share))
+    factor = 1.0 - share if spec.decay == "linear" else 0.5 * (1.0 + math.cos(math.pi * share))
+    return max(spec.min_factor, factor)
 
 
 class BatchCount:

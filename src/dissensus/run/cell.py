@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dissensus.config import Execution, RunSpec
 from dissensus.data.assembly import CellData, assemble
-from dissensus.errors import MissingDependencyError, SpecError
+from dissensus.errors import DataError, MissingDependencyError, SpecError
 from dissensus.run.messages import RENDEZVOUS
 from dissensus.run.progress import CellProgress, ProgressReporter
 from dissensus.run.provenance import refuse_changed_inputs, source_facts, versions
 from dissensus.seeds import stream_seed
 from dissensus.store.run_facts import RunFacts
+from dissensus.store.validation import VALIDATION
 from dissensus.study.folder import stored_already
 
 __all__ = ["CellProgress", "PreparedCell", "prepare_cell", "run_cell"]
@@ -197,10 +199,13 @@ def prepare_cell(
     from dissensus.record.probes.labels import LabelProbe
     from dissensus.record.processes import process_group
     from dissensus.record.recorder import CurveRecorder
-    from dissensus.record.schedule import total_steps, tracking_steps
+    from dissensus.record.schedule import cell_points, epoch_ends, total_steps
+    from dissensus.record.tracking import tracked_set
+    from dissensus.record.validation import Validation
     from dissensus.train.checkpoint import Checkpoint
     from dissensus.train.fused import share_frozen_weights
-    from dissensus.train.loop import TrainingRun, TrainingSet
+    from dissensus.train.loop import TrainingRun
+    from dissensus.train.loss import TrainingSet, inverse_frequency
     from dissensus.train.methods import apply_method
     from dissensus.train.parallel import parallel_training
 
@@ -242,7 +247,14 @@ def prepare_cell(
         if options.sharding == "none":  # sharded weights are moved block by block
             model.module.to(where)
         progress.begin_phase("encoding texts")
-        training = TrainingSet(model.encode(data.train), labels)
+        training = TrainingSet(
+            model.encode(data.train),
+            labels,
+            inverse_frequency(labels, data.train.labels)
+            if spec.training.class_weights == "inverse"
+            else None,
+            _annotators_shares(data) if spec.training.targets == "annotators" else None,
+        )
         tracked = model.encode(data.tracked)
     parallel = parallel_training(model, options.sharding, device=where, cpu_offload=options.cpu_offload)
     steps = total_steps(len(labels), spec.training)
@@ -277,7 +289,7 @@ def prepare_cell(
             folder,
             probe,
             total_steps=steps,
-            points=tracking_steps(steps, points=when.points, schedule=when.schedule, steps=when.steps),
+            points=cell_points(steps, len(labels), spec),
             precision=when.precision,
             regime=spec.regime,
             token_budget=when.token_budget,
@@ -291,6 +303,15 @@ def prepare_cell(
             if stored.versions != package_versions:  # allowed, but no longer bit-identical
                 recorder.writer.note(resumed_under=package_versions)
 
+    validation = None
+    if data.validation is not None:
+        validation = Validation(
+            folder / VALIDATION,
+            data.validation,
+            tracked_set(model.encode(data.validation), model, token_budget=when.token_budget),
+            steps=(0, *epoch_ends(len(labels), spec.training)),
+            group=group,
+        )
     progress.set_totals(recorder, steps)
     progress.step(max(recorder.steps, default=0), float("nan"))
     checkpoint = Checkpoint(folder / "checkpoint")
@@ -301,6 +322,7 @@ def prepare_cell(
         learning_rate=spec.method.learning_rate,
         seed=spec.seed,
         recorder=recorder,
+        validation=validation,
         checkpoint=checkpoint,
         on_step=progress.step,
         on_phase=progress.begin_phase,
@@ -361,6 +383,22 @@ def _shared_states(spec: RunSpec, folder: Path, model: ScoringModel, tracked: En
     )
 
 
+def _annotators_shares(data: CellData) -> NDArray[np.float64]:
+    """Annotators' label shares of the tracked examples that are trained on, rows of NaN for the others."""
+    counts = data.train.counts
+    total = counts.sum(axis=1, keepdims=True)
+    learned = np.isin(np.array(data.train.ids, dtype=object), np.array(data.tracked.ids, dtype=object))
+    with np.errstate(invalid="ignore"):
+        shares = np.asarray(counts / total, dtype=np.float64)
+    bare = int((learned & (total[:, 0] == 0)).sum())
+    if bare:
+        raise DataError(
+            f"targets: annotators trains on annotators' label shares, and {bare} tracked example(s) have no annotations"
+        )
+    shares[~learned] = np.nan
+    return shares
+
+
 def _training_labels(
     spec: RunSpec, data: CellData, folder: Path | None
 ) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
@@ -372,7 +410,14 @@ def _training_labels(
 
     noise = spec.training.noise
     rng = np.random.default_rng(stream_seed(spec.seed, "noise"))
-    noisy = inject_noise(gold, data.train.counts, kind=noise.kind, rate=noise.rate, rng=rng)
+    among = None
+    if noise.among != "all":
+        allowed = np.array(data.tracked.ids, dtype=object)
+        if noise.among == "settled":
+            assert data.classes is not None  # RunSpec asks for entropy_cuts
+            allowed = allowed[data.classes == "settled"]
+        among = np.isin(np.array(data.train.ids, dtype=object), allowed)
+    noisy = inject_noise(gold, data.train.counts, kind=noise.kind, rate=noise.rate, rng=rng, among=among)
     if folder is not None:
         save_noise(folder / "noise.parquet", data.train.ids, gold, noisy)
     return noisy.labels

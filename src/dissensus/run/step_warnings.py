@@ -12,7 +12,7 @@ from dissensus.data.assembly import assemble
 from dissensus.data.sources.paths import resolve_path
 from dissensus.data.sources.table import TableSource
 from dissensus.errors import DissensusError
-from dissensus.record.schedule import total_steps
+from dissensus.record.schedule import total_steps, warmup_steps
 
 LARGEST_TABLE = 50 * 2**20
 """Bytes of a table of one's own that is read before a run for its number of rows alone."""
@@ -63,11 +63,11 @@ def _trouble(cell: RunSpec, steps: int) -> list[tuple[str, str]]:
             f"usual rates): set epochs to {epochs} or more, or a smaller batch_size (now {training.batch_size})"
         )
         troubles.append(("few", words))
-    warm = round(training.warmup * steps)
+    warm = warmup_steps(steps, training)
     if warm > steps / 2:
         words = f"the learning rate still rises in {warm} of {_steps(steps)}: lower warmup (now {training.warmup:g})"
         troubles.append(("warmup", words))
-    if tracking.steps is None and tracking.points > steps + 1:
+    if tracking.steps is None and tracking.every is None and tracking.points > steps + 1:
         words = f"{tracking.points} tracking points are asked for, and {_steps(steps)} allow {steps + 1}"
         troubles.append(("points", words))
     return troubles
@@ -86,6 +86,11 @@ def train_size_of(cell: RunSpec) -> int | None:
     tracked = data.tracked_size
     if tracked is None:
         tracked = data.tracked.known_size()
+        if tracked is not None and data.holdout is not None:
+            tracked -= math.ceil(tracked * data.holdout.share)
+    if data.train_groups is not None:
+        sizes = [getattr(data.train_groups, name) or 0 for name in ("settled", "middle", "contested")]
+        tracked = None if "all" in sizes else sum(sizes)
     return None if tracked is None else tracked + drawn
 
 

@@ -27,7 +27,8 @@ from dissensus.models.fused_layers import FusedLayers
 from dissensus.models.packing import PackedBatch, concatenated, pack
 from dissensus.models.scoring import ScoringModel
 from dissensus.seeds import stream_seed
-from dissensus.train.loop import TrainingRun, autocast, micro_batches, summed_loss
+from dissensus.train.loop import TrainingRun, autocast, micro_batches
+from dissensus.train.loss import BatchLoss
 
 Ended = tuple[int, Exception | None]
 """(which run, what ended it before its time)."""
@@ -96,12 +97,12 @@ def _gradients(runs: Sequence[TrainingRun], layers: FusedLayers) -> tuple[list[f
     rows = [run.batch_rows() for run in runs]
     parts = [micro_batches(run.data, of_run, run.spec) for run, of_run in zip(runs, rows, strict=True)]
     layers.refresh()
+    wholes = [BatchLoss(run.data, of_run) for run, of_run in zip(runs, rows, strict=True)]
     losses: list[list[Tensor]] = [[] for _ in runs]
     for part, micro in enumerate(zip_longest(*parts)):
         # For whatever draws random numbers without keys.
         torch.manual_seed(stream_seed(runs[0].seed, "dropout", runs[0].taken + 1, part))
-        summed = _summed_losses(runs, micro, layers)
-        shares = {slot: loss / len(rows[slot]) for slot, loss in summed.items()}
+        shares = _losses(runs, micro, wholes, layers)
         torch.stack(list(shares.values())).sum().backward()  # type: ignore[no-untyped-call]
         for slot, share in shares.items():
             losses[slot].append(share.detach())
@@ -112,10 +113,13 @@ def _gradients(runs: Sequence[TrainingRun], layers: FusedLayers) -> tuple[list[f
     return [sum(next(flat) for _ in of_run) for of_run in losses], norms
 
 
-def _summed_losses(
-    runs: Sequence[TrainingRun], micro: Sequence[NDArray[np.int64] | None], layers: FusedLayers
+def _losses(
+    runs: Sequence[TrainingRun],
+    micro: Sequence[NDArray[np.int64] | None],
+    wholes: Sequence[BatchLoss],
+    layers: FusedLayers,
 ) -> dict[int, Tensor]:
-    """Slot -> its loss summed over the examples `micro[slot]`, shape (), for the slots that have some."""
+    """Slot -> what the examples `micro[slot]` add to its batch's loss, shape (), for the slots that have some."""
     device = runs[0].device
     taking = {slot: rows for slot, rows in enumerate(micro) if rows is not None}
     batches: dict[int, PackedBatch] = {}
@@ -130,9 +134,7 @@ def _summed_losses(
     finally:
         for run in runs:
             run.model.dropout.clear()
-    return {
-        slot: summed_loss(score, runs[slot].data.labels[batches[slot].rows]) for slot, score in logits.items()
-    }
+    return {slot: wholes[slot].part(score, batches[slot].rows) for slot, score in logits.items()}
 
 
 def _features(

@@ -6,7 +6,6 @@ import contextlib
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,15 +14,16 @@ from torch import Tensor, nn
 
 from dissensus.config import TrainingSpec
 from dissensus.errors import ModelError
-from dissensus.models.encoding import Encoded
 from dissensus.models.merging import IA3_SCALES
 from dissensus.models.not_finite import why_training_stopped
 from dissensus.models.scoring import ScoringModel
 from dissensus.models.sharded import whole
 from dissensus.record.recorder import CurveRecorder
 from dissensus.record.schedule import learning_rate_factor, total_steps
+from dissensus.record.validation import Validation
 from dissensus.seeds import stream_seed
 from dissensus.train.checkpoint import Checkpoint
+from dissensus.train.loss import BatchLoss, TrainingSet
 from dissensus.train.methods import trainable_parameters
 from dissensus.train.parallel import ParallelTraining
 
@@ -35,19 +35,6 @@ OnStep = Callable[[int, float], None]
 
 OnPhase = Callable[[str, int], None]
 """(what begins now: 'measuring', 'training' or 'saving'; steps taken)."""
-
-
-@dataclass(frozen=True)
-class TrainingSet:
-    """What is trained on.
-
-    Attributes:
-        encoded: token ids, n examples.
-        labels: label indices as given to the model (noise included), shape (n,).
-    """
-
-    encoded: Encoded
-    labels: NDArray[np.int64]
 
 
 def train(run: TrainingRun) -> None:
@@ -102,6 +89,7 @@ class TrainingRun:
         learning_rate: float,
         seed: int,
         recorder: CurveRecorder | None = None,
+        validation: Validation | None = None,
         checkpoint: Checkpoint | None = None,
         on_step: OnStep | None = None,
         parallel: ParallelTraining | None = None,
@@ -118,13 +106,14 @@ class TrainingRun:
         self.taken = 0
         self._learning_rate = learning_rate
         self._recorder = recorder
+        self._validation = validation
         self._checkpoint = checkpoint
         self._checkpoint_seconds = checkpoint_seconds
         self._on_step = on_step
         self._on_phase: OnPhase = on_phase or (lambda _phase, _step: None)
         self._parameters = trainable_parameters(model.module)
         self._optimizer = torch.optim.AdamW(
-            parameter_groups(self._parameters, spec.weight_decay), lr=learning_rate, fused=True
+            parameter_groups(self._parameters, spec), lr=learning_rate, fused=True
         )
         self._saved = time.monotonic()
         # Sharded weights are gathered by the forward pass of what they were sharded under.
@@ -143,6 +132,9 @@ class TrainingRun:
             self._recorder.rewind(-1 if start is None else start)
             self._measure(self._recorder, self.taken)
             self._on_phase("training", self.taken)
+        if self._validation is not None:
+            self._validation.rewind(-1 if start is None else start)
+            self._validation.step(self._measured_model, self.taken)
         self.model.module.train()
         self._saved = time.monotonic()
 
@@ -176,7 +168,7 @@ class TrainingRun:
                     learning_rate=self._learning_rate,
                 )
             )
-        factor = learning_rate_factor(step, self.steps, warmup=self.spec.warmup, decay=self.spec.decay)
+        factor = learning_rate_factor(step, self.steps, self.spec)
         for group in self._optimizer.param_groups:
             group["lr"] = self._learning_rate * factor
         self._optimizer.step()
@@ -184,6 +176,8 @@ class TrainingRun:
         self.taken = step
         recorder = self._recorder
         measured = self._measure(recorder, step) if recorder is not None else False
+        if self._validation is not None:
+            self._validation.step(self._measured_model, step)
         if self._on_step is not None:
             self._on_step(step, loss)
         if measured and self._checkpoint and not self.done and self._checkpoint_is_due():
@@ -229,13 +223,14 @@ def accumulate(
     """Add the gradient of the batch's mean loss; the loss in nats.
 
     The batch is dealt out to the processes of `parallel`, and each share cut into length-sorted micro-batches. Each
-    contributes its summed loss over the whole batch's size, and dropout belongs to the example, so neither the gradient
-    nor the loss depends on the cut.
+    contributes its part of the whole batch's loss (`BatchLoss`), and dropout belongs to the example, so neither the
+    gradient nor the loss depends on the cut.
     """
     parallel = parallel or ParallelTraining()
     group = parallel.group
     micro = micro_batches(data, parallel.share(rows, data.encoded.lengths[rows]), spec)
     parts = parallel.parts(len(rows), spec.gradient_accumulation_steps)
+    whole_loss = BatchLoss(data, rows)
     total = 0.0
     for part in range(parts):
         # For whatever draws random numbers without keys.
@@ -246,7 +241,7 @@ def accumulate(
                 scored, logits = model.score_rows(
                     data.encoded, rows[:1] if idle else micro[part], stream=stream_seed(seed, "dropout", step)
                 )
-            loss = summed_loss(logits, data.labels[scored]) / len(rows)
+            loss = whole_loss.part(logits, scored)
             if idle:
                 loss = loss * 0.0
             # Gradients are averaged over the processes, and what is wanted is their sum.
@@ -260,11 +255,6 @@ def micro_batches(data: TrainingSet, rows: NDArray[np.int64], spec: TrainingSpec
     order = rows[np.argsort(data.encoded.lengths[rows], kind="stable")]
     parts = min(spec.gradient_accumulation_steps, len(order))
     return np.array_split(order, parts) if parts else []
-
-
-def summed_loss(logits: Tensor, labels: NDArray[np.int64]) -> Tensor:
-    """The loss in nats, summed over examples, shape (), of label logits (b, K) and label indices (b,)."""
-    return nn.functional.cross_entropy(logits, torch.from_numpy(labels).to(logits.device), reduction="sum")
 
 
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[object]:
@@ -282,10 +272,18 @@ def _batch_rows(step: int, n: int, batch_size: int, seed: int) -> NDArray[np.int
     return order[position * batch_size : (position + 1) * batch_size]
 
 
-def parameter_groups(parameters: dict[str, nn.Parameter], weight_decay: float) -> list[dict[str, object]]:
-    """Decay for matrices; none for biases, normalisation weights and IA3's scales, which are stored as (d, 1)."""
+def parameter_groups(parameters: dict[str, nn.Parameter], spec: TrainingSpec) -> list[dict[str, object]]:
+    """AdamW's groups: decay for all weights, or for matrices alone.
+
+    Matrices are neither biases nor normalisation weights, nor IA3's scales, which are stored as (d, 1).
+    """
+    if spec.weight_decay_on == "all":
+        return [{"params": list(parameters.values()), "weight_decay": spec.weight_decay}]
     decayed = {name for name, p in parameters.items() if p.ndim > 1 and IA3_SCALES not in name}
     matrices = [p for name, p in parameters.items() if name in decayed]
     vectors = [p for name, p in parameters.items() if name not in decayed]
-    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    groups = [
+        {"params": matrices, "weight_decay": spec.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
     return [group for group in groups if group["params"]]

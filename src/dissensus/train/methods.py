@@ -75,7 +75,7 @@ def peft_config(model: ScoringModel, method: MethodSpec, peft: Any) -> Any:
     transposed = any(stored_transposed(module.get_submodule(n)) for n in hits)  # adapters must be told
     common = {
         "target_modules": targets,
-        "modules_to_save": list(model.fresh) or None,
+        "modules_to_save": _trained_whole(model, method, names),
         "fan_in_fan_out": transposed,
     }
     if method.name == "lora":
@@ -86,13 +86,29 @@ def peft_config(model: ScoringModel, method: MethodSpec, peft: Any) -> Any:
             lora_dropout=method.dropout,
             **common,
         )
-    if method.targets:
-        feedforward: Any = [
-            t for t in method.targets if architecture and _is_feedforward(t, names, architecture)
-        ]
+    feedforward: Any
+    if method.feedforward is not None:
+        feedforward = list(method.feedforward)
+    elif method.targets:
+        feedforward = [t for t in method.targets if architecture and _is_feedforward(t, names, architecture)]
     else:
         feedforward = architecture.ia3_feedforward if architecture else []
     return peft.IA3Config(feedforward_modules=feedforward, **common)
+
+
+def _trained_whole(model: ScoringModel, method: MethodSpec, names: list[str]) -> list[str] | None:
+    """Modules trained beside the adapter.
+
+    Raises:
+        ModelError: a name of `also_train` is no module's.
+    """
+    if method.also_train is None:
+        return list(model.fresh) or None
+    for wanted in method.also_train:
+        # PEFT takes every module whose name ends so: `classifier` also means `pre_classifier`.
+        if not any(name.endswith(wanted) for name in names):
+            raise ModelError(f"method.also_train names {wanted!r}, which is no module of this model")
+    return list(method.also_train) or None
 
 
 def _pattern(architecture: Architecture | None, method: str) -> str:

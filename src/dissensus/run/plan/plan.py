@@ -14,7 +14,7 @@ from typing import Any
 
 from dissensus.config import RunSpec, StudySpec, When
 from dissensus.errors import DissensusError
-from dissensus.record.schedule import total_steps, tracking_steps
+from dissensus.record.schedule import cell_points, total_steps
 from dissensus.run.allocation import DEFAULT_FUSE, allocate, executions, refuse_below_one
 from dissensus.run.engines.base import Engine, Needs
 from dissensus.run.engines.local import LocalEngine
@@ -248,10 +248,8 @@ def _work(cell: RunSpec, status: CellStatus, known: CellFacts) -> Work:
     steps = _steps_of(cell, status, known)
     if steps is None:
         return Work(seconds=known.whole)
-    tracking = cell.tracking
-    points = len(
-        tracking_steps(steps, points=tracking.points, schedule=tracking.schedule, steps=tracking.steps)
-    )
+    n = known.data.train if known.data else train_size_of(cell)
+    points = len(cell_points(steps, n, cell))
     taken, measured = min(status.step, steps), min(status.tracking_points_done, points)
     passes = points - measured
     tokens = tracked = seconds = room = None
