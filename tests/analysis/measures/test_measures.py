@@ -15,7 +15,7 @@ from scipy import stats
 
 from dissensus.analysis import study_reading
 from dissensus.analysis.claims.c6_label_noise import _above_chance
-from dissensus.analysis.claims.measured import Measured
+from dissensus.analysis.claims.statistics import ClaimStatistics
 from dissensus.analysis.measures.tables import EVERY_TABLE
 from dissensus.analysis.noise.scores import suspicion_scores
 from dissensus.analysis.sensitivity.readings import other_readings, read
@@ -246,7 +246,7 @@ def test_claims_and_sensitivity_read_the_same_settings() -> None:
     curves = balanced(curves_of())
     cell = reading_of(curves, settings)
     study = study_spec(**FULL, analysis=settings.model_dump(exclude_defaults=True))
-    measured = Measured(evidence_of(study, curves))
+    measured = ClaimStatistics(evidence_of(study, curves))
     own = measured.reading.cells[0]
     mean = curves.losses.mean(axis=1)
     assert measured.columns(own)["aulc"] == pytest.approx(mean)
@@ -278,7 +278,7 @@ def test_claim_6_reads_the_same_settings() -> None:
     study = study_spec(
         **FULL, regimes=["trained_on"], training=noise, analysis={"resamples": 100, "aulc": "mean"}
     )
-    measured = Measured(evidence_of(study, curves, given=given))
+    measured = ClaimStatistics(evidence_of(study, curves, given=given))
     value = _above_chance(measured, measured.reading.cells[0]).value
     areas = {
         "mean": curves.losses_on(given.labels).mean(axis=1),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dissensus.analysis.cell_tables import condition_columns
+from dissensus.analysis.measures.cells import Row, identity_columns
 from dissensus.analysis.reading import CellReading
 from dissensus.config import RunSpec
 from dissensus.curves import FloatArray
@@ -17,8 +18,8 @@ from dissensus.stats.comparisons import paired_difference
 from dissensus.stats.groups import CONTESTED, SETTLED
 from dissensus.stats.over_seeds import concordance, pairwise_spearman, rank_trend
 
-Row = dict[str, Any]
-NAMES = ("condition", "dataset", "model", "head", "method", "regime", "variant")
+ALIKE = ("dataset", "model", "head", "regime")
+"""Columns that adapters of several ranks share where they may be compared."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,6 @@ class KeptCell:
     """What measures across cells keep of one cell of n examples.
 
     Attributes:
-        identity: the columns that name the cell.
         spec: what was run.
         base: of a variant, the cell that it is a variant of.
         ids: of the examples.
@@ -36,7 +36,6 @@ class KeptCell:
         learning_point: number of the first tracking point below the study's `learned_loss`, shape (n,); None without.
     """
 
-    identity: Mapping[str, Any]
     spec: RunSpec
     base: RunSpec | None
     ids: tuple[str, ...]
@@ -46,11 +45,10 @@ class KeptCell:
     learning_point: FloatArray | None
 
     @classmethod
-    def of(cls, cell: CellReading, identity: Mapping[str, Any]) -> KeptCell:
+    def of(cls, cell: CellReading) -> KeptCell:
         """What is kept of a cell."""
         times = cell.learning_time
         return cls(
-            identity,
             cell.spec,
             cell.base,
             tuple(cell.ids.to_pylist()),
@@ -66,7 +64,7 @@ def concordance_rows(cells: Sequence[KeptCell]) -> list[Row]:
 
     Examples are joined by id: those that all seeds track.
     """
-    rows = []
+    rows: list[Row] = []
     for seeds in _by(cells, "condition").values():
         times = _times_by_id(seeds)
         if times is None:
@@ -76,7 +74,7 @@ def concordance_rows(cells: Sequence[KeptCell]) -> list[Row]:
         known = between[np.isfinite(between)]
         rows.append(
             {
-                **{name: seeds[0].identity[name] for name in NAMES},
+                **condition_columns(seeds[0].spec),
                 **{key.replace("p_value", "p_independent"): value for key, value in asdict(result).items()},
                 "pair_rho_mean": float(known.mean()) if known.size else float("nan"),
                 "pair_rho_min": float(known.min()) if known.size else float("nan"),
@@ -91,9 +89,9 @@ def rank_trend_rows(cells: Sequence[KeptCell]) -> list[Row]:
 
     For each seed by itself, then of the mean over seeds (`seed` is null). Variants are left out.
     """
-    rows = []
+    rows: list[Row] = []
     lora = [cell for cell in cells if cell.base is None and cell.spec.method.rank is not None]
-    for alike in _by(lora, "dataset", "model", "head", "regime").values():
+    for alike in _by(lora, *ALIKE).values():
         values: dict[int | None, dict[int, list[float]]] = {}
         for cell in alike:
             rho = spearman(cell.entropy, cell.aulc).rho
@@ -106,7 +104,7 @@ def rank_trend_rows(cells: Sequence[KeptCell]) -> list[Row]:
             trend = rank_trend(ranks, [float(np.mean(values[seed][rank])) for rank in ranks])
             rows.append(
                 {
-                    **{name: alike[0].identity[name] for name in ("dataset", "model", "head", "regime")},
+                    **{name: condition_columns(alike[0].spec)[name] for name in ALIKE},
                     "seed": seed,
                     "ranks": ", ".join(map(str, ranks)),
                     "trend_rho": trend.rho,
@@ -123,11 +121,11 @@ def paired_noise_rows(cells: Sequence[KeptCell]) -> list[Row]:
     The cells are variants with `training.noise` whose base cell has none and is complete. Groups: all examples, and the
     settled and contested ones, as the base cell has them. Tests are one-sided, of a higher AULC with noise.
     """
-    by_spec = {cell.identity["cell"]: cell for cell in cells}
-    rows = []
+    by_id = {cell.spec.cell_id: cell for cell in cells}
+    rows: list[Row] = []
     for noisy in cells:
         noise, base = noisy.spec.training.noise, noisy.base
-        plain = None if base is None else by_spec.get(base.cell_id)
+        plain = None if base is None else by_id.get(base.cell_id)
         if noise is None or plain is None or plain.spec.training.noise is not None:
             continue
         group_of = dict(zip(plain.ids, plain.group.tolist(), strict=True))
@@ -144,8 +142,8 @@ def paired_noise_rows(cells: Sequence[KeptCell]) -> list[Row]:
             )
             rows.append(
                 {
-                    **noisy.identity,
-                    "base_cell": plain.identity["cell"],
+                    **identity_columns(noisy.spec),
+                    "base_cell": plain.spec.cell_id,
                     "noise": noise.kind,
                     "among": noise.among,
                     "rate": noise.rate,
@@ -177,7 +175,8 @@ def _times_by_id(seeds: Sequence[KeptCell]) -> FloatArray | None:
 def _by(cells: Sequence[KeptCell], *names: str) -> dict[tuple[str, ...], list[KeptCell]]:
     groups: dict[tuple[str, ...], list[KeptCell]] = {}
     for cell in cells:
-        groups.setdefault(tuple(cell.identity[name] for name in names), []).append(cell)
+        columns = condition_columns(cell.spec)
+        groups.setdefault(tuple(columns[name] for name in names), []).append(cell)
     return groups
 
 

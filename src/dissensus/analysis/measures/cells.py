@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 
+from dissensus.analysis.cell_tables import condition_columns
 from dissensus.analysis.correlations import usable_covariates
 from dissensus.analysis.covariates import covariate_names
 from dissensus.analysis.reading import CellReading
+from dissensus.config import RunSpec
 from dissensus.curves import FloatArray
 from dissensus.metrics import cartography_classes
 from dissensus.metrics.cartography import MAP_CLASSES
@@ -28,9 +29,15 @@ from dissensus.stats.correlation import t_test
 from dissensus.stats.groups import CONTESTED, GROUPS, SETTLED
 from dissensus.stats.regression import incremental_r2
 
-Row = dict[str, Any]
+Row = dict[str, str | int | float | bool | None]
+"""One row of a table of measures: column -> value."""
 ALL = "all"
 """Of groups: every example; of covariates: all of them together."""
+
+
+def identity_columns(spec: RunSpec) -> Row:
+    """The columns that name a cell."""
+    return {"cell": spec.cell_id, **condition_columns(spec), "seed": spec.seed}
 
 
 def quantities(cell: CellReading) -> dict[str, FloatArray]:
@@ -53,7 +60,7 @@ def covariates_of(cell: CellReading) -> dict[str, FloatArray]:
 
 def kendall_rows(cell: CellReading) -> list[Row]:
     """A row per quantity: tau-b of entropy with AULC, final loss and learning time, rho beside it."""
-    rows = []
+    rows: list[Row] = []
     for name, values in {**quantities(cell), "final_loss": cell.metrics.final_loss}.items():
         tau, rho = kendall_tau_b(cell.entropy, values), spearman(cell.entropy, values)
         rows.append(
@@ -74,7 +81,7 @@ def partial_rows(cell: CellReading) -> list[Row]:
     """A row per quantity and set of covariates: all of them together (`all`), then each alone."""
     settings, covariates = cell.settings, covariates_of(cell)
     sets = {ALL: covariates, **{name: {name: column} for name, column in covariates.items()}}
-    rows = []
+    rows: list[Row] = []
     for quantity, values in quantities(cell).items():
         for name, held_fixed in sets.items():
             result = partial_spearman(

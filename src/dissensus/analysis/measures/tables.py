@@ -9,15 +9,13 @@ Without either, an analysis has no such file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 import pyarrow as pa
 
-from dissensus.analysis.cell_tables import condition_columns
 from dissensus.analysis.measures.across import ACROSS, KeptCell
-from dissensus.analysis.measures.cells import OF_CELLS, Row
+from dissensus.analysis.measures.cells import OF_CELLS, Row, identity_columns
 from dissensus.analysis.reading import CellReading
 from dissensus.config import AnalysisSpec, Measure
 from dissensus.store.validation import VALIDATION, load_validation
@@ -51,11 +49,11 @@ class MeasureTables:
         """Take one more cell."""
         if not self._rows and not self._across:
             return
-        identity = identity_of(cell)
+        identity = identity_columns(cell.spec)
         for name, rows in self._rows.items():
             rows += [{**identity, **row} for row in OF_CELLS[name](cell)]
         if self._across:
-            self._kept.append(KeptCell.of(cell, identity))
+            self._kept.append(KeptCell.of(cell))
 
     def tables(self, folder: StudyFolder) -> dict[str, pa.Table]:
         """Every table of `table_names`, in that order.
@@ -75,7 +73,7 @@ def validation_rows(folder: StudyFolder) -> list[Row]:
 
     `epoch` is the number of epochs trained by then: 0 before training.
     """
-    rows = []
+    rows: list[Row] = []
     for name in folder.done:
         path = folder.cell(name) / VALIDATION
         if not path.is_file():
@@ -88,9 +86,7 @@ def validation_rows(folder: StudyFolder) -> list[Row]:
         )
         rows += [
             {
-                "cell": name,
-                **condition_columns(spec),
-                "seed": spec.seed,
+                **identity_columns(spec),
                 "step": int(step),
                 "epoch": spec.training.epochs * step / last if last else 0.0,
                 "n": n,
@@ -101,11 +97,6 @@ def validation_rows(folder: StudyFolder) -> list[Row]:
             for place, step in enumerate(scores.steps)
         ]
     return rows
-
-
-def identity_of(cell: CellReading) -> Mapping[str, Any]:
-    """The columns that name a cell."""
-    return {"cell": cell.name, **condition_columns(cell.spec), "seed": cell.spec.seed}
 
 
 def _table(rows: list[Row]) -> pa.Table:
