@@ -14,6 +14,7 @@ Of each example, by default as far as a cell has them: `token_count`, `lexical_o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 
 import numpy as np
 
@@ -64,25 +65,24 @@ def further_columns(
         counts: annotators per label, shape (n, K).
         texts: text fields by place; none (an empty list) where no text is stored.
 
+    A field's words are left out where the examples have no field of a like name: another data set's may.
+
     Raises:
         SpecError: a name is none of these.
     """
     measured = ("gold", "initial_loss", "gold_share")
     wanted = [name for name in names if name not in stored and name not in measured]
     columns = {name: _OF_COUNTS[name](counts) for name in wanted if name in FROM_COUNTS}
-    if any(name.startswith(WORDS) for name in wanted):
-        words = word_counts(texts, len(counts))
-        columns |= {name: words[name] for name in wanted if name in words}
-    else:
-        words = {}
+    words = word_counts(texts, len(counts)) if any(name.startswith(WORDS) for name in wanted) else {}
+    columns |= {name: words[name] for name in wanted if name in words}
     for name in wanted:
-        # A standard one that a cell does not have (overlap without a pair) is left out and said to be.
-        if name not in columns and name not in STANDARD_COVARIATES:
-            known = (*STANDARD_COVARIATES, "gold_share", *FROM_COUNTS, *stored, *words)
-            without = "" if words or not name.startswith(WORDS) else " (no text is stored with the curves)"
+        known = (*STANDARD_COVARIATES, "gold_share", *FROM_COUNTS, *stored, *words)
+        field_words = [field for field in words if field.startswith(WORDS_OF)]
+        # What only other data sets have (overlap without a pair, the words of a premise) is left out, and said to be.
+        elsewhere = name.startswith(WORDS_OF) and not get_close_matches(name, field_words, cutoff=0.8)
+        if name not in columns and name not in STANDARD_COVARIATES and not elsewhere:
             raise SpecError(
-                f"analysis.covariates names {name!r}, which these examples do not have{without}; "
-                f"{nearest(name, known)}"
+                f"analysis.covariates names {name!r}, which these examples do not have; {nearest(name, known)}"
             )
     return columns
 

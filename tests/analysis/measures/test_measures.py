@@ -14,8 +14,10 @@ import yaml
 from scipy import stats
 
 from dissensus.analysis import study_reading
+from dissensus.analysis.cell_tables import analyze_cell
 from dissensus.analysis.claims.c6_label_noise import _above_chance
 from dissensus.analysis.claims.statistics import ClaimStatistics
+from dissensus.analysis.covariates import further_columns
 from dissensus.analysis.measures.tables import EVERY_TABLE
 from dissensus.analysis.noise.scores import suspicion_scores
 from dissensus.analysis.sensitivity.readings import other_readings, read
@@ -321,6 +323,20 @@ def test_the_settings_in_the_docs_are_valid_and_name_every_measure() -> None:
     settings = yaml.safe_load(text.partition("```yaml")[2].partition("```")[0])["analysis"]
     assert set(AnalysisSpec.parse(settings, "docs").measures) == set(get_args(Measure))
     assert [name for name in get_args(Measure) if f"\n| `{name}` |" not in text] == []
+
+
+def test_covariates_that_only_other_data_have_are_left_out_and_said_to_be() -> None:
+    study = study_spec(**FULL, analysis={"resamples": 100, "covariates": ["words_obs1", "words"]})
+    cell = evidence_of(study, balanced(curves_of())).cells[0]
+    assert list(cell.held_fixed) == ["words"]
+    row = analyze_cell(cell).cell
+    assert (row["covariates"], row["covariates_left_out"]) == (
+        "",
+        "words_obs1: no example has it; words: the same in every example",
+    )
+    for wrong in ("words_premis", "gold_shares", "wordiness"):
+        with pytest.raises(SpecError, match=f"analysis.covariates names '{wrong}'"):
+            further_columns([wrong], {}, cell.counts, lambda a, b: cell.stored.text[a:b])  # type: ignore[union-attr]
 
 
 def test_mistakes_are_named(tmp_path: Path) -> None:
