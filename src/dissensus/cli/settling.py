@@ -86,22 +86,25 @@ def _levels(text: str | None) -> tuple[float, ...]:
     return values
 
 
+def _level(level: float) -> str:
+    """A settled loss as a heading: 1.0, 0.9, 0.85."""
+    return f"{level:.1f}" if round(level, 1) == round(level, 10) else f"{level:g}"
+
+
 def _show(one: Settling) -> None:
     """One setting: where runs end, contested loss at each level, the largest differences, the sentence."""
     say(one.setting.name)
     say("Where each run ends (mean losses, nats):")
-    columns = ("run", "seeds", "learned", "settled", "contested", "change", "interval", "peak", "at settled")
+    columns = ("run", "learned", "settled", "contested", "change", "interval", "peak (at settled)")
     rows = [
         (
             end.line.name,
-            str(len(end.line.runs)),
-            str(end.learned),
+            f"{end.learned} of {len(end.line.runs)}",
             number(end.settled),
             number(end.contested),
             number(end.change.value),
             interval(end.change.low, end.change.high),
-            number(end.peak),
-            number(end.peak_at),
+            f"{number(end.peak)} ({number(end.peak_at)})",
         )
         for end in one.ends
     ]
@@ -109,7 +112,7 @@ def _show(one: Settling) -> None:
     if one.levels:
         say()
         say("Contested loss where settled loss has come down to a level (- not there, or not to be read):")
-        at = ("run", *(f"{level:g}" for level in one.levels))
+        at = ("run", *(_level(level) for level in one.levels))
         by_place = {(row.line.name, row.level): row for row in one.rows}
         at_levels = [
             (line.name, *(number(by_place[line.name, level].value.value) for level in one.levels))
@@ -129,7 +132,7 @@ def _show(one: Settling) -> None:
             (
                 apart.first.name,
                 apart.second.name,
-                f"{apart.level:g}",
+                _level(apart.level),
                 number(apart.value.value),
                 interval(apart.value.low, apart.value.high),
                 "yes" if apart.within else "no",

@@ -79,7 +79,7 @@ def draw_path(ax: Axes, one: Settling) -> list[Line2D]:
             color=SOFT,
         )
     ax.invert_xaxis()
-    ax.set(xlabel="settled loss (nats): training goes right", ylabel="contested loss (nats)")
+    ax.set(xlabel="settled loss (nats), lower to the right", ylabel="contested loss (nats)")
     return handles
 
 
@@ -107,7 +107,7 @@ def draw_ends(ax: Axes, one: Settling) -> None:
         ax.axvline(one.setting.chance, color=SOFT, linewidth=0.8, linestyle=(0, (4, 2)))
     ax.invert_xaxis()
     ax.set(
-        xlabel="settled loss at the end (nats)",
+        xlabel="settled loss at the end (nats), lower to the right",
         ylabel="change of contested loss (nats)\nfilled: at the end, open: at its peak",
     )
 

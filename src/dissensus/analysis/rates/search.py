@@ -102,11 +102,11 @@ class RateSearch:
         if not math.isfinite(error):
             return f"{words}."
         close = (
-            "within what other items could turn"
+            "other examples could turn that around"
             if apart < CLOSE * error
-            else "more than other items would turn"
+            else "more than other examples would turn around"
         )
-        return f"{words} (standard error over items {number(error, 3)}): {close}. One seed: nothing is known of others."
+        return f"{words} (standard error over examples {number(error, 3)}): {close}. One seed: nothing is known of others."
 
     @property
     def warnings(self) -> tuple[str, ...]:

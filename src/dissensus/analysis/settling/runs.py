@@ -8,8 +8,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-
 from dissensus.analysis.claims.measured import ALL, GroupMeans, Measured
 from dissensus.analysis.reading import BACKED, CellReading
 from dissensus.analysis.study_reading import StudyReading
@@ -167,5 +165,3 @@ def _refuse_other_groups(analyses: Sequence[AnalysisSpec], names: Sequence[str])
                     f"the studies {names[0]!r} and {name!r} differ in analysis.{key} ({mine!r} and {other!r}), so "
                     "contested and settled are not the same examples; give them one and run the command again"
                 )
-
-

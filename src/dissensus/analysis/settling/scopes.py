@@ -57,6 +57,7 @@ def scope_of(name: str, apart: Sequence[Difference], alpha: float) -> Scope:
     elif all(one.within for one in apart):
         runs, reason = "equivalent", ""
     several = any(min(len(one.first.runs), len(one.second.runs)) > 1 for one in apart)
-    if runs != "not told" and not several:
-        return Scope(name, "not told", runs, ONE_SEED, pairs, largest)
+    if not several:
+        reason = ONE_SEED if runs != "not told" else f"{reason}; and {ONE_SEED}"
+        return Scope(name, "not told", runs, reason, pairs, largest)
     return Scope(name, runs, runs, reason, pairs, largest)
