@@ -30,9 +30,8 @@ def save_settling(results: Sequence[Settling], path: Path) -> None:
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(7.2, 3.7 * max(len(results), 1)), layout="constrained")
         FigureCanvasAgg(figure)
-        for part, one in zip(
-            np.atleast_1d(figure.subfigures(max(len(results), 1), 1)), results, strict=False
-        ):
+        parts = figure.subfigures(max(len(results), 1), 1, squeeze=False)
+        for part, one in zip(parts.flat, results, strict=False):
             part.suptitle(one.setting.name, fontsize=8, color=INK, x=0.02, ha="left")
             left, right = part.subplots(1, 2)
             handles = draw_path(left, one)
