@@ -43,6 +43,8 @@ def test_rho_and_changes_come_out_of_the_examples(folder: Path) -> None:
 
 
 def test_every_study_is_there() -> None:
-    with_tables = {path.parent for pattern in ("conditions.csv", "claims.csv") for path in RESULTS.rglob(pattern)}
+    with_tables = {
+        path.parent for pattern in ("conditions.csv", "claims.csv") for path in RESULTS.rglob(pattern)
+    }
     assert with_tables <= set(STUDIES)
     assert len(STUDIES) >= 3

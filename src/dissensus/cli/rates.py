@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dissensus.cli.options import DataDir, Device, Fuse, Json, RunOptions, Threads, Workers
 from dissensus.cli.output import emit_json, note, number, say, table, verbatim
-from dissensus.cli.study import DataDir, Device, Fuse, Json, Threads, Workers
 from dissensus.errors import SpecError
 
 if TYPE_CHECKING:
@@ -83,13 +83,7 @@ def rates(
     folder = out or Path("runs") / f"{spec.name}-rates"
     if write is not None and write.exists():
         raise SpecError(f"--write {write}: that file exists, and would lose its comments; give another name")
-    options: dict[str, Any] = {
-        "workers": workers,
-        "threads": threads,
-        "fuse": fuse,
-        "device": device,
-        "data_dir": data_dir.resolve() if data_dir else None,
-    }
+    options = RunOptions(workers, threads, fuse, device, data_dir.resolve() if data_dir else None)
     if plan:
         _print_plan(spec, searched, settings, folder, as_json, options)
         return
@@ -124,7 +118,7 @@ def _rates(text: str | None) -> tuple[float, ...]:
     return values
 
 
-def _runner(folder: Path, options: dict[str, Any]) -> RunStudy:
+def _runner(folder: Path, options: RunOptions) -> RunStudy:
     """Runs short runs with the study runner, and shows how far they are."""
     from dissensus.cli.progress import run_progress
     from dissensus.config import FEWEST_STEPS, When
@@ -134,7 +128,7 @@ def _runner(folder: Path, options: dict[str, Any]) -> RunStudy:
 
     def run(study: StudySpec, only: When) -> None:
         cells = select(expand(study), only)
-        steps = [known for _, known in steps_before_a_run(cells, options["data_dir"]) if known is not None]
+        steps = [known for _, known in steps_before_a_run(cells, options.data_dir) if known is not None]
         if steps and min(steps) < FEWEST_STEPS:
             note(
                 f"warning: short runs of {min(steps)} steps: below {FEWEST_STEPS}, small models learned nothing at "
@@ -144,11 +138,15 @@ def _runner(folder: Path, options: dict[str, Any]) -> RunStudy:
             run_study(
                 study,
                 folder,
+                workers=options.workers,
+                threads=options.threads,
+                fuse=options.fuse,
+                device=options.device,
+                data_dir=options.data_dir,
                 only=only,
                 on_change=progress.change,
                 on_stage=progress.stage,
                 on_note=note,
-                **options,
             )
 
     return run
@@ -175,16 +173,15 @@ def _print_plan(
     settings: SearchSettings,
     folder: Path,
     as_json: bool,
-    options: dict[str, Any],
+    options: RunOptions,
 ) -> None:
     """The plan of all rungs, as if the lowest rates went on: which ones will is not known, how many is."""
     from dissensus.cli.plan import print_plan
-    from dissensus.config import When
     from dissensus.study.rates import every_run, search_study
 
     _announce(spec, searched, settings, folder)
     runs = [run for one in searched for run in every_run(one, settings)]
-    print_plan(search_study(spec, runs), folder, as_json=as_json, only=When(), engine=None, **options)
+    print_plan(search_study(spec, runs), folder, options, as_json=as_json)
     if not as_json:
         say(
             "Not counted: rates that join where the best lies at an end of the grid, up to three more per condition."

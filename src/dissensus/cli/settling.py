@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dissensus.cli.options import Json
 from dissensus.cli.output import emit_json, interval, number, say, table
-from dissensus.cli.study import Json
 from dissensus.errors import SpecError
 
 if TYPE_CHECKING:

@@ -106,7 +106,8 @@ class RateSearch:
             if apart < CLOSE * error
             else "more than other examples would turn around"
         )
-        return f"{words} (standard error over examples {number(error, 3)}): {close}. One seed: nothing is known of others."
+        words += f" (standard error over examples {number(error, 3)}): {close}"
+        return f"{words}. One seed: nothing is known of others."
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dissensus.analysis.claims.measured import ALL
 from dissensus.analysis.claims.parts import Part, part
 from dissensus.analysis.claims.sampled import CellValue, ConditionValue
+from dissensus.analysis.claims.statistics import ALL
 from dissensus.analysis.settling.runs import Line, Run, Setting
 
 
@@ -56,7 +56,7 @@ def _changes(setting: Setting, line: Line) -> ConditionValue:
 def _change(setting: Setting, run: Run) -> CellValue:
     """Contested loss at the end minus the start."""
     if run.why_none:
-        return setting.measured.undefined(run.why_none)
+        return setting.statistics.undefined(run.why_none)
     contested = run.means.contested[ALL]
     return CellValue(
         float(contested.mean[-1] - contested.mean[0]),
@@ -66,7 +66,7 @@ def _change(setting: Setting, run: Run) -> CellValue:
 
 
 def _end(setting: Setting, line: Line, own: ConditionValue, pool: list[ConditionValue]) -> End:
-    settings = setting.measured.settings
+    settings = setting.statistics.settings
     change = part(
         line.name, [own], smallest=settings.smallest_change, confidence=settings.confidence, pool=pool
     )

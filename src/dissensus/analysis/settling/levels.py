@@ -19,9 +19,9 @@ from itertools import combinations
 import numpy as np
 
 from dissensus.analysis.claims.c3_matching import LEARNED, read_at
-from dissensus.analysis.claims.measured import ALL, contrast
 from dissensus.analysis.claims.parts import Part, part
 from dissensus.analysis.claims.sampled import CellValue, ConditionValue
+from dissensus.analysis.claims.statistics import ALL, contrast
 from dissensus.analysis.reading import BACKED
 from dissensus.analysis.settling.runs import Line, Run, Setting
 from dissensus.stats import holm
@@ -110,7 +110,7 @@ def read_levels(setting: Setting, margin: float, levels: Sequence[float] = ()) -
 
 def differences(setting: Setting, rows: Sequence[AtLevel], margin: float) -> tuple[Difference, ...]:
     """Every pair of lines at every level that both are read at and that share a seed."""
-    settings = setting.measured.settings
+    settings = setting.statistics.settings
     named: list[tuple[AtLevel, AtLevel, ConditionValue]] = []
     for first, second in combinations([row for row in rows if row.read], 2):
         shared = [seed for seed in first.by_seed if seed in second.by_seed]
@@ -175,14 +175,14 @@ def _at_level(setting: Setting, line: Line, level: float, margin: float) -> AtLe
         why = ""
     name, names = f"{line.name} at {level:g}", [run.cell.name for run in line.runs]
     condition = ConditionValue.of(name, values, names)
-    settings = setting.measured.settings
+    settings = setting.statistics.settings
     value = part(name, [condition], smallest=margin, confidence=settings.confidence)
     return AtLevel(line, level, values, value, why)
 
 
 def _value(setting: Setting, run: Run, level: float, margin: float) -> CellValue:
     """The contested loss of a run at a level."""
-    undefined = setting.measured.undefined
+    undefined = setting.statistics.undefined
     settled, contested = run.means.settled[BACKED], run.means.contested[ALL]
     if run.why_none:
         return undefined(run.why_none)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from dissensus.analysis.claims.measured import ALL, GroupMeans, Measured
+from dissensus.analysis.claims.statistics import ALL, ClaimStatistics, GroupMeans
 from dissensus.analysis.reading import BACKED, CellReading
 from dissensus.analysis.study_reading import StudyReading
 from dissensus.config import AnalysisSpec, RunSpec
@@ -84,12 +84,12 @@ class Setting:
     Attributes:
         name: data set, model and regime, and the variant if these are variants.
         lines: by method, then rate.
-        measured: statistics of the cells under common resamples.
+        statistics: of the cells under common resamples.
     """
 
     name: str
     lines: tuple[Line, ...]
-    measured: Measured
+    statistics: ClaimStatistics
 
     @cached_property
     def chance(self) -> float:
@@ -106,7 +106,7 @@ def settings_of(readings: Sequence[StudyReading]) -> tuple[Setting, ...]:
     _refuse_other_groups([one.study.analysis for one in readings], [one.study.name for one in readings])
     cells = {cell.name: cell for one in readings for cell in one.cells}
     joint = StudyReading(readings[0].study, tuple(cells.values()), len(cells))
-    measured = Measured(joint)
+    statistics = ClaimStatistics(joint)
     by_rest: dict[str, list[CellReading]] = {}
     for cell in joint.cells:
         by_rest.setdefault(_rest(cell.spec), []).append(cell)
@@ -117,7 +117,7 @@ def settings_of(readings: Sequence[StudyReading]) -> tuple[Setting, ...]:
     for name, members in zip(names, by_rest.values(), strict=True):
         numbered[name] += 1
         full = f"{name} ({numbered[name]})" if several[name] > 1 else name
-        settings.append(Setting(full, _lines(members, measured), measured))
+        settings.append(Setting(full, _lines(members, statistics), statistics))
     return tuple(settings)
 
 
@@ -134,7 +134,7 @@ def _name(cells: Sequence[CellReading]) -> str:
     return f"{spec.dataset.name}.{spec.model.label}.{spec.regime}{variant}"
 
 
-def _lines(cells: Iterable[CellReading], measured: Measured) -> tuple[Line, ...]:
+def _lines(cells: Iterable[CellReading], statistics: ClaimStatistics) -> tuple[Line, ...]:
     by_method: dict[str, dict[int, CellReading]] = {}
     for cell in cells:
         plain = cell.spec.method.model_copy(update={"tag": None})
@@ -142,7 +142,7 @@ def _lines(cells: Iterable[CellReading], measured: Measured) -> tuple[Line, ...]
     lines = []
     for seeds in by_method.values():
         method = next(iter(seeds.values())).spec.method.model_copy(update={"tag": None})
-        runs = tuple(Run(seeds[seed], measured.group_means(seeds[seed])) for seed in sorted(seeds))
+        runs = tuple(Run(seeds[seed], statistics.group_means(seeds[seed])) for seed in sorted(seeds))
         lines.append(
             Line(method.label, method.learning_rate, f"{method.label} {method.learning_rate:g}", runs)
         )

@@ -54,7 +54,7 @@ def settle(setting: Setting, *, margin: float = MARGIN, levels: Sequence[float] 
     ends = line_ends(setting)
     rows = read_levels(setting, margin, levels)
     apart = differences(setting, rows, margin)
-    alpha = 1 - setting.measured.settings.confidence
+    alpha = 1 - setting.statistics.settings.confidence
     scopes = (
         scope_of("all", apart, alpha),
         scope_of("rates", [one for one in apart if one.same_method], alpha),
