@@ -8,6 +8,7 @@
       conditions.parquet   a row per condition: mean and spread of its cells, Holm-adjusted p
       groups.parquet       a row a (cell, entropy group, tracking point): mean loss with its band
       missing.parquet      a row per cell without a result, with its state and the last line of its error
+      gradients.parquet, gradient_norms.parquet   where a cell has a gradient probe: docs/gradients.md
       cells.csv, conditions.csv    the same tables for people
       inputs.json          what the tables were made from; `load_analysis` refuses them when it has changed
 
@@ -32,6 +33,7 @@ from dissensus.analysis.cell_tables import CellTables, analyze_cell
 from dissensus.analysis.condition_tables import condition_rows
 from dissensus.analysis.example_rows import ExampleRows
 from dissensus.analysis.extensions import packages_of
+from dissensus.analysis.gradients import gradient_tables
 from dissensus.analysis.study_reading import StudyReader
 from dissensus.config import StudySpec
 from dissensus.errors import DissensusError, StoreError
@@ -41,6 +43,7 @@ from dissensus.study.status import CellStatus
 
 SCHEMA_VERSION = 2
 TABLES = ("examples", "cells", "conditions", "groups", "missing")
+BESIDE = ("gradients", "gradient_norms")
 MISSING_SCHEMA = pa.schema([(c, pa.string()) for c in ("cell", "condition", "state", "error")])
 
 
@@ -126,6 +129,7 @@ def analyze(study: Path | StudyReader) -> Analysis:
             in_memory=rows.table(),
         )
         _write(analysis, rows, inputs)
+    _write_beside(analysis.folder / "analysis", gradient_tables(reader))
     return analysis
 
 
@@ -226,11 +230,28 @@ def _write(analysis: Analysis, rows: ExampleRows, inputs: Mapping[str, Any]) -> 
         pq.write_table(getattr(analysis, name), sink, compression="zstd")
         write_atomic(folder / f"{name}.parquet", sink.getvalue())
     for name in ("cells", "conditions"):
-        sink = io.BytesIO()
-        pyarrow.csv.write_csv(getattr(analysis, name), sink)
-        write_atomic(folder / f"{name}.csv", sink.getvalue())
+        _write_csv(folder / f"{name}.csv", getattr(analysis, name))
     record = {**inputs, "tables": _checksums(folder)}
     write_atomic(folder / "inputs.json", json.dumps(record, indent=1, sort_keys=True) + "\n")
+
+
+def _write_beside(folder: Path, tables: Mapping[str, pa.Table]) -> None:
+    """Tables that only some studies have; those of an earlier analysis go."""
+    for name in BESIDE:
+        if name not in tables:
+            for kind in ("parquet", "csv"):
+                (folder / f"{name}.{kind}").unlink(missing_ok=True)
+            continue
+        sink = io.BytesIO()
+        pq.write_table(tables[name], sink, compression="zstd")
+        write_atomic(folder / f"{name}.parquet", sink.getvalue())
+        _write_csv(folder / f"{name}.csv", tables[name])
+
+
+def _write_csv(path: Path, table: pa.Table) -> None:
+    sink = io.BytesIO()
+    pyarrow.csv.write_csv(table, sink)
+    write_atomic(path, sink.getvalue())
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:

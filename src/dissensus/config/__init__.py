@@ -3,6 +3,7 @@
 from dissensus.config.base import Spec
 from dissensus.config.dataset import DatasetSpec, EntropyCuts, HoldoutSpec, TrainGroups
 from dissensus.config.explain import nearest
+from dissensus.config.gradients import GradientSpec
 from dissensus.config.run import (
     FEWEST_STEPS,
     MethodSpec,
@@ -33,6 +34,7 @@ __all__ = [
     "EntropyCuts",
     "Execution",
     "ExecutionRule",
+    "GradientSpec",
     "HoldoutSpec",
     "MethodSpec",
     "ModelSpec",
