@@ -1,4 +1,4 @@
-"""Bases in bf16 or in 4 bits (NF4), under adapters and heads in fp32."""
+"""Bases in bf16, in fp16 or in 4 bits (NF4), under adapters and heads in fp32."""
 
 from __future__ import annotations
 

@@ -217,7 +217,7 @@ def timing_of(spec: RunSpec, ready: _SetUp) -> Timing:
 
 def _try_bf16(spec: RunSpec, ready: _SetUp) -> PrecisionTrial | None:
     """Tracking in bf16 beside fp32; None where it is bf16 already, or the model itself is of another precision."""
-    if "bf16" in (spec.tracking.precision, spec.model.dtype) or spec.model.quantization is not None:
+    if spec.tracking.precision == "bf16" or spec.model.dtype != "fp32" or spec.model.quantization is not None:
         return None
     return try_precisions(
         ready.run.model,
