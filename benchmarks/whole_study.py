@@ -3,7 +3,8 @@
 The study is synthetic: 2 data sets of 1,500 items with 100 annotators each, 20 tracking points, 3 seeds, an encoder
 with four methods and a decoder-only model with one, in both regimes, and variants (learning rates, denser tracking,
 label noise). With `--against SRC` another version of the package runs in turn with this one, in processes of its own;
-what is compared is the user time of each process, which other load on the machine changes little.
+what is compared is the user time of each process on one core, which other load on the machine changes a little: it
+shares the caches.
 """
 
 from __future__ import annotations
@@ -157,8 +158,13 @@ def _write_cell(folder: Path, cell: RunSpec, number: int, items: int, points: in
         )
 
 
+def _on_one_core() -> None:
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+
 def user_seconds(source: Path | None, command: str, folder: Path) -> float:
-    """User time of one command in a process of its own, on one thread."""
+    """User time of one command in a process of its own, on one core."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     if source is not None:
         environment["PYTHONPATH"] = str(source)
@@ -168,6 +174,7 @@ def user_seconds(source: Path | None, command: str, folder: Path) -> float:
         env=environment,
         check=True,
         capture_output=True,
+        preexec_fn=_on_one_core,
     )
     return resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
 

@@ -11,7 +11,7 @@ from dissensus.analysis.study_reading import StudyReading
 from dissensus.config import AnalysisSpec, StudySpec
 from dissensus.curves import Curves
 from dissensus.data.noise import NoisyLabels
-from dissensus.study.grid import expand, plan
+from dissensus.study.grid import expand, planned_cells
 from synthetic_study import dataset, made_losses, study_spec
 
 
@@ -66,7 +66,7 @@ def evidence_of(study: StudySpec, *curves: Curves, given: NoisyLabels | None = N
     """A study whose cells have these curves, in its order."""
     cells = tuple(
         CellReading(p.cell, own, study.analysis, p.base, given if p.cell.training.noise else None)
-        for p, own in zip(plan(study), curves, strict=True)
+        for p, own in zip(planned_cells(study), curves, strict=True)
     )
     return StudyReading(study, cells, len(cells))
 

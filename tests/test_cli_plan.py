@@ -16,7 +16,7 @@ from dissensus.cli.plan import about
 from dissensus.config import RunSpec
 from dissensus.record.precision import PrecisionTrial
 from dissensus.run.plan import plan as planning
-from dissensus.run.plan.facts import CellFacts, DataFacts, Measured, StudyFacts, Timing, TokenFacts
+from dissensus.run.plan.facts import CellFacts, DataFacts, Measured, StudyFacts, Trial
 from dissensus.run.plan.measuring import Workers
 
 STUDY: dict[str, Any] = {
@@ -29,13 +29,15 @@ STUDY: dict[str, Any] = {
     "training": {"batch_size": 10},
     "tracking": {"points": 5},
 }
-DATA = DataFacts(train=100, tracked=100, labels=3, id_bytes=1000, text_bytes=5000)
+DATA = DataFacts(train=100, tracked=100, labels=3, id_bytes=1000, text_bytes=5000, train_bytes=4000)
 
 
-def timing(**changes: Any) -> Timing:
-    base = {"setup": 10.0, "gradient": 0.1, "update": 1.0, "tracking": 0.02, "steps": 8, "passes": 6}
-    spread = {"low": 0.9, "high": 1.2, "shares_start": False, "undisturbed": True, "share": 0.98}
-    return Timing(**{**base, **spread, **changes})
+def timing(**changes: Any) -> Trial:
+    """20 tokens in each example: half a token per byte of training text, .4 of tracked."""
+    seconds = {"setup": 10.0, "gradient": 0.1, "update": 1.0, "tracking": 0.02, "steps": 8, "passes": 6}
+    spread = {"low": 0.9, "high": 1.2, "undisturbed": True, "share": 0.98}
+    rest = {"train_tokens": 0.5, "tracked_tokens": 0.4, "weights": 0, "weights_per_rank": 0, "device": "CPU"}
+    return Trial(**{**seconds, **spread, **rest, **changes})
 
 
 @pytest.fixture(autouse=True)
@@ -46,16 +48,16 @@ def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "s.yaml").write_text(yaml.safe_dump(STUDY))
 
 
-def say_found(monkeypatch: pytest.MonkeyPatch, one: Timing) -> None:
+def say_found(monkeypatch: pytest.MonkeyPatch, one: Trial) -> None:
     """Let the model `here` cost what `one` says, and every other be missing."""
 
     def measured(cells: Sequence[RunSpec], workers: Workers, **_: Any) -> StudyFacts:
-        full = CellFacts(DATA, TokenFacts(20.0, 2000), one)
+        full = CellFacts(DATA, one)
         known = {
             c.cell_id: full if c.model.name == "here" else CellFacts(DATA, reason="model 'away' is not here")
             for c in cells
         }
-        here = Measured("here", "full", "fp32", cells[0].cell_id, workers.count, one, "CPU", workers.threads)
+        here = Measured("here", "full", "fp32", cells[0].cell_id, workers.count, workers.threads, 2, one)
         return StudyFacts(known, (here,))
 
     monkeypatch.setattr(planning, "measure_cells", measured)
@@ -151,12 +153,12 @@ def test_json_is_the_same_as_data(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [row["work"]["seconds"] for row in plan["rows"]] == [pytest.approx(840.0), None]
     assert plan["rows"][1]["reasons"] == ["model 'away' is not here"]
     assert len(plan["cells"]) == 4
-    assert plan["measured"][0]["timing"]["steps"] == 8
+    assert plan["measured"][0]["trial"]["steps"] == 8
 
 
 def test_the_time_that_finished_cells_tell(monkeypatch: pytest.MonkeyPatch) -> None:
     def counted(cells: Sequence[RunSpec], workers: Workers, **_: Any) -> StudyFacts:
-        return StudyFacts({c.cell_id: CellFacts(DATA, TokenFacts(20.0, 2000), whole=60.0) for c in cells})
+        return StudyFacts({c.cell_id: CellFacts(DATA, timing(), whole=60.0) for c in cells})
 
     monkeypatch.setattr(planning, "measure_cells", counted)
     result = cli("run", "s.yaml", "--plan", "--workers", "2", "--threads", "1")

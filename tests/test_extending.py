@@ -405,7 +405,7 @@ def test_an_architecture_and_a_model(
 def test_a_probe(tmp_path: Path, tiny_dataset: AnnotatedDataset) -> None:
     torch = pytest.importorskip("torch")
     from dissensus import CurveRecorder
-    from dissensus.record.probes.base import Measured
+    from dissensus.record.probes.base import MeasuredPoint
 
     class Weight:
         """Asks a model for one number, and takes it for the logit of the first label of every example."""
@@ -424,9 +424,11 @@ def test_a_probe(tmp_path: Path, tiny_dataset: AnnotatedDataset) -> None:
             for batch in group.share([list(range(self.rows))]):
                 yield np.array(batch), model.weight.repeat(len(batch), 1)
 
-        def measured(self, scores: Any) -> Measured:
+        def measured(self, scores: Any) -> MeasuredPoint:
             logits = np.hstack([scores, np.zeros((len(scores), 2), np.float32)])
-            return Measured(logits - np.log(np.exp(logits).sum(1, keepdims=True)), {"asked": scores[:, 0]})
+            return MeasuredPoint(
+                logits - np.log(np.exp(logits).sum(1, keepdims=True)), {"asked": scores[:, 0]}
+            )
 
         def resume(self, stored: Any) -> None: ...
 

@@ -44,7 +44,7 @@ from dissensus.stats import (
 from dissensus.stats.design import RankDesign
 from dissensus.stats.draws import Draws
 from dissensus.stats.groups import CONTESTED, SETTLED
-from dissensus.stats.intervals import FISHER, MIN_CLUSTERS, PLAIN, Scale
+from dissensus.stats.intervals import FISHER, MIN_CLUSTERS, PLAIN, IntervalScale
 from dissensus.stats.ranking import auroc, average_precision, weighted_auroc
 
 FloatArray = NDArray[np.float64]
@@ -246,7 +246,9 @@ def several_seeds(found: Examples, rng: np.random.Generator, resamples: int) -> 
             def mean(draws: Draws, own: NDArray[np.bool_] = member, moved: FloatArray = change) -> FloatArray:
                 drawn = draws.weights * own
                 total = drawn.sum(axis=1)
-                return np.divide(drawn @ moved, total, out=np.full(len(total), np.nan), where=total > 0)
+                mean_change = np.full(len(total), np.nan)
+                np.divide(drawn @ moved, total, out=mean_change, where=total > 0)
+                return mean_change
 
             means[group] = resampler.over("data", names, mean)
         fewest = {group: len(np.unique(names[member])) for group, member in members.items()}
@@ -260,7 +262,7 @@ def several_seeds(found: Examples, rng: np.random.Generator, resamples: int) -> 
 
         value = auroc(score, found.flags).value
         add("auroc", seed, value - 0.5, resampler.over("data", names, area) - 0.5, flagged)
-    scales: dict[str, Scale] = {"rho": FISHER, "partial": FISHER, "auroc": ABOVE_CHANCE}
+    scales: dict[str, IntervalScale] = {"rho": FISHER, "partial": FISHER, "auroc": ABOVE_CHANCE}
     found_ends: dict[str, Ends] = {"ap": (math.nan, math.nan)}  # no claim is about average precision
     for name, own in values.items():
         if own:

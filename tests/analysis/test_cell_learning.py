@@ -7,11 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
 from dissensus.analysis.cell_tables import CellTables, analyze_cell
-from dissensus.analysis.condition_tables import condition_rows, learned_over_seeds
+from dissensus.analysis.condition_tables import (
+    ConditionLearned,
+    SeedLearned,
+    conditions_table,
+    learned_over_seeds,
+)
 from dissensus.analysis.reading import CellReading
 from dissensus.config import AnalysisSpec
 from dissensus.curves import Curves
@@ -149,18 +155,14 @@ def test_a_condition_learned_when_every_seed_did() -> None:
         for seed, name in enumerate(("learned", "collapsed", "learned", "nothing"))
     ]
     assert [cell["learned"] for cell in cells] == ["yes", "no", "yes", "no"]
-    (row,) = condition_rows(cells, [SPEC.condition])
+    (row,) = conditions_table(pa.Table.from_pylist(cells), [SPEC.condition]).to_pylist()
     assert (row["learned"], row["seeds"], row["seeds_not_learned"]) == ("no", 4, 2)
     assert row["learned_why"].startswith("2 of 4 seeds did not learn; seed 1: it answers 'neutral' for 100%")
     # The shares are of the seeds that learned.
     learned = [cell["unlearned_contested"] for cell in cells if cell["learned"] == "yes"]
     assert row["unlearned_contested"] == pytest.approx(np.mean(learned))
     assert row["withheld_unlearned"] == 150  # 600 of 4 x 300 examples: the mean over cells
-    one = learned_over_seeds(cells[1:2])
-    assert one["learned_why"] == cells[1]["learned_why"]
-    told = learned_over_seeds([cells[0], {**cells[1], "learned": "not told", "learned_why": "too few"}])
-    assert told == {
-        "learned": "not told",
-        "learned_why": "1 of 2 seeds cannot be told; seed 1: too few",
-        "seeds_not_learned": 0,
-    }
+    one = learned_over_seeds([SeedLearned(1, "no", "it answers alike")])
+    assert one.learned_why == "it answers alike"
+    told = learned_over_seeds([SeedLearned(0, "yes", ""), SeedLearned(1, "not told", "too few")])
+    assert told == ConditionLearned("not told", "1 of 2 seeds cannot be told; seed 1: too few", 0)

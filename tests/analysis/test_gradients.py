@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from scipy import stats
 
-from dissensus.analysis.gradients import norm_rows, pair_rows
+from dissensus.analysis.gradients import norms_table, pairs_table
 from dissensus.analysis.tables import analyze
 from dissensus.config import RunSpec
 from dissensus.errors import StoreError
@@ -47,7 +47,7 @@ def test_cosines_are_of_the_mean_gradients(tmp_path: Path) -> None:
     back = load_group_gradients(tmp_path / "g.parquet")
     assert (back.groups, back.sizes, back.steps) == (stored.groups, stored.sizes, stored.steps)
     assert np.array_equal(back.products, products)
-    rows = list(pair_rows(CELL, back))
+    rows = pairs_table(CELL, back).to_pylist()
     assert [row["step"] for row in rows] == [0, 10, 20]
     np.testing.assert_allclose([row["cosine"] for row in rows], [0.96, -1.0, np.nan])
     np.testing.assert_allclose([row["norm"] for row in rows], [5.0, 1.0, 0.0])
@@ -56,7 +56,7 @@ def test_cosines_are_of_the_mean_gradients(tmp_path: Path) -> None:
         ("settled", 5, "contested", 7)
     }
     alone = GroupGradients(("middle",), (5,), (0,), np.full((1, 1, 1), 4.0))
-    (row,) = pair_rows(CELL, alone)
+    (row,) = pairs_table(CELL, alone).to_pylist()
     assert (row["group"], row["other"], row["norm"], row["cosine"]) == ("middle", "middle", 2.0, 1.0)
 
 
@@ -67,7 +67,7 @@ def test_norms_are_summed_up_by_class() -> None:
     """
     groups = np.array(["settled", "settled", "middle", "contested", "contested"])
     norms = ExampleGradientNorms(tuple("abcde"), groups, (9,), np.array([[1.0, 3.0, 4.0, 6.0, 8.0]]))
-    rows = list(norm_rows(CELL, norms, np.array([0.0, 0.1, 0.7, 1.2, 1.5])))
+    rows = norms_table(CELL, norms, np.array([0.0, 0.1, 0.7, 1.2, 1.5])).to_pylist()
     assert [(row["group"], row["n"], row["mean"], row["median"]) for row in rows] == [
         ("settled", 2, 2.0, 2.0),
         ("middle", 1, 4.0, 4.0),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from dissensus.analysis.clusters import cluster_by
+from dissensus.analysis.study_reading import StudyReader
 from dissensus.cli.app import app
 from dissensus.config import StudySpec
 from dissensus.data.agreement import annotation_entropy
@@ -119,3 +122,27 @@ def test_a_page_of_a_study_that_was_analysed_opens_each_cell_once(made: Path, co
     assert set(counted["hashed"]) == {f"{path.name}/manifest.json" for path in (made / "cells").iterdir()}
     assert set(counted["hashed"].values()) == {1}
     assert not counted["entropy"]
+
+
+def test_cells_with_the_same_texts_share_them_and_their_clusters(made: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(made, tmp_path / "study"))
+    other = sorted((folder / "cells").iterdir())[0]
+    spec = (other / "spec.json").read_text()
+    shutil.rmtree(other)
+    write_cell(other, dataset(40), made_losses(40, 6, 0))
+    (other / "spec.json").write_text(spec)
+    (other / "status.json").write_text('{"state": "done"}')
+    cells = StudyReader.at(folder).all().cells
+    texts = {cell.name: cell.curves.text for cell in cells}
+    assert (
+        len({id(text) for name, text in texts.items() if name != other.name}) <= 2
+    )  # before the other one, and after
+    for cell in cells:
+        alone = StudyReader.at(folder).cell(cell.name)
+        assert cell.curves.text == alone.curves.text
+        assert len(cell.curves.text) == (40 if cell.name == other.name else 48)
+        assert cell.cluster_names.tolist() == alone.cluster_names.tolist()
+        named = cluster_by([(cell.curves.ids, cell.curves.text)])
+        assert (named.field, cell.clusters.reason) == (cell.clusters.field, named.reason)
+    shared = [cell.clusters for cell in cells if cell.name != other.name]
+    assert len({id(one) for one in shared}) < len(shared)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dissensus.analysis.correlations import why_undefined
-from dissensus.analysis.tables import analyze, summary_table
+from dissensus.analysis.tables import analyze, summary_rows
 from dissensus.cli.summary import summary
 from dissensus.data.annotations import AnnotatedDataset
 from synthetic_study import LABELS, dataset, study_spec, write_study
@@ -52,9 +52,9 @@ def test_cells_conditions_and_the_terminal_say_it(tmp_path: Path, capsys: pytest
     assert np.isnan(analysis.cells["rho"].to_pylist()).all()
     assert set(analysis.cells["rho_why"].to_pylist()) == {why}
     assert set(analysis.conditions["rho_why"].to_pylist()) == {why}
-    rows = summary_table(analysis)
+    rows = summary_rows(analysis)
     summary(rows)
-    assert f"rho is undefined in {rows[-1]['condition']}: {why}" in capsys.readouterr().out.splitlines()
+    assert f"rho is undefined in {rows[-1].condition}: {why}" in capsys.readouterr().out.splitlines()
 
 
 def test_nothing_is_said_where_rho_is_defined(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from scipy import stats
 
 from dissensus.analysis.cell_tables import gold_source
 from dissensus.analysis.clusters import clusters_of
-from dissensus.analysis.tables import Analysis, analyze, load_analysis, summary_table
+from dissensus.analysis.tables import Analysis, analyze, load_analysis, summary_rows
 from dissensus.config import RunSpec
 from dissensus.data.agreement import annotation_entropy
 from dissensus.data.annotations import AnnotatedDataset, Example
@@ -25,6 +25,7 @@ from dissensus.data.sources.table import TableSource
 from dissensus.errors import SpecError, StoreError
 from dissensus.stats import holm
 from dissensus.store import load_curves
+from dissensus.store.run_facts import RunFacts
 from dissensus.study.grid import expand
 from synthetic_study import LABELS, dataset, made_losses, study_spec, write_study
 
@@ -122,7 +123,10 @@ def test_few_clusters_withhold_intervals_and_say_so(tmp_path: Path) -> None:
         for name in ("rho", "partial", "delta_difference"):
             assert math.isnan(row[f"{name}_low"])
             assert math.isnan(row[f"{name}_p"])
+        for name in ("rho", "partial"):
             assert row[f"{name}_withheld"] == "15 clusters; an interval needs 20 at least"
+        # Of the smaller of the two groups.
+        assert row["delta_difference_withheld"].endswith(" group; an interval needs 20 at least")
         assert math.isfinite(row["rho"])
         assert math.isnan(row["delta_contested_low"])
         assert "clusters; an interval needs 20" in row["delta_contested_withheld"]
@@ -380,24 +384,25 @@ def test_gold_sources() -> None:
     def tracked(source: object) -> RunSpec:
         return cell.model_copy(update={"dataset": cell.dataset.model_copy(update={"tracked": source})})
 
-    assert gold_source(cell, {}) == "original"
+    assert gold_source(cell, RunFacts()) == "original"
     assert (
-        gold_source(tracked(cell.dataset.tracked.model_copy(update={"gold": "majority"})), {}) == "majority"
+        gold_source(tracked(cell.dataset.tracked.model_copy(update={"gold": "majority"})), RunFacts())
+        == "majority"
     )
     votes = TableSource(path="a.csv", text=("t",), counts="votes", source="table")
-    assert gold_source(tracked(votes), {}) == "majority"
-    assert gold_source(tracked(votes.model_copy(update={"gold": "label"})), {}) == "published"
+    assert gold_source(tracked(votes), RunFacts()) == "majority"
+    assert gold_source(tracked(votes.model_copy(update={"gold": "label"})), RunFacts()) == "published"
 
 
 def test_summary_and_csv_hold_a_row_a_condition(tmp_path: Path) -> None:
     write_study(tmp_path, study_spec(seeds=[0, 1]))
     analysis = analyze(tmp_path)
-    rows = summary_table(analysis)
-    assert [row["condition"] for row in rows] == analysis.conditions["condition"].to_pylist()
-    assert rows[0]["n"] == 60
+    rows = summary_rows(analysis)
+    assert [row.condition for row in rows] == analysis.conditions["condition"].to_pylist()
+    assert rows[0].n == 60
     csv = pyarrow.csv.read_csv(tmp_path / "analysis" / "conditions.csv")
-    assert csv["condition"].to_pylist() == [row["condition"] for row in rows]
-    assert csv["rho"].to_pylist() == pytest.approx([row["rho"] for row in rows])
+    assert csv["condition"].to_pylist() == [row.condition for row in rows]
+    assert csv["rho"].to_pylist() == pytest.approx([row.rho for row in rows])
     assert pyarrow.csv.read_csv(tmp_path / "analysis" / "cells.csv").num_rows == 4
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from dissensus.cli.output import emit_json
 from dissensus.data.annotations import AnnotatedDataset, Example
 from dissensus.data.check import check_dataset, sniff
 from dissensus.errors import DataError
@@ -51,12 +53,13 @@ def test_report_of_a_small_data_set() -> None:
     assert (report.rejected_gold, report.rejected_ids) == (2, ("e", "c"))  # the smallest share first
 
 
-def test_report_without_any_annotation_is_plain_json() -> None:
+def test_report_without_any_annotation_is_plain_json(capsys: pytest.CaptureFixture[str]) -> None:
     rows = tuple(Example(str(i), {"text": str(i)}, None, (0.0, 0.0, 0.0)) for i in range(3))
     report = check_dataset(AnnotatedDataset("bare", ("a", "b", "c"), rows))
     assert report.annotators is None
     assert report.entropy_histogram == (0,) * 10
-    plain = json.loads(json.dumps(report.as_dict(), allow_nan=False))
+    emit_json(asdict(report))
+    plain = json.loads(capsys.readouterr().out)
     assert plain["entropy_mean"] is None
     assert plain["labels"][0]["gold_share"] is None
 

@@ -231,7 +231,7 @@ def test_files_placed_by_hand_count_and_half_a_folder_is_named(tmp_path: Path, r
         pull("toy", tmp_path)
     (folder / "more.jsonl").write_text("x")
     assert pull("toy", tmp_path) == folder
-    found = {status.data.name: status.found for status in list_published(tmp_path)}
+    found = {status.data.name: status.folder for status in list_published(tmp_path)}
     assert found["toy"] == folder
     assert found["snli"] is None
 

@@ -12,6 +12,7 @@ from dissensus.errors import ModelError
 from dissensus.files import file_sha256
 from dissensus.models import BUILTIN, list_models, resolve, resolve_model
 from dissensus.models.registry import Carrier, ModelCard
+from dissensus.models.resolve import refuse_download
 
 FILES = {
     "carried/model/config.json": b"{}",
@@ -97,3 +98,30 @@ def test_offline_a_hub_model_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setattr(resolve, "_in_hub_cache", lambda *_: False)
     with pytest.raises(ModelError, match="dissensus models pull gpt2"):
         resolve_model("gpt2")
+
+
+@pytest.mark.parametrize("name", ["bert-base", "minilm-l6", "some-org/some-model"])
+def test_a_model_that_would_have_to_be_fetched_is_refused(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setenv("DISSENSUS_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(ModelError, match=f"'{name}' is not on this machine; `dissensus models pull {name}`"):
+        refuse_download(name)
+
+
+@pytest.mark.parametrize("kind", ["a model's folder", "an empty folder", "a name that nobody knows"])
+def test_what_no_run_would_fetch_is_not_refused(
+    kind: str, tiny_encoder_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor looked up in a cache: loading says at once what is wrong with it."""
+    asked: list[str] = []
+    monkeypatch.setattr(resolve, "_in_hub_cache", lambda hub, *_: asked.append(hub))
+    names = {"a model's folder": tiny_encoder_dir, "an empty folder": tmp_path}
+    refuse_download(str(names.get(kind, "nobody")))  # raises nothing
+    assert asked == []
+    with pytest.raises(ModelError, match="'some-org/some-model' is not on this machine"):
+        refuse_download("some-org/some-model")
+    assert asked == ["some-org/some-model"]

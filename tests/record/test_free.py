@@ -163,7 +163,7 @@ def test_the_first_look_of_an_epoch_is_kept_and_others_are_counted(
 def test_a_cut_epoch_keeps_what_it_saw(
     tiny_dataset: AnnotatedDataset, tmp_path: Path, ran_on_to: int
 ) -> None:
-    """A checkpoint at step 7, in the second epoch; the run went on into that epoch, or beyond its end."""
+    """A checkpoint at step 7, in the second epoch; the run continued into that epoch, or beyond its end."""
     whole = FreeRecorder(tmp_path / "whole", tiny_dataset, total_steps=13, steps_per_epoch=5)
     train(whole, 0, 13)
     whole.finish()
@@ -383,7 +383,7 @@ def test_ends_that_come_early_or_late(
     curves = load_curves(tmp_path / "late")
     assert (curves.steps.tolist(), curves.total_steps) == ([5, 10, 13], 13)
     assert curves.provenance["planned_steps"] == 5
-    assert "was to have 5 steps (total_steps) and goes on" in caplog.text
+    assert "was to have 5 steps (total_steps) and continues" in caplog.text
     whole = FreeRecorder(tmp_path / "whole", tiny_dataset, total_steps=13, steps_per_epoch=5)
     train(whole, 0, 13)
     whole.finish()

@@ -129,8 +129,8 @@ def test_epochs_with_the_steps_of_one_are_all_recorded(
     )  # ends of epochs, where the store was closed, and between
     script.check(*curves.steps.tolist())
     assert curves.provenance["planned_steps"] == 4
-    assert "was to have 4 steps (total_steps) and goes on" in warnings_in(caplog)
-    assert warnings_in(caplog).count("goes on") == 1
+    assert "was to have 4 steps (total_steps) and continues" in warnings_in(caplog)
+    assert warnings_in(caplog).count("continues") == 1
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_more_steps_than_planned_are_recorded(script: Script, caplog: pytest.Log
             recorder.step(script.model, step)
     # 0, 2, 4 as planned; then 4 + max(4 // 2, 5 // 2) = 6, 6 + max(2, 7 // 2) = 9, and the end.
     script.check(0, 2, 4, 6, 9, 11)
-    assert "goes on" in warnings_in(caplog)
+    assert "continues" in warnings_in(caplog)
 
 
 def test_a_run_of_unknown_length_has_few_points(script: Script) -> None:

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dissensus.config import TrainingSpec
+from dissensus.config import RunSpec, TrainingSpec
 from dissensus.errors import SpecError
-from dissensus.record.schedule import learning_rate_factor, tracking_steps
+from dissensus.record.schedule import cell_points, learning_rate_factor, total_steps, tracking_steps
 
 
 @given(st.integers(1, 5000), st.integers(2, 60), st.sampled_from(["linear", "log"]))
@@ -54,3 +54,36 @@ def test_learning_rate_rises_then_falls() -> None:
     assert cosine[20] > factors[20]
     assert math.isclose(learning_rate_factor(100, 100, TrainingSpec(warmup=0.0, decay="constant")), 1.0)
     assert all(0 < f <= 1 for f in factors + cosine)
+
+
+def test_the_papers_schedule_has_its_known_sum_and_floor() -> None:
+    # 3,315 updates: 198 of warm-up from 0, a floor of .1 from update 2,677 on (counted from 0), a sum of 1,700.
+    spec = TrainingSpec(warmup=0.06, warmup_from="zero", decay="cosine", min_factor=0.1)
+    factors = [learning_rate_factor(step, 3315, spec) for step in range(1, 3316)]
+    assert factors[0] == 0
+    assert factors[1] == pytest.approx(1 / 198)
+    assert factors[198] == 1
+    assert factors[2676] > 0.1
+    assert set(factors[2677:]) == {0.1}
+    assert sum(factors) == pytest.approx(1700, abs=1)
+
+
+@pytest.mark.parametrize(("examples", "steps"), [(21211, 3315), (21279, 3325)])
+def test_the_papers_tracking_points_are_39(examples: int, steps: int) -> None:
+    cell = RunSpec.parse(
+        {
+            "dataset": {"name": "d", "tracked": {"source": "simulated"}},
+            "model": {"name": "minilm-l6"},
+            "method": {"name": "full", "learning_rate": 2e-5},
+            "regime": "trained_on",
+            "training": {"epochs": 5},
+            "tracking": {"every": 100, "epoch_ends": True},
+        },
+        "test",
+    )
+    assert total_steps(examples, cell.training) == steps
+    points = cell_points(steps, examples, cell)
+    assert len(points) == 39
+    assert points[:2] == (0, 100)
+    assert steps // 5 in points
+    assert points[-1] == steps

@@ -71,6 +71,7 @@ def noisy_tables() -> dict[str, pa.Table]:
             "auroc_low": 0.7,
             "auroc_high": 0.9,
             "ap": 0.5,
+            "note": "",
         }
     ]
     empty = {name: pa.table({}) for name in TABLES} | {
@@ -111,7 +112,7 @@ def test_a_reversed_question_is_seen_before_it_is_opened(page: str) -> None:
 
 def test_a_likeness_or_a_choice_without_an_interval_says_why() -> None:
     row = {
-        "label": "given", "flipped_group": "flipped", "dataset": "d", "model": "m", "method": "full",
+        "cell": "c", "label": "given", "flipped_group": "flipped", "dataset": "d", "model": "m", "method": "full",
         "regime": "trained_on", "noise": "uniform", "rate": 0.2, "seed": 0, "from_contested": 0.1, "from_plain": 0.4,
         "likeness": 0.3, "low": NAN, "high": NAN, "contested_from_plain": 0.5, "equivalence": 0.4,
         "equivalence_low": 0.2, "equivalence_high": 0.6, "withheld": "12 clusters; an interval needs 20 at least",

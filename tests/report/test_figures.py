@@ -13,7 +13,7 @@ import pytest
 from dissensus.analysis.tables import analyze
 from dissensus.report import figures
 from dissensus.report.examples import risers, shorten
-from dissensus.report.figures import Cloud, GroupCurve, Plot
+from dissensus.report.figures import Cloud, DrawnCurve, Plot
 from dissensus.report.palette import COLOURS, DASHES, LINES
 from dissensus.report.svg import key, sparkline
 from dissensus.report.trend import trend
@@ -97,7 +97,7 @@ def test_equal_values_share_a_point() -> None:
 @pytest.mark.parametrize("group", list(DASHES))
 def test_a_legend_shows_the_line_that_is_drawn_and_names_it(group: str) -> None:
     u = np.linspace(0, 1, 3)
-    curve = GroupCurve(group, u, u, u, u, u[None])
+    curve = DrawnCurve(group, u, u, u, u, u[None])
     svg = figures.plot_svg(Plot("", lambda ax: figures.draw_curves(ax, [curve], (0, 1))), "p", "l")
     # The group's line is the one 1.7 wide.
     drawn = next(style for style in re.findall(r'style="([^"]*)"', svg) if "stroke-width: 1.7" in style)
@@ -119,7 +119,7 @@ def test_thinning_keeps_the_ends_and_never_repeats() -> None:
 
 def panel() -> Plot:
     u = np.linspace(0, 1, 5)
-    curve = GroupCurve("contested", u, u + 1, u + 0.9, u + 1.1, np.stack([u + 1, u + 1.05]))
+    curve = DrawnCurve("contested", u, u + 1, u + 0.9, u + 1.1, np.stack([u + 1, u + 1.05]))
     return Plot("a $title$ & <b>", lambda ax: figures.draw_curves(ax, [curve], (0, 2.2)))
 
 

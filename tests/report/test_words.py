@@ -14,6 +14,7 @@ from dissensus.report.findings import findings, limits_of_reading, not_learned
 from dissensus.report.tables import ConditionRow, Estimate, GroupCell, method_words, percent
 from dissensus.report.views import label_words
 from dissensus.report.words import (
+    RecordedCell,
     cluster_words,
     covariate_words,
     data_notes,
@@ -21,9 +22,15 @@ from dissensus.report.words import (
     recorded_notes,
     study_words,
 )
+from dissensus.store.run_facts import RunFacts
 from dissensus.study.grid import expand
 from dissensus.wording import file_tail, interval_end, number
 from synthetic_study import study_spec
+
+
+def recorded(dataset: str, provenance: dict[str, object]) -> RecordedCell:
+    return RecordedCell(dataset, RunFacts.of(provenance))
+
 
 UP = Estimate(0.3, 0.25, 0.35, 0.001)
 FLAT = Estimate(0.02, -0.03, 0.07, 0.8)
@@ -183,12 +190,14 @@ def test_covariates_that_a_data_set_lacks_are_named() -> None:
 
 def test_notes_of_the_loaders_are_said_once_with_their_data() -> None:
     ties = {"data_notes": ["4 ties: first label in order"]}
-    assert data_notes([("a", ties), ("a", ties), ("b", {})]) == ("4 ties: first label in order",)
-    assert data_notes([("a", ties), ("b", {"data_notes": ("2 rows repeat",)})]) == (
+    assert data_notes([recorded("a", ties), recorded("a", ties), recorded("b", {})]) == (
+        "4 ties: first label in order",
+    )
+    assert data_notes([recorded("a", ties), recorded("b", {"data_notes": ("2 rows repeat",)})]) == (
         "a: 4 ties: first label in order",
         "b: 2 rows repeat",
     )
-    assert data_notes([("a", {})]) == ()
+    assert data_notes([recorded("a", {})]) == ()
 
 
 def test_notes_on_reading_a_model_are_said_with_those_on_its_origin() -> None:
@@ -196,7 +205,11 @@ def test_notes_on_reading_a_model_are_said_with_those_on_its_origin() -> None:
         "model_note": "made of tweets",
         "model_loading": ["prefix _orig_mod. stripped from 103 weights"],
     }
-    assert recorded_notes([("a", stored), ("b", {})]) == ["made of tweets", stored["model_loading"][0], ""]
+    assert recorded_notes([recorded("a", stored), recorded("b", {})]) == [
+        "made of tweets",
+        stored["model_loading"][0],
+        "",
+    ]
 
 
 def test_bare_numbers_are_named_as_labels() -> None:

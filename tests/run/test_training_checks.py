@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dissensus.analysis.condition_tables import not_learned
+from dissensus.analysis.condition_tables import training_advice
+from dissensus.analysis.rows import LearnedRow
 from dissensus.config import FEWEST_STEPS, RunSpec
 from dissensus.run.step_warnings import step_warnings, steps_before_a_run
 from dissensus.study.grid import expand
@@ -100,18 +102,19 @@ def test_warm_up_and_tracking_points() -> None:
 )
 def test_what_to_change(changes: dict[str, Any], advice: str) -> None:
     cells = cells_of({})
-    row = {
-        "condition": cells[0].condition,
-        "learned": "no",
-        "learned_why": "it answers 'neutral' for 100% of the examples",
-        "total_steps": 300.0,
-        "judged_loss_lowest": 1.09,
-        "judged_loss_end": 1.1,
-        "constant_loss": 1.0986,
-    } | changes
-    (line,) = not_learned([row, {**row, "learned": "yes"}, {**row, "learned": "not told"}], cells)
+    row = LearnedRow(
+        condition=cells[0].condition,
+        learned="no",
+        learned_why="it answers 'neutral' for 100% of the examples",
+        total_steps=300.0,
+        judged_loss_lowest=1.09,
+        judged_loss_end=1.1,
+        constant_loss=1.0986,
+    )
+    row = replace(row, **changes)
+    (line,) = training_advice([row, replace(row, learned="yes"), replace(row, learned="not told")], cells)
     assert line == (
-        f"{cells[0].condition} learned nothing that shows on these examples: {row['learned_why']}. Un-learning is not "
+        f"{cells[0].condition} learned nothing that shows on these examples: {row.learned_why}. Un-learning is not "
         f"told there. {advice}"
     )
 

@@ -74,10 +74,11 @@ def test_few_clusters_have_no_interval():
     few = mean_difference(values, groups, clusters=np.arange(60) % 19)
     assert few.difference == -1.0
     assert np.isnan([few.low, few.high, few.p_value]).all()
-    assert few.withheld == "19 clusters; an interval needs 20 at least"
-    lopsided = mean_difference(values, np.repeat(["contested", "settled"], [9, 51]))
-    assert lopsided.withheld == "9 examples of the contested group; an interval needs 10 at least"
-    assert mean_difference(values, groups, clusters=np.arange(60) % 20).withheld == ""
+    assert few.withheld == "19 clusters of the contested group; an interval needs 20 at least"
+    lopsided = mean_difference(values, np.repeat(["contested", "settled"], [41, 19]))
+    assert lopsided.withheld == "19 examples of the settled group; an interval needs 20 at least"
+    assert mean_difference(values, np.repeat(["contested", "settled"], [40, 20])).withheld == ""
+    assert mean_difference(values, groups, clusters=np.arange(60) // 3).withheld == ""
 
 
 def test_bad_arguments_are_explained():

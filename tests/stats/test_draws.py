@@ -12,8 +12,7 @@ from dissensus import threads
 from dissensus.stats import correlation, partial, partial_spearman, rank_correlations, spearman
 from dissensus.stats.bootstrap import resample_counts
 from dissensus.stats.draws import Draws, Units
-from dissensus.stats.lanes import Lanes
-from dissensus.stats.ranks import RankedSample
+from dissensus.stats.ranks import RankedSample, running_sums
 
 
 def sample(n: int = 90) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray], np.ndarray]:
@@ -29,30 +28,31 @@ def sample(n: int = 90) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray], 
 
 
 @given(st.integers(1, 9), st.integers(1, 5), st.integers(0, 3))
-def test_lanes_add_and_move_as_the_numbers_in_them_do(b, m, seed):
+def test_packed_sums_are_sums_of_the_numbers(b, m, seed):
     rng = np.random.default_rng(seed)
-    counts = rng.integers(0, 30_000, (b, m)).astype(np.int32)
-    for largest, lane in ((65_535, np.uint16), (65_536, np.uint32)):
-        lanes = Lanes.of(counts, largest=largest)
-        assert lanes.lane == lane
-        assert lanes.numbers().tolist() == counts.tolist()
-        assert Lanes(lanes.words + lanes.words, lanes.lane, b).numbers().tolist() == (2 * counts).tolist()
-        places = rng.integers(0, m, 7)
-        assert lanes.take(places).numbers().tolist() == counts[:, places].tolist()
-        out = np.empty((lanes.capacity, 3, m))
-        assert lanes.numbers(out[:, 1]).tolist() == counts.tolist()
+    rows = rng.integers(0, 9_000, (m, 12))
+    bounds = np.array([0, m // 2, m])
+    expected = [rows[:place].sum(axis=0).tolist() for place in bounds]
+    for part in (np.uint16, np.uint32, np.float64):
+        assert running_sums(rows.astype(part), bounds).tolist() == expected
+    counts = rng.integers(0, 9_000, (b, m)).astype(np.int32)
+    drawn = Draws.of(counts, Units(None, np.ones(m)))
+    assert drawn.packed[:, :b].tolist() == counts.T.tolist() == drawn.by_example.tolist()
+    assert not drawn.packed[:, b:].any()
+    assert drawn.packed.shape[1] * drawn.packed.itemsize % 8 == 0
+    assert drawn.weights.tolist() == counts.tolist()
 
 
 @pytest.mark.parametrize("n", [32_767, 32_768])
-def test_ranks_at_the_edge_of_a_lane(n):
-    # 2 x 32,767 is the largest even number below 2^16; one more example needs the wider lane.
+def test_ranks_at_the_edge_of_a_part_of_a_word(n):
+    # 2 x 32,767 is the largest even number below 2^16; one more example needs wider parts.
     values = np.random.default_rng(0).integers(0, 1000, n).astype(float)
     (counts,) = resample_counts(n, 5, np.random.default_rng(1))
     draws = Draws.of(counts, Units.among(n, None))
-    assert draws.counts.lane == (np.uint16 if n == 32_767 else np.uint32)
-    for row, ranks in zip(counts, RankedSample.of(values).rank(draws), strict=True):
+    assert draws.packed.dtype == (np.uint16 if n == 32_767 else np.uint32)
+    for row, ranks in zip(counts, RankedSample.of(values).rank(draws).T, strict=True):
         drawn = np.repeat(np.arange(n), row)
-        assert np.array_equal((ranks[drawn] + 1) / 2, stats.rankdata(values[drawn]))
+        assert np.array_equal((ranks[drawn] + n + 1) / 2, stats.rankdata(values[drawn]))
 
 
 @pytest.mark.parametrize("clustered", [False, True])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -17,7 +15,11 @@ from dissensus.stats.ranking import auroc, average_precision, weighted_auroc
 
 NAN, INF = float("nan"), float("inf")
 
-weighted_average_precision = partial(ranking._weighted, ranking._average_precision)
+
+def weighted_average_precision(scores, flags, weights):
+    """In each resample, from how often each example was drawn, shape (b, n)."""
+    sample = ranking._Sorted.of(np.asarray(scores, float), np.asarray(flags, bool))
+    return ranking._average_precision(*sample.below(np.asarray(weights, float).T))
 
 
 def pairs_won(scores, flags):
@@ -157,20 +159,25 @@ def test_perfect_separation_has_a_finite_interval():
     assert found.low == pytest.approx(0.7354, abs=5e-5)
     turned = auroc(-scores, scores >= 48, resamples=100, rng=0)
     assert (turned.value, turned.low, turned.high) == pytest.approx((0.0, 0.0, 1 - found.low))
-    # The flagged of four clusters are four facts.
+    # The 60 flagged of 40 clusters are 40 facts.
     more = np.arange(120.0)
-    few = auroc(more, more >= 108, resamples=100, rng=0, clusters=np.arange(120) // 3)
-    assert few.low == pytest.approx(0.025**0.25)
+    few = auroc(more, more >= 60, resamples=100, rng=0, clusters=np.repeat(np.arange(80), [2, 1] * 40))
+    assert few.low == pytest.approx(0.025 ** (1 / 40))
     alike = average_precision(scores, scores >= 0, resamples=100, rng=0)
     assert (alike.value, alike.withheld) == (1.0, "every example is flagged")
 
 
 def test_few_clusters_and_few_flagged_have_no_interval():
-    scores, flags = sample()
-    found = auroc(scores, flags, resamples=50, rng=0, clusters=np.arange(300) % 39)
-    assert np.isnan([found.low, found.high]).all()
-    assert found.withheld == "39 clusters; an interval needs 40 at least"
-    assert auroc(scores, flags, resamples=50, rng=0, clusters=np.arange(300) % 40).withheld == ""
+    scores, _ = sample()
+    # Of 80 clusters those with a flagged example are the fewer.
+    for flagged, withheld in ((39, "39 clusters; an interval needs 40 at least"), (40, "")):
+        some = np.arange(300) % 80 < flagged
+        for score in (scores, some.astype(float)):  # perfect separation too
+            found = auroc(score, some, resamples=50, rng=0, clusters=np.arange(300) % 80)
+            assert found.withheld == withheld
+            assert np.isnan([found.low, found.high]).all() == bool(withheld)
+            turned = auroc(score, ~some, resamples=50, rng=0, clusters=np.arange(300) % 80)
+            assert turned.withheld == withheld
     few = average_precision(scores, np.arange(300) < 29, resamples=50, rng=0)
     assert np.isnan([few.low, few.high]).all()
     assert few.withheld == "29 flagged examples; an interval needs 30 at least"
@@ -178,10 +185,10 @@ def test_few_clusters_and_few_flagged_have_no_interval():
 
 
 def test_copies_of_an_example_in_one_cluster_add_no_knowledge():
-    scores, flags = sample(60)
+    scores, flags = sample(300)
     ten = {"scores": np.repeat(scores, 10), "flags": np.repeat(flags, 10)}
     by_row = auroc(**ten, resamples=300, rng=0)
-    by_cluster = auroc(**ten, resamples=300, rng=0, clusters=np.repeat(np.arange(60), 10))
+    by_cluster = auroc(**ten, resamples=300, rng=0, clusters=np.repeat(np.arange(300), 10))
     once = auroc(scores, flags, resamples=300, rng=0)
     assert by_cluster.value == by_row.value == pytest.approx(once.value)
     # Ten times the rows: the interval by rows is sqrt(10) narrower than it should be.

@@ -78,11 +78,11 @@ def test_ranks_in_a_resample_equal_plain_ranking():
         for counts in resample_counts(31, 20, rng):
             draws = Draws.of(counts, Units.among(31, None))
             ranks = sample.rank(draws)
-            spread = spread_of((draws.weights * ranks**2).sum(axis=1), draws.totals)
-            for row, own, total in zip(counts, ranks, spread, strict=True):
+            spread = spread_of((draws.by_example * ranks**2).sum(axis=0), draws.totals)
+            for row, own, total in zip(counts, ranks.T, spread, strict=True):
                 drawn = np.repeat(np.arange(31), row)
                 plain = stats.rankdata(values[drawn])
-                assert ((own[drawn] + 1) / 2).tolist() == plain.tolist()
+                assert ((own[drawn] + 31 + 1) / 2).tolist() == plain.tolist()
                 assert total == pytest.approx(4 * ((plain - plain.mean()) ** 2).sum(), abs=1e-9)
 
 

@@ -13,7 +13,7 @@ import pytest
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import StoreError
 from dissensus.store import CurvesWriter, PartWriter, files, load_curves, open_curves, parts
-from dissensus.store.files import listed_files, read_manifest, without_files
+from dissensus.store.manifest import read_manifest
 
 SESSION = 7
 
@@ -85,8 +85,8 @@ def test_processes_store_what_one_does(tmp_path, tiny_dataset):
     assert np.array_equal(together.first.log_probs(5), log_probs_at(5))
     assert np.array_equal(together.first.read(5, "margin"), log_probs_at(5)[:, 0])
     manifest = read_manifest(tmp_path / "three")
-    assert len(listed_files(manifest)) == 10
-    assert [s["step"] for s in without_files(manifest, ["curves/" + names[4]])["shards"]] == [0, 20]
+    assert len(manifest.files) == 10
+    assert manifest.without(["curves/" + names[4]]).steps == (0, 20)
     together.first.drop_after(0)
     assert sorted(path.name for path in (tmp_path / "three" / "curves").iterdir()) == names[:3]
     together.first.discard()

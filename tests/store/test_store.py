@@ -20,7 +20,7 @@ from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import StoreError
 from dissensus.files import file_sha256, write_atomic
 from dissensus.store import CurvesWriter, ExampleColumns, load_curves, load_token_losses
-from dissensus.store.files import listed_files, read_manifest, without_files
+from dissensus.store.manifest import StoreManifest, read_manifest, write_manifest
 
 STEPS = (0, 5, 20)
 
@@ -496,14 +496,17 @@ def test_a_file_of_other_rows_is_found_without_checksums(store, tiny_dataset, tm
 def test_the_files_of_a_manifest(store):
     manifest = read_manifest(store)
     names = ["examples.parquet", *(f"curves/step-{step:08d}.parquet" for step in STEPS)]
-    assert listed_files(manifest) == {name: file_sha256(store / name) for name in names}
-    less = without_files(manifest, ["curves/step-00000005.parquet", "something/else"])
-    assert [shard["step"] for shard in less["shards"]] == [0, 20]
-    assert not less["complete"]
-    assert without_files(manifest, []) == manifest
-    assert without_files(manifest, ["examples.parquet"])["shards"] == []
-    assert [shard["step"] for shard in manifest["shards"]] == list(STEPS)
-    (store / "manifest.json").write_text(json.dumps(less))
+    assert manifest.files == {name: file_sha256(store / name) for name in names}
+    fewer = manifest.without(["curves/step-00000005.parquet", "something/else"])
+    assert fewer.steps == (0, 20)
+    assert manifest.until(5).steps == (0, 5)
+    assert not fewer.complete
+    assert manifest.without([]) == manifest
+    assert manifest.without(["examples.parquet"]).points == ()
+    assert manifest.steps == STEPS
+    assert StoreManifest.parse(manifest.text, "here") == manifest
+    assert manifest.text == (store / "manifest.json").read_text()
+    write_manifest(store, fewer)
     assert load_curves(store, partial=True).steps.tolist() == [0, 20]
 
 
@@ -515,7 +518,7 @@ def test_columns_write_what_a_data_set_does(tmp_path, tiny_dataset):
         writer.write(step, None, log_probs_at(step))
     writer.finish()
     assert writer.ids == tiny_dataset.ids
-    for name in listed_files(read_manifest(tmp_path / "a")):
+    for name in read_manifest(tmp_path / "a").files:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     own = {"labels": columns.labels, "gold": columns.gold, "counts": columns.counts}
     made = ExampleColumns.from_arrays(list(tiny_dataset.ids), **own)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from dissensus.config import RunSpec, StudySpec, When
 from dissensus.errors import SpecError
 from dissensus.study.builtin import load_study
-from dissensus.study.grid import expand, merge, parse_only, plan, select
+from dissensus.study.grid import expand, merge, parse_only, planned_cells, select
 
 BASE: dict[str, Any] = {
     "name": "s",
@@ -250,7 +250,7 @@ RATE = {
 
 def test_a_variant_is_a_further_cell_of_what_it_changes() -> None:
     own = expand(study())
-    planned = plan(study(variants=[RATE]))
+    planned = planned_cells(study(variants=[RATE]))
     added = [item for item in planned if item.base is not None]
     assert len(planned) == len(own) + 8  # LoRA with seed 0: two models, two data sets, two regimes
     assert {item.cell.cell_id for item in planned} > {
@@ -270,7 +270,7 @@ def test_a_variant_is_a_further_cell_of_what_it_changes() -> None:
 
 def test_a_variant_is_made_of_the_cell_after_overrides() -> None:
     rule = {"when": {"model": "smollm2-135m"}, "set": {"training": {"batch_size": 4}}}
-    planned = plan(study(variants=[RATE], overrides=[rule]))
+    planned = planned_cells(study(variants=[RATE], overrides=[rule]))
     sizes = {i.cell.training.batch_size for i in planned if i.base and i.cell.model.name == "smollm2-135m"}
     assert sizes == {4}
 
@@ -314,7 +314,7 @@ def test_two_variants_of_one_name_must_differ_in_where() -> None:
 
 @pytest.mark.parametrize(("name", "own", "conditions"), [("paper", 150, 50), ("paper-mini", 75, 25)])
 def test_the_papers_studies_have_25_conditions(name: str, own: int, conditions: int) -> None:
-    cells = [item.cell for item in plan(load_study(name)) if item.base is None]
+    cells = [item.cell for item in planned_cells(load_study(name)) if item.base is None]
     assert len(cells) == own
     assert len({cell.condition for cell in cells}) == conditions
     if name == "paper":  # each both held out and trained on

@@ -2,45 +2,56 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from dissensus.config import RunSpec
+from dissensus.config import StudySpec
+from dissensus.store.manifest import StoreManifest, write_manifest
+from dissensus.study.folder import StudyFolder
 from dissensus.study.notes import Remark, remarks
 
+STUDY = StudySpec.parse(
+    {
+        "name": "notes",
+        "datasets": [{"name": name, "tracked": {"source": "simulated"}} for name in ("d", "e")],
+        "models": [{"name": "m"}],
+        "methods": [{"name": "full", "learning_rate": 1e-4}],
+        "regimes": ["trained_on"],
+        "seeds": [0, 1, 2, 3],
+    },
+    "test",
+)
 
-def cell(out: Path, name: str, provenance: Any, *, dataset: str = "d", seed: int = 0) -> str:
-    spec = RunSpec.parse(
-        {
-            "dataset": {"name": dataset, "tracked": {"source": "simulated"}},
-            "model": {"name": "m"},
-            "method": {"name": "full", "learning_rate": 1e-4},
-            "regime": "trained_on",
-            "seed": seed,
-        },
-        "test",
+
+def noted(folder: StudyFolder, name: str, provenance: Mapping[str, object]) -> None:
+    folder.cell(name).mkdir(parents=True)
+    begun = StoreManifest(
+        labels=("yes", "no"),
+        total_steps=1,
+        tracked_fingerprint=None,
+        values=(),
+        token_losses=False,
+        complete=False,
+        examples_sha256="",
+        points=(),
+        provenance=provenance,
     )
-    folder = out / "cells" / name
-    folder.mkdir(parents=True)
-    (folder / "spec.json").write_text(spec.model_dump_json())
-    (folder / "manifest.json").write_text(json.dumps({"provenance": provenance}))
-    return name
+    write_manifest(folder.cell(name), begun)
 
 
 def test_each_note_is_there_once_for_its_data_set_or_model(tmp_path: Path) -> None:
-    names = [
-        cell(tmp_path, "one", {"data_notes": ["a", "b"], "model_notes": ["stripped"]}),
-        cell(tmp_path, "two", {"data_notes": ["a", "c"]}, seed=1),
-        cell(tmp_path, "three", {"data_notes": ["a"]}, dataset="e"),
-        cell(tmp_path, "old", {}, seed=2),  # made before there were notes
-        cell(tmp_path, "odd", {"data_notes": 3}, seed=3),
-        "never-started",
-    ]
-    (tmp_path / "cells" / "odd" / "spec.json").write_text("{")
-    assert remarks(tmp_path, names) == (
+    folder = StudyFolder(tmp_path, study=STUDY)
+    place = {(cell.dataset.name, cell.seed): cell.cell_id for cell in folder.cells}
+    noted(folder, place["d", 0], {"data_notes": ["a", "b"], "model_notes": ["stripped"]})
+    noted(folder, place["d", 1], {"data_notes": ["a", "c"]})
+    noted(folder, place["e", 0], {"data_notes": ["a"]})
+    noted(folder, place["d", 2], {})  # made before there were notes
+    noted(folder, place["e", 1], {"data_notes": 3})
+    folder.cell(place["e", 2]).mkdir()
+    (folder.cell(place["e", 2]) / "manifest.json").write_text("{")
+    assert remarks(folder, place.values()) == (  # d and e with seed 3 were never started
         Remark("data set d", ("a", "b", "c")),
         Remark("data set e", ("a",)),
         Remark("model m", ("stripped",)),
     )
-    assert remarks(tmp_path, []) == ()
+    assert remarks(folder, []) == ()

@@ -33,7 +33,7 @@ def test_each_row_is_dealt_once_and_tokens_are_balanced(lengths: list[int], worl
 
 def test_one_process_keeps_the_batch_as_it_is() -> None:
     rows = np.array([5, 3, 4])
-    assert ParallelTraining().own(rows, np.array([1, 2, 3])) is rows
+    assert ParallelTraining().share(rows, np.array([1, 2, 3])) is rows
     assert ParallelTraining().parts(3, 2) == 2
     assert ParallelTraining().parts(1, 2) == 1
 
@@ -46,8 +46,8 @@ def test_passes_are_even_and_only_ones_own_count(batches: int, world: int) -> No
         group = EvenProcessGroup(rank, world)
         share = list(group.share(every))
         passes.add(len(share))
-        found += share[: group.own]
-        assert share[: group.own] == list(ProcessGroup(rank, world).share(every))
+        found += share[: group.counted]
+        assert share[: group.counted] == list(ProcessGroup(rank, world).share(every))
     assert len(passes) == 1
     assert sorted(found) == every
 

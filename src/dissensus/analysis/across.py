@@ -30,7 +30,7 @@ from dissensus.analysis.claims.tables import claims_from_json, claims_json, clai
 from dissensus.analysis.noise.tables import noise_curves, noise_likeness, noise_ranking
 from dissensus.analysis.sensitivity.table import hangs_on, sensitivity_table
 from dissensus.analysis.study_reading import StudyReader, StudyReading
-from dissensus.analysis.tables import inputs_of
+from dissensus.analysis.tables import Inputs, inputs_of
 from dissensus.files import write_atomic
 
 BESIDE: Mapping[str, Callable[[StudyReading], pa.Table]] = {
@@ -94,7 +94,7 @@ def load_across(study: Path | StudyReader) -> Across | None:
     try:
         stored = json.loads((folder / "across.json").read_text(encoding="utf-8"))
         claims = json.loads((folder / "claims.json").read_text(encoding="utf-8"))
-        if stored["inputs"] != inputs_of(reader.folder):
+        if stored["inputs"] != inputs_of(reader.folder).to_json():
             return None
         tables = {name: pq.read_table(folder / f"{name}.parquet") for name in TABLES}
         return Across(claims_from_json(claims), tables, int(stored["cells"]), int(stored["planned"]))
@@ -102,7 +102,7 @@ def load_across(study: Path | StudyReader) -> Across | None:
         return None
 
 
-def _write(across: Across, inputs: Mapping[str, Any], folder: Path) -> None:
+def _write(across: Across, inputs: Inputs, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, table in {**across.tables, "claims": claims_table(across.claims)}.items():
         sink, text = io.BytesIO(), io.BytesIO()
@@ -111,7 +111,7 @@ def _write(across: Across, inputs: Mapping[str, Any], folder: Path) -> None:
         write_atomic(folder / f"{name}.parquet", sink.getvalue())
         write_atomic(folder / f"{name}.csv", text.getvalue())
     write_atomic(folder / "claims.json", _json(claims_json(across.claims)))
-    record = {"inputs": inputs, "cells": across.cells, "planned": across.planned}
+    record = {"inputs": inputs.to_json(), "cells": across.cells, "planned": across.planned}
     write_atomic(folder / "across.json", _json(record))
 
 

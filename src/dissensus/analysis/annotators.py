@@ -61,6 +61,7 @@ import pyarrow as pa
 
 from dissensus.analysis.cell_tables import condition_columns, gold_source
 from dissensus.analysis.reading import CellReading
+from dissensus.analysis.rows import LabelsRow, rows_of
 from dissensus.analysis.study_reading import StudyReading
 from dissensus.analysis.subsamples import LabelSubsamples, corrected, known_mean, standard_ranks
 from dissensus.curves import FloatArray
@@ -68,7 +69,7 @@ from dissensus.errors import SpecError
 from dissensus.seeds import named_generator
 
 SIZES = (3, 5, 10, 20, 50)
-"""Labels an item to keep."""
+"""Labels per item to keep."""
 
 _WORDS = ("condition", "dataset", "model", "head", "method", "regime", "gold_source")
 _COUNTS = ("seeds", "items", "items_dropped", "annotations_min", "annotations_max", "labels", "draws")
@@ -149,18 +150,18 @@ def labels_needed(table: pa.Table, share: float = 0.9) -> tuple[LabelsNeeded, ..
     """
     if not 0 < share <= 1:
         raise SpecError(f"share is {share!r}; expected a number above 0 and at most 1, such as 0.9")
-    by_condition: dict[str, list[Mapping[str, Any]]] = {}
-    for row in table.to_pylist():
-        by_condition.setdefault(row["condition"], []).append(row)
+    by_condition: dict[str, list[LabelsRow]] = {}
+    for row in rows_of(table, LabelsRow):
+        by_condition.setdefault(row.condition, []).append(row)
     needed = []
     for name, unsorted in by_condition.items():
-        rows = sorted(unsorted, key=lambda row: int(row["labels"]))
-        full = float(rows[0]["rho_full"])
+        rows = sorted(unsorted, key=lambda row: row.labels)
+        full = rows[0].rho_full
         labels, reached = None, float("nan")
-        if abs(full) > 1.96 / np.sqrt(max(rows[0]["items"] - 1, 1)):
-            enough = next((row for row in rows if row["share"] >= share), None)
-            labels = None if enough is None else int(enough["labels"])
-            reached = float((enough or rows[-1])["share"])
+        if abs(full) > 1.96 / np.sqrt(max(rows[0].items - 1, 1)):
+            enough = next((row for row in rows if row.share >= share), None)
+            labels = None if enough is None else enough.labels
+            reached = (enough or rows[-1]).share
         needed.append(LabelsNeeded(name, labels, share, reached, full))
     return tuple(needed)
 
@@ -207,7 +208,7 @@ def _seen(
 def _names(cell: CellReading, reading: StudyReading) -> dict[str, str]:
     columns = condition_columns(cell.spec)
     majority = reading.study.analysis.gold == "majority"
-    columns["gold_source"] = "majority" if majority else gold_source(cell.spec, cell.provenance)
+    columns["gold_source"] = "majority" if majority else gold_source(cell.spec, cell.facts)
     return {name: columns[name] for name in _WORDS}
 
 

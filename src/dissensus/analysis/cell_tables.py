@@ -18,6 +18,7 @@ from dissensus.data.annotations import NO_GOLD
 from dissensus.errors import SpecError
 from dissensus.metrics.learning import Learning
 from dissensus.seeds import named_generator
+from dissensus.store.run_facts import RunFacts
 
 __all__ = ["STANDARD_COVARIATES", "CellTables", "analyze_cell"]
 
@@ -54,7 +55,7 @@ def analyze_cell(cell: CellReading) -> CellTables:
 
     row = {
         **identity,
-        "gold_source": "majority" if settings.gold == "majority" else gold_source(spec, cell.provenance),
+        "gold_source": "majority" if settings.gold == "majority" else gold_source(spec, cell.facts),
         "cluster_field": cell.clusters.field,
         "cluster_reason": cell.clusters.reason,
         **_sizes(cell),
@@ -64,9 +65,7 @@ def analyze_cell(cell: CellReading) -> CellTables:
         **learned_columns(cell.learning),
         **_undefined(cell, values),
     }
-    return CellTables(
-        examples=_examples_table(identity, cell, values), cell=row, groups=groups_table(identity, cell)
-    )
+    return CellTables(examples=_examples_table(identity, cell, values), cell=row, groups=groups_table(cell))
 
 
 def example_values(cell: CellReading) -> dict[str, FloatArray]:
@@ -116,13 +115,13 @@ def condition_columns(spec: RunSpec) -> dict[str, str]:
 GOLD_SOURCES = ("original", "majority", "published", "simulated")
 
 
-def gold_source(spec: RunSpec, provenance: Mapping[str, Any]) -> str:
+def gold_source(spec: RunSpec, facts: RunFacts) -> str:
     """Where the tracked gold labels come from: 'original', 'majority', 'published' or 'simulated'.
 
     'original': the corpus' own label beside newer annotations (ChaosNLI); 'majority': of the annotations that
     also give the entropy; 'published': whatever label the data set publishes.
     """
-    stored = provenance.get("gold_source")  # of a package's source, whose code is not loaded here
+    stored = facts.gold_source  # of a package's source, whose code is not loaded here
     return stored if stored in GOLD_SOURCES else spec.dataset.tracked.gold_from()
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
+from dissensus.analysis.rows import LearnedRow
 from dissensus.config import FEWEST_STEPS, NO_VARIANT, RunSpec
 from dissensus.metrics.learning import EXPLAINED
 from dissensus.stats import holm
@@ -32,7 +35,7 @@ WORDS = ("learned", "learned_why", "judged_on", "top_answer")
 SHARED = ("cell", "seed", *IDENTITY, *WORDS)
 
 
-def condition_rows(cells: Sequence[Mapping[str, Any]], order: Sequence[str]) -> list[dict[str, Any]]:
+def conditions_table(cells: pa.Table, order: Sequence[str]) -> pa.Table:
     """One row per condition that has a cell, in the order of `order`, a list of conditions (repeats allowed).
 
     Every number is the mean over the condition's cells that have it (NaN when none has). For the correlations there
@@ -50,22 +53,24 @@ def condition_rows(cells: Sequence[Mapping[str, Any]], order: Sequence[str]) -> 
     `learned` and `learned_why` are those of `learned_over_seeds`. The shares of un-learned examples are means over the
     seeds that learned; `seeds_not_learned` says how many did not.
     """
-    present = {row["condition"] for row in cells}
-    names = [name for name in dict.fromkeys(order) if name in present]
-    rows = [_one([row for row in cells if row["condition"] == name]) for name in names]
+    cells_of: dict[str, list[Mapping[str, Any]]] = {}
+    for cell in cells.to_pylist():
+        cells_of.setdefault(cell["condition"], []).append(cell)
+    rows = [_one(cells_of[name]) for name in dict.fromkeys(order) if name in cells_of]
     for measure in CORRELATIONS:
         p_values = [row[f"{measure}_p"] if row["variant"] == NO_VARIANT else np.nan for row in rows]
         adjusted = holm(np.array(p_values, dtype=np.float64))
         for row, p in zip(rows, adjusted, strict=True):
             row[f"{measure}_p_holm"] = float(p)
-    return rows
+    return pa.Table.from_pylist(rows)
 
 
 def _one(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     first = cells[0]
     row: dict[str, Any] = {key: first[key] for key in IDENTITY}
     row["seeds"] = len(cells)
-    row.update(learned_over_seeds(cells))
+    seeds = [SeedLearned(cell["seed"], cell["learned"], cell["learned_why"]) for cell in cells]
+    row.update(asdict(learned_over_seeds(seeds)))
     for key in first:
         if key in SHARED:
             continue
@@ -86,44 +91,70 @@ def _one(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return row
 
 
-def learned_over_seeds(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The same columns of a condition: 'no' when any of its seeds did not learn, else 'not told' when any is not told.
+@dataclass(frozen=True)
+class SeedLearned:
+    """Whether one seed of a condition learned.
 
-    `seeds_not_learned` counts those that did not. The reason is that of the first seed that makes the answer what it
-    is, with how many do where there are several seeds.
+    Attributes:
+        seed: of the cell.
+        learned: 'yes', 'no' or 'not told'.
+        learned_why: the reason, '' for 'yes'.
     """
-    answers = [cell["learned"] for cell in cells]
+
+    seed: int
+    learned: str
+    learned_why: str
+
+
+@dataclass(frozen=True)
+class ConditionLearned:
+    """Whether a condition learned; its fields are columns of the conditions table.
+
+    Attributes:
+        learned: 'no' when any of its seeds did not learn, else 'not told' when any is not told.
+        learned_why: that of the first seed that makes the answer what it is, with how many do of several.
+        seeds_not_learned: how many did not.
+    """
+
+    learned: str
+    learned_why: str
+    seeds_not_learned: int
+
+
+def learned_over_seeds(seeds: Sequence[SeedLearned]) -> ConditionLearned:
+    """Whether a condition learned, from its seeds; at least one."""
+    answers = [one.learned for one in seeds]
     learned = next((answer for answer in ("no", "not told") if answer in answers), "yes")
     why = ""
     if learned != "yes":
-        first = next(cell for cell in cells if cell["learned"] == learned)
-        why = first["learned_why"]
-        if len(cells) > 1:
+        first = next(one for one in seeds if one.learned == learned)
+        why = first.learned_why
+        if len(seeds) > 1:
             verb = "did not learn" if learned == "no" else "cannot be told"
-            why = f"{answers.count(learned)} of {len(cells)} seeds {verb}; seed {first['seed']}: {why}"
-    return {"learned": learned, "learned_why": why, "seeds_not_learned": answers.count("no")}
+            why = f"{answers.count(learned)} of {len(seeds)} seeds {verb}; seed {first.seed}: {why}"
+    return ConditionLearned(learned, why, answers.count("no"))
 
 
-def not_learned(conditions: Iterable[Mapping[str, Any]], cells: Iterable[RunSpec]) -> list[str]:
-    """A line for each row of the conditions table that did not learn: why, and what to change.
+def training_advice(conditions: Iterable[LearnedRow], cells: Iterable[RunSpec]) -> list[str]:
+    """A line for each condition that did not learn: why, and what to change.
 
     Args:
-        conditions: rows of the conditions table.
+        conditions: of the conditions table.
         cells: the study's cells.
     """
     spec = {cell.condition: cell for cell in reversed(list(cells))}
     return [
-        f"{row['condition']} learned nothing that shows on these examples: {row['learned_why']}. Un-learning is not "
-        f"told there. {_advice(row, spec[row['condition']])}"
+        f"{row.condition} learned nothing that shows on these examples: {row.learned_why}. Un-learning is not "
+        f"told there. {_advice(row, spec[row.condition])}"
         for row in conditions
-        if row["learned"] == "no"
+        if row.learned == "no"
     ]
 
 
-def _advice(row: Mapping[str, Any], cell: RunSpec) -> str:
-    rate, steps = f"{cell.method.learning_rate:g}", round(row["total_steps"])
-    lost = row["judged_loss_lowest"] <= (1 - EXPLAINED) * row["constant_loss"] < row["judged_loss_end"]
-    if lost or "diverged" in row["learned_why"]:
+def _advice(row: LearnedRow, cell: RunSpec) -> str:
+    rate, steps = f"{cell.method.learning_rate:g}", round(row.total_steps)
+    lost = row.judged_loss_lowest <= (1 - EXPLAINED) * row.constant_loss < row.judged_loss_end
+    if lost or "diverged" in row.learned_why:
         return f"Lower the learning rate (now {rate})."
     now = f"Train longer ({steps} optimiser steps now"
     if steps < FEWEST_STEPS:

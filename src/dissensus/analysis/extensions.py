@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from dissensus.config import AnalysisSpec, nearest
@@ -17,7 +18,7 @@ METRICS = ExtensionPoint(
 """Name of a column of the table of examples -> a `metrics.together.Kernel`. The fields of `ExampleMetrics` are built in
 there, because other parts of the analysis ask for them by name; one listed here is computed for every study."""
 CLAIMS = ExtensionPoint(
-    "dissensus.claims", {}, "a function of Measured and `thorough` to a list of ClaimVerdict", callable
+    "dissensus.claims", {}, "a function of ClaimStatistics and `thorough` to a list of ClaimVerdict", callable
 )
 """Claims after the paper's: name -> a `claims.judging.Judge`."""
 SECTIONS = ExtensionPoint(
@@ -30,7 +31,7 @@ SECTIONS = ExtensionPoint(
 POINTS = (METRICS, CLAIMS, SECTIONS)
 
 
-def extensions_at(point: ExtensionPoint, settings: AnalysisSpec) -> dict[str, Any]:
+def extensions_at(point: ExtensionPoint, settings: AnalysisSpec) -> dict[str, Callable[..., Any]]:
     """What there is at a point for a study: the built-in ones, then those that it names, in its order."""
     loaded = {name: point.load(name) for name in dict.fromkeys((*point.builtin, *settings.extensions))}
     return {name: value for name, value in loaded.items() if value is not None}

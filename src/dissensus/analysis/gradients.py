@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -35,12 +34,12 @@ def gradient_tables(reader: StudyReader) -> dict[str, pa.Table]:
     Raises:
         StoreError: a file is damaged, or is about other examples than the curves (the cell is named).
     """
-    gradients: list[dict[str, Any]] = []
-    norms: list[dict[str, Any]] = []
+    gradients: list[pa.Table] = []
+    norms: list[pa.Table] = []
     for name in reader.folder.done:
         folder, spec = reader.folder.cell(name), reader.folder.planned[name].cell
         if (folder / GRADIENTS).is_file():
-            gradients += pair_rows(spec, load_group_gradients(folder / GRADIENTS))
+            gradients.append(pairs_table(spec, load_group_gradients(folder / GRADIENTS)))
         if (folder / GRADIENT_NORMS).is_file():
             stored, cell = load_gradient_norms(folder / GRADIENT_NORMS), reader.cell(name)
             if tuple(cell.ids.to_pylist()) != stored.ids:
@@ -48,13 +47,14 @@ def gradient_tables(reader: StudyReader) -> dict[str, pa.Table]:
                     f"cell {name}: {GRADIENT_NORMS} is about other examples than the curves; delete the folder, run "
                     "again"
                 )
-            norms += norm_rows(spec, stored, annotation_entropy(cell.counts))
+            norms.append(norms_table(spec, stored, annotation_entropy(cell.counts)))
     tables = {"gradients": gradients, "gradient_norms": norms}
-    return {name: pa.Table.from_pylist(rows) for name, rows in tables.items() if rows}
+    return {name: pa.concat_tables(parts) for name, parts in tables.items() if parts}
 
 
-def pair_rows(spec: RunSpec, gradients: GroupGradients) -> Iterable[dict[str, Any]]:
-    """Rows of `gradients`: one per point and pair of groups; a single group is paired with itself."""
+def pairs_table(spec: RunSpec, gradients: GroupGradients) -> pa.Table:
+    """A cell's part of `gradients`: a row per point and pair of groups; a single group is paired with itself."""
+    rows: list[dict[str, Any]] = []
     norms = gradients.norms()
     count = len(gradients.groups)
     pairs = [(i, j) for i in range(count) for j in range(i + 1, count)] or [(0, 0)]
@@ -62,27 +62,31 @@ def pair_rows(spec: RunSpec, gradients: GroupGradients) -> Iterable[dict[str, An
         first, second = gradients.groups[i], gradients.groups[j]
         cosine = gradients.cosine(first, second)
         for at, step in enumerate(gradients.steps):
-            yield {
-                **_identity(spec),
-                "step": step,
-                "group": first,
-                "other": second,
-                "n": gradients.sizes[i],
-                "n_other": gradients.sizes[j],
-                "norm": float(norms[at, i]),
-                "norm_other": float(norms[at, j]),
-                "cosine": float(cosine[at]),
-            }
+            rows.append(
+                {
+                    **_identity(spec),
+                    "step": step,
+                    "group": first,
+                    "other": second,
+                    "n": gradients.sizes[i],
+                    "n_other": gradients.sizes[j],
+                    "norm": float(norms[at, i]),
+                    "norm_other": float(norms[at, j]),
+                    "cosine": float(cosine[at]),
+                }
+            )
+    return pa.Table.from_pylist(rows)
 
 
-def norm_rows(spec: RunSpec, norms: ExampleGradientNorms, entropy: FloatArray) -> Iterable[dict[str, Any]]:
-    """Rows of `gradient_norms`: one per point and entropy class.
+def norms_table(spec: RunSpec, norms: ExampleGradientNorms, entropy: FloatArray) -> pa.Table:
+    """A cell's part of `gradient_norms`: a row per point and entropy class.
 
     Args:
         spec: the cell.
         norms: of its examples.
         entropy: annotation entropy of the same examples, bits, shape (n,).
     """
+    rows: list[dict[str, Any]] = []
     groups = [name for name in ("settled", "middle", "contested") if (norms.groups == name).any()]
     for at, step in enumerate(norms.steps):
         values = norms.norms[at]
@@ -93,16 +97,19 @@ def norm_rows(spec: RunSpec, norms: ExampleGradientNorms, entropy: FloatArray) -
             **_kruskal_wallis([part for part in by_group.values() if len(part)]),
         }
         for name, part in by_group.items():
-            yield {
-                **_identity(spec),
-                "step": step,
-                "group": name,
-                "n": len(part),
-                "mean": float(part.mean()) if len(part) else float("nan"),
-                "sd": float(part.std(ddof=1)) if len(part) > 1 else float("nan"),
-                "median": float(np.median(part)) if len(part) else float("nan"),
-                **tests,
-            }
+            rows.append(
+                {
+                    **_identity(spec),
+                    "step": step,
+                    "group": name,
+                    "n": len(part),
+                    "mean": float(part.mean()) if len(part) else float("nan"),
+                    "sd": float(part.std(ddof=1)) if len(part) > 1 else float("nan"),
+                    "median": float(np.median(part)) if len(part) else float("nan"),
+                    **tests,
+                }
+            )
+    return pa.Table.from_pylist(rows)
 
 
 def _identity(spec: RunSpec) -> dict[str, Any]:

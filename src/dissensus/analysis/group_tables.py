@@ -6,7 +6,7 @@ chose the gold label.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from dissensus.analysis.reading import SIDES, BoolArray, CellReading
 from dissensus.curves import FloatArray
 from dissensus.stats import GroupCurve, group_curves, mean_difference
 from dissensus.stats.groups import GROUPS
+from dissensus.stats.intervals import few_units
 
 GROUPS_SCHEMA = pa.schema(
     [(c, pa.string()) for c in ("cell", "condition")]
@@ -72,27 +73,16 @@ def side_columns(cell: CellReading) -> dict[str, Any]:
     return row
 
 
-def groups_table(identity: Mapping[str, Any], cell: CellReading) -> pa.Table:
-    """A row per group and tracking point: mean loss with its band, and the same of both sides.
-
-    Args:
-        identity: the columns that name the cell.
-        cell: its reading.
-    """
+def groups_table(cell: CellReading) -> pa.Table:
+    """A row per group and tracking point: mean loss with its band, and the same of both sides."""
     sides = cell.bands(cell.side)
+    named = {"cell": cell.name, "condition": cell.spec.condition, "seed": cell.spec.seed}
+    clustered = cell.clusters.labels is not None
     rows = [
         {
-            "cell": identity["cell"],
-            "condition": identity["condition"],
-            "seed": identity["seed"],
+            **named,
             "group": name,
-            "step": int(step),
-            "progress": float(u),
-            "mean": float(band.mean[t]),
-            "low": float(band.low[t]),
-            "high": float(band.high[t]),
-            "n": int(band.finite[t]),
-            "withheld": band.withheld if np.isnan(band.low[t]) else "",
+            **columns,
             **{
                 key: value
                 for side in SIDES
@@ -100,9 +90,30 @@ def groups_table(identity: Mapping[str, Any], cell: CellReading) -> pa.Table:
             },
         }
         for name, band in cell.bands(cell.group).items()
-        for t, (step, u) in enumerate(zip(cell.steps, cell.progress, strict=True))
+        for t, columns in enumerate(curve_rows(band, cell.steps, cell.progress, clustered=clustered))
     ]
     return pa.Table.from_pylist(rows, schema=GROUPS_SCHEMA)
+
+
+def curve_rows(
+    band: GroupCurve, steps: NDArray[np.int64], progress: FloatArray, *, clustered: bool
+) -> Iterator[dict[str, Any]]:
+    """Columns of a group's mean curve, a row for each tracking point, as every table of curves has them.
+
+    `n`: finite values behind the mean; `clusters`: clusters (or examples, where each is its own) that they come from;
+    `withheld`: why there is no band at this point, or ''.
+    """
+    for t, (step, u) in enumerate(zip(steps, progress, strict=True)):
+        yield {
+            "step": int(step),
+            "progress": float(u),
+            "mean": float(band.mean[t]),
+            "low": float(band.low[t]),
+            "high": float(band.high[t]),
+            "n": int(band.finite[t]),
+            "clusters": int(band.units[t]),
+            "withheld": few_units(int(band.units[t]), clustered=clustered),
+        }
 
 
 def _options(cell: CellReading) -> dict[str, Any]:

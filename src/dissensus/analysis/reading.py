@@ -11,7 +11,7 @@ thousand clusters the bands of a streamed cell are estimated from buckets of the
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -33,6 +33,7 @@ from dissensus.stats import GroupCurve, entropy_groups, group_curves, stored_gro
 from dissensus.stats.groups import SETTLED, UNGROUPED
 from dissensus.store import StoredCurves
 from dissensus.store.files import ROW_GROUP
+from dissensus.store.run_facts import RunFacts
 
 BACKED, REJECTED = "backed", "rejected"
 SIDES = (BACKED, REJECTED)
@@ -51,6 +52,8 @@ class CellReading:
         base: of a variant, the cell that it is a variant of; None for the study's own cells.
         given: of a cell with label noise, the labels that the tracked examples were trained on (their true ones where
             they were not trained on) and which of them were flipped; None without noise.
+        shared_clusters: finds what is resampled together, once for all cells with the same texts; None where the cell
+            finds it by itself.
     """
 
     spec: RunSpec
@@ -58,6 +61,7 @@ class CellReading:
     settings: AnalysisSpec
     base: RunSpec | None = None
     given: NoisyLabels | None = None
+    shared_clusters: Callable[[], Clusters] | None = None
     _bands: dict[tuple[float, str], dict[str, GroupCurve]] = field(
         default_factory=dict, init=False, repr=False
     )
@@ -98,10 +102,10 @@ class CellReading:
         """Steps of the whole run."""
         return self.stored.total_steps
 
-    @property
-    def provenance(self) -> Mapping[str, Any]:
+    @cached_property
+    def facts(self) -> RunFacts:
         """What the manifest says of the run."""
-        return self.stored.provenance
+        return RunFacts.of(self.stored.provenance)
 
     @property
     def measured_start(self) -> bool:
@@ -219,6 +223,8 @@ class CellReading:
     @cached_property
     def clusters(self) -> Clusters:
         """What is resampled together."""
+        if self.shared_clusters is not None:
+            return self.shared_clusters()
         if isinstance(self.stored, Curves):
             return clusters_of(self.stored, self.settings.clusters)
         return stored_clusters(self.stored, self.settings.clusters)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from dissensus.analysis.clusters import Clusters, cluster_by
 from dissensus.analysis.reading import CellReading
 from dissensus.config import RunSpec, StudySpec
 from dissensus.curves import Curves
@@ -80,6 +81,7 @@ class StudyReader:
     folder: StudyFolder
     keep: int = 0
     _kept: dict[str, CellReading] = field(default_factory=dict, repr=False)
+    _texts: dict[str, _Texts] = field(default_factory=dict, repr=False)
 
     @classmethod
     def at(cls, study: Path | StudyReader, *, keep: int = 0) -> StudyReader:
@@ -127,11 +129,66 @@ class StudyReader:
         folder, planned = self.folder.cell(name), self.folder.planned[name]
         try:
             _check_spec(folder, planned.cell)
-            stored = _open(folder, math.inf if in_memory else LIMIT, verify=verify)
+            stored = self._open(folder, planned.cell, math.inf if in_memory else LIMIT, verify=verify)
             noisy_labels = _given(folder, stored) if in_memory and isinstance(stored, Curves) else None
         except DissensusError as problem:
             raise StoreError(f"cell {name}: {problem}") from None
-        return CellReading(planned.cell, stored, self.folder.spec.analysis, planned.base, noisy_labels)
+        texts = self._texts.get(planned.cell.dataset.name)
+        shared = texts.find_clusters if texts is not None and isinstance(stored, Curves) else None
+        return CellReading(
+            planned.cell, stored, self.folder.spec.analysis, planned.base, noisy_labels, shared
+        )
+
+    def _open(self, folder: Path, cell: RunSpec, limit: float, *, verify: bool) -> Curves | StoredCurves:
+        """The stored curves, read if they take `limit` bytes at most.
+
+        What fails here is the store's fault; what fails in computing is not, and is let through. Cells of one data set
+        have the same texts as a rule: these are decoded once, and what they cluster is found once.
+        """
+        try:
+            stored = open_curves(folder, verify=verify)
+            if stored.nbytes > limit:
+                return stored
+            curves, columns = stored.read(0, len(stored)), (stored.column("id"), stored.column("text"))
+            texts = self._texts.get(cell.dataset.name)
+            if texts is None or not texts.are(columns):
+                texts = _Texts(
+                    columns, tuple(stored.text(0, len(stored))), self.folder.spec.analysis.clusters
+                )
+                self._texts[cell.dataset.name] = texts
+            return replace(curves, text=texts.fields)
+        except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as problem:
+            raise StoreError(
+                f"its curves store is damaged and cannot be read ({type(problem).__name__}: {problem}); "
+                f"delete the folder {folder} and run the study again"
+            ) from problem
+
+
+@dataclass(frozen=True, eq=False)
+class _Texts:
+    """The texts of a data set's items, as the cell that was read last has them.
+
+    Attributes:
+        columns: ids and texts as they are stored.
+        fields: the text fields of each item.
+        clustering: the field that clusters, as the study has it.
+    """
+
+    columns: tuple[pa.ChunkedArray, pa.ChunkedArray]
+    fields: tuple[dict[str, str], ...]
+    clustering: str | None
+
+    def are(self, columns: tuple[pa.ChunkedArray, pa.ChunkedArray]) -> bool:
+        """Whether these are the same ids and texts."""
+        return all(mine.equals(theirs) for mine, theirs in zip(self.columns, columns, strict=True))
+
+    @cached_property
+    def _clusters(self) -> Clusters:
+        return cluster_by([(self.columns[0].to_pylist(), self.fields)], self.clustering)
+
+    def find_clusters(self) -> Clusters:
+        """What is resampled together, found at the first call; see `cluster_by`."""
+        return self._clusters
 
 
 def _check_spec(folder: Path, spec: RunSpec) -> None:
@@ -139,21 +196,6 @@ def _check_spec(folder: Path, spec: RunSpec) -> None:
     stored = RunSpec.parse(_read_json(path), str(path), stored=True)
     if stored != spec:
         raise StoreError("spec.json is not the study's specification of this cell")
-
-
-def _open(folder: Path, limit: float, *, verify: bool) -> Curves | StoredCurves:
-    """The stored curves, read if they take `limit` bytes at most.
-
-    What fails here is the store's fault; what fails in computing is not, and is let through.
-    """
-    try:
-        stored = open_curves(folder, verify=verify)
-        return stored if stored.nbytes > limit else stored.read(0, len(stored), text=True)
-    except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as problem:
-        raise StoreError(
-            f"its curves store is damaged and cannot be read ({type(problem).__name__}: {problem}); "
-            f"delete the folder {folder} and run the study again"
-        ) from problem
 
 
 def _given(folder: Path, curves: Curves) -> NoisyLabels | None:

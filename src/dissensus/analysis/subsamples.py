@@ -14,7 +14,7 @@ from dissensus.stats.ranks import average_ranks
 
 
 @dataclass(frozen=True)
-class Ranking:
+class EntropyRanking:
     """Items ranked by entropy, in each of several sub-samplings of their labels.
 
     Attributes:
@@ -50,7 +50,7 @@ class LabelSubsamples:
         """Take whole counts, shape (items, K), their entropy, and what gives a generator for n labels, or for 'all'."""
         self._counts, self._entropy, self._generator = counts, entropy, generator
         self._estimator, self._draws = estimator, draws
-        self._made: dict[int | None, Ranking] = {}
+        self._made: dict[int | None, EntropyRanking] = {}
 
     @property
     def annotations(self) -> NDArray[np.int64]:
@@ -61,15 +61,15 @@ class LabelSubsamples:
         """Whether every item has n labels, and some item more."""
         return int(self.annotations.min()) >= n and int(self.annotations.max()) > n
 
-    def full(self) -> Ranking:
+    def full(self) -> EntropyRanking:
         """The ranking from all labels."""
         if None not in self._made:
             halves, size = self._repeated(), self.annotations
             split = self._from_halves(halves, size, self._generator("all"))
-            self._made[None] = Ranking(standard_ranks(self._entropy[None]), float("nan"), split)
+            self._made[None] = EntropyRanking(standard_ranks(self._entropy[None]), float("nan"), split)
         return self._made[None]
 
-    def of(self, n: int) -> Ranking:
+    def of(self, n: int) -> EntropyRanking:
         """The rankings from n labels of each item, in each of the draws; every item must have them."""
         if n not in self._made:
             rng, counts, reliability = self._generator(str(n)), self._repeated(), float("nan")
@@ -78,7 +78,7 @@ class LabelSubsamples:
             if 2 * n <= self.annotations.min():
                 reliability = agreement(ranks, self._ranks(subsample_annotators(counts - first, n, rng)))
             split = self._from_halves(first, np.full(len(self._counts), n), rng)
-            self._made[n] = Ranking(ranks, reliability, split)
+            self._made[n] = EntropyRanking(ranks, reliability, split)
         return self._made[n]
 
     def _from_halves(self, counts: FloatArray, size: NDArray[np.int64], rng: np.random.Generator) -> float:

@@ -19,8 +19,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,16 +30,18 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from dissensus.analysis.cell_tables import CellTables, analyze_cell
-from dissensus.analysis.condition_tables import condition_rows
+from dissensus.analysis.condition_tables import conditions_table
 from dissensus.analysis.example_rows import ExampleRows
 from dissensus.analysis.extensions import packages_of
 from dissensus.analysis.gradients import gradient_tables
+from dissensus.analysis.rows import SummaryRow, rows_of
 from dissensus.analysis.study_reading import StudyReader
 from dissensus.config import StudySpec
 from dissensus.errors import DissensusError, StoreError
 from dissensus.files import file_sha256, write_atomic
 from dissensus.study.folder import StudyFolder
 from dissensus.study.status import CellStatus
+from dissensus.wording import last_line
 
 SCHEMA_VERSION = 2
 TABLES = ("examples", "cells", "conditions", "groups", "missing")
@@ -118,12 +120,12 @@ def analyze(study: Path | StudyReader) -> Analysis:
             rows.add(analysed.examples)
             tables.append((analysed.cell, analysed.groups))
             del analysed
-        cells = _table([cell for cell, _ in tables])
-        conditions = [item.cell.condition for item in folder.planned.values()]
+        cells = pa.Table.from_pylist([cell for cell, _ in tables])
+        conditions = [cell.condition for cell in folder.cells]
         analysis = Analysis(
             reader=reader,
             cells=cells,
-            conditions=_table(condition_rows(cells.to_pylist(), conditions)),
+            conditions=conditions_table(cells, conditions),
             groups=pa.concat_tables([groups for _, groups in tables]),
             missing=pa.Table.from_pylist(missing, schema=MISSING_SCHEMA),
             in_memory=rows.table(),
@@ -148,25 +150,15 @@ def load_analysis(study: Path | StudyReader) -> Analysis | None:
         return None
     if not isinstance(stored, dict) or stored.pop("tables", None) != _checksums(tables_folder):
         return None
-    if stored != inputs_of(folder):
+    if stored != inputs_of(folder).to_json():
         return None
     tables = {name: pq.read_table(tables_folder / f"{name}.parquet") for name in TABLES if name != "examples"}
     return Analysis(reader=reader, **tables)
 
 
-def summary_table(analysis: Analysis) -> list[dict[str, Any]]:
-    """A row per condition for a terminal: names, then numbers (NaN where undefined).
-
-    Keys: condition, dataset, seeds, n, learned, learned_why (see `learned_over_seeds`), rho, rho_low, rho_high,
-    rho_withheld, the same of partial, rho_why, clusters, cluster_field, rho_slope,
-    unlearned_contested, unlearned_settled, and loss_{contested,settled}_{start,end}.
-    """
-    keys = ["condition", "dataset", "seeds", "n", "learned", "learned_why", "clusters", "cluster_field"]
-    keys += [f"{m}{end}" for m in ("rho", "partial") for end in ("", "_low", "_high", "_withheld")]
-    keys += ["rho_why", "rho_slope", "unlearned_contested", "unlearned_settled"]
-    keys += [f"loss_{g}_{at}" for g in ("contested", "settled") for at in ("start", "end")]
-    rows: list[dict[str, Any]] = analysis.conditions.select(keys).to_pylist()
-    return [{**row, "n": round(row["n"])} for row in rows]
+def summary_rows(analysis: Analysis) -> tuple[SummaryRow, ...]:
+    """A row per condition for a terminal."""
+    return tuple(replace(row, n=round(row.n)) for row in rows_of(analysis.conditions, SummaryRow))
 
 
 def _missing(cell: CellStatus) -> dict[str, str]:
@@ -189,25 +181,70 @@ def _analyze_one(reader: StudyReader, name: str) -> CellTables:
         raise StoreError(f"cell {name}: {problem}") from None
 
 
-def inputs_of(folder: StudyFolder) -> dict[str, Any]:
-    """What tables of a study are made from, as plain data: another value means that they are old.
+@dataclass(frozen=True)
+class CellInput:
+    """What tables of a study are made from, of one cell.
+
+    Attributes:
+        cell: its id.
+        condition: its condition.
+        state: see `CellStatus`.
+        error: why it has no result.
+        manifest: SHA-256 of its manifest, '' where there is none.
+    """
+
+    cell: str
+    condition: str
+    state: str
+    error: str
+    manifest: str
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What tables of a study are made from: another value means that they are old.
+
+    Attributes:
+        schema: of the tables.
+        version: of dissensus.
+        study: digest of its specification.
+        cells: in the study's order, then other folders.
+        extensions: packages of the extensions that the study names; see `packages_of`.
+    """
+
+    schema: int
+    version: str
+    study: str
+    cells: tuple[CellInput, ...]
+    extensions: Mapping[str, Mapping[str, str]]
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values, as they are kept beside the tables."""
+        return {
+            "schema": self.schema,
+            "version": self.version,
+            "study": self.study,
+            **({"extensions": self.extensions} if self.extensions else {}),
+            "cells": [asdict(cell) for cell in self.cells],
+        }
+
+
+def inputs_of(folder: StudyFolder) -> Inputs:
+    """What tables of a study would be made from now.
 
     Raises:
         SpecError: the study names an extension that no installed package brings.
     """
     from dissensus import __version__
 
-    extensions = packages_of(folder.spec.analysis)
-    return {
-        "schema": SCHEMA_VERSION,
-        "version": __version__,
-        "study": folder.spec.digest(),
-        **({"extensions": extensions} if extensions else {}),
-        "cells": [
-            {**_missing(cell), "state": cell.state, "manifest": folder.manifests[cell.cell]}
-            for cell in folder.statuses
-        ],
-    }
+    cells = []
+    for cell in folder.statuses:
+        row = _missing(cell)
+        manifest = folder.manifests[cell.cell]
+        cells.append(CellInput(cell.cell, row["condition"], cell.state, row["error"], manifest))
+    return Inputs(
+        SCHEMA_VERSION, __version__, folder.spec.digest(), tuple(cells), packages_of(folder.spec.analysis)
+    )
 
 
 def _checksums(folder: Path) -> dict[str, str]:
@@ -219,7 +256,7 @@ def _checksum(path: Path) -> str:
     return file_sha256(path) if path.is_file() else ""
 
 
-def _write(analysis: Analysis, rows: ExampleRows, inputs: Mapping[str, Any]) -> None:
+def _write(analysis: Analysis, rows: ExampleRows, inputs: Inputs) -> None:
     folder = analysis.folder / "analysis"
     folder.mkdir(parents=True, exist_ok=True)
     for name in TABLES:
@@ -231,7 +268,7 @@ def _write(analysis: Analysis, rows: ExampleRows, inputs: Mapping[str, Any]) -> 
         write_atomic(folder / f"{name}.parquet", sink.getvalue())
     for name in ("cells", "conditions"):
         _write_csv(folder / f"{name}.csv", getattr(analysis, name))
-    record = {**inputs, "tables": _checksums(folder)}
+    record = {**inputs.to_json(), "tables": _checksums(folder)}
     write_atomic(folder / "inputs.json", json.dumps(record, indent=1, sort_keys=True) + "\n")
 
 
@@ -252,13 +289,3 @@ def _write_csv(path: Path, table: pa.Table) -> None:
     sink = io.BytesIO()
     pyarrow.csv.write_csv(table, sink)
     write_atomic(path, sink.getvalue())
-
-
-def _table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-    return pa.Table.from_pylist([dict(row) for row in rows])
-
-
-def last_line(text: str) -> str:
-    """The last line that is not blank: what a traceback says in the end."""
-    lines: Iterable[str] = (line.strip() for line in text.splitlines())
-    return next((line for line in reversed(list(lines)) if line), "")

@@ -31,11 +31,11 @@ def list_(data_dir: DataDir = None, as_json: Json = False) -> None:
 
     listings = list_published(data_dir)
     if as_json:
-        emit_json([{**asdict(s.data), "found": str(s.found) if s.found else None} for s in listings])
+        emit_json([{**asdict(s.data), "found": str(s.folder) if s.folder else None} for s in listings])
         return
     table(
         ("data set", "what", "licence", "here"),
-        ((s.data.name, s.data.what, s.data.licence, s.found or "no") for s in listings),
+        ((s.data.name, s.data.what, s.data.licence, s.folder or "no") for s in listings),
     )
     say("The simulated panel (source: simulated) needs no file.")
     brought = [name for name in SOURCES.names() if name not in SOURCES.builtin]
@@ -55,7 +55,7 @@ def show(
     sources = {s.data.name: s for s in list_published(data_dir, named=name)}
     if name not in sources:
         raise DataError(f"no data set {name!r} is registered; {nearest(name, sources)}")
-    source, local_path = sources[name].data, sources[name].found
+    source, local_path = sources[name].data, sources[name].folder
     if as_json:
         emit_json({**asdict(source), "found": str(local_path) if local_path else None})
         return
@@ -92,7 +92,7 @@ def check(
 
     report = check_dataset(sniff(file))
     if as_json:
-        emit_json(report.as_dict())
+        emit_json(asdict(report))
     else:
         _print_report(report)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dissensus.cli.output import emit_json, note, say, table
 
 if TYPE_CHECKING:
+    from dissensus.cli.options import RunOptions
     from dissensus.config import StudySpec
     from dissensus.run.plan.plan import StudyPlan
     from dissensus.run.plan.work import PlanRow
@@ -37,9 +38,9 @@ BUSY = 0.9
 def print_plan(
     spec: StudySpec,
     out: Path,
+    options: RunOptions,
     *,
     as_json: bool,
-    **options: Any,
 ) -> None:
     """Measure, count and print; nothing is run."""
     from dissensus.run.plan.plan import plan_study
@@ -47,7 +48,18 @@ def print_plan(
 
     note(f"plan of the study {spec.name}, in {out}: nothing is run")
     with terminated_is_interrupted():  # the trial's workers and folder go, whatever ends it
-        plan = plan_study(spec, out, on_note=note, **options)
+        plan = plan_study(
+            spec,
+            out,
+            on_note=note,
+            workers=options.workers,
+            threads=options.threads,
+            fuse=options.fuse,
+            device=options.device,
+            data_dir=options.data_dir,
+            only=options.only,
+            engine=options.engine,
+        )
     if as_json:
         emit_json(plan.to_json())
         return
@@ -125,14 +137,15 @@ def caveats(plan: StudyPlan) -> list[str]:
 
 def _timed(plan: StudyPlan) -> list[str]:
     """The same of what was timed in a trial."""
-    if not plan.measured:
-        return []
-    timings = [m.timing for m in plan.measured]
+    timed = [m for m in plan.measured if m.cells]
+    if not timed:
+        return _bf16(plan)
+    timings = [m.trial for m in timed]
     steps, passes = sum(t.steps for t in timings), sum(t.passes for t in timings)
     low, high = (statistics.median(getattr(t, name) for t in timings) for name in ("low", "high"))
-    at_once = max(m.workers for m in plan.measured)
+    at_once = max(m.workers for m in timed)
     together = f"in {at_once} processes at once, as they will run" if at_once > 1 else "in one process"
-    gpus = " and ".join(dict.fromkeys(m.device for m in plan.measured if m.device != "CPU"))
+    gpus = " and ".join(dict.fromkeys(t.device for t in timings if t.device != "CPU"))
     where = f"on this machine ({gpus})" if gpus else "on this machine"
     lines = [
         f"The time is from {steps} steps and {passes} short tracking passes of {_plural(len(timings), 'kind')} of "
@@ -152,7 +165,7 @@ def _timed(plan: StudyPlan) -> list[str]:
 
 def _bf16(plan: StudyPlan) -> list[str]:
     """Whether tracking in bf16 would pay here, by model and method."""
-    tried = {f"{m.model} {m.method}": m.timing.bf16 for m in plan.measured if m.timing.bf16 is not None}
+    tried = {f"{m.model} {m.method}": m.trial.bf16 for m in plan.measured if m.trial.bf16 is not None}
     if not tried:
         return []
     examples = min(trial.examples for trial in tried.values())

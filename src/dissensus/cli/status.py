@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from dissensus.cli.options import Folder, Json
 from dissensus.cli.output import duration, emit_json, number, say, table
-from dissensus.cli.study import Folder, Json
 from dissensus.wording import first_line
 
 if TYPE_CHECKING:

@@ -2,96 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperOption
 
+from dissensus.cli.options import (
+    ENGINE_HELP,
+    Address,
+    DataDir,
+    Device,
+    EngineName,
+    EngineOptions,
+    Folder,
+    Fuse,
+    Json,
+    QuotesOption,
+    Retries,
+    RunOptions,
+    Threads,
+    Workers,
+)
 from dissensus.cli.output import emit_json, note, say
 from dissensus.cli.summary import print_cell_notes, summary
 from dissensus.errors import DissensusError
 
 if TYPE_CHECKING:
+    from dissensus.analysis.rows import SummaryRow
     from dissensus.analysis.tables import Analysis
     from dissensus.config import StudySpec
     from dissensus.report.quotes import Quotes
     from dissensus.run.runner import StudyResult
-
-Folder = Annotated[
-    str, typer.Argument(metavar="DIR", help="A study's folder, as `run` writes it, or its URL.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
-DataDir = Annotated[
-    Path | None,
-    typer.Option(
-        "--data-dir",
-        exists=True,
-        file_okay=False,
-        help="Where data files are looked up first; then DISSENSUS_DATA and the cache.",
-    ),
-]
-Workers = Annotated[
-    int | None,
-    typer.Option(
-        "--workers",
-        min=1,
-        help="Processes at a time; default: one per core, as far as memory goes, and one on a GPU.",
-    ),
-]
-Fuse = Annotated[
-    int | None,
-    typer.Option(
-        "--fuse",
-        min=1,
-        help="Most LoRA cells of a process, trained in one pass over one frozen model; default: 1.",
-    ),
-]
-Threads = Annotated[
-    int | None,
-    typer.Option("--threads", min=1, help="Threads of each worker; default: the cores, shared out."),
-]
-Device = Annotated[
-    str | None,
-    typer.Option("--device", help="'cpu', 'cuda', 'cuda:1', ...; default: a GPU where there is one."),
-]
-
-
-ENGINE_HELP = "What the cells run on: local (this machine), ray or slurm."
-EngineName = Annotated[
-    str,
-    typer.Option("--engine", help=ENGINE_HELP),
-]
-Address = Annotated[
-    str | None,
-    typer.Option(
-        "--address", help="Ray: the cluster, e.g. auto or ray://HOST:10001; default: RAY_ADDRESS, or local."
-    ),
-]
-EngineOptions = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--engine-option",
-        metavar="KEY=VALUE",
-        help="Slurm: partition, account, qos, time (minutes), ...; Ray: wait=true. May be repeated.",
-    ),
-]
-Retries = Annotated[
-    int | None,
-    typer.Option(
-        "--retries",
-        min=0,
-        help="Tries more for cells whose worker or machine died; default: 3, on this machine 0.",
-    ),
-]
-QuotesOption = Annotated[
-    str | None,
-    typer.Option(
-        "--quotes",
-        metavar="N|all",
-        help="Quote the text of N examples at most on the page, the others by id alone. Kept with the study.",
-    ),
-]
 
 
 def register(app: typer.Typer) -> None:
@@ -127,7 +71,8 @@ def quickstart(
     """
     from dissensus.study.builtin import load_study
 
-    _run_and_report(load_study("quickstart"), out, workers=workers, threads=threads, device=device)
+    options = RunOptions(workers=workers, threads=threads, device=device)
+    _run_and_report(load_study("quickstart"), out, options)
 
 
 def run(
@@ -185,35 +130,35 @@ def run(
     if not no_report:
         packages_of(spec.analysis)  # a missing extension is said now, not after hours of training
     folder = local_folder_for(place) if is_url(place) else Path(place)
-    options: dict[str, Any] = {
-        "workers": workers,
-        "threads": threads,
-        "fuse": fuse,
-        "device": device,
-        "data_dir": data_dir.resolve() if data_dir else None,
-        "only": parse_only(only or ()),
-        "engine": named_engine(
+    options = RunOptions(
+        workers=workers,
+        threads=threads,
+        fuse=fuse,
+        device=device,
+        data_dir=data_dir.resolve() if data_dir else None,
+        only=parse_only(only) if only else None,
+        engine=named_engine(
             engine, folder, workers=workers, device=device, address=address, options=engine_option or ()
         ),
-        "as_json": as_json,
-    }
+    )
     if plan:
         from dissensus.cli.plan import print_plan
 
         if is_url(place):
             fetch_study(Remote(place), folder)
-        print_plan(spec, folder, **options)
+        print_plan(spec, folder, options, as_json=as_json)
     else:
         remote = place if is_url(place) else None
         chosen = read_quotes(quotes) if quotes is not None else None
         _run_and_report(
             spec,
             folder,
+            options,
             remote=remote,
             with_report=not no_report,
+            as_json=as_json,
             quotes=chosen,
             retries=retries,
-            **options,
         )
 
 
@@ -223,14 +168,14 @@ def analyze(folder: Folder, as_json: Json = False) -> None:
     They are made from its stored curves; no torch is needed.
     """
     from dissensus.analysis.tables import analyze as make_tables
-    from dissensus.analysis.tables import summary_table
+    from dissensus.analysis.tables import summary_rows
     from dissensus.remote import study_folder
 
     with study_folder(folder) as local:
         tables = make_tables(local)
-    rows = summary_table(tables)
+    rows = summary_rows(tables)
     if as_json:
-        emit_json(rows)
+        emit_json([asdict(row) for row in rows])
     else:
         summary(rows)
         _say_what_did_not_learn(tables)
@@ -279,26 +224,28 @@ def _study_and_place(study: str, out: str | None) -> tuple[StudySpec, str]:
 def _run_and_report(
     spec: StudySpec,
     out: Path,
+    options: RunOptions,
     *,
     remote: str | None = None,
     with_report: bool = True,
     as_json: bool = False,
     quotes: Quotes | None = None,
-    **options: Any,
+    retries: int | None = None,
 ) -> None:
     from dissensus.cli.progress import run_progress
     from dissensus.report.quotes import keep_quotes, kept_quotes
     from dissensus.run.runner import run_study
     from dissensus.run.step_warnings import step_warnings, steps_before_a_run
-    from dissensus.study.grid import expand, select
-    from dissensus.study.status import cell_folder, read_status
+    from dissensus.study.folder import StudyFolder
+    from dissensus.study.grid import select
 
-    cells = expand(spec)
-    chosen = select(cells, options["only"]) if options.get("only") else cells
+    folder = StudyFolder(out, study=spec)
+    cells = folder.cells
+    chosen = select(cells, options.only) if options.only else cells
     of_all = "" if len(chosen) == len(cells) else f" of {len(cells)}"
     note(f"study {spec.name}: {len(chosen)}{of_all} cells, in {remote or out}")
-    unfinished = [cell for cell in chosen if read_status(cell_folder(out, cell), cell).state != "done"]
-    for warning in step_warnings(steps_before_a_run(unfinished, options.get("data_dir"))):
+    unfinished = [cell for cell in chosen if folder.listed[cell.cell_id].state != "done"]
+    for warning in step_warnings(steps_before_a_run(unfinished, options.data_dir)):
         note(f"warning: {warning.line}")
     try:
         with run_progress(chosen) as progress:
@@ -309,7 +256,14 @@ def _run_and_report(
                 on_stage=progress.stage,
                 on_note=note,
                 remote=remote,
-                **options,
+                retries=retries,
+                workers=options.workers,
+                threads=options.threads,
+                fuse=options.fuse,
+                device=options.device,
+                data_dir=options.data_dir,
+                only=options.only,
+                engine=options.engine,
             )
     finally:  # a run that was stopped, or writes no page, keeps the choice for the page that comes later
         if quotes is not None and (out / "study.yaml").is_file():
@@ -317,18 +271,18 @@ def _run_and_report(
     if result.study_diff:
         note(f"the study is not the one that was stored here before:\n{result.study_diff}")
     trouble = bool(result.failures)
-    rows: list[dict[str, Any]] = []
+    rows: Sequence[SummaryRow] = ()
     if with_report and any(cell.state == "done" for cell in result.cells):
         from dissensus.analysis.study_reading import KEPT, StudyReader
         from dissensus.analysis.tables import analyze as make_tables
-        from dissensus.analysis.tables import summary_table
+        from dissensus.analysis.tables import summary_rows
         from dissensus.report.page import write_report
 
         try:
             note("analysing the curves ...")
             reader = StudyReader.at(out, keep=KEPT)
             tables = make_tables(reader)
-            rows = summary_table(tables)
+            rows = summary_rows(tables)
             note("writing the report ...")
             page = write_report(reader)
         except DissensusError as error:
@@ -344,8 +298,14 @@ def _run_and_report(
 
             publish_results(out, Remote(remote))
     if as_json:
-        emit_json({"out": str(out), "cells": [cell.to_json() for cell in result.cells], "summary": rows})
-    print_cell_notes(out, result.cells)
+        emit_json(
+            {
+                "out": str(out),
+                "cells": [cell.to_json() for cell in result.cells],
+                "summary": [asdict(row) for row in rows],
+            }
+        )
+    print_cell_notes(folder, result.cells)
     _name_failures(result)
     if trouble:
         raise typer.Exit(1)
@@ -353,10 +313,11 @@ def _run_and_report(
 
 def _say_what_did_not_learn(tables: Analysis) -> None:
     """A line for each condition that learned nothing."""
-    from dissensus.analysis.condition_tables import not_learned
+    from dissensus.analysis.condition_tables import training_advice
+    from dissensus.analysis.rows import LearnedRow, rows_of
 
-    cells = [item.cell for item in tables.reader.folder.planned.values()]
-    for line in not_learned(tables.conditions.to_pylist(), cells):
+    conditions = rows_of(tables.conditions, LearnedRow)
+    for line in training_advice(conditions, tables.reader.folder.cells):
         note(f"warning: {line}")
 
 

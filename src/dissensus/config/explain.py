@@ -49,7 +49,7 @@ def explain(error: ValidationError, cls: type[BaseModel], where: str, prefix: st
         message = _message(cls, item)
         if message not in messages:
             messages.append(message)
-        values[path] = _given(item)
+        values[path] = _input_words(item)
     text = []
     for path, messages in lines.items():
         shown = ".".join(str(part) for part in ((prefix, *path) if prefix else path)) or "(top level)"
@@ -82,7 +82,7 @@ def _message(cls: type[BaseModel], item: Mapping[str, Any]) -> str:
     return message.replace("Input should be", "expected", 1)
 
 
-def _given(item: Mapping[str, Any]) -> str:
+def _input_words(item: Mapping[str, Any]) -> str:
     silent = ("extra_forbidden", "missing", "too_short")
     if item["type"] in silent or isinstance(item.get("input"), Mapping | BaseModel):
         return ""

@@ -18,7 +18,8 @@ from dissensus.data.sources import load_source
 from dissensus.errors import DataError, MissingDependencyError
 from dissensus.wording import first_line
 
-_SPLIT_NAMES = {"settled": "clean", "middle": "ambiguous", "contested": "contested"}
+_CLASSES = ("settled", "middle", "contested")
+"""In the order of entropy, which is the order that the split goes by."""
 
 
 @dataclass(frozen=True)
@@ -111,13 +112,12 @@ def assemble(
         )
     labelled = [e for e in pool if e.gold is not None]
     unshared = _without_shared(labelled, tracked, spec.exclude_shared)
-    if (
-        regime == "trained_on" and not spec.keep_shared_texts
-    ):  # the tracked copy is the one that is trained on
-        texts = {e.joined_text for e in tracked}
-        drawable = [e for e in unshared if e.joined_text not in texts]
-    else:
-        drawable = unshared
+    # The tracked copy is the one that is trained on, and what is held back is trained on by nobody. A tracked example
+    # that is held out, and whose text the pool has, is refused below.
+    twins = set() if spec.keep_shared_texts or validation is None else {e.joined_text for e in validation}
+    if regime == "trained_on" and not spec.keep_shared_texts:
+        twins |= {e.joined_text for e in tracked}
+    drawable = [e for e in unshared if e.joined_text not in twins] if twins else unshared
     drawn = _draw(drawable, spec, sample_seed)
     if regime == "held_out":
         _refuse_overlap(drawn, tracked, spec.name)
@@ -129,7 +129,10 @@ def assemble(
     for left_out, why in (
         (len(pool) - len(labelled), "have no gold label"),
         (len(labelled) - len(unshared), f"share {' or '.join(spec.exclude_shared)} with a tracked example"),
-        (len(unshared) - len(drawable), "have the text of a tracked example, which is trained on itself"),
+        (
+            len(unshared) - len(drawable),
+            "have the text of a tracked example or of one held back",
+        ),
     ):
         notes += [f"training pool: {left_out} examples were left out, for they {why}"] if left_out else []
     if validation is not None:
@@ -150,8 +153,7 @@ def held_back(
 ) -> tuple[AnnotatedDataset, AnnotatedDataset]:
     """A data set cut in two as `holdout` says: the part that is kept, and the part that is held back.
 
-    scikit-learn draws the split; its classes have the names 'clean', 'ambiguous' and 'contested' there, whose order
-    its generator goes by.
+    scikit-learn draws the split over the classes 0 (settled), 1 and 2 (contested): their order counts.
 
     Raises:
         DataError: an example has no annotations, or a class is too small to be split.
@@ -168,10 +170,10 @@ def held_back(
             f"holdout goes by entropy class, and {len(bare)} example(s) of {dataset.name!r} have no annotations, e.g. "
             f"{bare[0]!r}"
         )
-    names = np.array([_SPLIT_NAMES[group] for group in classes])
+    ordered = np.array([_CLASSES.index(group) for group in classes])
     split = StratifiedShuffleSplit(n_splits=1, test_size=holdout.share, random_state=holdout.seed)
     try:
-        kept, back = next(split.split(np.zeros(len(names)), names))
+        kept, back = next(split.split(np.zeros(len(ordered)), ordered))
     except ValueError as error:
         raise DataError(
             f"data set {dataset.name!r} cannot be split by holdout: {first_line(error)}"
@@ -186,7 +188,7 @@ def _of_groups(
     """The tracked examples of the classes that are trained on."""
     rng = np.random.default_rng([seed, 1])  # other numbers than the draw from the pool
     rows: list[int] = []
-    for name in ("settled", "middle", "contested"):
+    for name in _CLASSES:
         wanted, of_class = getattr(groups, name), np.flatnonzero(classes == name)
         if wanted is None:
             continue

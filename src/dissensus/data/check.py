@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -88,10 +87,6 @@ class DataReport:
     rejected_gold: int
     rejected_ids: tuple[str, ...]
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, for `--json`; NaN becomes None."""
-        return {key: _plain(value) for key, value in asdict(self).items()}
-
 
 def check_dataset(dataset: AnnotatedDataset) -> DataReport:
     """Count what is in a data set and what may be wrong with it. Pure; nothing is changed."""
@@ -147,13 +142,3 @@ def _label_reports(dataset: AnnotatedDataset) -> tuple[LabelReport, ...]:
         LabelReport(label, int(golds[k]), float(gold_shares[k]), float(chosen[k]), float(chosen_share[k]))
         for k, label in enumerate(dataset.labels)
     )
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float) and np.isnan(value):
-        return None
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value

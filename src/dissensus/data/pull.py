@@ -23,8 +23,7 @@ from typing import IO, Any
 from dissensus.config.base import nearest
 from dissensus.data.sources import published_data
 from dissensus.data.sources.base import PublishedData, RemoteFile
-from dissensus.data.sources.paths import cache_dir as default_cache_dir
-from dissensus.data.sources.paths import data_dirs
+from dissensus.data.sources.paths import data_dirs, downloads_dir
 from dissensus.errors import DataError
 from dissensus.files import atomic_folder
 
@@ -48,11 +47,11 @@ class PublishedStatus:
 
     Attributes:
         data: its registration.
-        found: the folder that holds every file of it, or None.
+        folder: the one that holds every file of it, or None.
     """
 
     data: PublishedData
-    found: Path | None
+    folder: Path | None
 
 
 def list_published(data_dir: Path | None = None, *, named: str | None = None) -> tuple[PublishedStatus, ...]:
@@ -83,7 +82,7 @@ def pull(
 
     Args:
         name: a key of `published_data()`, or the name of an installed package's source.
-        cache_dir: default: see `dissensus.data.sources.paths.cache_dir`.
+        cache_dir: default: see `dissensus.data.sources.paths.downloads_dir`.
         opener: from an address to a context manager with `read(size)`; default: `urllib`, 30 s time limit.
         progress: called as bytes arrive.
 
@@ -98,7 +97,7 @@ def pull(
     if name not in registered:
         raise DataError(f"no data set {name!r} is registered; {nearest(name, registered)}")
     source = registered[name]
-    target = (default_cache_dir() if cache_dir is None else cache_dir) / name
+    target = (downloads_dir() if cache_dir is None else cache_dir) / name
     if _holds(target, source):
         return target
     if target.exists():

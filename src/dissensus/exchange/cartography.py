@@ -61,7 +61,7 @@ def read_cartography(
     if steps_per_epoch < 1:
         raise DataError(f"steps_per_epoch is {steps_per_epoch}; expected a whole number of at least 1")
     files = _epoch_files(Path(path))
-    seen = _Seen()
+    seen = _ReadSoFar()
     epochs = [_read_epoch(file, epoch, seen) for epoch, file in enumerate(files)]
     n, k = len(seen.row), seen.size
     logits = np.full((n, len(files), k), np.nan)
@@ -96,7 +96,7 @@ def read_cartography(
 
 
 @dataclass
-class _Seen:
+class _ReadSoFar:
     """What the lines so far have said: places and gold labels of the examples, and K (0: not known yet)."""
 
     row: dict[str, int] = field(default_factory=dict)
@@ -122,7 +122,7 @@ def _epoch_files(path: Path) -> list[Path]:
     return [by_epoch[epoch] for epoch in range(len(by_epoch))]
 
 
-def _read_epoch(file: Path, epoch: int, seen: _Seen) -> tuple[list[int], FloatArray]:
+def _read_epoch(file: Path, epoch: int, seen: _ReadSoFar) -> tuple[list[int], FloatArray]:
     """Places of the file's examples, and their logits, shape (lines, K)."""
     rows: list[int] = []
     values: list[list[float]] = []

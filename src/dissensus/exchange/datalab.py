@@ -82,7 +82,7 @@ def add_to_datalab(
         name: {key: _by_row(column, rows) for key, column in columns[name]().items()} for name in issues
     }
     for name, frame in frames.items():
-        # Datalab prints what an issue manager raises and goes on: whatever can be wrong is looked at before.
+        # Datalab prints what an issue manager raises and continues: whatever can be wrong is looked at before.
         if np.isnan(frame["score"]).all():
             raise DataError(
                 f"the issue {name!r} is not defined for any of the {len(ids)} rows; expected ids of the curves, with "

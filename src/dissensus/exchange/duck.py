@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dissensus.errors import MissingDependencyError, StoreError
-from dissensus.store.files import read_manifest
+from dissensus.store.manifest import StoreManifest, read_manifest
 
 if TYPE_CHECKING:
     import duckdb
@@ -88,12 +88,12 @@ def _cells(connection: Any, cells: tuple[StoredCell, ...]) -> None:
         {
             "cell": pa.array([c.name for c in cells], pa.string()),
             "examples": pa.array(
-                [max([s["rows"] for s in c.manifest["shards"]], default=0) for c in cells], pa.int64()
+                [max([p.rows for p in c.manifest.points], default=0) for c in cells], pa.int64()
             ),
-            "points": pa.array([len(c.manifest["shards"]) for c in cells], pa.int64()),
-            "total_steps": pa.array([c.manifest["total_steps"] for c in cells], pa.int64()),
-            "complete": pa.array([c.manifest["complete"] for c in cells], pa.bool_()),
-            "labels": pa.array([c.manifest["labels"] for c in cells], pa.list_(pa.string())),
+            "points": pa.array([len(c.manifest.points) for c in cells], pa.int64()),
+            "total_steps": pa.array([c.manifest.total_steps for c in cells], pa.int64()),
+            "complete": pa.array([c.manifest.complete for c in cells], pa.bool_()),
+            "labels": pa.array([list(c.manifest.labels) for c in cells], pa.list_(pa.string())),
         }
     )
     _table(connection, "cells", table)
@@ -126,7 +126,7 @@ def _curves(connection: Any, cells: tuple[StoredCell, ...]) -> None:
         }
     )
     _table(connection, "curve_files", table)
-    labels = max(len(cell.manifest["labels"]) for cell in cells)
+    labels = max(len(cell.manifest.labels) for cell in cells)
     _parquet(connection, "curve_rows", [str(file.path) for file in files])
     connection.execute(
         f"""
@@ -186,7 +186,7 @@ class StoredCell:
 
     name: str
     folder: Path
-    manifest: dict[str, Any]
+    manifest: StoreManifest
     files: tuple[StoredFile, ...]
 
 
@@ -206,12 +206,12 @@ def stored_cells(folder: str | os.PathLike[str]) -> tuple[StoredCell, ...]:
 def _cell(folder: Path) -> StoredCell:
     manifest = read_manifest(folder)
     files = []
-    for shard in manifest["shards"]:
-        for part in shard["parts"]:
-            path = folder / part["file"]
+    for point in manifest.points:
+        for part in point.parts:
+            path = folder / part.file
             try:
                 pq.read_schema(path)
             except (OSError, ValueError) as problem:
                 raise StoreError(f"{path} is missing or damaged: {problem}") from None
-            files.append(StoredFile(folder.name, path, int(shard["step"]), int(part["begin"])))
+            files.append(StoredFile(folder.name, path, point.step, part.begin))
     return StoredCell(folder.name, folder, manifest, tuple(files))

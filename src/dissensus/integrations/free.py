@@ -41,7 +41,7 @@ def record_free(
 
     Classifiers (all labels' log-probabilities) and language models (-log p of the completion, that is of the row's
     labelled tokens as the trainer truncated them; a row whose labelled tokens were all cut off counts as not seen). A
-    trainer that goes on from a checkpoint goes on with the recording, and keeps what the cut epoch had seen.
+    trainer that resumes from a checkpoint continues the recording, and keeps what the cut epoch had seen.
 
     Args:
         trainer: a trainer that is made and has not begun.

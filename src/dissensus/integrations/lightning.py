@@ -49,7 +49,8 @@ class CurveCallback(_Callback):
     """Records curves while Lightning's `Trainer` fits.
 
     Steps are the trainer's `global_step`: optimiser steps, whatever `accumulate_grad_batches` is. A run that is
-    resumed (`ckpt_path=`) goes on in the same folder. With manual optimisation, one optimiser at most steps per batch.
+    resumed (`ckpt_path=`) continues in the same folder. With manual optimisation, one optimiser at most
+    steps per batch.
 
     Args:
         path: folder of the curves store.
@@ -90,7 +91,7 @@ class CurveCallback(_Callback):
         if trainer.fast_dev_run:
             return  # a trial of the code, which must not take the folder of the run to come
         bare_module(trainer.strategy.model)  # refuses sharded weights, which the module inside does not show
-        model, step = self._found(pl_module), int(trainer.global_step)
+        model, step = self._recorded_model(pl_module), int(trainer.global_step)
         options: dict[str, Any] = dict(self._options)
         if isinstance(self._tracked, AnnotatedDataset):
             options.setdefault("tokenizer", getattr(pl_module, "tokenizer", None))
@@ -113,7 +114,7 @@ class CurveCallback(_Callback):
     ) -> None:
         """Measure if the batch brought a step that is a tracking point."""
         if self.recorder is not None:
-            self.recorder.step(self._found(pl_module), int(trainer.global_step))
+            self.recorder.step(self._recorded_model(pl_module), int(trainer.global_step))
 
     def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """A checkpoint must not be ahead of the curves on the disk."""
@@ -126,11 +127,11 @@ class CurveCallback(_Callback):
             return
         step = int(trainer.global_step)
         if 0 < step < self.recorder.total_steps:
-            self.recorder.end_early(self._found(pl_module), step)
+            self.recorder.end_early(self._recorded_model(pl_module), step)
         else:
             self.recorder.finish()
 
-    def _found(self, module: Any) -> nn.Module:
+    def _recorded_model(self, module: Any) -> nn.Module:
         model: Any = module
         if callable(self._model):
             model = self._model(module)

@@ -79,7 +79,7 @@ class CurveCallback(TrainerCallback):  # type: ignore[misc]
         live: bool | LiveCurves = True,
         **options: Any,
     ) -> None:
-        self._path, self._given, self._options = path, tracked, options
+        self._path, self._tracked, self._options = path, tracked, options
         self._live = LiveCurves() if live is True else live or None
         self._logged: dict[str, float] = {}
         self.recorder: CurveRecorder | None = None
@@ -91,7 +91,7 @@ class CurveCallback(TrainerCallback):  # type: ignore[misc]
         """Make the recorder; measure step 0, or take up a run that the trainer resumes."""
         model, tokenizer = kwargs["model"], kwargs.get("processing_class")
         tokenizer = getattr(tokenizer, "tokenizer", tokenizer)  # a processor holds one
-        tracked = self._given
+        tracked = self._tracked
         if not isinstance(tracked, AnnotatedDataset) and callable(tracked):
             tracked = tracked(tokenizer)
         if isinstance(tracked, PreferenceProbe):

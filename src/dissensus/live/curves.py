@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from dissensus.data.agreement import annotation_entropy
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import DataError, SpecError
-from dissensus.live.rise import LEAST_RISE, GroupRise
+from dissensus.live.rise import LEAST_RISE, GroupRise, finite_mean
 from dissensus.metrics.unlearning import Trend, Unlearning, judge
 from dissensus.stats.correlation import spearman
 from dissensus.stats.groups import CONTESTED, SETTLED, entropy_groups
@@ -99,7 +99,7 @@ class LiveCurves:
 
         Args:
             dataset: the tracked set.
-            total_steps: optimiser steps of the whole run; one that goes on beyond them is followed on.
+            total_steps: optimiser steps of the whole run; one that continues beyond them is followed.
 
         Raises:
             SpecError: `total_steps` is below 1.
@@ -162,9 +162,11 @@ class LiveCurves:
         unlearning = self.unlearning
         values = {"points": float(curves.points)}
         for name, rows in self._groups.items():
-            values[f"{name}_loss"] = _mean(curves.last[rows])
-            values[f"{name}_change"] = _mean(unlearning.delta[rows])
-            values[f"{name}_unlearned"] = _mean(np.where(unlearning.defined, unlearning.flag, np.nan)[rows])
+            values[f"{name}_loss"] = finite_mean(curves.last[rows])
+            values[f"{name}_change"] = finite_mean(unlearning.delta[rows])
+            values[f"{name}_unlearned"] = finite_mean(
+                np.where(unlearning.defined, unlearning.flag, np.nan)[rows]
+            )
         if curves.points > 1:
             values["rho_aulc"] = spearman(self._entropy, curves.aulc()).rho
         return values
@@ -242,9 +244,3 @@ class _Running:
 
     def _ratio(self, above: FloatArray, below: FloatArray) -> FloatArray:
         return np.asarray(above / np.where(self.count > 1, below, np.nan), dtype=np.float64)
-
-
-def _mean(values: FloatArray) -> float:
-    """Mean of the finite values; NaN where there is none."""
-    finite = values[np.isfinite(values)]
-    return float(finite.mean()) if len(finite) else float("nan")

@@ -74,7 +74,7 @@ class GroupRise:
 
     def add(self, step: int, contested: FloatArray, settled: FloatArray) -> Rise | None:
         """Take in a tracking point's losses, in nats, of either group; the rise, if there is one that counts."""
-        now, now_settled = _mean(contested), _mean(settled)
+        now, now_settled = finite_mean(contested), finite_mean(settled)
         if not np.isfinite(now):
             return None
         self._means.append(now)
@@ -103,6 +103,7 @@ class GroupRise:
         return float(np.median(second) / (0.6745 * np.sqrt(6.0)))
 
 
-def _mean(values: FloatArray) -> float:
+def finite_mean(values: FloatArray) -> float:
+    """Mean of the finite values; NaN where there is none."""
     finite = values[np.isfinite(values)]
     return float(finite.mean()) if len(finite) else float("nan")

@@ -89,7 +89,7 @@ def perturbed(model: Any) -> Iterator[None]:
             noises[shape] = torch.randn(shape, generator=generator)
         return noises[shape].to(like)
 
-    def states(_module: nn.Module, _given: Any, output: Any) -> Any:
+    def states(_module: nn.Module, _inputs: Any, output: Any) -> Any:
         last = last_states(output)
         other = last * PERTURBED + noise(last, *last.shape)
         return type(output)(last_hidden_state=other) if hasattr(output, "keys") else (other, *output[1:])

@@ -22,7 +22,7 @@ from dissensus.models.attention import PLUGS_IN
 from dissensus.models.encoding import answer_template, plain_template
 from dissensus.models.fitting import fit, refuse_not_finite
 from dissensus.models.low_precision import DTYPES, keep_in_float32, keep_layout, quantized, stored_numbers
-from dissensus.models.model_files import explained, made, model_files, quiet_transformers
+from dissensus.models.model_files import build_model, explained, model_files, quiet_transformers
 from dissensus.models.registry import ARCHITECTURES
 from dissensus.models.repair import repair
 from dissensus.models.scoring import ScoringModel, packed_rows_agree
@@ -61,7 +61,7 @@ def load_scoring_model(
         repaired = repair(spec.name, resolved, files.factory, files.adjusted)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(head_seed)
-            module, info = made(files, repaired, options)
+            module, info = build_model(files, repaired, options)
     stripped = repaired.notes if repaired else ()
     missing = set(info["missing_keys"])
     fitted = fit(
@@ -131,7 +131,7 @@ def check_weights(spec: ModelSpec) -> None:
         if getattr(files.config, "quantization_config", None) is not None:
             return
         repaired = repair(spec.name, files.resolved, files.factory, files.adjusted, empty=True)
-        module, info = made(files, repaired, {"device_map": "meta", "output_loading_info": True})
+        module, info = build_model(files, repaired, {"device_map": "meta", "output_loading_info": True})
     missing = set(info["missing_keys"])
     fit(module, missing, info["unexpected_keys"], name=spec.name, head=spec.head)
 

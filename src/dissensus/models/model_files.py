@@ -86,7 +86,7 @@ def model_files(spec: ModelSpec, labels: int) -> ModelFiles:
     return ModelFiles(resolved, where, config, adjusted, changed, kind, tokenizer, factory)
 
 
-def made(files: ModelFiles, repaired: Repair | None, options: dict[str, Any]) -> Any:
+def build_model(files: ModelFiles, repaired: Repair | None, options: dict[str, Any]) -> Any:
     """The model, and what transformers says of loading it."""
     if repaired is not None:
         return repaired.made_by.from_pretrained(

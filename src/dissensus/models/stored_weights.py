@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from safetensors import safe_open
 from transformers.utils import cached_file
 
 from dissensus.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
 
 Shape = tuple[int, ...]
 
@@ -151,7 +154,7 @@ def _leads(lead: str, names: Iterable[str], place: Callable[[str], str | None]) 
     return not any(map(place, having)) and any(map(place, shorter))
 
 
-def placing(expected: Mapping[str, Any], prefix: str) -> Callable[[str], str | None]:
+def placing(expected: Collection[str], prefix: str) -> Callable[[str], str | None]:
     """A tensor's place among a model's own names, with the prefix of its body added or taken off, as transformers does.
 
     Args:
@@ -170,7 +173,7 @@ def placing(expected: Mapping[str, Any], prefix: str) -> Callable[[str], str | N
     return place
 
 
-def read_tensors(stored: StoredWeights, names: Mapping[str, str]) -> dict[str, Any]:
+def read_tensors(stored: StoredWeights, names: Mapping[str, str]) -> dict[str, torch.Tensor]:
     """The tensors of some names in the files, under other names."""
     by_file: dict[str, list[str]] = {}
     for name in names:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from dissensus.errors import SpecError, StoreError
 from dissensus.models.memory import is_out_of_memory
 from dissensus.record.observers import Notices
-from dissensus.store.files import read_manifest
+from dissensus.store.manifest import read_manifest
 
 OnError = Literal["stop", "raise"]
 
@@ -40,7 +40,7 @@ class Failures:
         if on_error not in ("stop", "raise"):
             raise SpecError(
                 f"on_error is {on_error!r}; expected 'stop' (a failure of the recorder ends the recording, and "
-                "training goes on) or 'raise'"
+                "training continues) or 'raise'"
             )
         self.on_error = on_error
         self.began = False
@@ -66,7 +66,7 @@ class Failures:
         """Let what fails inside end the recording instead of the training.
 
         Args:
-            agreed: whether it fails in every process of the run alike. Otherwise the recording goes on until the
+            agreed: whether it fails in every process of the run alike. Otherwise the recording continues until the
                 processes meet at the next tracking point (`raise_pending`): one that stopped by itself would leave the
                 others waiting there.
         """
@@ -96,7 +96,7 @@ class Failures:
         where = "" if self.at is None else f" at step {self.at}"
         advice = " Track with a smaller token_budget next time." if is_out_of_memory(error) else ""
         self._notices.warn(
-            f"recording has STOPPED{where}; training goes on. {self.reason.rstrip('. ')}.{advice} "
+            f"recording has STOPPED{where}; training continues. {self.reason.rstrip('. ')}.{advice} "
             f"{kept_in(self._folder)} (on_error='raise' would have ended the training instead.)"
         )
 
@@ -134,9 +134,9 @@ class Failures:
 
 
 def kept_in(folder: Path) -> str:
-    """What a store that was not finished holds, and how to go on with it."""
+    """What a store that was not finished holds, and how to continue it."""
     try:
-        steps = [shard["step"] for shard in read_manifest(folder)["shards"]]
+        steps = read_manifest(folder).steps
     except (StoreError, OSError):
         return f"Nothing can be read in {folder} any more."
     if not steps:

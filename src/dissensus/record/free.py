@@ -18,7 +18,7 @@ import numpy as np
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import DataError, SpecError, StoreError
 from dissensus.record.failures import Failures, OnError
-from dissensus.record.free_epoch import Epoch, Rows, Seen, copied, device, log_softmax, processes
+from dissensus.record.free_epoch import Epoch, Rows, SeenExamples, copied, device, log_softmax, processes
 from dissensus.record.free_epoch import Places as Places
 from dissensus.record.free_resume import SEEN, UNFINISHED, point_of, resume_from
 from dissensus.record.observers import Notices
@@ -68,7 +68,7 @@ class FreeRecorder:
         steps_per_epoch: optimiser steps of one epoch.
         regime: as in `CurveRecorder`; what a training forward sees is trained on.
         provenance: JSON values that go into the manifest.
-        resume_at: optimiser steps that a restored training state has taken; the recording goes on from there. What was
+        resume_at: optimiser steps that a restored training state has taken; the recording resumes from there. What was
             seen earlier in that epoch is kept if `flush` was called (or the epoch had ended); otherwise it is NaN,
             and the manifest says `lost_before` of that epoch. With more `total_steps` than before the run is extended.
         on_error: 'stop', or 'raise' to have every failure raised.
@@ -271,7 +271,7 @@ class FreeRecorder:
 
     @property
     def stopped(self) -> str | None:
-        """Why the recording has stopped though training went on; None while it has not."""
+        """Why the recording has stopped though training continued; None while it has not."""
         return self._failures.reason
 
     def _end_at(self, step: int) -> None:
@@ -312,7 +312,7 @@ class FreeRecorder:
         """Where the epoch ends that the forward after `step` steps belongs to."""
         return point_of(step, self.steps_per_epoch, self.total_steps)
 
-    def _open(self, point: int, seen: Seen | None = None) -> None:
+    def _open(self, point: int, seen: SeenExamples | None = None) -> None:
         self._point = point
         self._epoch = Epoch(self.dataset, self._processes, seen)
 
@@ -335,11 +335,11 @@ class FreeRecorder:
         self._epoch.keep(step, self._as_rows(examples), scores())
 
     def _go_beyond(self, step: int) -> None:
-        """Training goes on after the last planned step: another epoch is recorded."""
+        """Training continues after the last planned step: another epoch is recorded."""
         if self._failures.strict:
             return
         self._notices.warn(
-            f"the run was to have {self._asked} steps (total_steps) and goes on: the recording is extended to where "
+            f"the run was to have {self._asked} steps (total_steps) and continues: the recording is extended to where "
             "the run ends"
         )
         self.total_steps = (step // self.steps_per_epoch + 1) * self.steps_per_epoch
@@ -373,7 +373,9 @@ class FreeRecorder:
                 writer.note(epochs=[*writer.provenance["epochs"], facts])
         self._lost_before = 0
 
-    def _begin(self, writer: CurvesWriter, facts: Mapping[str, Any], resume_at: int | None) -> Seen | None:
+    def _begin(
+        self, writer: CurvesWriter, facts: Mapping[str, Any], resume_at: int | None
+    ) -> SeenExamples | None:
         """Look at what the store holds already; what the epoch that was cut has seen."""
         other = [name for name, value in facts.items() if writer.provenance.get(name) != value]
         if other:
@@ -391,7 +393,7 @@ class FreeRecorder:
         if writer.steps:
             raise StoreError(
                 f"{writer.path} holds the curves of a run already ({len(writer.steps)} epochs). Choose another folder "
-                "or delete that one; to go on with an interrupted run whose training state you restore yourself, pass "
+                "or delete that one; to resume an interrupted run whose training state you restore yourself, pass "
                 "resume_at=(optimiser steps that it has taken)"
             )
         return None

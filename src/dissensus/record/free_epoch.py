@@ -24,7 +24,7 @@ Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Seen:
+class SeenExamples:
     """What is known of n examples after a part of an epoch.
 
     Attributes:
@@ -55,7 +55,7 @@ class Seen:
         write_atomic(path, buffer.getvalue())
 
     @staticmethod
-    def load(path: Path) -> tuple[Seen, int, int] | None:
+    def load(path: Path) -> tuple[SeenExamples, int, int] | None:
         """What `save` wrote, with the epoch's point and the steps taken; None without a file.
 
         Raises `StoreError` if the file is damaged.
@@ -65,7 +65,7 @@ class Seen:
         try:
             with np.load(path, allow_pickle=False) as stored:
                 point, steps_taken = map(int, stored["at"])
-                return Seen(stored["log_probs"], stored["step"], stored["looks"]), point, steps_taken
+                return SeenExamples(stored["log_probs"], stored["step"], stored["looks"]), point, steps_taken
         except Exception as error:  # noqa: BLE001 - whatever is wrong with it, it cannot be read
             raise StoreError(
                 f"{path} is damaged ({error}); delete it: the epoch that was cut is then partly unseen"
@@ -95,10 +95,12 @@ class Epoch:
         seen: what was seen before an interruption.
     """
 
-    def __init__(self, dataset: AnnotatedDataset, processes: ProcessGroup, seen: Seen | None = None) -> None:
+    def __init__(
+        self, dataset: AnnotatedDataset, processes: ProcessGroup, seen: SeenExamples | None = None
+    ) -> None:
         n = len(dataset)
         self._dataset, self._gold, self._processes = dataset, dataset.gold, processes
-        self._own = seen or Seen(
+        self._seen = seen or SeenExamples(
             np.full((n, len(dataset.labels)), np.nan, dtype=np.float32),
             np.full(n, np.nan, dtype=np.float32),
             np.zeros(n, dtype=np.float32),
@@ -118,7 +120,7 @@ class Epoch:
         Raises `DataError` for rows that are none of the data set's, and a loss on a gold label that is not there.
         """
         pending, self._pending = self._pending, []
-        seen = self._own
+        seen = self._seen
         for step, batch_rows, values in pending:
             rows, log_probs = on_host(batch_rows), on_host(values)
             integral = rows.dtype.kind in "iu"
@@ -145,7 +147,7 @@ class Epoch:
                 )
             seen.log_probs[first, gold] = log_probs[at]
 
-    def together(self) -> Seen:
+    def together(self) -> SeenExamples:
         """What all processes have seen, each example as the lowest rank saw it. Called by all of them.
 
         The log-probabilities are the first process' to use; the others get the same.
@@ -156,7 +158,7 @@ class Epoch:
                 "torch.distributed was started after FreeRecorder was made; make the recorder after "
                 "init_process_group (Accelerator() and Trainer do that), so that the processes share the work"
             )
-        seen = self._own
+        seen = self._seen
         if self._processes.world_size == 1:
             return seen
         where = device()
@@ -166,7 +168,7 @@ class Epoch:
         totals = self._processes.all_reduce(columns, where)
         looks = self._processes.all_reduce(seen.looks.copy(), where)
         totals[totals[:, -1] == 0] = np.nan
-        return Seen(np.ascontiguousarray(totals[:, :-2]), totals[:, -2].copy(), looks)
+        return SeenExamples(np.ascontiguousarray(totals[:, :-2]), totals[:, -2].copy(), looks)
 
 
 def processes() -> ProcessGroup:

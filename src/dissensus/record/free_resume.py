@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dissensus.errors import StoreError
-from dissensus.record.free_epoch import Seen
+from dissensus.record.free_epoch import SeenExamples
 from dissensus.store import CurvesWriter
 
 SEEN = "seen_step"
@@ -19,16 +19,16 @@ UNFINISHED = "unfinished-epoch.npz"
 
 @dataclass(frozen=True)
 class ResumePoint:
-    """Where a recording goes on.
+    """Where a recording continues.
 
     Attributes:
         ever: which examples were seen in the epochs before, shape (n,).
-        seen: of the epoch that was cut, what had been seen before the step that training goes on from.
+        seen: of the epoch that was cut, what had been seen before the step that training resumes from.
         lost: whether that is not the whole of it.
     """
 
     ever: NDArray[np.bool_]
-    seen: Seen | None = None
+    seen: SeenExamples | None = None
     lost: bool = False
 
 
@@ -62,26 +62,26 @@ def resume_from(writer: CurvesWriter, step: int, *, steps_per_epoch: int, total_
     return ResumePoint(ever, seen, lost)
 
 
-def _cut(writer: CurvesWriter, step: int, epochs_end: int, point: int) -> tuple[Seen | None, bool]:
+def _cut(writer: CurvesWriter, step: int, epochs_end: int, point: int) -> tuple[SeenExamples | None, bool]:
     """What the epoch from `epochs_end` to `point` had seen by `step`, and whether some of that is lost.
 
-    If the epoch went on to its end before the interruption the store has it; else the last flush does.
+    If the epoch continued to its end before the interruption the store has it; else the last flush does.
     """
     path = writer.path / UNFINISHED
-    # Of an epoch in which the run was to end, and which now goes on, the point stands before the epoch's end.
+    # Of an epoch in which the run was to end, and which now continues, the point stands before the epoch's end.
     cut = [p for p in writer.steps if epochs_end < p <= point]
     if cut:
         at = writer.read(cut[-1], SEEN).copy()
         seen, steps_taken = (
-            Seen(writer.log_probs(cut[-1]).copy(), at, np.isfinite(at).astype(np.float32)),
+            SeenExamples(writer.log_probs(cut[-1]).copy(), at, np.isfinite(at).astype(np.float32)),
             step,
         )
     else:
-        flushed = Seen.load(path)
+        flushed = SeenExamples.load(path)
         if flushed is None or flushed[1] != point:
             return None, True
         seen, steps_taken = flushed[0], flushed[2]
-    seen_later = ~(seen.step < step)  # after the state that training goes on from, so it is seen once more
+    seen_later = ~(seen.step < step)  # after the state that training resumes from, so it is seen once more
     seen.log_probs[seen_later], seen.step[seen_later], seen.looks[seen_later] = np.nan, np.nan, 0
     seen.save(path, point=point, steps_taken=min(steps_taken, step))  # before the store forgets it
     return seen, steps_taken < step

@@ -16,7 +16,7 @@ from dissensus.models.schedule_free import evaluation_weights, schedule_free
 from dissensus.record.failures import Failures
 from dissensus.record.observers import Notices, Watcher, gold_losses
 from dissensus.record.opening import same_probe, share_points
-from dissensus.record.probes.base import Compares, Measured, Probe
+from dissensus.record.probes.base import Compares, MeasuredPoint, Probe
 from dissensus.record.tracking import tracking_pass
 from dissensus.store import CurvesWriter, PartWriter
 
@@ -139,7 +139,7 @@ class Measurer:
         self.last_pass = time.perf_counter() - begin
         self.seconds += self.last_pass
 
-    def point(self, model: nn.Module, *, untrained: bool) -> Measured:
+    def point(self, model: nn.Module, *, untrained: bool) -> MeasuredPoint:
         """What the probe says of the model as it is now, at the weights that its optimiser evaluates with."""
         with evaluation_weights(self._optimizers):
             if isinstance(self._probe, Compares):
@@ -193,7 +193,7 @@ class Measurer:
             if self.writer is not None:
                 self.writer.note(read=self._ways)
 
-    def _warn_not_finite(self, model: nn.Module, step: int, point: Measured) -> None:
+    def _warn_not_finite(self, model: nn.Module, step: int, point: MeasuredPoint) -> None:
         """Say what is at fault where more losses are not finite than before."""
         gold = self._probe.dataset.gold != NO_GOLD
         undefined = int((~np.isfinite(gold_losses(point.log_probs, self._probe.dataset)) & gold).sum())
@@ -205,7 +205,7 @@ class Measurer:
                 self._notices.warn(words)
         self._undefined = max(self._undefined, undefined)
 
-    def _write(self, step: int, point: Measured) -> None:
+    def _write(self, step: int, point: MeasuredPoint) -> None:
         if self._part is not None:
             self._part.write(step, point.log_probs, values=point.values, token_losses=point.token_losses)
             return
@@ -214,7 +214,7 @@ class Measurer:
             step, self.writer.ids, point.log_probs, values=point.values, token_losses=point.token_losses
         )
 
-    def _show(self, step: int, point: Measured) -> None:
+    def _show(self, step: int, point: MeasuredPoint) -> None:
         """Show the point to the watchers; one that fails (a tracker out of reach, say) is not asked again."""
         losses = gold_losses(point.log_probs, self._probe.dataset)
         for watcher in tuple(self._watchers):

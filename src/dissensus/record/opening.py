@@ -93,7 +93,7 @@ def open_store(
     if writer.steps and not resume:
         raise StoreError(
             f"{writer.path} holds the curves of a run already ({len(writer.steps)} tracking points). Choose another "
-            "folder or delete that one. To go on with an interrupted run: under a trainer, let it resume from its "
+            "folder or delete that one. To resume an interrupted run: under a trainer, let it resume from its "
             "checkpoint (`resume_from_checkpoint=True`, `ckpt_path=`); in a loop of your own, restore the training "
             "state, pass resume=True and watch(..., start=(optimiser steps that it has taken))."
         )
@@ -101,8 +101,8 @@ def open_store(
         before, now = writer.provenance.get(name), probe.facts.get(name)
         if before != now:
             raise StoreError(
-                f"{writer.path} was begun with {name} {before!r}; now it is {now!r}. Choose another folder, or go on "
-                "with the same question"
+                f"{writer.path} was begun with {name} {before!r}; now it is {now!r}. Choose another folder, or "
+                "continue with the same question"
             )
     return writer
 

@@ -100,7 +100,7 @@ class ProcessGroup:
     def all_or_none(self, device: torch.device) -> Iterator[None]:
         """Let all processes do what is inside, or none: what goes wrong in one of them is raised in every one.
 
-        Without it the others would go on to the next exchange and wait there. Inside, other exchanges may only follow
+        Without it the others would proceed to the next exchange and wait there. Inside, other exchanges may only follow
         a further `all_or_none`, at once: whatever one process does before that, the others are told at that place.
 
         Raises:
@@ -139,15 +139,15 @@ class EvenProcessGroup(ProcessGroup):
     Whoever has a batch less than the others reads the first one once more, and throws the result away.
 
     Attributes:
-        own: how many batches of the last share count.
+        counted: how many batches of the last share count.
     """
 
-    own: int
+    counted: int
 
     def share(self, batches: Sequence[T]) -> Sequence[T]:
         """This process' share of the batches, and one more where others have one more."""
         own_batches = super().share(batches)
-        object.__setattr__(self, "own", len(own_batches))
+        object.__setattr__(self, "counted", len(own_batches))
         missing = -(-len(batches) // self.world_size) - len(own_batches)
         return [*own_batches, *batches[:missing]]
 

@@ -206,16 +206,16 @@ class RecordedRun:
         self.points.steps = tuple(sorted({*self._measurer.measured, step, *coming}))
 
     def _go_beyond(self, step: int) -> None:
-        """Training goes on after the last planned step, or after the recording was closed."""
+        """Training continues after the last planned step, or after the recording was closed."""
         planned = self.points.asked
         if self._failures.strict:
             raise StoreError(f"step {step} has come, and total_steps was given as {planned}")
         self._notices.warn(
-            f"the run was to have {planned} steps (total_steps) and goes on: the recording is extended to where the "
+            f"the run was to have {planned} steps (total_steps) and continues: the recording is extended to where the "
             "run ends, and progress counts over all its steps. Call recorder.finish() after training, and give "
             "total_steps=epochs * len(loader) to have the points spaced beforehand"
             if step > planned
-            else f"the run goes on after step {self.points.total}, where the recording was closed: it is opened again"
+            else f"the run continues after step {self.points.total}, where the recording was closed: it is opened again"
         )
         self._measurer.settle()
         self.points.reach(step, self._measurer.measured)
@@ -299,7 +299,7 @@ class RecordedRun:
             writer.finish({name: round(value, 3) for name, value in seconds.items()})
             spent = f", {100 * timing.overhead:.1f}% of the training time" if timing.measurable else ""
             took = f"{timing.tracking:.1f} s{spent}"
-            if self._told_end:  # it went on beyond the end that was told
+            if self._told_end:  # it continued beyond the end that was told
                 self._new_end = (
                     f"{writer.path} now has {count} tracking points up to step {self.points.total}: {took}"
                 )

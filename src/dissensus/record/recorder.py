@@ -171,7 +171,7 @@ class CurveRecorder:
 
     @property
     def total_steps(self) -> int:
-        """Optimiser steps of the whole run, as far as is known: one that goes on beyond `total_steps` has more."""
+        """Optimiser steps of the whole run, as far as is known: one that continues beyond `total_steps` has more."""
         return self._run.points.total
 
     @property
@@ -196,7 +196,7 @@ class CurveRecorder:
 
     @property
     def stopped(self) -> str | None:
-        """Why the recording has stopped though training goes on; None while it has not."""
+        """Why the recording has stopped though training continues; None while it has not."""
         return self._failures.reason
 
     def __enter__(self) -> CurveRecorder:

@@ -136,7 +136,7 @@ class TrackingPoints:
         self.steps = tuple(sorted({*(p for p in measured if p <= step), step}))
 
     def reach(self, step: int, measured: Iterable[int]) -> None:
-        """Let the run go on to `step`, beyond the end that was known.
+        """Let the run continue to `step`, beyond the end that was known.
 
         Up to the steps that were asked for the points are those that were planned. Beyond, they keep the distance that
         they had, and twice as far out twice the distance, so that a run of unknown length has few more.

@@ -210,7 +210,7 @@ def tracking_pass(
     together = contextlib.nullcontext() if sharded else group.all_or_none(device)
     with together, undisturbed(model, device), plain_forward(model), folded, lower:
         for rows, batch in tracked.scores(scored_model, untrained=untrained, group=even or group):
-            if even is not None and len(order) == even.own:
+            if even is not None and len(order) == even.counted:
                 continue  # read once more for the other processes' sake
             order.append(rows)
             # Results stay where they were made until the last batch is under way: no batch waits for another.

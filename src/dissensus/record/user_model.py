@@ -138,7 +138,7 @@ class UserModelSet:
         rows = self._rows_to_ask()
         self._asked += 1
         device = next(model.parameters()).device
-        plain = self._own(model, rows, device)
+        plain = self._plain_logits(model, rows, device)
         packed_order, packed = self._packed.some(rows)
         if packed.shape != plain.shape:
             return False
@@ -146,7 +146,7 @@ class UserModelSet:
         difference = (packed.float()[[place[int(row)] for row in rows]] - plain).abs().max()
         return bool(difference <= AGREES * plain.abs().max().clamp(min=1.0))
 
-    def _own(self, model: nn.Module, rows: NDArray[np.int64], device: Any) -> Tensor:
+    def _plain_logits(self, model: nn.Module, rows: NDArray[np.int64], device: Any) -> Tensor:
         import torch
 
         from dissensus.models.user_model import classifier_logits, pads_by_id, reads_last_token

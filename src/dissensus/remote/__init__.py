@@ -6,8 +6,7 @@ makes it atomic there is what makes it atomic on a disk: the manifest comes last
 
 from dissensus.remote.folder import Remote, is_url
 from dissensus.remote.lease import Lease, LeaseLostError
-from dissensus.remote.mirror import Mirror
-from dissensus.remote.publisher import Publisher
+from dissensus.remote.mirror import Mirror, Publisher
 from dissensus.remote.study_mirror import (
     fetch_store,
     fetch_study,

@@ -10,7 +10,7 @@ import copy
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -118,27 +118,22 @@ class Remote:
 
     def write(self, name: str, content: bytes) -> None:
         """Put a file there, in place of the one of that name."""
+        self._replace(name, lambda path: self._fs.pipe_file(path, content))
+
+    def put(self, path: Path, name: str) -> None:
+        """The same from a local file, streamed. Nothing else may change that file meanwhile."""
+        self._replace(name, lambda target: self._fs.put_file(str(path), target))
+
+    def _replace(self, name: str, send: Callable[[str], object]) -> None:
         with self._words(f"write {name}"):
             path = self._path(name)
             if self._protocol in _OBJECT_STORES:
                 with self._bucket_there():
-                    self._fs.pipe_file(path, content)
+                    send(path)
                 return
             self._fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
             with self._beside(path) as beside:
-                self._fs.pipe_file(beside, content)
-
-    def put(self, path: Path, name: str) -> None:
-        """The same from a local file, streamed. Nothing else may change that file meanwhile."""
-        with self._words(f"write {name}"):
-            target = self._path(name)
-            if self._protocol in _OBJECT_STORES:
-                with self._bucket_there():
-                    self._fs.put_file(str(path), target)
-                return
-            self._fs.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
-            with self._beside(target) as beside:
-                self._fs.put_file(str(path), beside)
+                send(beside)
 
     def get(self, name: str, path: Path, *, sha256: str | None = None) -> bool:
         """Bring a file here, streamed; `path` appears, or is replaced, when all of it is here.

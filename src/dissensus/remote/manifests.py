@@ -12,16 +12,12 @@ a run never resumes from a checkpoint that is ahead of its curves, whatever was 
 from __future__ import annotations
 
 import json
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from dissensus.errors import StoreError
 from dissensus.remote.folder import safe_name
-from dissensus.store.files import listed_files, read_manifest, without_files
-
-EXAMPLES = "examples.parquet"
+from dissensus.store.manifest import EXAMPLES, StoreManifest
 
 
 @dataclass(frozen=True)
@@ -30,13 +26,11 @@ class Manifest:
 
     Attributes:
         content: its bytes.
-        data: what they say.
-        files: the files that it lists, by name, with the SHA-256 of each.
+        says: what they say.
     """
 
     content: bytes
-    data: dict[str, Any]
-    files: dict[str, str]
+    says: StoreManifest
 
     @classmethod
     def parse(cls, content: bytes, where: str) -> Manifest:
@@ -45,20 +39,19 @@ class Manifest:
         Raises:
             StoreError: it is damaged, of another schema, or names a file outside its folder; `where` says whose it is.
         """
-        with tempfile.TemporaryDirectory(prefix="dissensus-") as folder:
-            (Path(folder) / "manifest.json").write_bytes(content)
-            try:
-                data = read_manifest(Path(folder))
-            except StoreError as error:
-                raise StoreError(str(error).replace(folder, where)) from None
-        files = listed_files(data)
-        for name, checksum in files.items():
+        says = StoreManifest.parse(content, f"{where}/manifest.json")
+        for name, checksum in says.files.items():
             safe_name(name, f"{where}/manifest.json")
             if len(checksum) != 64 or not set(checksum) <= set("0123456789abcdef"):
                 raise StoreError(
                     f"{where}/manifest.json is damaged: {checksum!r:.80} is no SHA-256 of {name}"
                 )
-        return cls(content, data, files)
+        return cls(content, says)
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The files that it lists, by name, with the SHA-256 of each."""
+        return self.says.files
 
     def conflicts(self, new: Manifest) -> bool:
         """Whether both list a file of the same name, and not the same one."""
@@ -72,15 +65,11 @@ class Manifest:
         changed = {name for name, checksum in self.files.items() if new.files.get(name) != checksum}
         if EXAMPLES in changed:
             return None
-        data = without_files(self.data, changed)
-        return Manifest.parse((json.dumps(data, indent=1, sort_keys=True) + "\n").encode(), where)
+        return Manifest.parse(self.says.without(changed).text.encode(), where)
 
     def until(self, step: int | None) -> dict[str, str]:
         """The listed files of the examples and of the tracking points up to `step` (None: of all)."""
-        if step is None:
-            return self.files
-        shards = [s for s in self.data["shards"] if s["step"] <= step]
-        return listed_files({**self.data, "shards": shards})
+        return self.files if step is None else self.says.until(step).files
 
 
 STATE = "checkpoint/state.safetensors"
@@ -88,7 +77,7 @@ CURRENT = "checkpoint/current.json"
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class CurrentCheckpoint:
     """Which checkpoint counts.
 
     Attributes:
@@ -111,7 +100,7 @@ class Checkpoint:
         return (json.dumps(record, indent=1, sort_keys=True) + "\n").encode()
 
     @classmethod
-    def parse(cls, content: bytes | None) -> Checkpoint | None:
+    def parse(cls, content: bytes | None) -> CurrentCheckpoint | None:
         """What `current.json` says; None where it is missing or cannot be read: then there is no checkpoint."""
         try:
             record = json.loads(content or b"null")
@@ -122,7 +111,7 @@ class Checkpoint:
             return None
 
     def fits(self, manifest: Manifest) -> bool:
-        """Whether a run may go on from it beside this manifest."""
+        """Whether a run may resume from it beside this manifest."""
         return self.requires.items() <= manifest.files.items()
 
 

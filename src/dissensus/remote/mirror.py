@@ -2,18 +2,25 @@
 
 What holds it together is the manifest, as on a disk: it is put after the files that it lists, and a file that it does
 not list does not exist. So whoever reads the remote finds one state of the run, whole, whenever the writer was cut off.
+A publisher is a thread that publishes the folder again and again while the cell trains.
 """
 
 from __future__ import annotations
 
+import logging
+import threading
 import time
 from pathlib import Path
+from types import TracebackType
 
 from dissensus.errors import StoreError
 from dissensus.files import file_sha256, write_atomic
 from dissensus.remote.folder import Remote
-from dissensus.remote.manifests import CURRENT, STATE, Checkpoint, Manifest
+from dissensus.remote.lease import Lease, LeaseLostError
+from dissensus.remote.manifests import CURRENT, STATE, CurrentCheckpoint, Manifest
 from dissensus.remote.publishing import MANIFEST, Publication
+
+log = logging.getLogger("dissensus")
 
 BEFORE = (
     "spec.json",
@@ -46,7 +53,7 @@ class Mirror:
         self._publication = Publication(local, remote, before=BEFORE, after=AFTER)
 
     def publish(self) -> bool:
-        """Bring the remote to what the folder holds now; may be called again and again while a run goes on.
+        """Bring the remote to what the folder holds now; may be called again and again while a run is under way.
 
         In this order: spec.json and the other small files of `BEFORE`; where points were measured anew, a manifest of
         what the old one and the new one share; files that the remote lacks; the manifest; the checkpoint; files that no
@@ -68,7 +75,7 @@ class Mirror:
         folder is left as it is.
 
         Args:
-            checkpoint: bring what a run goes on from too.
+            checkpoint: bring what a run resumes from too.
 
         Returns:
             Whether there is a store there.
@@ -85,7 +92,7 @@ class Mirror:
             if content is None:
                 return False
             manifest = Manifest.parse(content, self.remote.shown)
-            published = Checkpoint.parse(current)
+            published = CurrentCheckpoint.parse(current)
             if published is not None and not published.fits(manifest):
                 if self.remote.read(CURRENT) != current:
                     continue  # somebody publishes at this moment
@@ -126,7 +133,7 @@ class Mirror:
         else:
             write_atomic(self.local / MANIFEST, shared.content)
 
-    def _take_manifest(self, manifest: Manifest, checkpoint: Checkpoint | None, *, drop: bool) -> None:
+    def _take_manifest(self, manifest: Manifest, checkpoint: CurrentCheckpoint | None, *, drop: bool) -> None:
         """Write the manifest; a local one that is another than `checkpoint`, or is ahead of it, goes before."""
         state, local_manifest = self.local / STATE, self._local_manifest()
         if state.is_file():
@@ -137,7 +144,7 @@ class Mirror:
         if local_manifest is None or local_manifest.content != manifest.content:
             write_atomic(self.local / MANIFEST, manifest.content)
 
-    def _take_checkpoint(self, checkpoint: Checkpoint | None) -> str | None:
+    def _take_checkpoint(self, checkpoint: CurrentCheckpoint | None) -> str | None:
         """Bring the checkpoint; its name if it is not there any more."""
         if checkpoint is None or (self.local / STATE).is_file():  # `_take_manifest` left it: it is the same
             return None
@@ -154,3 +161,77 @@ class Mirror:
             return Manifest.parse((self.local / MANIFEST).read_bytes(), str(self.local))
         except (OSError, StoreError):
             return None
+
+
+class Publisher:
+    """Context manager: publishes every so many seconds while its body runs, and once more at its end.
+
+    What goes wrong in the thread stops no training: it is tried again at the next tick, and what went wrong at the
+    last publish is raised at the exit. If the body itself ends with an error, what it left is published all the same,
+    and the body's error is the one that is raised. Where another attempt took the cell, nothing more is published.
+
+    Args:
+        mirror: of the cell.
+        every: seconds between two publishes: what a lost machine costs, besides a tracking point.
+        lease: this attempt's lease, taken already; it is looked at before each publish.
+
+    Raises:
+        StoreError: at the exit: the last publish failed, or another attempt took the cell.
+    """
+
+    def __init__(self, mirror: Mirror, *, every: float = 15.0, lease: Lease | None = None) -> None:
+        self._mirror = mirror
+        self._every = every
+        self._lease = lease
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._ticks, name="publisher", daemon=True)
+        self._lost: LeaseLostError | None = None
+        self._failed = ""
+
+    def __enter__(self) -> Publisher:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end.set()
+        self._thread.join()
+        try:
+            self._publish()
+        except Exception as problem:
+            if error is None:
+                raise
+            error.add_note(f"and what it left could not be published: {problem}")
+
+    def check(self) -> None:
+        """Raise `StoreError` if another attempt took the cell; for a training loop to ask between two steps.
+
+        It asks nobody: it says what the last publish found.
+        """
+        if self._lost is not None:
+            raise self._lost
+
+    def _publish(self) -> None:
+        self.check()
+        if self._lease is not None:
+            try:
+                self._lease.check()
+            except LeaseLostError as lost:
+                self._lost = lost
+                raise
+        self._mirror.publish()
+
+    def _ticks(self) -> None:
+        while not self._end.wait(self._every):
+            try:
+                self._publish()
+            except LeaseLostError as lost:
+                log.warning("%s", lost)
+                return
+            except Exception as problem:  # noqa: BLE001 - whatever it is, training goes on
+                if str(problem) != self._failed:
+                    log.warning("not published, tried again in %g s: %s", self._every, problem)
+                self._failed = str(problem)
+            else:
+                self._failed = ""

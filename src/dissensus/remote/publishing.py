@@ -11,7 +11,7 @@ from pathlib import Path
 from dissensus.errors import StoreError
 from dissensus.files import file_sha256
 from dissensus.remote.folder import Remote, copy_pinned
-from dissensus.remote.manifests import CURRENT, STATE, Checkpoint, Manifest, step_of
+from dissensus.remote.manifests import CURRENT, STATE, CurrentCheckpoint, Manifest, step_of
 
 MANIFEST = "manifest.json"
 TRIES = 8
@@ -176,7 +176,7 @@ class Publication:
             self._sweep(image, "checkpoint/", set())
             return
         checksum, step = state
-        new = Checkpoint(checksum, manifest.until(step))
+        new = CurrentCheckpoint(checksum, manifest.until(step))
         if new.content != image.current:
             if new.name not in image.names:
                 self._remote.put(self._pins / STATE, new.name)

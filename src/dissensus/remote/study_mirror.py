@@ -53,7 +53,7 @@ def fetch_store(url: str, *, checkpoint: bool = False) -> Path:
 
     Args:
         url: of the folder with manifest.json.
-        checkpoint: bring what a run goes on from too.
+        checkpoint: bring what a run resumes from too.
 
     Raises:
         StoreError: there is no store, it cannot be read, or it is damaged.
@@ -76,7 +76,7 @@ def fetch_study(
         local: the folder here.
         curves: bring stores and results; without, only study.yaml and what `dissensus status` reads. Such a folder
             has manifests without their files, and is no place for anything else.
-        checkpoints: bring what unfinished cells go on from.
+        checkpoints: bring what unfinished cells resume from.
         exact: delete cells here that are not there any more; for a folder that is nothing but an image.
 
     Returns:

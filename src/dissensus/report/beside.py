@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +13,16 @@ from markupsafe import Markup
 
 from dissensus.analysis.across import Across
 from dissensus.analysis.annotators import labels_needed
+from dissensus.analysis.rows import (
+    HangsOnRow,
+    LabelsRow,
+    LikenessRow,
+    NoiseCurveRow,
+    NoisyRun,
+    RankingRow,
+    rows_of,
+)
+from dissensus.curves import FloatArray
 from dissensus.report import figures
 from dissensus.report.claims import ClaimView, claim_views
 from dissensus.report.grid import Grid, grid_of
@@ -82,16 +91,18 @@ def across_view(across: Across, alpha: float) -> AcrossView:
 def _sensitivity(table: pa.Table) -> Grid | None:
     rows = [
         (
-            f"{row['choice']}: {row['value']}",
-            row["reference_value"],
-            row["source"],
-            str(row["conditions"]),
-            *(number(row[f"rho_{end}_change"], 3) for end in ("median", "largest")),
-            _turns(row, "rho"),
-            *(number(row[f"delta_contested_{end}_change"], 3) for end in ("median", "largest")),
-            _turns(row, "delta_contested"),
+            f"{row.choice}: {row.value}",
+            row.reference_value,
+            row.source,
+            str(row.conditions),
+            number(row.rho_median_change, 3),
+            number(row.rho_largest_change, 3),
+            _turns(row.rho_sign_turns_clearly, row.conditions, row.rho_withheld),
+            number(row.delta_contested_median_change, 3),
+            number(row.delta_contested_largest_change, 3),
+            _turns(row.delta_contested_sign_turns_clearly, row.conditions, row.delta_contested_withheld),
         )
-        for row in table.to_pylist()
+        for row in rows_of(table, HangsOnRow)
     ]
     return grid_of(
         "sensitivity",
@@ -110,26 +121,24 @@ def _sensitivity(table: pa.Table) -> Grid | None:
     )  # fmt: skip
 
 
-def _turns(row: Mapping[str, Any], name: str) -> str:
+def _turns(turned: int, conditions: int, withheld: int) -> str:
     """In how many conditions a sign turns, of those in which an interval could tell."""
-    withheld = row.get(f"{name}_withheld") or 0
-    told = row["conditions"] - withheld
+    told = conditions - withheld
     if not told:
         return "no interval"
-    turned = str(row[f"{name}_sign_turns_clearly"])
-    return f"{turned} of {told}" if withheld else turned
+    return f"{turned} of {told}" if withheld else str(turned)
 
 
 def _annotators(table: pa.Table) -> Grid | None:
-    by_condition: dict[str, dict[int, Mapping[str, Any]]] = {}
-    for row in table.to_pylist():
-        by_condition.setdefault(row["condition"], {})[int(row["labels"])] = row
+    by_condition: dict[str, dict[int, LabelsRow]] = {}
+    for row in rows_of(table, LabelsRow):
+        by_condition.setdefault(row.condition, {})[row.labels] = row
     sizes = sorted({n for by_size in by_condition.values() for n in by_size})
     needed = {one.condition: one.labels for one in labels_needed(table)}
     rows = []
     for condition, by_size in by_condition.items():
         cells = [_by_labels(by_size[n]) if n in by_size else "" for n in sizes]
-        full = next(iter(by_size.values()))["rho_full"]
+        full = next(iter(by_size.values())).rho_full
         enough = needed.get(condition)
         rows.append(
             (condition, *cells, number(full), "more, or none to see" if enough is None else str(enough))
@@ -147,15 +156,16 @@ def _annotators(table: pa.Table) -> Grid | None:
     )
 
 
-def _by_labels(row: Mapping[str, Any]) -> str:
-    return f"{number(row['rho'])} ({number(row['rho_corrected'])})"
+def _by_labels(row: LabelsRow) -> str:
+    return f"{number(row.rho)} ({number(row.rho_corrected)})"
 
 
 def _noise(ranking: pa.Table, likeness: pa.Table) -> Grid | None:
-    runs = list(dict.fromkeys(_run(row) for row in ranking.to_pylist()))
-    scores: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
-    for row in ranking.to_pylist():
-        scores.setdefault((row["score"], row["source"]), {})[_run(row)] = row
+    ranked = rows_of(ranking, RankingRow)
+    runs = list(dict.fromkeys(map(_run, ranked)))
+    scores: dict[tuple[str, str], dict[str, RankingRow]] = {}
+    for row in ranked:
+        scores.setdefault((row.score, row.source), {})[_run(row)] = row
     rows = [
         (f"{name.replace('_', ' ')} ({source})", *(_ranked(by_run.get(run)) for run in runs))
         for (name, source), by_run in scores.items()
@@ -168,43 +178,39 @@ def _noise(ranking: pa.Table, likeness: pa.Table) -> Grid | None:
     return grid_of("noise", "Label noise", notes, ("Score", *runs), rows)
 
 
-def _ranked(row: Mapping[str, Any] | None) -> str:
+def _ranked(row: RankingRow | None) -> str:
     if row is None:
         return ""
-    if math.isnan(row["auroc_low"]):
-        return f"{number(row['auroc'])}, no interval: {row['note']} ({number(row['ap'])})"
-    ends = f"{interval_end(row['auroc_low'])} to {interval_end(row['auroc_high'])}"
-    return f"{number(row['auroc'])}, {ends} ({number(row['ap'])})"
+    if math.isnan(row.auroc_low):
+        return f"{number(row.auroc)}, no interval: {row.note} ({number(row.ap)})"
+    ends = f"{interval_end(row.auroc_low)} to {interval_end(row.auroc_high)}"
+    return f"{number(row.auroc)}, {ends} ({number(row.ap)})"
 
 
 def _likeness_words(table: pa.Table) -> list[str]:
-    rows = [r for r in table.to_pylist() if r["label"] == "given" and r["flipped_group"] == "flipped"]
+    rows = [r for r in rows_of(table, LikenessRow) if r.label == "given" and r.flipped_group == "flipped"]
     return [
-        f"{_run(row)}: flipped examples' mean change of loss is {number(row['from_contested'])} nats from the "
-        f"contested and {number(row['from_plain'])} from the plain examples' (difference {number(row['likeness'])}, "
-        f"{_ends(row, '')}). The contested are {number(row['contested_from_plain'])} from "
-        f"the plain: {number(row['equivalence'])} further than the flipped are from the contested "
-        f"({_ends(row, 'equivalence_')}; likeness needs that to be above 0)."
+        f"{_run(row)}: flipped examples' mean change of loss is {number(row.from_contested)} nats from the "
+        f"contested and {number(row.from_plain)} from the plain examples' (difference {number(row.likeness)}, "
+        f"{_ends(row.low, row.high, row.withheld)}). The contested are {number(row.contested_from_plain)} from "
+        f"the plain: {number(row.equivalence)} further than the flipped are from the contested "
+        f"({_ends(row.equivalence_low, row.equivalence_high, row.equivalence_withheld)}; likeness needs that to be "
+        "above 0)."
         for row in rows
     ]
 
 
-def _ends(row: Mapping[str, Any], prefix: str) -> str:
+def _ends(low: float, high: float, withheld: str) -> str:
     """An interval, or why there is none."""
-    why = row.get(f"{prefix}withheld")
-    if why:
-        return f"no interval: {why}"
-    return f"{interval_end(row[f'{prefix}low'])} to {interval_end(row[f'{prefix}high'])}"
+    return f"no interval: {withheld}" if withheld else f"{interval_end(low)} to {interval_end(high)}"
 
 
 def _panels(table: pa.Table) -> tuple[NoiseCurves, ...]:
-    cells: dict[str, list[dict[str, Any]]] = {}
-    for row in table.to_pylist():
-        cells.setdefault(row["cell"], []).append(row)
-    every = [
-        np.array([r[c] for rows in cells.values() for r in rows], dtype=np.float64) for c in ("mean", "high")
-    ]
-    ylim = figures.limits(every)
+    cells: dict[str, list[NoiseCurveRow]] = {}
+    for row in rows_of(table, NoiseCurveRow):
+        cells.setdefault(row.cell, []).append(row)
+    every = [row for rows in cells.values() for row in rows]
+    ylim = figures.limits([_floats(row.mean for row in every), _floats(row.high for row in every)])
     panels = []
     for number_, rows in enumerate(cells.values()):
         drawn = {
@@ -219,24 +225,34 @@ def _panels(table: pa.Table) -> tuple[NoiseCurves, ...]:
     return tuple(panels)
 
 
-def _curves(rows: Sequence[Mapping[str, Any]], label: str) -> list[figures.GroupCurve]:
+def _floats(values: Iterable[float]) -> FloatArray:
+    return np.array(list(values), dtype=np.float64)
+
+
+def _curves(rows: Sequence[NoiseCurveRow], label: str) -> list[figures.DrawnCurve]:
     curves = []
     for group in ("flipped", "contested", "plain"):
-        group_rows = [row for row in rows if row["label"] == label and row["group"] == group]
-        if group_rows:
-            columns = {
-                c: np.array([r[c] for r in group_rows], dtype=np.float64)
-                for c in ("progress", "mean", "low", "high")
-            }
-            curves.append(figures.GroupCurve(group, **columns, seeds=columns["mean"][None]))
+        points = [row for row in rows if row.label == label and row.group == group]
+        if points:
+            mean = _floats(row.mean for row in points)
+            curves.append(
+                figures.DrawnCurve(
+                    group,
+                    progress=_floats(row.progress for row in points),
+                    mean=mean,
+                    low=_floats(row.low for row in points),
+                    high=_floats(row.high for row in points),
+                    seeds=mean[None],
+                )
+            )
     return curves
 
 
-def _run(row: Mapping[str, Any]) -> str:
+def _run(row: NoisyRun) -> str:
     """A run with label noise in words."""
-    kind = NOISE.get(row["noise"], row["noise"])
-    regime = REGIMES.get(row["regime"], row["regime"])
+    kind = NOISE.get(row.noise, row.noise)
+    regime = REGIMES.get(row.regime, row.regime)
     return (
-        f"{row['dataset']}, {row['model']}, {method_words(row['method'])}, {regime}, "
-        f"{100 * row['rate']:.0f}% to {kind}, seed {row['seed']}"
+        f"{row.dataset}, {row.model}, {method_words(row.method)}, {regime}, "
+        f"{100 * row.rate:.0f}% to {kind}, seed {row.seed}"
     )

@@ -39,7 +39,7 @@ NUDGED = 25
 
 
 @dataclass(frozen=True)
-class GroupCurve:
+class DrawnCurve:
     """One entropy group's mean loss along training.
 
     Attributes:
@@ -103,7 +103,7 @@ def limits(values: Sequence[FloatArray], *, pad: float = 0.04, zero: bool = True
     return low, high + pad * ((high - low) or 1.0)
 
 
-def draw_curves(ax: Axes, curves: Sequence[GroupCurve], ylim: tuple[float, float]) -> None:
+def draw_curves(ax: Axes, curves: Sequence[DrawnCurve], ylim: tuple[float, float]) -> None:
     """Mean gold loss by entropy group, band shaded, each seed as a thin line when there are several."""
     ends: list[tuple[float, str]] = []
     for curve in curves:

@@ -19,18 +19,17 @@ from markupsafe import Markup, escape
 from dissensus.analysis.across import load_across
 from dissensus.analysis.study_reading import KEPT, StudyReader
 from dissensus.analysis.tables import Analysis, analyze, load_analysis
-from dissensus.config import NO_VARIANT
 from dissensus.files import write_atomic
 from dissensus.report import words
 from dissensus.report.beside import AcrossView, across_view
 from dissensus.report.findings import NotLearned, findings, limits_of_reading, not_learned
 from dissensus.report.grid import Grid, backing_grid
 from dissensus.report.palette import LINES
-from dissensus.report.provenance import CellFacts, cell_facts, scrub, specification
+from dissensus.report.provenance import CellProvenance, cell_provenance, scrub, specification
 from dissensus.report.quotes import Quotes, keep_quotes, kept_quotes, quotes_words
 from dissensus.report.sections import Section, further_sections
 from dissensus.report.svg import interval, key
-from dissensus.report.tables import GROUPS, ConditionRow, condition_row
+from dissensus.report.tables import GROUPS, ConditionRow, condition_rows
 from dissensus.report.views import ConditionView, condition_views
 from dissensus.stats import MIN_CLUSTERS
 from dissensus.wording import number
@@ -99,7 +98,7 @@ class Page:
     backing: Grid | None
     scale: tuple[float, float]
     missing: tuple[MissingCell, ...]
-    cells: tuple[CellFacts, ...]
+    cells: tuple[CellProvenance, ...]
     across: AcrossView | None
     sections: tuple[Section, ...]
     specification: str
@@ -168,7 +167,7 @@ def build(analysis: Analysis, *, quotes: Quotes = "all") -> Page:
 
     study = analysis.study
     alpha = 1 - study.analysis.confidence
-    rows = _own_conditions(analysis)
+    rows = condition_rows(analysis.conditions)
     planned = analysis.reader.folder.planned
     shown = tuple(planned[name].cell for name in analysis.cells["cell"].to_pylist())
     cells = tuple(cell for cell in shown if cell.variant is None) or shown
@@ -196,7 +195,9 @@ def build(analysis: Analysis, *, quotes: Quotes = "all") -> Page:
         backing=backing_grid([view.row for family in families for view in family.views]),
         scale=_scale(rows),
         missing=missing,
-        cells=tuple(cell_facts(analysis, row) for row in analysis.cells.to_pylist()),
+        cells=tuple(
+            cell_provenance(analysis.reader.folder, cell) for cell in analysis.cells["cell"].to_pylist()
+        ),
         across=across_view(across, alpha) if (across := load_across(analysis.reader)) else None,
         sections=further_sections(analysis),
         specification=specification(study),
@@ -210,13 +211,6 @@ def build(analysis: Analysis, *, quotes: Quotes = "all") -> Page:
         quotes=quotes,
         left_out=quotes_words(quotes),
     )
-
-
-def _own_conditions(analysis: Analysis) -> tuple[ConditionRow, ...]:
-    """The study's own conditions; its variants are compared with them elsewhere. All, where only variants are done."""
-    rows = analysis.conditions.to_pylist()
-    base_rows = [row for row in rows if row["variant"] == NO_VARIANT]
-    return tuple(condition_row(row) for row in base_rows or rows)
 
 
 def _with_fewer_quotes(families: tuple[Family, ...], quotes: int) -> tuple[Family, ...]:

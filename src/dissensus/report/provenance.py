@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
-from dissensus.analysis.tables import Analysis
 from dissensus.config import StudySpec
+from dissensus.store.manifest import read_manifest
+from dissensus.store.run_facts import RunFacts
+from dissensus.study.folder import StudyFolder
 from dissensus.wording import file_tail
 
-FINGERPRINTS = ("train_fingerprint", "model_fingerprint")
-SIZES = (
-    "train_examples",
-    "parameters",
-    "trainable_parameters",
-    "dropped_shared",
-    "dropped_unlabelled",
-    "flipped_labels",
-    "truncated_examples",
-    "train_truncated_examples",
-)
 ABSOLUTE = re.compile(r"(?<![\w.])(?:[A-Za-z]:[\\/]|~?/)(?:[^\s'\":;,()\[\]]*[\\/])+(?=[^\s/\\])")
 """The folders of an absolute path."""
 LONGEST = 600
@@ -32,27 +21,25 @@ LONGEST = 600
 
 
 @dataclass(frozen=True)
-class CellFacts:
+class CellProvenance:
     """What identifies a cell's result: facts in the order in which they are shown."""
 
     cell: str
     facts: tuple[tuple[str, str], ...]
 
 
-def cell_facts(analysis: Analysis, row: Mapping[str, Any]) -> CellFacts:
-    """Fingerprints, sizes and versions from the manifest of a row of the cells table."""
-    path = analysis.reader.folder.cell(row["cell"]) / "manifest.json"
-    manifest = json.loads(path.read_text(encoding="utf-8"))
-    provenance = manifest["provenance"]
-    facts = {"tracked fingerprint": str(manifest.get("tracked_fingerprint") or "")[:16]}
-    facts |= {key.replace("_", " "): str(provenance.get(key) or "")[:16] for key in FINGERPRINTS}
-    facts |= {
-        key.replace("_", " "): f"{provenance[key]:,}" for key in SIZES if isinstance(provenance.get(key), int)
+def cell_provenance(folder: StudyFolder, cell: str) -> CellProvenance:
+    """Fingerprints, sizes and versions from the manifest of the cell with this id."""
+    manifest = read_manifest(folder.cell(cell))
+    stored = RunFacts.of(manifest.provenance)
+    facts = {
+        "tracked fingerprint": (manifest.tracked_fingerprint or "")[:16],
+        "train fingerprint": (stored.train_fingerprint or "")[:16],
+        "model fingerprint": (stored.model_fingerprint or "")[:16],
+        **{name.replace("_", " "): f"{size:,}" for name, size in stored.sizes.items()},
+        "versions": ", ".join(f"{name} {stored.versions[name]}" for name in sorted(stored.versions)),
     }
-    versions = provenance.get("versions")
-    if isinstance(versions, dict):
-        facts["versions"] = ", ".join(f"{name} {versions[name]}" for name in sorted(versions))
-    return CellFacts(row["cell"], tuple((name, value) for name, value in facts.items() if value))
+    return CellProvenance(cell, tuple((name, value) for name, value in facts.items() if value))
 
 
 def specification(study: StudySpec) -> str:

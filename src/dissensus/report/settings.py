@@ -5,11 +5,11 @@ A study's common settings may hold for none of its cells; what the page says mus
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
 from dissensus.config import ModelSpec, RunSpec
 from dissensus.report.tables import method_words, percent
+from dissensus.store.run_facts import RunFacts
 
 PROMPT_SHOWN = 400
 """Characters of a prompt that the page shows; the specification holds all of it."""
@@ -80,14 +80,14 @@ def prompts_words(cells: Iterable[RunSpec]) -> str:
     return "; ".join(f"{model.label.rpartition('--')[2]}: {_prompt(model)}" for model in models)
 
 
-def caption(cells: Sequence[RunSpec], provenance: Sequence[Mapping[str, Any]]) -> str:
+def caption(cells: Sequence[RunSpec], stored: Sequence[RunFacts]) -> str:
     """Learning rate, epochs, training examples and label noise of one condition's cells, its seeds.
 
     Args:
         cells: of the condition; at least one.
-        provenance: as stored with each cell; training examples are left unsaid where none counts them.
+        stored: facts of each cell; training examples are left unsaid where none counts them.
     """
-    examples = sorted({n for p in provenance if isinstance(n := p.get("train_examples"), int)})
+    examples = sorted({n for facts in stored if (n := facts.sizes.get("train_examples")) is not None})
     over = f" over {_either(f'{n:,}' for n in examples)} training examples" if examples else ""
     parts = [_rates(cells), epochs_words(cells) + over, batches_words(cells), noise_words(cells)]
     text = ", ".join(filter(None, parts))

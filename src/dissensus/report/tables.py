@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import pyarrow as pa
+
+from dissensus.config import NO_VARIANT
 from dissensus.wording import interval_end, number
 
 GROUPS = ("contested", "middle", "settled")
@@ -231,8 +234,13 @@ class ConditionRow:
         return method_words(self.method)
 
 
-def condition_row(row: Mapping[str, Any]) -> ConditionRow:
-    """From a row of the conditions table to what the page shows."""
+def condition_rows(conditions: pa.Table) -> tuple[ConditionRow, ...]:
+    """The study's own conditions; its variants are compared with them elsewhere. All, where only variants are done."""
+    rows = conditions.to_pylist()
+    return tuple(map(_condition_row, [row for row in rows if row["variant"] == NO_VARIANT] or rows))
+
+
+def _condition_row(row: Mapping[str, Any]) -> ConditionRow:
     return ConditionRow(
         condition=row["condition"],
         anchor="c-" + "".join(c if c.isascii() and c.isalnum() else "-" for c in row["condition"]),

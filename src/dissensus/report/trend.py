@@ -22,7 +22,7 @@ DECIMALS = 9
 
 
 @dataclass(frozen=True)
-class Trend:
+class TrendLine:
     """Medians of y over the values, or bins, of x.
 
     Attributes:
@@ -64,7 +64,7 @@ class Trend:
         return f"Line: median AULC at {counted}; band: middle half"
 
 
-def trend(x: FloatArray, y: FloatArray, *, most: int = MOST_VALUES, bins: int = BINS) -> Trend:
+def trend(x: FloatArray, y: FloatArray, *, most: int = MOST_VALUES, bins: int = BINS) -> TrendLine:
     """Median and quartiles of y along x.
 
     Up to `most` distinct x keep a point each. With more, neighbouring values are joined to bins of about n / `bins`
@@ -81,12 +81,12 @@ def trend(x: FloatArray, y: FloatArray, *, most: int = MOST_VALUES, bins: int = 
     by_value = len(values) <= most
     if len(x) < FEWEST or len(values) < 2:
         nothing = np.empty(0)
-        return Trend(nothing, nothing, nothing, nothing, np.empty(0, np.int64), by_value)
+        return TrendLine(nothing, nothing, nothing, nothing, np.empty(0, np.int64), by_value)
     if not by_value:
         place = _joined(sizes, len(x) / bins)[place]
     members = [place == k for k in range(int(place.max()) + 1)]
     quartiles = np.array([np.quantile(y[member], [0.25, 0.5, 0.75]) for member in members])
-    return Trend(
+    return TrendLine(
         at=np.array([np.median(x[member]) for member in members]),
         low=quartiles[:, 0],
         middle=quartiles[:, 1],

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +19,8 @@ from dissensus.report import figures, settings
 from dissensus.report.examples import NO_RISERS, RiserList, risers
 from dissensus.report.tables import GROUPS, ConditionRow
 from dissensus.report.trend import trend
+from dissensus.report.words import RecordedCell
+from dissensus.store.run_facts import RunFacts
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,8 @@ class ConditionView:
 
 def condition_views(
     analysis: Analysis, rows: Sequence[ConditionRow], cells: Sequence[RunSpec]
-) -> tuple[list[ConditionView], list[tuple[str, Mapping[str, Any]]]]:
-    """Panels and examples of every condition; the joint figures are saved; data set and provenance of every cell."""
+) -> tuple[list[ConditionView], list[RecordedCell]]:
+    """Panels and examples of every condition; the joint figures are saved; what was recorded of every cell."""
     curves = {row.condition: _group_curves(analysis, row.condition) for row in rows}
     clouds = {row.condition: _cloud(analysis, row.condition) for row in rows}
     # One scale for all conditions, so that their plots can be compared by eye.
@@ -75,19 +76,17 @@ def condition_views(
     figures.save_joint([lines[c] for c in order], columns, folder / "curves", legend=True)
     figures.save_joint([dots[c] for c in order], columns, folder / "entropy_aulc")
     views: list[ConditionView] = []
-    recorded: list[tuple[str, Mapping[str, Any]]] = []
+    recorded: list[RecordedCell] = []
     for number_, row in enumerate(rows):
         stored = _load(analysis, row.condition)
-        recorded += [(row.dataset, curves_.provenance) for curves_ in stored]
+        facts = [RunFacts.of(seed.provenance) for seed in stored]
+        recorded += [RecordedCell(row.dataset, one) for one in facts]
         condition_cells = [cell for cell in cells if cell.condition == row.condition]
         names = label_words(stored[0].labels, condition_cells[0].dataset.tracked)
         views.append(
             ConditionView(
                 row=row,
-                settings=settings.caption(
-                    condition_cells,
-                    [c.provenance for c in stored],
-                ),
+                settings=settings.caption(condition_cells, facts),
                 curves=figures.plot_svg(lines[row.condition], f"l{number_}", _curve_label(row)),
                 cloud=figures.plot_svg(dots[row.condition], f"d{number_}", _cloud_label(row)),
                 cloud_note=_cloud_note(clouds[row.condition], row.seeds),
@@ -109,7 +108,7 @@ def _of(table: pa.Table, condition: str) -> pa.Table:
     return table.filter(pc.equal(table["condition"], condition))
 
 
-def _group_curves(analysis: Analysis, condition: str) -> list[figures.GroupCurve]:
+def _group_curves(analysis: Analysis, condition: str) -> list[figures.DrawnCurve]:
     """Group curves averaged over the seeds that share the first one's tracking points."""
     table = _of(analysis.groups, condition)
     built = []
@@ -127,7 +126,7 @@ def _group_curves(analysis: Analysis, condition: str) -> list[figures.GroupCurve
         if arrays:
             mean, low, high = (np.mean([a[c] for a in arrays], axis=0) for c in ("mean", "low", "high"))
             every = np.stack([a["mean"] for a in arrays])
-            built.append(figures.GroupCurve(group, arrays[0]["progress"], mean, low, high, every))
+            built.append(figures.DrawnCurve(group, arrays[0]["progress"], mean, low, high, every))
     return built
 
 

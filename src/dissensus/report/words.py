@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 from dissensus.analysis.clusters import NO_CLUSTERS
 from dissensus.config import ModelSpec, RunSpec, SourceSpec, StudySpec
 from dissensus.report import settings
 from dissensus.report.tables import GOLD, REGIMES, ConditionRow, percent
+from dissensus.store.run_facts import RunFacts
 from dissensus.wording import file_tail
 
 NO_CHAOSNLI = "; no ChaosNLI item was among them"
@@ -154,26 +155,33 @@ def model_notes(study: StudySpec, recorded: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(notes))
 
 
-def recorded_notes(recorded: Iterable[tuple[str, Mapping[str, Any]]]) -> list[str]:
+@dataclass(frozen=True)
+class RecordedCell:
+    """What was stored with a cell.
+
+    Attributes:
+        dataset: name of its data set.
+        facts: of its run.
+    """
+
+    dataset: str
+    facts: RunFacts
+
+
+def recorded_notes(recorded: Iterable[RecordedCell]) -> list[str]:
     """What was stored of the models with the cells: where they come from, and how their weights were read."""
     notes: list[str] = []
-    for _, stored in recorded:
-        notes.append(str(stored.get("model_note") or ""))
-        notes += map(str, stored.get("model_loading") or ())
+    for cell in recorded:
+        notes += [cell.facts.model_note, *cell.facts.model_loading]
     return notes
 
 
-def data_notes(recorded: Iterable[tuple[str, Mapping[str, Any]]]) -> tuple[str, ...]:
-    """What the loaders said of the data: ties, repeated rows, counts made of shares. Each once.
-
-    Args:
-        recorded: the data set's name and what was stored with a cell of it, for every cell.
-    """
+def data_notes(recorded: Iterable[RecordedCell]) -> tuple[str, ...]:
+    """What the loaders said of the data: ties, repeated rows, counts made of shares. Each once."""
     names_by_note: dict[str, list[str]] = {}
-    for name, stored in recorded:
-        notes = stored.get("data_notes") or ()
-        for note in [notes] if isinstance(notes, str) else notes:
-            names_by_note.setdefault(str(note), []).append(name)
+    for cell in recorded:
+        for note in cell.facts.data_notes:
+            names_by_note.setdefault(note, []).append(cell.dataset)
     names = {name for datasets in names_by_note.values() for name in datasets}
     return tuple(
         note if len(names) == 1 else f"{', '.join(dict.fromkeys(datasets))}: {note}"

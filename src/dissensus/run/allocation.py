@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dissensus import threads
+from dissensus import threads as usable
 from dissensus.config import Execution, StudySpec
-from dissensus.run.engines.base import GIB_A_PROCESS
+from dissensus.errors import SpecError
+from dissensus.run.engines.base import GIB_A_PROCESS, Needs, needs_of
+from dissensus.run.jobs import Job
 from dissensus.study.grid import expand, matching
 
 DEFAULT_FUSE = 1
@@ -41,7 +44,7 @@ def default_workers(jobs: int, device: str | None) -> int:
         return 1
     memory = available_gib()
     by_memory = jobs if memory is None else int(memory / GIB_A_PROCESS)
-    return max(1, min(threads.available(), jobs, by_memory))
+    return max(1, min(usable.available(), jobs, by_memory))
 
 
 def default_threads(workers: int) -> int:
@@ -49,7 +52,7 @@ def default_threads(workers: int) -> int:
     named = os.environ.get("OMP_NUM_THREADS", "")
     if named.isdigit() and int(named) > 0:
         return int(named)
-    return max(1, threads.available() // workers)
+    return max(1, usable.available() // workers)
 
 
 def available_gib(meminfo: Path = Path("/proc/meminfo")) -> float | None:
@@ -84,3 +87,32 @@ def executions(study: StudySpec) -> dict[str, Execution]:
         name: Execution.parse(settings, f"study {study.name!r}", prefix=f"execution.{last[name]}.set")
         for name, settings in settings_of.items()
     }
+
+
+def allocate(
+    jobs: Sequence[Job],
+    carried_out: Mapping[str, Execution],
+    *,
+    gpus: bool,
+    threads: int | None,
+    shared_by: int | None,
+) -> list[Needs]:
+    """What each job is given.
+
+    Args:
+        jobs: to be run.
+        carried_out: see `executions`.
+        gpus: whether the machines have GPUs.
+        threads: of each, where somebody said so.
+        shared_by: workers that share this machine's cores; None on a cluster, where a job has those it reserves.
+    """
+    if shared_by is not None:
+        threads = threads or default_threads(max(shared_by, 1))
+    return [needs_of([carried_out[cell.cell_id] for cell in job], gpus=gpus, threads=threads) for job in jobs]
+
+
+def refuse_below_one(**options: int | None) -> None:
+    """Raise `SpecError` for an option that is below 1; None stands for the default."""
+    for option, value in options.items():
+        if value is not None and value < 1:
+            raise SpecError(f"{option} is {value}; expected 1 or more")

@@ -19,6 +19,7 @@ from dissensus.run.messages import RENDEZVOUS
 from dissensus.run.progress import CellProgress, ProgressReporter
 from dissensus.run.provenance import refuse_changed_inputs, source_facts, versions
 from dissensus.seeds import stream_seed
+from dissensus.store.run_facts import RunFacts
 from dissensus.store.validation import VALIDATION
 from dissensus.study.folder import stored_already
 
@@ -298,10 +299,9 @@ def prepare_cell(
             quiet=True,
         )
         if group.first:
-            refuse_changed_inputs(recorder.writer.provenance, data, model.fingerprint, folder)
-            if (
-                recorder.writer.provenance["versions"] != package_versions
-            ):  # allowed, but no longer bit-identical
+            stored = RunFacts.of(recorder.writer.provenance)
+            refuse_changed_inputs(stored, data, model.fingerprint, folder)
+            if stored.versions != package_versions:  # allowed, but no longer bit-identical
                 recorder.writer.note(resumed_under=package_versions)
 
     validation = None

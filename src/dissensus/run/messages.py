@@ -237,7 +237,7 @@ def read_event(line: str | bytes, log: Path | None) -> Event | None:
         return event_from_json(line)
     except SpecError as error:
         note = f"{SKIPPED}{error}\n"
-        with contextlib.suppress(OSError):  # the listener goes on, whatever becomes of its log
+        with contextlib.suppress(OSError):  # the listener continues, whatever becomes of its log
             if log is None:
                 sys.stderr.write(note)
             else:

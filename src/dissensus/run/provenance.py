@@ -12,6 +12,7 @@ from dissensus.config import Execution, RunSpec
 from dissensus.config.sources import SOURCES
 from dissensus.data.assembly import CellData
 from dissensus.errors import StoreError
+from dissensus.store.run_facts import RunFacts
 
 if TYPE_CHECKING:
     import torch
@@ -19,15 +20,15 @@ if TYPE_CHECKING:
     from dissensus.record.processes import ProcessGroup
 
 
-def refuse_changed_inputs(
-    provenance: dict[str, object], data: CellData, model_fingerprint: str, folder: Path
-) -> None:
+def refuse_changed_inputs(stored: RunFacts, data: CellData, model_fingerprint: str, folder: Path) -> None:
     """Raise `StoreError` where a resumed run has other data or weights than it began with."""
-    now = {"train_fingerprint": data.train.fingerprint, "model_fingerprint": model_fingerprint}
-    for key, value in now.items():
-        if provenance.get(key) != value:
+    for name, before, now in (
+        ("train fingerprint", stored.train_fingerprint, data.train.fingerprint),
+        ("model fingerprint", stored.model_fingerprint, model_fingerprint),
+    ):
+        if before != now:
             raise StoreError(
-                f"{folder} was begun with another {key.replace('_', ' ')} ({provenance.get(key)}; now {value}): the "
+                f"{folder} was begun with another {name} ({before}; now {now}): the "
                 "files behind the study have changed. Delete that folder to start the cell anew."
             )
 

@@ -21,17 +21,18 @@ from dissensus.config import Execution, RunSpec, StudySpec, When
 from dissensus.errors import SpecError, StoreError
 from dissensus.files import write_atomic
 from dissensus.run import messages
-from dissensus.run.allocation import DEFAULT_FUSE, default_threads, executions
+from dissensus.run.allocation import DEFAULT_FUSE, allocate, executions, refuse_below_one
 from dissensus.run.destination import Destination
-from dissensus.run.engines.base import Engine, Needs, needs_of
+from dissensus.run.engines.base import Engine, Needs
 from dissensus.run.engines.local import LocalEngine
 from dissensus.run.engines.node import order_for_nodes
 from dissensus.run.job_status import RunningJob
 from dissensus.run.jobs import Job, jobs
 from dissensus.run.messages import RUN_CELL, RUN_CELLS, Event, JobOrder
-from dissensus.study.grid import expand, select
+from dissensus.study.folder import StudyFolder
+from dissensus.study.grid import select
 from dissensus.study.lock import StudyLock
-from dissensus.study.status import CellStatus, cell_folder, cut_off, read_status, write_status
+from dissensus.study.status import CellStatus, cell_folder, cut_off, write_status
 
 OnChange = Callable[[CellStatus], None]
 OnStage = Callable[[str], None]
@@ -111,12 +112,11 @@ def run_study(
         StoreError: another run is under way in the folder.
         KeyboardInterrupt: on Ctrl-C or SIGTERM, after the workers were stopped; running again resumes.
     """
-    for option, value in (("workers", workers), ("threads", threads), ("fuse", fuse)):
-        if value is not None and value < 1:
-            raise SpecError(f"{option} is {value}; expected 1 or more")
+    refuse_below_one(workers=workers, threads=threads, fuse=fuse)
     if retries is not None and retries < 0:
         raise SpecError(f"retries is {retries}; expected 0 or more")
-    cells = select(expand(study), only or When())
+    folder = StudyFolder(out, study=study)
+    cells = select(folder.cells, only or When())
     carried_out = executions(study)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -128,8 +128,11 @@ def run_study(
         destination.fetch()
         diff = _keep_study(study, out)
         destination.publish_study()
-        _mark_interrupted(out)
-        statuses = {cell.cell_id: read_status(cell_folder(out, cell), cell) for cell in cells}
+        for status in folder.statuses:  # read now that all is here
+            # Nothing runs here while this process holds the lock: what says 'running' was killed.
+            if status.state == "running":
+                write_status(folder.cell(status.cell), cut_off(status))
+        statuses = {cell.cell_id: cut_off(folder.listed[cell.cell_id]) for cell in cells}
         skipped = frozenset(name for name, status in statuses.items() if status.state == "done")
         session = _Session(
             out,
@@ -245,12 +248,8 @@ class _Session:
         gpus = self.engine.has_gpus()
         waiting = jobs(cells, fuse or DEFAULT_FUSE, self.executions)
         slots = workers or self.engine.slots(len(waiting))
-        if not self.engine.elsewhere:
-            threads = threads or default_threads(slots)
-        needs = [
-            needs_of([self.executions[cell.cell_id] for cell in job], gpus=gpus, threads=threads)
-            for job in waiting
-        ]
+        shared_by = None if self.engine.elsewhere else slots
+        needs = allocate(waiting, self.executions, gpus=gpus, threads=threads, shared_by=shared_by)
         self.engine.check(needs)
         return [_Task(job, need) for job, need in zip(waiting, needs, strict=True)], slots
 
@@ -308,15 +307,6 @@ def _keep_study(study: StudySpec, out: Path) -> str:
         diff = ""
     write_atomic(path, text)
     return diff
-
-
-def _mark_interrupted(out: Path) -> None:
-    """Nothing runs here while this process holds the lock: what says 'running' was killed."""
-    root = out / "cells"
-    for folder in sorted(root.iterdir()) if root.is_dir() else ():
-        status = read_status(folder)
-        if status.state == "running":
-            write_status(folder, cut_off(status))
 
 
 @contextmanager

@@ -62,8 +62,10 @@ def drawn_units(units: int, resamples: int, rng: np.random.Generator, *, rows: i
 
 def times_drawn(picks: IntArray) -> CountArray:
     """How often each unit was drawn, shape (b, units), given which were."""
-    # One list, then one array: letting go of the interpreter after each row would cost more than the counting.
-    return np.array([np.bincount(row, minlength=picks.shape[1]) for row in picks], dtype=np.int32)
+    b, units = picks.shape
+    # One count over all rows, each with numbers of its own: quicker than a call for each row.
+    numbered = picks + (np.arange(b) * units)[:, None]
+    return np.bincount(numbered.reshape(-1), minlength=b * units).reshape(b, units).astype(np.int32)
 
 
 def cluster_index(clusters: ArrayLike, n: int) -> IntArray:

@@ -11,9 +11,9 @@ from dissensus.stats.bootstrap import FloatArray, Seed, cluster_index, generator
 from dissensus.stats.columns import complete_rows, numeric_columns
 from dissensus.stats.draws import Draws, Units, over_resamples
 from dissensus.stats.intervals import FISHER, resampled_interval
-from dissensus.stats.ranks import RankedSample, average_ranks, centre, spread_of
+from dissensus.stats.ranks import RankedSample, average_ranks, centred_ranks, spread_of
 
-CELLS = 400_000
+CELLS = 100_000
 """Resamples x examples of a chunk. With smaller chunks the threads would wait for each other more often (the
 interpreter runs one at a time between NumPy's loops), with larger ones the caches would spill."""
 
@@ -188,17 +188,12 @@ def summarize(
 
 def resampled_spearman(x: RankedSample, y: RankedSample, draws: Draws) -> FloatArray:
     """Spearman's rho in each resample, shape (b,); NaN where x or y is constant."""
-    rank_x, rank_y = x.rank(draws), y.rank(draws)
-    surplus = centre(rank_x, draws.totals)
-    centre(rank_y, draws.totals)
-    weighted = draws.weights * rank_x
-    products = np.einsum("bn,bn->b", weighted, rank_y)
-    spread_x = spread_of(np.einsum("bn,bn->b", weighted, rank_x), draws.totals, surplus)
-    np.multiply(draws.weights, rank_y, out=weighted)
-    spread_y = spread_of(np.einsum("bn,bn->b", weighted, rank_y), draws.totals, surplus)
+    first, second = centred_ranks(x, draws), centred_ranks(y, draws)
+    products = np.einsum("nb,nb->b", first.weighted, second.ranks)
+    spread_x, spread_y = (spread_of(one.squares, draws.totals) for one in (first, second))
     rho = np.full(len(products), np.nan)
     spread = np.sqrt(spread_x) * np.sqrt(spread_y)
-    np.divide(products - surplus, spread, out=rho, where=spread > 0)
+    np.divide(products, spread, out=rho, where=spread > 0)
     return np.asarray(np.clip(rho, -1.0, 1.0), dtype=np.float64)
 
 

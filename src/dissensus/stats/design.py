@@ -13,7 +13,7 @@ from dissensus.stats.basis import Form, covariate_basis
 from dissensus.stats.bootstrap import FloatArray, IntArray
 from dissensus.stats.correlation import Correlation, pearson, resampled_spearman
 from dissensus.stats.draws import Draws, Memo
-from dissensus.stats.ranks import RankedSample, average_ranks
+from dissensus.stats.ranks import RankedSample, average_ranks, centred_ranks
 
 Made = TypeVar("Made")
 LEFT = 0.02
@@ -133,14 +133,11 @@ class RankDesign:
             plain = resampled_spearman(self.x, self.y, draws)
             return np.stack([plain, plain], axis=1)
         total = draws.totals
-        x, y = (
-            kept(draws.ranked, "ranks", (own,), partial(centred_ranks, own, draws))
-            for own in (self.x, self.y)
-        )
+        x, y = (centred_ranks(own, draws) for own in (self.x, self.y))
         raw = np.empty((len(total), 2, 2))
         raw[:, 0, 0], raw[:, 1, 1] = x.squares, y.squares
         raw[:, 0, 1] = raw[:, 1, 0] = kept(
-            draws.sums, "xy", (self.x, self.y), lambda: np.einsum("bn,bn->b", x.weighted, y.ranks)
+            draws.sums, "xy", (self.x, self.y), lambda: np.einsum("nb,nb->b", x.weighted, y.ranks)
         )
         gram = kept(draws.sums, "gram", (self.basis,), lambda: self._gram(draws))
         sides = np.stack(
@@ -161,7 +158,7 @@ class RankDesign:
 
         The basis is scaled to unit variance, so that entries are near 1 times the draws; they are divided by these.
         """
-        counts = draws.weights if self.units is None else draws.counts.numbers()
+        counts = draws.counts.astype(np.float64)
         k = 1 + self.basis.shape[1]
         upper = np.triu_indices(k)
         sums = np.zeros((len(counts), len(upper[0])))
@@ -198,7 +195,7 @@ class RankDesign:
     def _side(self, weighted: FloatArray) -> FloatArray:
         """Sums of products of the columns with x or y, shape (b, 1 + k)."""
         return np.column_stack(
-            [weighted.sum(axis=1), np.sqrt(len(self.basis)) * product(weighted, self.basis)]
+            [weighted.sum(axis=0), np.sqrt(len(self.basis)) * side_by_side(self.basis, weighted)]
         )
 
     def _residuals(self) -> tuple[FloatArray, FloatArray]:
@@ -211,29 +208,6 @@ class RankDesign:
                 left - self.basis @ (self.basis.T @ left)
             )  # removes what rounding left in its directions
         return residuals[0], residuals[1]
-
-
-@dataclass(frozen=True)
-class _Centred:
-    """A column's ranks in b resamples of n examples.
-
-    Attributes:
-        ranks: doubled, minus their mean over the draws, shape (b, n).
-        weighted: the same times the draws of each example.
-        squares: sum over the draws of the squares, shape (b,).
-    """
-
-    ranks: FloatArray
-    weighted: FloatArray
-    squares: FloatArray
-
-
-def centred_ranks(sample: RankedSample, draws: Draws) -> _Centred:
-    """A column's ranks in each resample, centred."""
-    ranks = sample.rank(draws)
-    ranks -= draws.totals[:, None]  # the mean of the doubled ranks
-    weighted = draws.weights * ranks
-    return _Centred(ranks, weighted, np.einsum("bn,bn->b", weighted, ranks))
 
 
 def kept(memo: Memo | None, name: str, objects: tuple[object, ...], make: Callable[[], Made]) -> Made:
@@ -278,3 +252,14 @@ def product(a: FloatArray, b: FloatArray) -> FloatArray:
         if in_pieces < n:
             out[begin : begin + ROWS] += rows[:, in_pieces:] @ b[in_pieces:]
     return out
+
+
+def side_by_side(columns: FloatArray, weighted: FloatArray) -> FloatArray:
+    """`weighted.T @ columns` for shapes (n, b) and (n, k), in pieces as those of `product`, shape (b, k)."""
+    (n, b), k = weighted.shape, columns.shape[1]
+    depth = max(1, PIECE // max(b * k, 1))
+    in_pieces = n - n % depth
+    left = columns[:in_pieces].reshape(-1, depth, k).swapaxes(1, 2)
+    sums = np.matmul(left, weighted[:in_pieces].reshape(-1, depth, b)).sum(axis=0)
+    sums += columns[in_pieces:].T @ weighted[in_pieces:]
+    return np.asarray(sums.T, dtype=np.float64)

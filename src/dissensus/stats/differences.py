@@ -11,10 +11,7 @@ from dissensus.errors import DataError, SpecError
 from dissensus.stats.bootstrap import FloatArray, IntArray, cluster_index
 from dissensus.stats.columns import numeric_columns
 from dissensus.stats.groups import CONTESTED, SETTLED
-from dissensus.stats.intervals import MIN_CLUSTERS, Interval, few_units, t_interval
-
-MIN_SIDE = MIN_CLUSTERS // 2
-"""Clusters that each of the two groups must have, beside `MIN_CLUSTERS` in both together."""
+from dissensus.stats.intervals import Interval, few_units, t_interval
 
 
 @dataclass(frozen=True)
@@ -71,7 +68,7 @@ def mean_difference(
     squared changes of the difference when one cluster is left out. A cluster with members in both groups so cancels
     what it adds to both. Degrees of freedom are Welch's, from each group's own variance and clusters, at most G - 1.
 
-    No interval below `MIN_CLUSTERS` clusters in all, or `MIN_SIDE` in either group.
+    No interval below `MIN_CLUSTERS` clusters (or examples, where each is its own) in either group.
 
     Args:
         values: one per example, shape (n,); those that are not finite are dropped and counted.
@@ -104,9 +101,7 @@ def mean_difference(
     sides = [_Side.of(kept_values[side], unit[side], units) for side in (is_first, ~is_first)]
     difference = sides[0].mean - sides[1].mean
     df = float("nan")
-    few = few_units(units, clustered=clusters is not None) or _few_on_a_side(
-        {first: sides[0].units, second: sides[1].units}, clustered=clusters is not None
-    )
+    few = _few_in_a_group({first: sides[0].units, second: sides[1].units}, clustered=clusters is not None)
     if not np.isfinite(difference):
         interval = Interval(withheld="a group has no value")
     elif few:
@@ -165,9 +160,7 @@ def _jackknife(changes: FloatArray, units: int) -> float:
     return float((units - 1) / units * (changes**2).sum())
 
 
-def _few_on_a_side(units: dict[str, int], *, clustered: bool) -> str:
-    word = "clusters" if clustered else "examples"
-    for name, count in units.items():
-        if count < MIN_SIDE:
-            return f"{count} {word} of the {name} group; an interval needs {MIN_SIDE} at least"
-    return ""
+def _few_in_a_group(units: dict[str, int], *, clustered: bool) -> str:
+    """Why the smaller group has too few units for an interval; '' where it has enough."""
+    smaller = min(units, key=lambda name: units[name])
+    return few_units(units[smaller], clustered=clustered, group=smaller)

@@ -1,13 +1,20 @@
-"""A statistic in every resample: draws made one chunk after the other, computed on in threads."""
+"""A statistic in every resample: draws made one chunk after the other, computed on in threads.
+
+A bootstrap of ranks is gathers and running sums of small whole numbers: counts of draws. They are held with the
+resamples of a chunk side by side in memory, in the narrowest type that no sum outgrows. So to move an example is to
+copy a short run of memory, and one addition of machine words adds four resamples (two, where a resample has more than
+32,767 draws): as long as no sum outgrows its part of a word, adding words adds all parts at once, in either byte order.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from dissensus import threads
 from dissensus.stats.bootstrap import (
@@ -18,10 +25,12 @@ from dissensus.stats.bootstrap import (
     drawn_units,
     times_drawn,
 )
-from dissensus.stats.lanes import Lanes
 
 WIDE = 32_767
-"""Examples above which a machine word holds two resamples instead of four; see `Lanes`."""
+"""Draws of a resample above which a machine word holds two resamples instead of four: twice their number, which sums of
+two running counts reach, must fit into its part of the word."""
+WORD = 8
+"""Bytes of a machine word."""
 CHUNK = 2**25
 """Bytes that a chunk of `cells` resamples x examples takes, about, with everything that is computed on it."""
 HELD = 2**32
@@ -99,18 +108,19 @@ class Draws:
     """A chunk of b resamples of n examples.
 
     Attributes:
-        counts: draws of each unit, packed, shape (b, units).
-        packed_totals: N, packed, shape (b, 1).
-        weights: draws of each example, shape (b, n).
+        counts: draws of each unit, shape (b, units).
+        packed: the same with the resamples side by side, uint16 or uint32, shape (units, w): w is b filled up with
+            zeros to whole machine words.
+        units: what is drawn.
         totals: N, draws of each resample, shape (b,).
         ranked: ranks of columns, where the chunk serves several statistics; None where it serves one.
         sums: sums of products, likewise.
         pairs: sums of products of two covariates' columns, or of one's with ranks, likewise.
     """
 
-    counts: Lanes
-    packed_totals: Lanes
-    weights: FloatArray
+    counts: CountArray
+    packed: NDArray[Any]
+    units: Units
     totals: FloatArray
     ranked: Memo | None = None
     sums: Memo | None = None
@@ -119,20 +129,33 @@ class Draws:
     @classmethod
     def of(cls, counts: CountArray, units: Units, *, several: bool = False) -> Draws:
         """Draws from counts of units, shape (b, units); `several`: keep what other statistics may ask for again."""
-        weights = counts.astype(np.float64)
         # einsum and not a matrix product: the latter would be shared out over threads again.
-        totals = np.einsum("bu,u->b", weights, units.sizes)
-        largest = 2 * int(totals.max(initial=0))  # what doubled ranks reach; see `RankedSample.rank`
-        lanes = Lanes.of(counts, largest=largest)
+        totals = np.einsum("bu,u->b", counts, units.sizes)
+        part = np.dtype(np.uint16 if totals.max(initial=0) <= WIDE else np.uint32)
+        each = WORD // part.itemsize
+        packed = np.zeros((counts.shape[1], -(-len(counts) // each) * each), dtype=part)
+        packed[:, : len(counts)] = counts.T
         return cls(
-            counts=lanes,
-            packed_totals=Lanes.of(totals[:, None], largest=largest),
-            weights=weights if units.of is None else lanes.take(units.of).numbers(),
+            counts=counts,
+            packed=packed,
+            units=units,
             totals=totals,
             ranked=Memo(RANKED) if several else None,
             sums=Memo(SUMS) if several else None,
             pairs=Memo(PAIRS) if several else None,
         )
+
+    @cached_property
+    def by_example(self) -> FloatArray:
+        """Draws of each example, the resamples side by side, shape (n, b)."""
+        of = self.units.of
+        drawn = self.packed if of is None else np.take(self.packed, of, axis=0)
+        return drawn[:, : len(self.counts)].astype(np.float64)
+
+    @property
+    def weights(self) -> FloatArray:
+        """The same with a row for each resample, shape (b, n)."""
+        return self.by_example.T
 
 
 def over_resamples(
@@ -153,7 +176,7 @@ def over_resamples(
         cells: resamples x examples of a chunk, about.
     """
     n = len(units.sizes) if units.of is None else len(units.of)
-    each = 4 if n <= WIDE else 2  # a word holds so many; see `Lanes`
+    each = 4 if n <= WIDE else 2  # a word holds so many
     rows = each * max(1, cells // max(each * n, 1))
     chunks = drawn_units(len(units.sizes), resamples, rng, rows=rows)
     fit = int(HELD / (CHUNK * max(1.0, rows * n / cells)))

@@ -23,7 +23,7 @@ NAN = float("nan")
 
 
 @dataclass(frozen=True)
-class Scale:
+class IntervalScale:
     """A scale on which a statistic is near normal.
 
     Attributes:
@@ -54,11 +54,11 @@ def _logistic(x: FloatArray) -> FloatArray:
     return np.asarray(0.5 * (1 + np.tanh(np.asarray(x) / 2)), dtype=np.float64)
 
 
-PLAIN = Scale(np.asarray, np.asarray)
+PLAIN = IntervalScale(np.asarray, np.asarray)
 """Of a mean or a difference of means."""
-FISHER = Scale(np.arctanh, np.tanh, ends=(-1.0, 1.0))
+FISHER = IntervalScale(np.arctanh, np.tanh, ends=(-1.0, 1.0))
 """Fisher's z, of a correlation."""
-LOGIT = Scale(_logit, _logistic, null=0.5, ends=(0.0, 1.0), least_clusters=40)
+LOGIT = IntervalScale(_logit, _logistic, null=0.5, ends=(0.0, 1.0), least_clusters=40)
 """The log of the odds, of an AUROC or an average precision. 25 clusters of many examples covered 91.6 to 92.9 % (n =
 1,000; `validation/coverage.py` before the limit was set), so more are asked for than of other statistics."""
 
@@ -80,17 +80,25 @@ class Interval:
     withheld: str = ""
 
 
-def few_units(units: int, *, clustered: bool, scale: Scale = PLAIN) -> str:
-    """Why so few clusters (or examples) allow no interval on a scale; '' where there are enough."""
+def few_units(units: int, *, clustered: bool, scale: IntervalScale = PLAIN, group: str = "") -> str:
+    """Why so few clusters (or examples) allow no interval on a scale; '' where there are enough.
+
+    Args:
+        units: of the smallest group that the number is made from.
+        clustered: whether they are clusters.
+        scale: of the interval.
+        group: name of that group, where the number is made from several.
+    """
     least = scale.least_clusters if clustered else MIN_CLUSTERS
     if units >= least:
         return ""
     one = "cluster" if clustered else "example"
-    return f"{units} {one}{'' if units == 1 else 's'}; an interval needs {least} at least"
+    of = f" of the {group} group" if group else ""
+    return f"{units} {one}{'' if units == 1 else 's'}{of}; an interval needs {least} at least"
 
 
 def t_interval(
-    value: float, error: float, df: float, confidence: float, scale: Scale = PLAIN, floor: float = 0.0
+    value: float, error: float, df: float, confidence: float, scale: IntervalScale = PLAIN, floor: float = 0.0
 ) -> Interval:
     """The interval of an estimate from its standard error.
 
@@ -100,7 +108,7 @@ def t_interval(
         df: degrees of freedom, of the error; may be infinite.
         confidence: in (0, 1).
         scale: of the estimate.
-        floor: see `Scale.of`.
+        floor: see `IntervalScale.of`.
     """
     from scipy import special  # here, because its import takes longer than the rest of `import dissensus`
 
@@ -142,9 +150,10 @@ def resampled_interval(
     units: int,
     clustered: bool,
     confidence: float,
-    scale: Scale = PLAIN,
+    scale: IntervalScale = PLAIN,
     df: float | None = None,
     floor: float = 0.0,
+    smallest: int | None = None,
 ) -> Interval:
     """The interval of an estimate from its values in bootstrap resamples; withheld where there are too few units.
 
@@ -156,11 +165,12 @@ def resampled_interval(
         confidence: in (0, 1).
         scale: of the estimate.
         df: degrees of freedom; default: units - 1.
-        floor: see `Scale.of`.
+        floor: see `IntervalScale.of`.
+        smallest: units of the smallest group that the estimate is made from; default: `units`.
     """
     if not np.isfinite(value):
         return Interval(withheld="the estimate is not defined")
-    few = few_units(units, clustered=clustered, scale=scale)
+    few = few_units(units if smallest is None else smallest, clustered=clustered, scale=scale)
     if few:
         return Interval(withheld=few)
     if 2 * np.isfinite(values).sum() < len(values):

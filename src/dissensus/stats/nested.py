@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,13 +18,13 @@ from dissensus.stats.bootstrap import FloatArray
 from dissensus.stats.design import (
     RIDGE,
     RankDesign,
-    centred_ranks,
-    kept,
     pair_correlation,
     product,
     share_left,
+    side_by_side,
 )
 from dissensus.stats.draws import Draws
+from dissensus.stats.ranks import centred_ranks
 
 STEEP = 1e3
 """Norm of a change of basis above which rounding would show: the covariates are nearly collinear."""
@@ -99,20 +98,17 @@ class NestedDesigns:
 
     def correlations(self, draws: Draws) -> FloatArray:
         """The partial correlation in each resample under each set, shape (b, sets); see `RankDesign.correlations`."""
-        x, y = (
-            kept(draws.ranked, "ranks", (own,), partial(centred_ranks, own, draws))
-            for own in (self.first.x, self.first.y)
-        )
+        x, y = (centred_ranks(own, draws) for own in (self.first.x, self.first.y))
         total = draws.totals
         raw = np.empty((len(total), 2, 2))
         raw[:, 0, 0], raw[:, 1, 1] = x.squares, y.squares
-        raw[:, 0, 1] = raw[:, 1, 0] = np.einsum("bn,bn->b", x.weighted, y.ranks)
+        raw[:, 0, 1] = raw[:, 1, 0] = np.einsum("nb,nb->b", x.weighted, y.ranks)
         sides = np.stack(
             [
                 self._sides(draws, own, ranked.weighted)
                 for own, ranked in ((self.first.x, x), (self.first.y, y))
             ],
-            axis=2,
+            axis=1,
         )
         gram = self._gram(draws)
         whole = np.where(np.einsum("bjj->bj", raw) > 1e-11 * total[:, None] ** 3, 1.0, 0.0)
@@ -122,12 +118,13 @@ class NestedDesigns:
             if k == 1:
                 found[:, place] = pair_correlation(raw, whole)
                 continue
-            # A small product a resample, which BLAS leaves on one thread.
-            own = change.T @ gram[:, columns[:, None], columns] @ change
+            # Gram matrices are symmetric: both factors can be multiplied from the right, all resamples at once.
+            half = _rows_times(gram[:, columns[:, None], columns], change)
+            own = _rows_times(half.swapaxes(1, 2), change)
             diagonal = np.arange(k)
             own[:, diagonal, diagonal] += RIDGE * total[:, None]
-            side = change.T @ sides[:, columns]
-            left = raw - side.swapaxes(1, 2) @ np.linalg.solve(own, side)
+            side = _rows_times(sides[:, :, columns], change)
+            left = raw - side @ np.linalg.solve(own, side.swapaxes(1, 2))
             found[:, place] = pair_correlation(left, whole * share_left(raw, left))
         return found
 
@@ -145,8 +142,7 @@ class NestedDesigns:
             key = tuple(i * len(sizes) + j for i, j in missing)
             if key not in self._products:
                 self._products[key] = np.concatenate([self._of_units(i, j) for i, j in missing], axis=1)
-            counts = draws.weights if self.first.units is None else draws.counts.numbers()
-            made = product(counts, self._products[key])
+            made = product(draws.counts.astype(np.float64), self._products[key])
             begin = 0
             for i, j in missing:
                 end = begin + sizes[i] * sizes[j]
@@ -170,7 +166,7 @@ class NestedDesigns:
         ]
         missing = [i for i, own in enumerate(sums) if own is None]
         if missing:
-            made = product(weighted, np.concatenate([self.blocks[i].columns for i in missing], axis=1))
+            made = side_by_side(np.concatenate([self.blocks[i].columns for i in missing], axis=1), weighted)
             widths = [self.blocks[i].columns.shape[1] for i in missing]
             for i, own in zip(missing, np.split(made, np.cumsum(widths)[:-1], axis=1), strict=True):
                 sums[i] = np.ascontiguousarray(own)
@@ -190,3 +186,9 @@ class NestedDesigns:
         starts = np.flatnonzero(np.diff(units[order], prepend=-1))
         every = (a[order][:, :, None] * b[order][:, None, :]).reshape(len(a), width)
         return np.asarray(np.add.reduceat(every, starts, axis=0), dtype=np.float64)
+
+
+def _rows_times(matrices: FloatArray, factor: FloatArray) -> FloatArray:
+    """Each of b matrices times one factor, as one product: shapes (b, r, k) and (k, m) to (b, r, m)."""
+    b, r, k = matrices.shape
+    return (matrices.reshape(b * r, k) @ factor).reshape(b, r, factor.shape[1])

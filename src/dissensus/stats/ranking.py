@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,11 +20,14 @@ from dissensus.stats.bootstrap import (
     Seed,
     cluster_index,
     generator_for,
-    resample_counts,
 )
 from dissensus.stats.columns import numeric_columns
+from dissensus.stats.draws import Draws, Units, over_resamples
 from dissensus.stats.intervals import LOGIT, Interval, few_units, resampled_interval
+from dissensus.stats.ranks import RankedSample, running_sums
 
+CELLS = 100_000
+"""Resamples x examples of a chunk."""
 MIN_FLAGGED = 30
 """Flagged examples, or clusters that have one, below which average precision has no interval."""
 
@@ -84,7 +88,8 @@ def auroc(
     flagged examples that all come first leave open, at that level, a chance of this much (Clopper and Pearson, 1934).
 
     Degenerate cases: NaN scores are dropped and counted; infinite ones rank like any number. NaN without a flagged
-    example or without one that is not. Below 40 clusters, or 20 examples, no interval (`Ranking.withheld`).
+    example or without one that is not. No interval (`Ranking.withheld`) below 40 clusters with a flagged example or
+    below 40 with another; where each example is its own, below 20 examples in all.
 
     Args:
         scores: one per example, shape (n,); high means suspect.
@@ -161,7 +166,14 @@ def weighted_auroc(scores: ArrayLike, flags: ArrayLike, weights: ArrayLike) -> F
     Returns:
         Shape (b,); NaN where no flagged example was drawn, or no other.
     """
-    return _weighted(_auroc, scores, flags, weights)
+    values, flagged = _checked(scores, flags)
+    drawn = np.asarray(weights, dtype=np.float64)
+    if drawn.ndim != 2 or drawn.shape[1] != len(values):
+        raise DataError(f"weights have shape {drawn.shape}; expected (resamples, {len(values)})")
+    keep = ~np.isnan(values)
+    if not keep.any():
+        return np.full(len(drawn), np.nan)
+    return _auroc(*_Sorted.of(values[keep], flagged[keep]).below(drawn.T[keep]))
 
 
 @dataclass(frozen=True)
@@ -169,51 +181,53 @@ class _Sorted:
     """A sample in rising order of its scores.
 
     Attributes:
-        order: rows of the sample, shape (n,).
-        starts: places at which a distinct score begins, shape (m,).
-        flagged: whether the example at each place is flagged, shape (n,).
+        scores: its n scores, sorted once; each example is its own unit.
+        flagged: whether the example at each place of that order is flagged, shape (n, 1).
     """
 
-    order: IntArray
-    starts: IntArray
+    scores: RankedSample
     flagged: NDArray[np.bool_]
 
     @classmethod
     def of(cls, values: FloatArray, flagged: NDArray[np.bool_]) -> _Sorted:
         """Sort a sample of n >= 1 scores, without NaN."""
-        order = np.argsort(values, kind="stable")
-        ranked = values[order]
-        # Compared, not subtracted: the difference of two equal infinities is no number.
-        fresh = np.append(True, ranked[1:] != ranked[:-1])
-        return cls(order, np.flatnonzero(fresh), flagged[order])
+        scores = RankedSample.of(values)
+        return cls(scores, flagged[scores.order, None])
 
-    def by_score(self, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Draws of flagged and of other examples at each distinct score, each of shape (b, m)."""
-        drawn = weights[:, self.order]
-        positive = np.add.reduceat(drawn * self.flagged, self.starts, axis=1)
-        return positive, np.add.reduceat(drawn, self.starts, axis=1) - positive
+    def below(self, weights: NDArray[Any]) -> tuple[FloatArray, FloatArray]:
+        """Draws of flagged and of other examples below each distinct score, and in all, each of shape (m + 1, b).
+
+        Args:
+            weights: how often each example was drawn, shape (n, b); packed counts (`Draws.packed`) are the quickest.
+        """
+        rows = np.take(weights, self.scores.order, axis=0)
+        every, positive = (running_sums(own, self.scores.bounds) for own in (rows, rows * self.flagged))
+        return positive.astype(np.float64), (every - positive).astype(np.float64)
 
 
 _Statistic = Callable[[FloatArray, FloatArray], FloatArray]
-"""From draws of flagged and of other examples at each distinct score, rising, both (b, m), to a value each, (b,)."""
+"""From draws of flagged and of other examples below each distinct score, rising, and in all, both of shape (m + 1, b),
+to a value each, shape (b,)."""
 
 
 def _auroc(positive: FloatArray, negative: FloatArray) -> FloatArray:
-    below = np.cumsum(negative, axis=1) - negative
-    pairs = positive.sum(axis=1) * negative.sum(axis=1)
+    pairs = positive[-1] * negative[-1]
     area = np.full(len(pairs), np.nan)
-    np.divide((positive * (below + negative / 2)).sum(axis=1), pairs, out=area, where=pairs > 0)
+    # A flagged example stands above those below its score, and above half of those at it.
+    above = np.einsum("mb,mb->b", np.diff(positive, axis=0), negative[1:] + negative[:-1]) / 2
+    np.divide(above, pairs, out=area, where=pairs > 0)
     return area
 
 
 def _average_precision(positive: FloatArray, negative: FloatArray) -> FloatArray:
-    found = np.cumsum(positive[:, ::-1], axis=1)
-    taken = found + np.cumsum(negative[:, ::-1], axis=1)
+    total = positive[-1]
+    found = total - positive[:-1]  # at or above each score
+    taken = found + (negative[-1] - negative[:-1])
     precision = np.zeros_like(taken)  # above the highest score that was drawn nothing is gained either
     np.divide(found, taken, out=precision, where=taken > 0)
-    total = found[:, -1]
     value = np.full(len(total), np.nan)
-    np.divide((positive[:, ::-1] * precision).sum(axis=1), total, out=value, where=total > 0)
+    gained = np.einsum("mb,mb->b", np.diff(positive, axis=0), precision)
+    np.divide(gained, total, out=value, where=total > 0)
     return value
 
 
@@ -237,21 +251,24 @@ def _rankings(
         index = cluster_index(cluster_index(clusters, len(all_scores))[keep], n)
     measured = [float("nan")] * len(statistics)
     drawn = [np.empty(0)] * len(statistics)
+    sample_units = Units.among(n, index)
+    units = len(sample_units.sizes)
     if n:
         sample = _Sorted.of(values, flagged)
-        sums = sample.by_score(np.ones((1, n)))
-        measured = [float(statistic(*sums)[0]) for statistic in statistics]
+
+        def measure(draws: Draws) -> FloatArray:
+            packed = draws.packed if index is None else np.take(draws.packed, index, axis=0)
+            sums = sample.below(packed)
+            return np.stack([statistic(*sums)[: len(draws.totals)] for statistic in statistics], axis=1)
+
+        once = Draws.of(np.ones((1, units), dtype=np.int32), sample_units)
+        measured = measure(once)[0].tolist()
         if generator is not None and np.isfinite(measured).any():
-            chunks = resample_counts(n, resamples, generator, clusters=index)
-            parts = [
-                [statistic(*sums) for statistic in statistics]
-                for sums in (sample.by_score(c.astype(np.float64)) for c in chunks)
-            ]
+            resampled_values = over_resamples(measure, sample_units, resamples, generator, cells=CELLS)
             drawn = [
-                np.concatenate(own) if np.isfinite(value) else np.empty(0)
-                for value, own in zip(measured, zip(*parts, strict=True), strict=True)
+                column if np.isfinite(value) else np.empty(0)
+                for value, column in zip(measured, resampled_values.T, strict=True)
             ]
-    units = n if index is None else int(index.max(initial=-1)) + 1
     found = []
     for statistic, value, resampled in zip(statistics, measured, drawn, strict=True):
         interval = Interval()
@@ -294,9 +311,11 @@ def _interval(
     if flagged_alone and np.isfinite(value) and sides[0] < MIN_FLAGGED:
         word = "clusters with a flagged example" if clustered else "flagged examples"
         return Interval(withheld=f"{sides[0]} {word}; an interval needs {MIN_FLAGGED} at least")
+    # Average precision rests on the flagged alone, which the limit above is for.
+    smallest = min(sides) if clustered and not flagged_alone else units
     known = drawn[np.isfinite(drawn)]
     if value in (0.0, 1.0) and known.size and (known == value).all():
-        few = few_units(units, clustered=clustered, scale=LOGIT)
+        few = few_units(smallest, clustered=clustered, scale=LOGIT)
         if few:
             return Interval(withheld=few)
         if flagged.all():
@@ -312,18 +331,8 @@ def _interval(
         confidence=confidence,
         scale=LOGIT,
         floor=0.5 / max(pairs, 1),
+        smallest=smallest,
     )
-
-
-def _weighted(statistic: _Statistic, scores: ArrayLike, flags: ArrayLike, weights: ArrayLike) -> FloatArray:
-    values, flagged = _checked(scores, flags)
-    drawn = np.asarray(weights, dtype=np.float64)
-    if drawn.ndim != 2 or drawn.shape[1] != len(values):
-        raise DataError(f"weights have shape {drawn.shape}; expected (resamples, {len(values)})")
-    keep = ~np.isnan(values)
-    if not keep.any():
-        return np.full(len(drawn), np.nan)
-    return statistic(*_Sorted.of(values[keep], flagged[keep]).by_score(drawn[:, keep]))
 
 
 def _checked(scores: ArrayLike, flags: ArrayLike) -> tuple[FloatArray, NDArray[np.bool_]]:

@@ -14,15 +14,16 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from dissensus.errors import StoreError
 from dissensus.files import write_atomic
-from dissensus.store.files import ROW_GROUP, part_name
-from dissensus.store.points import Floats, tag_of, write_point
+from dissensus.store.files import ROW_GROUP
+from dissensus.store.manifest import ListedPart, part_name
+from dissensus.store.points import Floats, Tag, write_point
 
 SPLIT_FROM = 4_000_000
 """Log-probabilities of a point (examples x labels) from which on several processes write it. Below, one process has
@@ -87,7 +88,7 @@ class PartWriter:
         session: int,
     ) -> None:
         self._path, self._labels, self._session = path, labels, session
-        self._facts = {"tracked_fingerprint": fingerprint}
+        self._fingerprint = fingerprint
         self._number, self._rows = number, tuple(rows)
 
     def write(
@@ -116,7 +117,7 @@ class PartWriter:
                 log_probs[begin:end],
                 {key: column[begin:end] for key, column in sorted((values or {}).items())},
                 None if token_losses is None else token_losses[begin:end],
-                tag_of(self._facts, step, begin),
+                Tag(self._fingerprint, step, begin),
             )
             note |= {"sha256": sha256, "bytes": (self._path / name).stat().st_size}
         except BaseException as problem:
@@ -126,31 +127,23 @@ class PartWriter:
             write_atomic(_note_of(self._path / name), json.dumps(note))
 
 
-def gather(
-    folder: Path,
-    step: int,
-    rows: Sequence[tuple[int, int]],
-    session: int,
-    *,
-    patience: float | None = None,
-    wait: Callable[[float], None] = time.sleep,
-) -> list[dict[str, Any]]:
+def gather(folder: Path, step: int, rows: Sequence[tuple[int, int]], session: int) -> list[ListedPart]:
     """The manifest's entries of the parts that the other processes write, once all are on the disk.
 
-    Raises `StoreError` when a process could not write its part, or is not done after `patience` seconds.
+    Raises `StoreError` when a process could not write its part, or is not done after `PATIENCE` seconds.
     """
-    patience = PATIENCE if patience is None else patience
-    entries, until = [], time.monotonic() + patience
+    parts: list[ListedPart] = []
+    until = time.monotonic() + PATIENCE
     for number in range(1, len(rows)):
         begin, end = rows[number]
         path = folder / part_name(step, number, len(rows))
         while (note := _read_note(path, session)) is None:
             if time.monotonic() > until:
                 raise StoreError(
-                    f"process {number} has not written {path.name} within {patience:g} s; the point stays unlisted. "
+                    f"process {number} has not written {path.name} within {PATIENCE:g} s; the point stays unlisted. "
                     f"Is {folder} one folder for all processes, with room on the disk? The run can be resumed."
                 )
-            wait(0.02)
+            time.sleep(0.02)
         if "error" in note:
             raise StoreError(f"process {number} could not write {path.name}: {note['error']}")
         if (note["begin"], note["end"]) != (begin, end):
@@ -158,11 +151,10 @@ def gather(
                 f"process {number} wrote the rows {note['begin']} to {note['end']} of point {step}; expected "
                 f"{begin} to {end}: the processes do not have the same tracked examples"
             )
-        name = part_name(step, number, len(rows))
-        entries.append({"file": name, "begin": begin, "end": end, "sha256": note["sha256"]})
+        parts.append(ListedPart(part_name(step, number, len(rows)), begin, end, note["sha256"]))
     for number in range(1, len(rows)):
         _note_of(folder / part_name(step, number, len(rows))).unlink(missing_ok=True)
-    return entries
+    return parts
 
 
 def sweep(folder: Path, listed: Mapping[str, str]) -> None:

@@ -11,9 +11,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,11 +21,27 @@ from numpy.typing import NDArray
 
 from dissensus.errors import StoreError
 from dissensus.store.files import RowFile, check_file, write_parquet
+from dissensus.store.manifest import ListedPoint, StoreManifest
 
 Floats = NDArray[np.float32]
 RESERVED = re.compile(r"id|log_probs|token_losses|cell|step|row|log_prob_\d+")
 """Names that no further value may have: columns of a point, or of the tables made of it."""
 TAG = b"dissensus"
+
+
+@dataclass(frozen=True)
+class Tag:
+    """What a part says of itself.
+
+    Attributes:
+        tracked_fingerprint: of the tracked examples.
+        step: of the tracking point.
+        begin: place of its first row.
+    """
+
+    tracked_fingerprint: str | None
+    step: int
+    begin: int
 
 
 def label_column(label: int) -> str:
@@ -38,7 +54,7 @@ def write_point(
     log_probs: Floats,
     values: Mapping[str, Floats],
     token_losses: Sequence[Floats] | None,
-    tag: Mapping[str, Any],
+    tag: Tag,
 ) -> str:
     """Write a part of a tracking point; its SHA-256.
 
@@ -47,7 +63,7 @@ def write_point(
         log_probs: shape (m, K).
         values: name -> shape (m,).
         token_losses: of each of the m examples its tokens' losses, or None.
-        tag: what the file says of itself; see `tag_of`.
+        tag: what the file says of itself.
     """
     columns = {label_column(k): log_probs[:, k] for k in range(log_probs.shape[1])}
     arrays = {
@@ -57,16 +73,11 @@ def write_point(
     floats = list(arrays)
     if token_losses is not None:
         arrays["token_losses"] = pa.array(token_losses, type=pa.list_(pa.float32()))
-    table = pa.table(arrays).replace_schema_metadata({TAG: json.dumps(dict(tag), sort_keys=True)})
+    table = pa.table(arrays).replace_schema_metadata({TAG: json.dumps(asdict(tag), sort_keys=True)})
     # Floats have no repeats for a dictionary; with signs and exponents apart from the rest, a sixth of the bytes goes.
     return write_parquet(
         path, [table], compression_level=1, use_dictionary=False, use_byte_stream_split=floats, write_statistics=False
     )  # fmt: skip
-
-
-def tag_of(manifest: Mapping[str, Any], step: int, begin: int) -> dict[str, Any]:
-    """What a part says of itself: the data set's fingerprint, the step, and the place of its first row."""
-    return {"tracked_fingerprint": manifest.get("tracked_fingerprint"), "step": step, "begin": begin}
 
 
 class Point:
@@ -74,35 +85,33 @@ class Point:
 
     Args:
         folder: the store's.
-        manifest: from `read_manifest`.
-        shard: the point's entry in it.
+        manifest: the store's.
+        listed: the point's entry in it.
         verify: check each file against its SHA-256.
 
     Raises `StoreError` when a file is missing, damaged, or not the one that the manifest means.
     """
 
-    def __init__(
-        self, folder: Path, manifest: Mapping[str, Any], shard: Mapping[str, Any], *, verify: bool
-    ) -> None:
-        self.step = int(shard["step"])
-        self._k = len(manifest["labels"])
+    def __init__(self, folder: Path, manifest: StoreManifest, listed: ListedPoint, *, verify: bool) -> None:
+        self.step = listed.step
+        self._k = len(manifest.labels)
         self._parts: list[tuple[int, int, RowFile]] = []
-        for part in shard["parts"]:
-            path = folder / part["file"]
-            check_file(path, part["sha256"] if verify else None)
+        for part in listed.parts:
+            path = folder / part.file
+            check_file(path, part.sha256 if verify else None)
             file = RowFile(path)
-            begin, end = int(part["begin"]), int(part["end"])
-            if file.rows != end - begin:
+            if file.rows != part.end - part.begin:
                 raise StoreError(
-                    f"{path} is damaged: it has {file.rows} rows, the manifest says {end - begin}; "
+                    f"{path} is damaged: it has {file.rows} rows, the manifest says {part.end - part.begin}; "
                     "delete the folder, run again"
                 )
-            if TAG in file.tags and json.loads(file.tags[TAG]) != tag_of(manifest, self.step, begin):
+            tag = asdict(Tag(manifest.tracked_fingerprint, self.step, part.begin))
+            if TAG in file.tags and json.loads(file.tags[TAG]) != tag:
                 raise StoreError(
                     f"{path} is damaged: it says of itself {file.tags[TAG].decode()}, and the manifest means "
-                    f"{json.dumps(tag_of(manifest, self.step, begin))}; delete the folder, run again"
+                    f"{json.dumps(tag)}; delete the folder, run again"
                 )
-            self._parts.append((begin, end, file))
+            self._parts.append((part.begin, part.end, file))
 
     def read_into(self, begin: int, end: int, log_probs: Floats | None, values: Mapping[str, Floats]) -> None:
         """Read the rows from `begin` to before `end`.

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from dissensus import threads
 from dissensus.curves import Curves, FloatArray
 from dissensus.errors import StoreError
-from dissensus.store.files import EXAMPLE_COLUMNS, ROW_GROUP, RowFile, check_file, read_manifest
+from dissensus.store.files import EXAMPLE_COLUMNS, ROW_GROUP, RowFile, check_file
+from dissensus.store.manifest import StoreManifest, read_manifest
 from dissensus.store.points import Floats, Point
 
 TRANSPOSED = 256
@@ -40,24 +41,24 @@ class StoredCurves:
         covariates: names of the covariates.
     """
 
-    def __init__(self, folder: Path, manifest: Mapping[str, Any], *, verify: bool) -> None:
+    def __init__(self, folder: Path, manifest: StoreManifest, *, verify: bool) -> None:
         self.folder = folder
         self._examples = _open_examples(folder, manifest, verify=verify)
         self._points: list[Point] = threads.in_order(
-            lambda shard: Point(folder, manifest, shard, verify=verify), manifest["shards"]
+            lambda listed: Point(folder, manifest, listed, verify=verify), manifest.points
         )
-        self.labels: tuple[str, ...] = tuple(manifest["labels"])
+        self.labels: tuple[str, ...] = manifest.labels
         self.steps: NDArray[np.int64] = np.array([p.step for p in self._points], dtype=np.int64)
-        self.total_steps = int(manifest["total_steps"])
-        self.provenance: Mapping[str, Any] = manifest["provenance"]
-        self.values: tuple[str, ...] = tuple(manifest["values"])
+        self.total_steps = manifest.total_steps
+        self.provenance: Mapping[str, Any] = manifest.provenance
+        self.values: tuple[str, ...] = manifest.values
         self.covariates: tuple[str, ...] = tuple(
             name for name in self._examples.columns if name not in EXAMPLE_COLUMNS
         )
-        for shard in manifest["shards"]:
-            if shard["rows"] != len(self):
+        for point in manifest.points:
+            if point.rows != len(self):
                 raise StoreError(
-                    f"{folder} is damaged: point {shard['step']} has {shard['rows']} rows, and there are {len(self)} "
+                    f"{folder} is damaged: point {point.step} has {point.rows} rows, and there are {len(self)} "
                     "examples; delete the folder, run again"
                 )
 
@@ -169,12 +170,12 @@ def open_curves(path: str | os.PathLike[str], *, partial: bool = False, verify: 
     """
     folder = Path(path)
     manifest = read_manifest(folder)
-    if not manifest["complete"] and not partial:
+    if not manifest.complete and not partial:
         raise StoreError(
-            f"{folder} holds a run that has not ended ({len(manifest['shards'])} tracking points so far); "
+            f"{folder} holds a run that has not ended ({len(manifest.points)} tracking points so far); "
             f"{_how_to_finish(folder)}, or open it as it is with load_curves(path, partial=True)"
         )
-    if not manifest["shards"]:
+    if not manifest.points:
         raise StoreError(f"{folder} holds no tracking point yet")
     return StoredCurves(folder, manifest, verify=verify)
 
@@ -188,9 +189,9 @@ def _how_to_finish(folder: Path) -> str:
     )
 
 
-def _open_examples(folder: Path, manifest: Mapping[str, Any], *, verify: bool) -> RowFile:
+def _open_examples(folder: Path, manifest: StoreManifest, *, verify: bool) -> RowFile:
     path = folder / "examples.parquet"
-    check_file(path, manifest["examples_sha256"] if verify else None)
+    check_file(path, manifest.examples_sha256 if verify else None)
     return RowFile(path)
 
 
@@ -229,15 +230,13 @@ def load_token_losses(
     """
     folder = Path(path)
     manifest = read_manifest(folder)
-    if not manifest["token_losses"]:
+    if not manifest.token_losses:
         raise StoreError(f"{folder} holds no losses of single tokens; they are recorded on request")
-    shards = [shard for shard in manifest["shards"] if shard["step"] == step]
-    if not shards:
-        raise StoreError(
-            f"{folder} holds no tracking point {step}; its points: {[s['step'] for s in manifest['shards']]}"
-        )
+    listed = manifest.point(step)
+    if listed is None:
+        raise StoreError(f"{folder} holds no tracking point {step}; its points: {list(manifest.steps)}")
     examples = folder / "examples.parquet"
-    check_file(examples, manifest["examples_sha256"] if verify else None)
-    point = Point(folder, manifest, shards[0], verify=verify)
+    check_file(examples, manifest.examples_sha256 if verify else None)
+    point = Point(folder, manifest, listed, verify=verify)
     ids = RowFile(examples).read(["id"])["id"]
     return dict(zip(ids.to_pylist(), point.token_losses(), strict=True))

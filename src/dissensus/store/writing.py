@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,17 @@ from dissensus.curves import FloatArray
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import StoreError
 from dissensus.store.examples import ExampleColumns, check_columns, write_examples
-from dissensus.store.files import (
-    SCHEMA_VERSION,
-    RowFile,
-    check_file,
-    files_of,
-    listed_files,
+from dissensus.store.files import RowFile, check_file
+from dissensus.store.manifest import (
+    ListedPart,
+    ListedPoint,
+    StoreManifest,
     part_name,
     read_manifest,
     write_manifest,
 )
 from dissensus.store.parts import gather, shares, sweep
-from dissensus.store.points import RESERVED, Point, tag_of, write_point
+from dissensus.store.points import RESERVED, Point, Tag, write_point
 
 
 class CurvesWriter:
@@ -42,7 +42,7 @@ class CurvesWriter:
         provenance: JSON values that go into the manifest.
         values: names of what each point holds beside the log-probabilities.
         token_losses: whether each point holds the losses of single tokens.
-        resize: whether an unfinished or finished run there may go on with another number of steps.
+        resize: whether an unfinished or finished run there may continue with another number of steps.
 
     Attributes:
         steps_before: the number of steps that the store was left with, where this run has another; else None.
@@ -74,47 +74,38 @@ class CurvesWriter:
         self._total_steps = int(total_steps)
         self._session = 0
         self._rows: Sequence[tuple[int, int]] = [(0, len(dataset))]
-        identity = {
-            "labels": list(dataset.labels),
-            "total_steps": self._total_steps,
-            "tracked_fingerprint": dataset.fingerprint,
-            "values": sorted(values),
-            "token_losses": token_losses,
-        }
+        begun = StoreManifest(
+            labels=tuple(dataset.labels),
+            total_steps=self._total_steps,
+            tracked_fingerprint=dataset.fingerprint,
+            values=tuple(sorted(values)),
+            token_losses=token_losses,
+            complete=False,
+            examples_sha256="",
+            points=(),
+            provenance=dict(provenance or {}),
+        )
         regimes = [regime] * len(dataset) if isinstance(regime, str) else list(regime)
         if (self.path / "manifest.json").exists():
             self._manifest = read_manifest(self.path)
-            before = self._manifest["total_steps"]
-            if self._manifest["provenance"].get("planned_steps") == self._total_steps:
-                self.resize(self._total_steps)  # it stopped early, and now goes on as planned
+            before = self._manifest.total_steps
+            if self._manifest.provenance.get("planned_steps") == self._total_steps:
+                self.resize(self._total_steps)  # it stopped early, and now continues as planned
             elif resize and before != self._total_steps:
                 self.resize(self._total_steps)
                 self.steps_before = before
-            for key, value in identity.items():
-                if self._manifest.get(key) != value:
-                    raise StoreError(
-                        f"{self.path} holds another run: its {key} is {self._manifest.get(key)!r}, this run's is "
-                        f"{value!r}. Choose another folder, or delete that one."
-                    )
+            _refuse_another(self.path, self._manifest, begun)
             _same_regimes(self.path, regimes)
-            sweep(self.path, listed_files(self._manifest))
+            sweep(self.path, self._manifest.files)
         else:
-            self._manifest = {
-                "schema": SCHEMA_VERSION,
-                **identity,
-                "complete": False,
-                "shards": [],
-                "provenance": dict(provenance or {}),
-            }
             check_columns(len(dataset), regimes, covariates or {})
             columns = dataset if isinstance(dataset, ExampleColumns) else ExampleColumns.of(dataset)
             try:
                 (self.path / "curves").mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise StoreError(f"cannot make the folder {self.path / 'curves'}: {error.strerror}") from None
-            self._manifest["examples_sha256"] = write_examples(
-                self.path / "examples.parquet", columns, regimes, covariates or {}
-            )
+            sha256 = write_examples(self.path / "examples.parquet", columns, regimes, covariates or {})
+            self._manifest = replace(begun, examples_sha256=sha256)
             self._write_manifest()
 
     def resize(self, total_steps: int) -> None:
@@ -127,11 +118,9 @@ class CurvesWriter:
                 f"{self.path} holds tracking points up to step {max(self.steps)}, and this run has {total_steps} "
                 "steps. Give the steps of the whole run, all epochs, or choose another folder"
             )
-        self._total_steps = self._manifest["total_steps"] = total_steps
-        self._manifest["complete"] = False
-        self._manifest["provenance"] = {
-            name: fact for name, fact in self._manifest["provenance"].items() if name != "planned_steps"
-        }
+        self._total_steps = total_steps
+        kept = {name: fact for name, fact in self._manifest.provenance.items() if name != "planned_steps"}
+        self._manifest = replace(self._manifest, total_steps=total_steps, complete=False, provenance=kept)
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -144,17 +133,17 @@ class CurvesWriter:
     @property
     def steps(self) -> tuple[int, ...]:
         """Steps that are stored, rising."""
-        return tuple(shard["step"] for shard in self._manifest["shards"])
+        return self._manifest.steps
 
     @property
     def complete(self) -> bool:
         """Whether `finish` was called."""
-        return bool(self._manifest["complete"])
+        return self._manifest.complete
 
     @property
     def provenance(self) -> dict[str, Any]:
         """What the manifest says of the run."""
-        return dict(self._manifest["provenance"])
+        return dict(self._manifest.provenance)
 
     def share_with(self, processes: int, session: int) -> list[tuple[int, int]]:
         """Let as many processes write each point together with this one; the rows of each (see `parts.shares`).
@@ -200,11 +189,11 @@ class CurvesWriter:
         if log_probs.shape != expected:
             raise StoreError(f"log_probs has shape {log_probs.shape}; expected {expected}")
         columns = dict(values or {})
-        if sorted(columns) != self._manifest["values"]:
+        if sorted(columns) != list(self._manifest.values):
             raise StoreError(
-                f"point {step} has the values {sorted(columns)}; this store's are {self._manifest['values']}"
+                f"point {step} has the values {sorted(columns)}; this store's are {list(self._manifest.values)}"
             )
-        if (token_losses is not None) != self._manifest["token_losses"]:
+        if (token_losses is not None) != self._manifest.token_losses:
             raise StoreError(f"point {step} comes {'with' if token_losses else 'without'} losses of single "
                              "tokens; one store has them at every point or at none")  # fmt: skip
         wrong = [name for name, value in columns.items() if value.shape != (rows,)]
@@ -227,19 +216,19 @@ class CurvesWriter:
         sha256 = write_point(
             self.path / name,
             log_probs[begin:end],
-            {key: columns[key][begin:end] for key in self._manifest["values"]},
+            {key: columns[key][begin:end] for key in self._manifest.values},
             None if token_losses is None else token_losses[begin:end],
-            tag_of(self._manifest, step, begin),
+            Tag(self._manifest.tracked_fingerprint, step, begin),
         )
-        parts = [{"file": name, "begin": begin, "end": end, "sha256": sha256}]
-        parts += gather(self.path, step, self._rows, self._session)
-        shard = {"step": step, "rows": rows, "parts": parts}
-        before = self._manifest["shards"]
-        self._manifest["shards"] = sorted([*before, shard], key=lambda s: s["step"])
+        others = gather(self.path, step, self._rows, self._session)
+        point = ListedPoint(step, rows, (ListedPart(name, begin, end, sha256), *others))
+        before = self._manifest
+        points = sorted([*before.points, point], key=lambda p: p.step)
+        self._manifest = replace(before, points=tuple(points))
         try:
             self._write_manifest()
         except BaseException:  # what is not listed on the disk does not exist
-            self._manifest["shards"] = before
+            self._manifest = before
             raise
 
     def read(self, step: int, name: str) -> NDArray[np.float32]:
@@ -247,7 +236,7 @@ class CurvesWriter:
 
         Raises `StoreError` if the point or the value is not stored.
         """
-        if name not in self._manifest["values"]:
+        if name not in self._manifest.values:
             raise StoreError(f"{self.path} holds no {name!r} of tracking point {step}")
         values = np.empty(len(self._dataset), np.float32)
         self._point(step).read_into(0, len(values), None, {name: values})
@@ -260,10 +249,10 @@ class CurvesWriter:
         return np.ascontiguousarray(log_probs.T)
 
     def _point(self, step: int) -> Point:
-        shards = [shard for shard in self._manifest["shards"] if shard["step"] == step]
-        if not shards:
+        listed = self._manifest.point(step)
+        if listed is None:
             raise StoreError(f"{self.path} holds no tracking point {step}")
-        return Point(self.path, self._manifest, shards[0], verify=True)
+        return Point(self.path, self._manifest, listed, verify=True)
 
     def end_at(self, step: int, *, planned: int | None = None) -> None:
         """Say that the run ended at `step`, before the number of steps that it was opened with.
@@ -280,28 +269,28 @@ class CurvesWriter:
             )
         planned = self._total_steps if planned is None else planned
         if step < self._total_steps or step != planned:
-            self._total_steps = self._manifest["total_steps"] = step
+            self._total_steps = step
+            self._manifest = replace(self._manifest, total_steps=step)
             self.note(planned_steps=planned)
 
     def drop_after(self, step: int) -> None:
         """Forget tracking points later than `step` (a resumed run measures them again); -1 forgets all."""
-        dropped = [s for s in self._manifest["shards"] if s["step"] > step]
-        self._manifest["shards"] = [s for s in self._manifest["shards"] if s["step"] <= step]
-        self._manifest["complete"] = False
+        dropped = [point for point in self._manifest.points if point.step > step]
+        self._manifest = replace(self._manifest.until(step), complete=False)
         self._write_manifest()
-        for shard in dropped:
-            for name in files_of(shard):
+        for point in dropped:
+            for name in point.files:
                 (self.path / name).unlink(missing_ok=True)
 
     def discard(self) -> None:
         """Delete what this store holds: it was begun for a run that did not come to be."""
         (self.path / "manifest.json").unlink(missing_ok=True)  # without it nothing else counts
-        for name in listed_files(self._manifest):
+        for name in self._manifest.files:
             (self.path / name).unlink(missing_ok=True)
 
     def note(self, **facts: Any) -> None:
         """Add facts (JSON values) to the manifest's provenance."""
-        self._manifest["provenance"] = {**self._manifest["provenance"], **facts}
+        self._manifest = replace(self._manifest, provenance={**self._manifest.provenance, **facts})
         self._write_manifest()
 
     def finish(self, timing: Mapping[str, float] | None = None) -> None:
@@ -310,13 +299,26 @@ class CurvesWriter:
         Args:
             timing: name -> seconds, for the manifest; no part of the provenance, for no two runs take the same.
         """
-        self._manifest["complete"] = True
-        if timing is not None:
-            self._manifest["timing"] = dict(timing)
+        self._manifest = replace(
+            self._manifest, complete=True, timing=self._manifest.timing if timing is None else dict(timing)
+        )
         self._write_manifest()
 
     def _write_manifest(self) -> None:
         write_manifest(self.path, self._manifest)
+
+
+def _refuse_another(folder: Path, stored: StoreManifest, begun: StoreManifest) -> None:
+    for key in ("labels", "total_steps", "tracked_fingerprint", "values", "token_losses"):
+        before, now = (
+            list(value) if isinstance(value, tuple) else value
+            for value in (getattr(stored, key), getattr(begun, key))
+        )
+        if before != now:
+            raise StoreError(
+                f"{folder} holds another run: its {key} is {before!r}, this run's is {now!r}. Choose another folder, "
+                "or delete that one."
+            )
 
 
 def _same_regimes(folder: Path, regimes: Sequence[str]) -> None:

@@ -17,7 +17,7 @@ from dissensus.config import RunSpec, StudySpec
 from dissensus.errors import SpecError, StoreError
 from dissensus.files import file_sha256, write_atomic
 from dissensus.store import load_curves
-from dissensus.study.grid import Planned, plan
+from dissensus.study.grid import Planned, planned_cells
 from dissensus.study.lock import lock_held
 from dissensus.study.status import CellStatus, cut_off, read_status
 
@@ -26,20 +26,24 @@ from dissensus.study.status import CellStatus, cut_off, read_status
 class StudyFolder:
     """The folder of a study, as a command finds it: each part is read when it is first asked for, and read once.
 
-    It is for looking at a study: whatever data sources study.yaml names, no installed package's code is loaded.
+    Where study.yaml says what the study is, no installed package's code is loaded, whatever data sources it names.
 
     Attributes:
         path: the folder.
         elsewhere: whether it is an image of what other machines run, so that nobody here can tell which of its cells
             are still being run.
+        study: what is to be run there, where it need not have been written yet; None: what study.yaml says.
     """
 
     path: Path
     elsewhere: bool = False
+    study: StudySpec | None = None
 
     @cached_property
     def spec(self) -> StudySpec:
-        """The study that was run; `SpecError` where there is none, or its study.yaml is not valid."""
+        """The study; `SpecError` where there is none, or its study.yaml is not valid."""
+        if self.study is not None:
+            return self.study
         path = self.path / "study.yaml"
         if not path.is_file():
             problem = "there is no such folder" if not self.path.exists() else "it has no study.yaml"
@@ -51,7 +55,23 @@ class StudyFolder:
     @cached_property
     def planned(self) -> Mapping[str, Planned]:
         """Id -> cell, of every cell that the study lists, in its order."""
-        return {item.cell.cell_id: item for item in plan(self.spec, stored=True)}
+        return {item.cell.cell_id: item for item in planned_cells(self.spec, stored=self.study is None)}
+
+    @property
+    def cells(self) -> tuple[RunSpec, ...]:
+        """Every cell that the study lists, in its order."""
+        return tuple(item.cell for item in self.planned.values())
+
+    @cached_property
+    def running(self) -> bool:
+        """Whether a run may be under way, so that a cell which says so may be running."""
+        return self.elsewhere or lock_held(self.path)
+
+    @cached_property
+    def listed(self) -> Mapping[str, CellStatus]:
+        """Id -> status, of every cell that the study lists, in its order; see `statuses`."""
+        stored = {name: read_status(self.cell(name), item.cell) for name, item in self.planned.items()}
+        return {name: self._as_it_is(status) for name, status in stored.items()}
 
     @cached_property
     def statuses(self) -> tuple[CellStatus, ...]:
@@ -59,19 +79,22 @@ class StudyFolder:
 
         A cell that was being run when its process was killed is 'interrupted', not 'running'.
         """
-        alive = self.elsewhere or lock_held(self.path)
-        listed = [read_status(self.cell(name), item.cell) for name, item in self.planned.items()]
         root = self.path / "cells"
         folders = sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
         others = [
-            replace(read_status(path), in_study=False) for path in folders if path.name not in self.planned
+            self._as_it_is(replace(read_status(path), in_study=False))
+            for path in folders
+            if path.name not in self.planned
         ]
-        return tuple(status if alive else cut_off(status) for status in (*listed, *others))
+        return (*self.listed.values(), *others)
+
+    def _as_it_is(self, status: CellStatus) -> CellStatus:
+        return status if self.running else cut_off(status)
 
     @property
     def done(self) -> tuple[str, ...]:
         """Ids of the study's completed cells, in its order."""
-        return tuple(status.cell for status in self.statuses if status.state == "done" and status.in_study)
+        return tuple(name for name, status in self.listed.items() if status.state == "done")
 
     def cell(self, name: str) -> Path:
         """The folder of the cell with this id."""

@@ -37,7 +37,7 @@ def expand(study: StudySpec) -> tuple[RunSpec, ...]:
         SpecError: a cell is not valid (a held-out one without a training source, say, or a setting of an
             override), an override, an exclusion or a variant matches no cell, or two cells are the same run.
     """
-    return tuple(planned.cell for planned in plan(study))
+    return tuple(planned.cell for planned in planned_cells(study))
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Planned:
     base: RunSpec | None = None
 
 
-def plan(study: StudySpec, *, stored: bool = False) -> tuple[Planned, ...]:
+def planned_cells(study: StudySpec, *, stored: bool = False) -> tuple[Planned, ...]:
     """The cells of a study with what each variant is a variant of; see `expand`.
 
     Args:
@@ -77,14 +77,14 @@ def plan(study: StudySpec, *, stored: bool = False) -> tuple[Planned, ...]:
         cell = RunSpec.parse(place.settings(study), where, stored=stored)
         for change in changes:
             if place in change.places:
-                cell = change.made(cell, place)
+                cell = change.applied(cell, place)
         base_cells.append((place, cell))
     planned = [Planned(cell) for _, cell in base_cells]
     for index, variant in enumerate(study.variants):
         settings = {**variant.set, "variant": variant.name}
         change = _Change.of(variant.when, settings, remaining, study, f"variants.{index}", stored)
         planned += [
-            Planned(change.made(cell, place), cell) for place, cell in base_cells if place in change.places
+            Planned(change.applied(cell, place), cell) for place, cell in base_cells if place in change.places
         ]
     seeds = list(dict.fromkeys(study.seeds))
     planned.sort(key=lambda p: (seeds.index(p.cell.seed), p.base is not None))
@@ -101,7 +101,7 @@ class _Change:
         places: where on the grid.
         study: name of the study.
         where: the entry of the study's file, for messages.
-        stored: see `plan`.
+        stored: see `planned_cells`.
     """
 
     settings: Mapping[str, Any]
@@ -125,7 +125,7 @@ class _Change:
         _refuse_axes(settings, f"study {study.name!r}: {where}.set")
         return cls(settings, hit, study.name, where, stored)
 
-    def made(self, cell: RunSpec, place: _Place) -> RunSpec:
+    def applied(self, cell: RunSpec, place: _Place) -> RunSpec:
         """The cell with the settings merged in."""
         kind, _, number = self.where.partition(".")
         return RunSpec.parse(
@@ -236,7 +236,7 @@ def _places(study: StudySpec) -> Iterator[_Place]:
                         yield _Place(model, dataset, method, regime, seed)
 
 
-def _given(when: When) -> dict[str, tuple[str | int, ...]]:
+def _values_by_key(when: When) -> dict[str, tuple[str | int, ...]]:
     """The keys that a `When` gives, each with its values as a tuple."""
     values: dict[str, Any] = {key: getattr(when, key) for key in When.model_fields}
     return {k: v if isinstance(v, tuple) else (v,) for k, v in values.items() if v is not None}
@@ -244,7 +244,7 @@ def _given(when: When) -> dict[str, tuple[str | int, ...]]:
 
 def _matched(when: When, places: Sequence[_Place], where: str) -> frozenset[_Place]:
     """Places that match every key; a value, or a whole, that matches none is most likely a typo."""
-    wanted_by_key = _given(when)
+    wanted_by_key = _values_by_key(when)
     for key, wanted in wanted_by_key.items():
         present = {value for place in places for value in place.values(key)}
         for value in wanted:

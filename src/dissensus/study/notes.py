@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-from dissensus.config import RunSpec
-from dissensus.errors import DissensusError
+from dissensus.errors import StoreError
+from dissensus.store.manifest import read_manifest
+from dissensus.store.run_facts import RunFacts
+from dissensus.study.folder import StudyFolder
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,33 +24,22 @@ class Remark:
     notes: tuple[str, ...]
 
 
-def remarks(study_dir: Path, cells: Iterable[str]) -> tuple[Remark, ...]:
-    """Notes of the cells with these ids, once for each data set and each model; cells without a manifest have none.
+def remarks(folder: StudyFolder, cells: Iterable[str]) -> tuple[Remark, ...]:
+    """Notes of the study's cells with these ids, once for each data set and each model; without a manifest, none.
 
     Of a model only what is out of the ordinary is told: prefixes that were stripped, a scoring head that came with it.
     """
     notes_by_subject: dict[str, dict[str, None]] = {}
-    for cell in cells:
-        folder = study_dir / "cells" / cell
-        manifest, spec = _read(folder / "manifest.json"), _read(folder / "spec.json")
+    for name in cells:
+        spec = folder.planned[name].cell
         try:
-            run = RunSpec.parse(spec, str(folder), stored=True)
-        except DissensusError:
+            facts = RunFacts.of(read_manifest(folder.cell(name)).provenance)
+        except StoreError:  # not begun, or damaged, which whoever reads its curves says
             continue
-        provenance = manifest.get("provenance") or {}
-        for about, key in (
-            (f"data set {run.dataset.name}", "data_notes"),
-            (f"model {run.model.label}", "model_notes"),
+        for about, notes in (
+            (f"data set {spec.dataset.name}", facts.data_notes),
+            (f"model {spec.model.label}", facts.model_notes),
         ):
-            recorded = provenance.get(key)
-            for note in recorded if isinstance(recorded, list) else ():
-                notes_by_subject.setdefault(about, {})[str(note)] = None
+            for note in notes:
+                notes_by_subject.setdefault(about, {})[note] = None
     return tuple(Remark(about, tuple(notes)) for about, notes in sorted(notes_by_subject.items()))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return data if isinstance(data, dict) else {}

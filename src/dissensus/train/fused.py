@@ -62,7 +62,7 @@ def train_fused(runs: Sequence[TrainingRun], *, stacked: bool | None = None) -> 
 
     Yields:
         Each run's place in `runs` as soon as it has ended, and what went wrong with it alone (a loss that is not
-        finite, a full disk). The others go on.
+        finite, a full disk). The others continue.
 
     Raises:
         ModelError: the runs do not fit together. Whatever else goes wrong in the common pass ends all of them.
@@ -121,20 +121,20 @@ def _losses(
 ) -> dict[int, Tensor]:
     """Slot -> what the examples `micro[slot]` add to its batch's loss, shape (), for the slots that have some."""
     device = runs[0].device
-    taking = {slot: own for slot, own in enumerate(micro) if own is not None}
+    taking = {slot: rows for slot, rows in enumerate(micro) if rows is not None}
     batches: dict[int, PackedBatch] = {}
     try:
         with autocast(device, runs[0].spec.precision):
-            for slot, own in taking.items():
+            for slot, rows in taking.items():
                 run = runs[slot]
-                batches[slot] = pack(run.data.encoded, own, pin=device.type == "cuda").to(device)
+                batches[slot] = pack(run.data.encoded, rows, pin=device.type == "cuda").to(device)
                 run.model.key_dropout(batches[slot], stream_seed(run.seed, "dropout", run.taken + 1))
             features = _features(runs, batches, layers)
-            logits = {slot: runs[slot].model.score(own) for slot, own in features.items()}
+            logits = {slot: runs[slot].model.score(read) for slot, read in features.items()}
     finally:
         for run in runs:
             run.model.dropout.clear()
-    return {slot: wholes[slot].part(own, batches[slot].rows) for slot, own in logits.items()}
+    return {slot: wholes[slot].part(score, batches[slot].rows) for slot, score in logits.items()}
 
 
 def _features(

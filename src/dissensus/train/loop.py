@@ -128,7 +128,7 @@ class TrainingRun:
         return self.taken >= self.steps
 
     def begin(self) -> None:
-        """Go on from the checkpoint where there is one; measure where the run stands."""
+        """Resume from the checkpoint where there is one; measure where the run stands."""
         start = self._checkpoint.load(self._parameters, self._optimizer) if self._checkpoint else None
         self.taken = start or 0
         if self._recorder is not None:
@@ -239,7 +239,7 @@ def accumulate(
     """
     parallel = parallel or ParallelTraining()
     group = parallel.group
-    micro = micro_batches(data, parallel.own(rows, data.encoded.lengths[rows]), spec)
+    micro = micro_batches(data, parallel.share(rows, data.encoded.lengths[rows]), spec)
     parts = parallel.parts(len(rows), spec.gradient_accumulation_steps)
     whole_loss = BatchLoss(data, rows)
     total = 0.0

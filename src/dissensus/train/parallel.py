@@ -58,7 +58,7 @@ class ParallelTraining:
     wrapped: Any = None
     root: nn.Module | None = None
 
-    def own(self, rows: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    def share(self, rows: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
         """This process' rows of a batch, given the batch's rows and their lengths; see `balanced_share`."""
         if self.group.world_size == 1:
             return rows

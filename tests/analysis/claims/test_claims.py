@@ -12,8 +12,8 @@ from scipy import stats
 from dissensus.analysis.claims import ClaimVerdict, Question, judge_claims
 from dissensus.analysis.claims.c1_positive import positive_everywhere
 from dissensus.analysis.claims.c3_comparing import differs_in_rate_alone
-from dissensus.analysis.claims.measured import Measured
 from dissensus.analysis.claims.simulated import simulated_study
+from dissensus.analysis.claims.statistics import ClaimStatistics
 from dissensus.analysis.claims.tables import claims_from_json, claims_json, claims_table
 from dissensus.analysis.claims.trial import ClaimRates, try_verdicts
 from dissensus.analysis.claims.worlds import WORLDS
@@ -77,7 +77,7 @@ def test_nothing_is_supported_where_there_is_nothing() -> None:
 
 
 def test_one_reversed_condition_is_named() -> None:
-    first = positive_everywhere(Measured(study("one reversed condition", items=480)))
+    first = positive_everywhere(ClaimStatistics(study("one reversed condition", items=480)))
     assert first.verdict == "contradicted"
     assert "first.encoder.lora-r8.held_out" in first.would_change
     assert "shown to be below 0 in first.encoder.lora-r8.held_out" in first.finding

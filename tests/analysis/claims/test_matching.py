@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from dissensus.analysis.claims.c3_matching import Match, difference_at_matched_loss, read_at
-from dissensus.analysis.claims.measured import ALL, BACKED, REJECTED, GroupMeans, MeanCurve
 from dissensus.analysis.claims.sampled import CellValue
+from dissensus.analysis.claims.statistics import ALL, BACKED, REJECTED, GroupMeans, MeanCurve
 
 
 def curve(values: np.ndarray) -> MeanCurve:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dissensus.analysis.claims.measured import Measured, contrast
 from dissensus.analysis.claims.sampled import CellValue, ConditionValue
+from dissensus.analysis.claims.statistics import ClaimStatistics, contrast
 from dissensus.analysis.study_reading import StudyReading
 from synthetic_curves import balanced, curves_of, evidence_of
 from synthetic_study import study_spec
@@ -24,7 +24,7 @@ def small(n: int, *, premises: bool) -> StudyReading:
 
 
 def test_degrees_of_freedom_count_the_covariates() -> None:
-    measured = Measured(small(30, premises=False))
+    measured = ClaimStatistics(small(30, premises=False))
     (cell,) = measured.reading.cells
     plain, held = measured.rho(cell), measured.rho(cell, ("token_count", "gold"))
     # 30 items, each its own cluster: 29 of those, and n - 2 = 28. Three values of the token count and three gold labels
@@ -43,7 +43,7 @@ def test_degrees_of_freedom_count_the_covariates() -> None:
 
 
 def test_few_clusters_have_fewer_degrees_of_freedom_than_covariates_leave() -> None:
-    measured = Measured(small(120, premises=True))
+    measured = ClaimStatistics(small(120, premises=True))
     (cell,) = measured.reading.cells
     held = measured.rho(cell, ("token_count", "gold"))
     # Four pairs to a premise: 30 clusters, 29; n - 2 - k = 114.

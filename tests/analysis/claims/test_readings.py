@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from dissensus.analysis.claims.c3_readings import change, late_slope, rise, why_no_start
-from dissensus.analysis.claims.measured import ALL, BACKED, REJECTED, GroupMeans, MeanCurve, Measured
 from dissensus.analysis.claims.simulated import simulated_study
+from dissensus.analysis.claims.statistics import ALL, BACKED, REJECTED, ClaimStatistics, GroupMeans, MeanCurve
 from dissensus.analysis.claims.worlds import WORLDS
 
 RESAMPLES = 4
@@ -41,7 +41,7 @@ def means(
 
 
 def measured(*cells: GroupMeans) -> tuple[Any, list[Any]]:
-    """A stand-in for `Measured`, and one for each cell: a seed each."""
+    """A stand-in for `ClaimStatistics`, and one for each cell: a seed each."""
     named = [SimpleNamespace(name=f"c{i}", spec=SimpleNamespace(seed=i)) for i in range(len(cells))]
     by_name = dict(zip([cell.name for cell in named], cells, strict=True))
     from dissensus.analysis.claims.sampled import CellValue
@@ -113,7 +113,7 @@ def test_groups_are_split_by_who_backs_the_gold_label() -> None:
     evidence = simulated_study(
         replace(WORLDS["confounded gold share"], items=120), np.random.default_rng(0), resamples=100
     )
-    own = Measured(evidence)
+    own = ClaimStatistics(evidence)
     cell = evidence.cells[0]
     found = own.group_means(cell)
     share = own.columns(cell)["gold_share"]

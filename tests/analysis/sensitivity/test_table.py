@@ -27,7 +27,7 @@ from dissensus.config import AnalysisSpec, StudySpec
 from dissensus.data.noise import NoisyLabels
 from dissensus.errors import SpecError
 from dissensus.stats import spearman
-from dissensus.study.grid import plan
+from dissensus.study.grid import planned_cells
 from synthetic_curves import balanced, curves_of, evidence_of, reading_of, shuffled
 from synthetic_study import study_spec, write_study
 
@@ -176,7 +176,7 @@ def test_a_variant_that_is_tracked_otherwise_has_rows_of_its_own_points() -> Non
 
 def test_what_variants_of_the_papers_study_are_called() -> None:
     text = resources.files("dissensus.study").joinpath("builtin/paper-mini.yaml").read_text(encoding="utf-8")
-    planned = plan(StudySpec.from_text(text, "paper-mini"))
+    planned = planned_cells(StudySpec.from_text(text, "paper-mini"))
     found = {p.cell.variant: setting_changes(p.cell, p.base) for p in planned if p.base is not None}
     assert {name: [c.path for c in changes] for name, changes in found.items()} == {
         "rate-low": ["method.learning_rate"],

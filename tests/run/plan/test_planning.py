@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from dissensus import threads
 from dissensus.config import ExecutionRule, RunSpec, StudySpec, When
 from dissensus.data.sources import load_source
 from dissensus.data.sources.simulated import SimulatedSource
@@ -22,9 +22,7 @@ from dissensus.run.plan.facts import (
     DataFacts,
     Measured,
     StudyFacts,
-    Timing,
-    TokenFacts,
-    Weights,
+    Trial,
     likeness,
 )
 from dissensus.run.plan.measuring import Workers, data_sizes, finished_seconds
@@ -43,9 +41,8 @@ from dissensus.study.grid import expand
 from dissensus.study.lock import StudyLock
 from dissensus.study.status import CellStatus, Try, cell_folder, write_status
 
-DATA = DataFacts(train=100, tracked=10, labels=3, id_bytes=50, text_bytes=400)
-TOKENS = TokenFacts(per_train_example=20.0, tracked=150)
-TIMING = Timing(
+DATA = DataFacts(train=100, tracked=10, labels=3, id_bytes=50, text_bytes=400, train_bytes=4000)
+TRIAL = Trial(
     setup=5.0,
     gradient=0.001,
     update=0.5,
@@ -54,11 +51,15 @@ TIMING = Timing(
     passes=3,
     low=0.9,
     high=1.2,
-    shares_start=False,
     undisturbed=True,
     share=1.0,
+    train_tokens=0.5,  # 4000 bytes of 100 examples: 20 tokens each
+    tracked_tokens=0.375,  # of 400 bytes: 150 tokens
+    weights=1000,
+    weights_per_rank=0,
+    device="CPU",
 )
-KNOWN = CellFacts(DATA, TOKENS, TIMING)
+KNOWN = CellFacts(DATA, TRIAL)
 
 
 def cell(**changes: Any) -> RunSpec:
@@ -122,15 +123,6 @@ def test_a_cell_that_was_interrupted_counts_what_is_left() -> None:
     done = status(state="interrupted", step=5, total_steps=8, tracking_points_done=3, tracking_points=5)
     work = plan_cell(cell(), done, KNOWN).work
     assert work == Work(3, 1360, 2, 300, pytest.approx(5 + 1.5 + 1.36 + 0.06), 2 * shard_bound(DATA))
-
-
-def test_of_cells_that_begin_alike_all_but_the_first_save_a_pass() -> None:
-    known = CellFacts(DATA, TOKENS, replace(TIMING, shares_start=True))
-    first, second = (plan_cell(cell(), status(), known, start_known=later).work for later in (False, True))
-    assert first.seconds is not None
-    assert second == replace(first, seconds=pytest.approx(first.seconds - 150 * 0.0002))
-    begun = status(state="interrupted", step=2, total_steps=8, tracking_points_done=2)
-    assert plan_cell(cell(), begun, known) == plan_cell(cell(), begun, known, start_known=True)
 
 
 def test_a_cell_that_is_done_costs_nothing() -> None:
@@ -202,18 +194,6 @@ STUDY = StudySpec.parse(
 )
 
 
-def test_which_cells_begin_alike() -> None:
-    same = cell(seed=1, regime="trained_on", training={"batch_size": 8})
-    assert planning._start(same) == planning._start(cell())
-    for other in (
-        cell(model={"name": "other"}),
-        cell(method={"name": "lora", "rank": 2, "learning_rate": 1e-3}),
-        cell(dataset={**cell().dataset.model_dump(), "tracked_size": 20}),
-        cell(tracking={"precision": "bf16"}),
-    ):
-        assert planning._start(other) != planning._start(cell())
-
-
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """What would be measured: model a is known, b is not here."""
@@ -225,15 +205,14 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         calls.append(
             {"cells": [c.cell_id for c in cells], "workers": workers.count, "cell_seconds": cell_seconds}
         )
-        facts = DataFacts(10, 10, 3, 50, 400)
-        weights = Weights(1000, 1000)
+        facts = DataFacts(10, 10, 3, 50, 400, 400)  # 20 tokens each in training
         known = {
-            c.cell_id: CellFacts(facts, TOKENS, TIMING, cell_seconds.get(likeness(c)), weights)
+            c.cell_id: CellFacts(facts, TRIAL, cell_seconds.get(likeness(c)))
             if c.model.name == "a"
             else CellFacts(facts, reason="no b")
             for c in cells
         }
-        one = Measured("a", "full", "fp32", cells[0].cell_id, workers.count, TIMING, "CPU", workers.threads)
+        one = Measured("a", "full", "fp32", cells[0].cell_id, workers.count, workers.threads, 2, TRIAL)
         return StudyFacts(known, (one,))
 
     monkeypatch.setattr(planning, "measure_cells", measured)
@@ -254,10 +233,21 @@ def test_a_study_by_model_and_method(asked: list[dict[str, Any]], tmp_path: Path
     assert plan.total.unknown["seconds"] == 2
     assert (plan.workers, plan.jobs, asked[0]["workers"]) == (4, 4, 4)
     assert plan.wall_seconds == pytest.approx(11.89)  # no less than the longest
-    assert plan.resources.checkpoint_bytes == 2 * 3 * 4 * 1000  # of the jobs that run at a time and are known
+    assert plan.resources.checkpoint_bytes == 2 * 12_000  # of the jobs that run at a time and are known
     assert plan.resources.cpu_hours == pytest.approx(2 * 11.89 / 3600)
     assert plan.resources.gpu_hours == 0
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("asked")
+def test_workers_have_the_threads_that_they_have_in_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threads, "available", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    plan = plan_study(STUDY, tmp_path, workers=8)
+    # A run shares 8 cores among the 8 workers that were asked for; 4 jobs keep 4 of them busy.
+    assert (plan.workers, plan.threads) == (4, 1)
 
 
 def finish(spec: RunSpec, out: Path, seconds: float, **more: Any) -> None:

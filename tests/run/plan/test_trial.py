@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from dissensus.config import ModelSpec, RunSpec
+from dissensus.config import RunSpec
 from dissensus.data.assembly import assemble
-from dissensus.errors import DataError, ModelError
+from dissensus.errors import DataError
 from dissensus.run.plan import measuring, trial
-from dissensus.run.plan.facts import Timing, TrialResult, combined, likeness
-from dissensus.run.plan.measuring import Workers, data_sizes, measure_cells, refuse_missing
+from dissensus.run.plan.facts import Trial, combined, likeness
+from dissensus.run.plan.measuring import Workers, data_sizes, measure_cells
 from dissensus.seeds import stream_seed
 
 
@@ -44,15 +44,10 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
 
-def look_at(cells: list[RunSpec], folder: Path, *, timed: bool = True) -> list[TrialResult | Exception]:
-    """What is found out about each of some cells, or what went wrong."""
-    folders = [folder / f"{'timed' if timed else 'counted'}-{number}" for number in range(len(cells))]
-    for each in folders:
-        each.mkdir()
-    errors: dict[int, Exception | None] = {}
-    function = trial.trial if timed else trial.count_only
-    function(list(zip(cells, folders, strict=True)), threads=1, device="cpu", on_end=errors.__setitem__)
-    return [errors[place] or TrialResult.read(each) for place, each in enumerate(folders)]
+def tried(cell: RunSpec, folder: Path) -> Trial:
+    """What is found out about a cell."""
+    trial.trial(cell, folder, threads=1, device="cpu")
+    return trial.read_trial(folder)
 
 
 @pytest.mark.parametrize("method", [{"name": "lora", "rank": 2}, {"name": "full"}, {"name": "ia3"}])
@@ -62,19 +57,16 @@ def test_one_cell_from_its_data_to_its_timing(
     cell = spec(tiny_encoder_dir, method={**method, "learning_rate": 1e-3})
     sizes = data_sizes(cell, None)
     assert (sizes.train, sizes.tracked, sizes.labels) == (96, 40, 3)
-    (found,) = look_at([cell], tmp_path)
-    assert isinstance(found, TrialResult)
-    timing = found.timing
-    assert timing is not None
+    timing = tried(cell, tmp_path)
     assert min(timing.setup, timing.gradient, timing.update, timing.tracking) > 0
     assert trial.FEWEST <= timing.steps <= trial.MOST
     assert timing.bf16 is not None
     assert min(timing.bf16.seconds_fp32, timing.bf16.seconds_bf16, timing.bf16.largest_difference) > 0
     assert timing.low <= 1 <= timing.high
     assert timing.undisturbed
-    assert timing.shares_start
-    assert found.device == "CPU"
-    assert (found.weights.adapters > 0) is (method["name"] == "lora")
+    assert timing.device == "CPU"
+    assert timing.weights > 0
+    assert (timing.weights_per_rank > 0) is (method["name"] == "lora")
 
 
 @pytest.mark.parametrize("head", ["classifier", "verbalizer"])
@@ -85,35 +77,34 @@ def test_tokens_are_those_that_the_model_reads(tiny_decoder_dir: Path, tmp_path:
     if head == "verbalizer":
         model["label_words"] = ["dog", "bird", "no"]
     cell = spec(tiny_decoder_dir, model=model)
-    (found,) = look_at([cell], tmp_path, timed=False)
-    assert isinstance(found, TrialResult)
-    assert found.timing is None
+    one = tried(cell, tmp_path)
     data = assemble(cell.dataset, cell.regime, sample_seed=stream_seed(0, "sample"))
-    own = load_scoring_model(cell.model, data.tracked.labels, data.tracked.fields, head_seed=0)
-    assert found.tokens.tracked == own.encode(data.tracked).lengths.sum()
-    assert found.tokens.per_train_example == pytest.approx(own.encode(data.train).lengths.mean())
+    scoring = load_scoring_model(cell.model, data.tracked.labels, data.tracked.fields, head_seed=0)
+    sizes = data_sizes(cell, None)
+    tokens = scoring.encode(data.tracked).lengths.sum()
+    assert one.tracked_tokens * sizes.text_bytes == pytest.approx(tokens)
+    of_training = scoring.encode(data.train).lengths.sum()
+    assert one.train_tokens * sizes.train_bytes == pytest.approx(of_training)
 
 
 def test_tokens_of_a_large_training_set_are_those_of_a_sample(
-    tiny_encoder_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_encoder_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from dissensus.models.loading import load_scoring_model
 
     cell = spec(tiny_encoder_dir)
     data = assemble(cell.dataset, cell.regime, sample_seed=stream_seed(0, "sample"))
     model = load_scoring_model(cell.model, data.tracked.labels, data.tracked.fields, head_seed=0)
-    whole = trial.count_tokens(data.tracked, data.train, model.encode)
+    whole = trial.tokens_per_byte(data.train, model.encode)
     monkeypatch.setattr(trial, "SAMPLE", 30)
-    some = trial.count_tokens(data.tracked, data.train, model.encode)
-    assert some.tracked == whole.tracked
-    assert some.per_train_example != whole.per_train_example
-    assert some.per_train_example == pytest.approx(whole.per_train_example, rel=0.15)
+    some = trial.tokens_per_byte(data.train, model.encode)
+    assert some != whole
+    assert some == pytest.approx(whole, rel=0.15)
 
 
 def test_data_are_assembled_once(
     tiny_encoder_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dissensus.run.plan import measuring
 
     calls: list[str] = []
 
@@ -135,24 +126,6 @@ def test_missing_data_are_an_error(tiny_encoder_dir: Path) -> None:
     dataset = {"name": "away", "tracked": {"source": "lewidi", "path": "nowhere.json"}}
     with pytest.raises(DataError, match=r"nowhere\.json was not found"):
         data_sizes(spec(tiny_encoder_dir, dataset=dataset, regime="trained_on"), None)
-
-
-def test_one_cell_s_data_keep_no_other_from_being_counted(tiny_encoder_dir: Path, tmp_path: Path) -> None:
-    away = {
-        "name": "away",
-        "tracked": {"source": "lewidi", "path": "nowhere.json"},
-        "train": {"source": "simulated"},
-    }
-    cells = [
-        spec(tiny_encoder_dir),
-        spec(tiny_encoder_dir, dataset=away),
-        spec(tiny_encoder_dir, regime="trained_on"),
-    ]
-    first, second, third = look_at(cells, tmp_path, timed=False)
-    assert isinstance(first, TrialResult)
-    assert isinstance(second, DataError)
-    assert isinstance(third, TrialResult)
-    assert first.tokens != third.tokens
 
 
 def test_the_clock_is_the_processor_s_for_one_thread_on_a_cpu() -> None:
@@ -180,37 +153,22 @@ def test_repetitions_end(each: float, times: int, monkeypatch: pytest.MonkeyPatc
     assert len(trial._repeated(take, 10.0)) == times
 
 
-def test_timings_side_by_side_are_one() -> None:
-    slow = Timing(1.0, 2.0, 3.0, 4.0, 5, 6, 0.9, 1.1, True, True, 0.5)
-    fast = Timing(3.0, 4.0, 5.0, 6.0, 7, 8, 0.8, 1.5, True, True, 1.0)
-    assert combined([slow, fast]) == Timing(2.0, 3.0, 4.0, 5.0, 12, 14, 0.8, 1.5, True, True, 0.75)
+def test_trials_side_by_side_are_one() -> None:
+    rest = (True, 0.5, 0.2, 0.3, 10, 1, "CPU")
+    slow = Trial(1.0, 2.0, 3.0, 4.0, 5, 6, 0.9, 1.1, *rest)
+    fast = Trial(3.0, 4.0, 5.0, 6.0, 7, 8, 0.8, 1.5, *rest)
+    assert combined([slow, fast]) == Trial(2.0, 3.0, 4.0, 5.0, 12, 14, 0.8, 1.5, *rest)
 
 
-@pytest.mark.parametrize("name", ["bert-base", "minilm-l6", "some-org/some-model"])
-def test_a_model_that_would_have_to_be_fetched_is_refused(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from huggingface_hub import constants
-
-    monkeypatch.setenv("DISSENSUS_CACHE", str(tmp_path))
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(ModelError, match=f"'{name}' is not on this machine; `dissensus models pull {name}`"):
-        refuse_missing(ModelSpec(name=name))
-
-
-@pytest.mark.parametrize("kind", ["a model's folder", "an empty folder", "a name that nobody knows"])
-def test_what_no_run_would_fetch_is_not_refused(
-    kind: str, tiny_encoder_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nor looked up in a cache: loading says at once what is wrong with it."""
-    asked: list[str] = []
-    monkeypatch.setattr(measuring, "_in_cache", lambda hub, revision: asked.append(hub))
-    names = {"a model's folder": tiny_encoder_dir, "an empty folder": tmp_path}
-    refuse_missing(ModelSpec(name=str(names.get(kind, "nobody"))))  # raises nothing
-    assert asked == []
-    with pytest.raises(ModelError, match="'some-org/some-model' is not on this machine"):
-        refuse_missing(ModelSpec(name="some-org/some-model"))
-    assert asked == ["some-org/some-model"]
+def test_a_worker_that_cannot_try_the_cell_is_an_error_in_words(tiny_encoder_dir: Path) -> None:
+    cell = spec(
+        tiny_encoder_dir, model={"name": str(tiny_encoder_dir), "max_length": 48, "head": "verbalizer"}
+    )
+    facts = measure_cells([cell], Workers(1, 1, "cpu"), cell_seconds={}, note=lambda _line: None)
+    (known,) = facts.cells.values()
+    assert (known.trial, facts.measured) == (None, ())
+    assert known.data is not None
+    assert "head" in known.reason
 
 
 def test_workers_measure_each_kind_and_say_what_is_not_here(
@@ -234,31 +192,33 @@ def test_workers_measure_each_kind_and_say_what_is_not_here(
     facts = measure_cells(list(cells.values()), Workers(2, 1, "cpu"), cell_seconds={}, note=notes.append)
     known = {name: facts.cells[cell.cell_id] for name, cell in cells.items()}
     lora = known["lora"]
-    assert lora.timing is not None
-    assert lora.tokens is not None
-    assert lora.weights is not None
+    assert lora.trial is not None
     assert known["rank"] == lora
-    assert known["regime"].timing == lora.timing
+    # Of rank 4 in place of 2, the adapters are twice as large and the head is not.
+    assert (
+        lora.trial.checkpoint_bytes(2) < lora.trial.checkpoint_bytes(4) < 2 * lora.trial.checkpoint_bytes(2)
+    )
+    assert known["regime"].trial == lora.trial
     assert known["regime"].data is not None
     assert known["regime"].data.train == 136
-    assert known["regime"].tokens != lora.tokens
     assert known["absent"].data == lora.data
-    assert (known["absent"].timing, known["absent"].tokens) == (None, None)
+    assert known["absent"].trial is None
     assert known["absent"].reason.startswith("model 'some-org/some-model' is not on this machine")
     assert known["away"].data is None
     assert "nowhere.json was not found" in known["away"].reason
     (measured,) = facts.measured
-    assert (measured.method, measured.precision, measured.workers) == ("lora", "fp32", 2)
-    assert (measured.device, measured.threads) == ("CPU", 1)
-    assert measured.timing.steps >= 2 * trial.FEWEST
+    assert (measured.method, measured.precision, measured.workers, measured.cells) == ("lora", "fp32", 2, 3)
+    assert (measured.trial.device, measured.threads) == ("CPU", 1)
+    assert measured.trial.steps >= 2 * trial.FEWEST
     assert notes[0] == "reading the data"
     assert len(notes) == 3  # and the two models
     assert list(tmp_path.iterdir()) == []  # nothing is left behind
 
-    # What has a finished cell like it is counted, and not timed.
+    # What has a finished cell like it takes its seconds, and of the trial the tokens.
     whole = {likeness(cell): 100.0 for cell in cells.values()}
-    again = measure_cells([cells["lora"]], Workers(2, 1, "cpu"), cell_seconds=whole, note=notes.append)
+    again = measure_cells([cells["lora"]], Workers(1, 1, "cpu"), cell_seconds=whole, note=notes.append)
     (one,) = again.cells.values()
-    assert (one.whole, one.timing, one.tokens) == (100.0, None, lora.tokens)
-    assert again.measured == ()
-    assert notes[-1].startswith("counting tokens of ")
+    assert one.whole == 100.0
+    assert one.trial is not None
+    assert one.trial.tracked_tokens == lora.trial.tracked_tokens
+    assert [m.cells for m in again.measured] == [0]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dissensus.analysis.claims.measured import Measured
+from dissensus.analysis.claims.statistics import ClaimStatistics
 from dissensus.analysis.claims.texts import counted, spread
 from dissensus.analysis.claims.verdict import ClaimVerdict, claim_verdict, question
 
 
-def positive_everywhere(measured: Measured) -> ClaimVerdict:
+def positive_everywhere(measured: ClaimStatistics) -> ClaimVerdict:
     """One part per condition that learned: Spearman's rho of entropy and AULC, the mean over its seeds."""
     correlations = [
         measured.condition(name, cells, measured.rho) for name, cells in measured.conditions().items()

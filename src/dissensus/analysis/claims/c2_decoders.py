@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from dissensus.analysis.claims.measured import Measured, contrast, is_decoder
 from dissensus.analysis.claims.sampled import CellValue, ConditionValue
+from dissensus.analysis.claims.statistics import ClaimStatistics, contrast, is_decoder
 from dissensus.analysis.claims.texts import COVARIATES, counted, spread
 from dissensus.analysis.claims.verdict import ClaimVerdict, claim_verdict, question
 from dissensus.analysis.reading import CellReading
@@ -21,7 +21,7 @@ SAME_POINT = 0.02
 """Of progress: tracking points this close are the same. AULC hangs on where the curve is measured."""
 
 
-def decoders_above_encoders(measured: Measured) -> ClaimVerdict:
+def decoders_above_encoders(measured: ClaimStatistics) -> ClaimVerdict:
     """The mean difference of rho over pairs of conditions that share data set, method, regime and seed.
 
     A pair counts if both learned something, were tracked at the same points and saw as many examples in training. Both
@@ -98,7 +98,7 @@ def _finding(plain: list[float], partial: list[float], each: list[float]) -> str
     return finding + (f"; partial rho by {number(partial[0])}" if partial else "")
 
 
-def _pairs(measured: Measured) -> Iterator[Pair]:
+def _pairs(measured: ClaimStatistics) -> Iterator[Pair]:
     lora = [cell for cell in measured.reading.own if cell.spec.method.name == "lora"]
     for decoder in (cell for cell in lora if is_decoder(cell)):
         for encoder in (cell for cell in lora if not is_decoder(cell)):
@@ -111,7 +111,7 @@ def _key(cell: CellReading) -> tuple[object, ...]:
     return spec.dataset.name, spec.method.label, spec.regime, spec.seed
 
 
-def _why_unlike(measured: Measured, pair: Pair) -> str:
+def _why_unlike(measured: ClaimStatistics, pair: Pair) -> str:
     """Why the two cannot be compared, or ''."""
     decoder, encoder = pair
     idle = [
@@ -137,14 +137,14 @@ def _seen(cell: CellReading) -> int:
     return cell.curves.total_steps * training.batch_size * training.gradient_accumulation_steps
 
 
-def _difference(measured: Measured, pair: Pair, *, partial: bool) -> CellValue:
+def _difference(measured: ClaimStatistics, pair: Pair, *, partial: bool) -> CellValue:
     decoder, encoder = pair
     common = frozenset(decoder.curves.ids) & frozenset(encoder.curves.ids)
     covariates = _held(measured, pair) if partial else ()
     return contrast(*(measured.rho(cell, covariates, ids=common) for cell in pair))
 
 
-def _held(measured: Measured, pair: Pair) -> tuple[str, ...]:
+def _held(measured: ClaimStatistics, pair: Pair) -> tuple[str, ...]:
     """The standard covariates that both have."""
     return tuple(c for c in measured.covariates(pair[0]) if c in measured.covariates(pair[1]))
 

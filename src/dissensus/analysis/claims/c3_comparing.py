@@ -9,8 +9,8 @@ import numpy as np
 
 from dissensus.analysis.claims.c3_matching import Match, difference_at_matched_loss
 from dissensus.analysis.claims.c3_readings import change, why_no_start
-from dissensus.analysis.claims.measured import ALL, Measured, contrast
 from dissensus.analysis.claims.sampled import CellValue, ConditionValue
+from dissensus.analysis.claims.statistics import ALL, ClaimStatistics, contrast
 from dissensus.analysis.claims.texts import OTHERS, counted, spread
 from dissensus.analysis.claims.verdict import Question, question
 from dissensus.analysis.reading import BACKED, CellReading
@@ -23,7 +23,7 @@ Others = Mapping[str, Sequence[CellReading]]
 Pair = tuple[CellReading, CellReading]
 
 
-def minus_others(measured: Measured, lora: Sequence[CellReading], others: Others) -> Question:
+def minus_others(measured: ClaimStatistics, lora: Sequence[CellReading], others: Others) -> Question:
     """At the end of training, after the same steps."""
     when = "at the end of training"
     parts = [
@@ -41,7 +41,9 @@ def minus_others(measured: Measured, lora: Sequence[CellReading], others: Others
     )  # fmt: skip
 
 
-def minus_others_at_equal_loss(measured: Measured, lora: Sequence[CellReading], others: Others) -> Question:
+def minus_others_at_equal_loss(
+    measured: ClaimStatistics, lora: Sequence[CellReading], others: Others
+) -> Question:
     """At the lowest settled loss that both come down to; without it the claim cannot be supported."""
     when = "when the settled, backed examples' mean loss has come down to the same value"
     parts = []
@@ -67,7 +69,9 @@ def minus_others_at_equal_loss(measured: Measured, lora: Sequence[CellReading], 
     )  # fmt: skip
 
 
-def minus_others_at_best_rates(measured: Measured, lora: Sequence[CellReading], others: Others) -> Question:
+def minus_others_at_best_rates(
+    measured: ClaimStatistics, lora: Sequence[CellReading], others: Others
+) -> Question:
     """Each method at the learning rate, of those tried, that lowered the settled loss the most."""
     lora_best = at_best_rate(measured, lora)
     parts, notes = [], []
@@ -92,7 +96,7 @@ def minus_others_at_best_rates(measured: Measured, lora: Sequence[CellReading], 
     )  # fmt: skip
 
 
-def _changed_more(measured: Measured, first: CellReading, second: CellReading) -> CellValue:
+def _changed_more(measured: ClaimStatistics, first: CellReading, second: CellReading) -> CellValue:
     """Last minus first under the first cell minus that under the second; needs starts, or one start for both."""
     means = [measured.group_means(cell) for cell in (first, second)]
     gap = abs(float(means[0].contested[ALL].mean[0] - means[1].contested[ALL].mean[0]))
@@ -181,7 +185,7 @@ class BestRate:
     tried: int
 
 
-def at_best_rate(measured: Measured, cells: Sequence[CellReading]) -> tuple[BestRate, ...]:
+def at_best_rate(measured: ClaimStatistics, cells: Sequence[CellReading]) -> tuple[BestRate, ...]:
     """For each condition whose cells have variants in the learning rate alone, the best of these and itself.
 
     Best is the lowest loss of the settled, backed examples at the end of training, the mean over the seeds that every
@@ -213,7 +217,7 @@ def differs_in_rate_alone(variant: CellReading) -> bool:
     return variant.spec.model_copy(update={"method": method, "variant": base.variant}) == base
 
 
-def _settled_end(measured: Measured, cells: Sequence[CellReading]) -> float:
+def _settled_end(measured: ClaimStatistics, cells: Sequence[CellReading]) -> float:
     """Mean over cells of the settled, backed loss at the end; infinite where there is none."""
     ends = [float(measured.group_means(cell).settled[BACKED].mean[-1]) for cell in cells]
     return float(np.mean(ends)) if np.isfinite(ends).all() else float("inf")

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dissensus.analysis.claims.measured import ALL, GroupMeans, Measured
 from dissensus.analysis.claims.sampled import CellValue
+from dissensus.analysis.claims.statistics import ALL, ClaimStatistics, GroupMeans
 from dissensus.analysis.reading import BACKED
 from dissensus.curves import FloatArray
 from dissensus.wording import number
@@ -46,7 +46,7 @@ class Match:
     points: tuple[int, int] = (0, 0)
 
 
-def difference_at_matched_loss(measured: Measured, first: GroupMeans, second: GroupMeans) -> Match:
+def difference_at_matched_loss(measured: ClaimStatistics, first: GroupMeans, second: GroupMeans) -> Match:
     """Compare two cells at the same settled loss; see the module's first lines. The match is found in each resample."""
     both = first, second
     points = len(first.progress), len(second.progress)
@@ -109,7 +109,7 @@ def difference_at_matched_loss(measured: Measured, first: GroupMeans, second: Gr
 
 
 @dataclass(frozen=True)
-class Reading:
+class ChangeAtLevel:
     """Curves read where the settled loss first comes down to a level; b rows.
 
     Attributes:
@@ -125,7 +125,9 @@ class Reading:
     after: FloatArray
 
 
-def read_at(progress: FloatArray, settled: FloatArray, contested: FloatArray, level: FloatArray) -> Reading:
+def read_at(
+    progress: FloatArray, settled: FloatArray, contested: FloatArray, level: FloatArray
+) -> ChangeAtLevel:
     """Read b pairs of curves, each of shape (b, T) with T of at least 4, at a settled loss per row, shape (b,)."""
     rows, points = settled.shape
     # The level is one of these values: rounding must not move the match.
@@ -159,7 +161,7 @@ def read_at(progress: FloatArray, settled: FloatArray, contested: FloatArray, le
         np.divide(settled[row, j - 1] - level[row], fall, out=part, where=fall > 0)
         line = contested[row, j - 1] + part * (contested[row, j] - contested[row, j - 1])
         straight[row] = line - contested[row, 0]
-    return Reading(change, straight, where, at.astype(np.float64))
+    return ChangeAtLevel(change, straight, where, at.astype(np.float64))
 
 
 def _level(settled: list[FloatArray]) -> FloatArray:

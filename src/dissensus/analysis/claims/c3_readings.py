@@ -17,8 +17,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dissensus.analysis.claims.measured import ALL, GroupMeans, Measured
 from dissensus.analysis.claims.sampled import CellValue, ConditionValue
+from dissensus.analysis.claims.statistics import ALL, ClaimStatistics, GroupMeans
 from dissensus.analysis.claims.texts import names_of
 from dissensus.analysis.reading import CellReading
 from dissensus.curves import FloatArray
@@ -47,7 +47,7 @@ def why_no_start(means: GroupMeans) -> str:
     return f"{name} starts at {number(high[name])}, above an even guess's {chance}: an untrained head's noise"
 
 
-def change(measured: Measured, cell: CellReading, side: str = ALL) -> CellValue:
+def change(measured: ClaimStatistics, cell: CellReading, side: str = ALL) -> CellValue:
     """Last minus first of the contested examples' mean loss, in nats."""
     means = measured.group_means(cell)
     curve = means.contested[side]
@@ -62,7 +62,7 @@ def change(measured: Measured, cell: CellReading, side: str = ALL) -> CellValue:
     )
 
 
-def late_slope(measured: Measured, cell: CellReading) -> CellValue:
+def late_slope(measured: ClaimStatistics, cell: CellReading) -> CellValue:
     """Least-squares slope of the contested mean loss on u over the late half, in nats per run."""
     means = measured.group_means(cell)
     curve = means.contested[ALL]
@@ -78,7 +78,7 @@ def late_slope(measured: Measured, cell: CellReading) -> CellValue:
     return CellValue(float(curve.mean[late] @ weights), curve.resampled[:, late] @ weights, curve.clusters)
 
 
-def rise(measured: Measured, name: str, cells: Sequence[CellReading]) -> ConditionValue:
+def rise(measured: ClaimStatistics, name: str, cells: Sequence[CellReading]) -> ConditionValue:
     """Lowest to end of one condition, the lowest point found on other items and other seeds; see the first lines."""
     means = [measured.group_means(cell) for cell in cells]
     values = {
@@ -90,7 +90,7 @@ def rise(measured: Measured, name: str, cells: Sequence[CellReading]) -> Conditi
     return ConditionValue.of(name, values, names_of(cells))
 
 
-def _rise(measured: Measured, cell_means: GroupMeans, others: Sequence[GroupMeans]) -> CellValue:
+def _rise(measured: ClaimStatistics, cell_means: GroupMeans, others: Sequence[GroupMeans]) -> CellValue:
     points = len(cell_means.progress)
     if points < 3:
         return measured.undefined(f"{points} tracking points; lowest to end needs 3")

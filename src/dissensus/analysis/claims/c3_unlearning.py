@@ -16,9 +16,9 @@ from dissensus.analysis.claims.c3_comparing import (
     minus_others_at_equal_loss,
 )
 from dissensus.analysis.claims.c3_readings import change, late_slope, rise, why_no_start
-from dissensus.analysis.claims.measured import ALL, Measured, is_decoder
 from dissensus.analysis.claims.parts import Part
 from dissensus.analysis.claims.sampled import ConditionValue
+from dissensus.analysis.claims.statistics import ALL, ClaimStatistics, is_decoder
 from dissensus.analysis.claims.texts import OTHERS, counted
 from dissensus.analysis.claims.verdict import ClaimVerdict, Question, claim_verdict, question
 from dissensus.analysis.reading import BACKED, REJECTED, CellReading
@@ -45,7 +45,7 @@ class _Kind:
     planned: int
 
 
-def unlearned_under_lora(measured: Measured, regime: Regime) -> ClaimVerdict:
+def unlearned_under_lora(measured: ClaimStatistics, regime: Regime) -> ClaimVerdict:
     """The claim for one regime; see the module's first lines."""
     in_regime = [cell for cell in measured.reading.own if cell.spec.regime == regime]
 
@@ -83,7 +83,7 @@ def unlearned_under_lora(measured: Measured, regime: Regime) -> ClaimVerdict:
     )
 
 
-def _rises(measured: Measured, kind: _Kind, *, decides: bool = True) -> Question:
+def _rises(measured: ClaimStatistics, kind: _Kind, *, decides: bool = True) -> Question:
     """Last minus first over the conditions with a start, lowest to end over those without."""
     conditions = by_condition(kind.cells)
     begun, other = _by_start(measured, conditions)
@@ -123,7 +123,7 @@ def _rises(measured: Measured, kind: _Kind, *, decides: bool = True) -> Question
     )
 
 
-def _readings(measured: Measured, kind: _Kind) -> Question:
+def _readings(measured: ClaimStatistics, kind: _Kind) -> Question:
     """Every reading over all conditions of a kind, whether or not they have a start."""
     conditions = by_condition(kind.cells)
     by_side = [
@@ -157,24 +157,29 @@ def _readings(measured: Measured, kind: _Kind) -> Question:
     )
 
 
-def _change(measured: Measured, conditions: Conditions, side: str = ALL) -> list[ConditionValue]:
+def _change(measured: ClaimStatistics, conditions: Conditions, side: str = ALL) -> list[ConditionValue]:
     return [
         measured.condition(k, cells, lambda cell: change(measured, cell, side))
         for k, cells in conditions.items()
     ]
 
 
-def _rise(measured: Measured, conditions: Conditions) -> list[ConditionValue]:
+def _rise(measured: ClaimStatistics, conditions: Conditions) -> list[ConditionValue]:
     return [rise(measured, name, cells) for name, cells in conditions.items()]
 
 
 def _mean(
-    measured: Measured, name: str, values: Sequence[ConditionValue], *, note: str = "", spared: str = ""
+    measured: ClaimStatistics,
+    name: str,
+    values: Sequence[ConditionValue],
+    *,
+    note: str = "",
+    spared: str = "",
 ) -> Part:
     return measured.change_part(name, values, note=note, spared=spared)
 
 
-def _by_start(measured: Measured, conditions: Conditions) -> tuple[Conditions, Conditions]:
+def _by_start(measured: ClaimStatistics, conditions: Conditions) -> tuple[Conditions, Conditions]:
     """Conditions of which every seed has a start, and the others."""
     begun = {
         name: cells
@@ -184,7 +189,7 @@ def _by_start(measured: Measured, conditions: Conditions) -> tuple[Conditions, C
     return begun, {name: cells for name, cells in conditions.items() if name not in begun}
 
 
-def _without_start(measured: Measured, cells: Sequence[CellReading]) -> list[str]:
+def _without_start(measured: ClaimStatistics, cells: Sequence[CellReading]) -> list[str]:
     _, other = _by_start(measured, by_condition(cells))
     if not other:
         return []

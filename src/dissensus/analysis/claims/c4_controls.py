@@ -8,9 +8,9 @@ from functools import partial
 import numpy as np
 
 from dissensus.analysis.cell_tables import STANDARD_COVARIATES
-from dissensus.analysis.claims.measured import Measured
 from dissensus.analysis.claims.parts import Part
 from dissensus.analysis.claims.sampled import CellValue, ConditionValue
+from dissensus.analysis.claims.statistics import ClaimStatistics
 from dissensus.analysis.claims.texts import COVARIATES, counted, spread
 from dissensus.analysis.claims.verdict import ClaimVerdict, Question, claim_verdict, question
 from dissensus.analysis.reading import CellReading
@@ -21,7 +21,7 @@ GOLD_SHARE = "share of the gold label too"
 Statistic = Callable[[CellReading], CellValue]
 
 
-def survives_controls(measured: Measured, *, thorough: bool = True) -> ClaimVerdict:
+def survives_controls(measured: ClaimStatistics, *, thorough: bool = True) -> ClaimVerdict:
     """The claim rests on the partial rho with all standard covariates; harder questions stand beside it.
 
     Args:
@@ -58,7 +58,7 @@ def survives_controls(measured: Measured, *, thorough: bool = True) -> ClaimVerd
     )
 
 
-def _harder(measured: Measured, standard: Sequence[str], words: str) -> list[Question]:
+def _harder(measured: ClaimStatistics, standard: Sequence[str], words: str) -> list[Question]:
     level = measured.level
     alone = question(
         "each covariate alone",
@@ -93,11 +93,11 @@ def _finding(words: str, together: Question, beside: Sequence[Question]) -> str:
     return f"{finding}; with the {GOLD_SHARE} it is {spread(harder)} (mean {number(float(np.mean(harder)))})"
 
 
-def _given_one(measured: Measured, covariate: str, cell: CellReading) -> CellValue:
+def _given_one(measured: ClaimStatistics, covariate: str, cell: CellReading) -> CellValue:
     return measured.rho(cell, (covariate,))
 
 
-def _within_majority(measured: Measured) -> list[Question]:
+def _within_majority(measured: ClaimStatistics) -> list[Question]:
     """The same within items whose gold label is the annotators' majority: contested there is not mislabelled."""
 
     ids = _gold_is_majority
@@ -118,7 +118,7 @@ def _within_majority(measured: Measured) -> list[Question]:
     ]
 
 
-def _cell_by_cell(measured: Measured, cells: Sequence[CellReading], covariates: Sequence[str]) -> None:
+def _cell_by_cell(measured: ClaimStatistics, cells: Sequence[CellReading], covariates: Sequence[str]) -> None:
     """Compute every correlation of one cell at once: it is ranked once, and covariates' sums of products are shared."""
     for cell in cells:
         held_fixed = measured.covariates(cell)
@@ -133,15 +133,15 @@ def _gold_is_majority(cell: CellReading) -> frozenset[str]:
     return frozenset(i for i, keep in zip(cell.curves.ids, top, strict=True) if keep)
 
 
-def _each(measured: Measured, statistic: Statistic) -> list[Part]:
+def _each(measured: ClaimStatistics, statistic: Statistic) -> list[Part]:
     correlations = _conditions(measured, statistic)
     return [measured.rho_part(one.name, [one], pool=correlations) for one in correlations]
 
 
-def _mean(measured: Measured, name: str, statistic: Statistic) -> Part:
+def _mean(measured: ClaimStatistics, name: str, statistic: Statistic) -> Part:
     """The mean over the conditions in which the statistic is defined."""
     return measured.rho_part(name, _conditions(measured, statistic))
 
 
-def _conditions(measured: Measured, statistic: Statistic) -> list[ConditionValue]:
+def _conditions(measured: ClaimStatistics, statistic: Statistic) -> list[ConditionValue]:
     return [measured.condition(name, cells, statistic) for name, cells in measured.conditions().items()]

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dissensus.analysis.claims.measured import Measured
 from dissensus.analysis.claims.parts import Part
 from dissensus.analysis.claims.sampled import CellValue, ConditionValue
+from dissensus.analysis.claims.statistics import ClaimStatistics
 from dissensus.analysis.claims.texts import counted
 from dissensus.analysis.claims.verdict import ClaimVerdict, Question, claim_verdict, question
 from dissensus.analysis.reading import CellReading
@@ -75,7 +75,7 @@ class _Places:
         )
 
 
-def replicates(measured: Measured) -> ClaimVerdict:
+def replicates(measured: ClaimStatistics) -> ClaimVerdict:
     """In each model the mean rho is above 0 in at least two data sets and with at least two seeds."""
     all_cells = [cell for cells in measured.conditions().values() for cell in cells]
     models = list(dict.fromkeys(cell.spec.model.label for cell in all_cells))
@@ -119,7 +119,7 @@ def _alone(models: Sequence[str], places: Sequence[_Places], why: str) -> list[s
     return [f"{model} {why}" for model in models if model not in in_question] if places else []
 
 
-def _question(measured: Measured, name: str, places: Sequence[_Places], none: str) -> Question:
+def _question(measured: ClaimStatistics, name: str, places: Sequence[_Places], none: str) -> Question:
     noun = name[:-1]
     return question(
         name,
@@ -133,7 +133,7 @@ def _question(measured: Measured, name: str, places: Sequence[_Places], none: st
     )
 
 
-def _beside(measured: Measured, noun: str, places: Sequence[_Places]) -> Question:
+def _beside(measured: ClaimStatistics, noun: str, places: Sequence[_Places]) -> Question:
     parts = [
         replace(part, name=f"{one.model}: {part.name}{kind}")
         for one in places
@@ -146,7 +146,7 @@ def _beside(measured: Measured, noun: str, places: Sequence[_Places]) -> Questio
     )  # fmt: skip
 
 
-def _data_sets(measured: Measured, model: str, all_cells: Sequence[CellReading]) -> _Places | None:
+def _data_sets(measured: ClaimStatistics, model: str, all_cells: Sequence[CellReading]) -> _Places | None:
     cells = [cell for cell in all_cells if cell.spec.model.label == model]
     sets = list(dict.fromkeys(cell.spec.dataset.name for cell in cells))
     everywhere = set.intersection(
@@ -173,7 +173,7 @@ def _data_sets(measured: Measured, model: str, all_cells: Sequence[CellReading])
     return _Places(model, "data set", plain, partial)
 
 
-def _seeds(measured: Measured, model: str, all_cells: Sequence[CellReading]) -> _Places | None:
+def _seeds(measured: ClaimStatistics, model: str, all_cells: Sequence[CellReading]) -> _Places | None:
     conditions = list(by_condition(c for c in all_cells if c.spec.model.label == model).values())
     seeds_of_each = [frozenset(cell.spec.seed for cell in cells) for cells in conditions]
     several = [seeds for seeds in seeds_of_each if len(seeds) >= ENOUGH]
@@ -201,7 +201,7 @@ def _seeds(measured: Measured, model: str, all_cells: Sequence[CellReading]) -> 
 
 
 def _conditions(
-    measured: Measured, cells: Sequence[CellReading], *, partial: bool
+    measured: ClaimStatistics, cells: Sequence[CellReading], *, partial: bool
 ) -> list[tuple[CellReading, ConditionValue]]:
     """A condition's first cell and its rho, plain or partial."""
 
@@ -223,7 +223,7 @@ def _above(parts: Sequence[Part]) -> list[float]:
     return [one.p_above if one.defined else 1.0 for one in parts]
 
 
-def _within(measured: Measured) -> str:
+def _within(measured: ClaimStatistics) -> str:
     spreads = [
         float(np.std([measured.rho(cell).value for cell in cells], ddof=1))
         for cells in measured.conditions().values()

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dissensus.analysis.claims.measured import Measured
 from dissensus.analysis.claims.parts import Part
 from dissensus.analysis.claims.sampled import CellValue
+from dissensus.analysis.claims.statistics import ClaimStatistics
 from dissensus.analysis.claims.texts import counted
 from dissensus.analysis.claims.verdict import ClaimVerdict, claim_verdict, question
 from dissensus.analysis.clusters import fewest_clusters
@@ -47,7 +47,7 @@ class _Likeness:
     alike: CellValue
 
 
-def noise_is_consistent(measured: Measured) -> ClaimVerdict:
+def noise_is_consistent(measured: ClaimStatistics) -> ClaimVerdict:
     """AULC on the given labels ranks flipped examples high, and flipped examples move as contested ones do.
 
     One part per condition with noise for the ranking, two for the likeness, each a mean over its seeds. Likeness is an
@@ -106,7 +106,7 @@ def noise_is_consistent(measured: Measured) -> ClaimVerdict:
     )  # fmt: skip
 
 
-def _above_chance(measured: Measured, cell: CellReading) -> CellValue:
+def _above_chance(measured: ClaimStatistics, cell: CellReading) -> CellValue:
     noisy = noisy_cell(cell)
     area = aulc_of(noisy.losses("given"), noisy.curves.progress)
     flipped = noisy.flipped
@@ -134,7 +134,7 @@ def _least_error(area: float, flipped: int, others: int) -> float:
     return float(np.sqrt(variance)) / (a * (1 - a))
 
 
-def _likeness(measured: Measured, cell: CellReading) -> _Likeness:
+def _likeness(measured: ClaimStatistics, cell: CellReading) -> _Likeness:
     """Differences of distances, each corrected by the bootstrap for what the noise of the three means adds."""
     noisy = noisy_cell(cell)
     losses, groups = noisy.losses("given"), noisy.groups
@@ -160,7 +160,7 @@ def _likeness(measured: Measured, cell: CellReading) -> _Likeness:
 
 
 def _resampled(
-    measured: Measured, noisy: NoisyCell, statistic: Callable[[FloatArray], FloatArray]
+    measured: ClaimStatistics, noisy: NoisyCell, statistic: Callable[[FloatArray], FloatArray]
 ) -> FloatArray:
     """A statistic of weights (b, n) under the study's common draws."""
 

@@ -10,13 +10,13 @@ from dissensus.analysis.claims.c3_unlearning import REGIMES, unlearned_under_lor
 from dissensus.analysis.claims.c4_controls import survives_controls
 from dissensus.analysis.claims.c5_replication import replicates
 from dissensus.analysis.claims.c6_label_noise import noise_is_consistent
-from dissensus.analysis.claims.measured import Measured
+from dissensus.analysis.claims.statistics import ClaimStatistics
 from dissensus.analysis.claims.verdict import ClaimVerdict
 from dissensus.analysis.extensions import CLAIMS, extensions_at
 from dissensus.analysis.study_reading import StudyReading
 from dissensus.errors import SpecError
 
-Judge = Callable[[Measured, bool], Sequence[ClaimVerdict]]
+Judge = Callable[[ClaimStatistics, bool], Sequence[ClaimVerdict]]
 """From what was measured, and whether to ask the longer questions too, to verdicts."""
 
 BUILTIN: tuple[Judge, ...] = (
@@ -37,7 +37,7 @@ def judge_claims(reading: StudyReading, *, thorough: bool = True) -> tuple[Claim
         reading: the cells with their curves.
         thorough: whether also what stands beside the verdicts and takes long: C4's harder questions.
     """
-    measured = Measured(reading)
+    measured = ClaimStatistics(reading)
     verdicts = [verdict for judge in BUILTIN for verdict in judge(measured, thorough)]
     for name, judge in extensions_at(CLAIMS, reading.study.analysis).items():
         more = judge(measured, thorough)

@@ -12,7 +12,7 @@ from dissensus.analysis.claims.seeds import SeedSpread
 from dissensus.analysis.claims.sum_error import SumError
 from dissensus.curves import FloatArray
 from dissensus.stats import benjamini_hochberg, holm
-from dissensus.stats.intervals import FISHER, LOGIT, PLAIN, Scale, few_units, resampled_error
+from dissensus.stats.intervals import FISHER, LOGIT, PLAIN, IntervalScale, few_units, resampled_error
 from dissensus.wording import interval_end, number
 
 
@@ -87,7 +87,7 @@ def part(
     *,
     smallest: float,
     confidence: float,
-    scale: Scale = PLAIN,
+    scale: IntervalScale = PLAIN,
     pool: Sequence[ConditionValue] = (),
     fixed_seeds: bool = False,
     note: str = "",
@@ -169,7 +169,7 @@ def estimated(
     seeds: int,
     cells: Sequence[str],
     note: str = "",
-    scale: Scale = PLAIN,
+    scale: IntervalScale = PLAIN,
     centre: float | None = None,
     clusters: int = 0,
     spared: str = "",
@@ -213,7 +213,7 @@ def adjusted(parts: Sequence[Part]) -> tuple[Part, ...]:
     )
 
 
-def _margin(scale: Scale, clusters: int) -> float:
+def _margin(scale: IntervalScale, clusters: int) -> float:
     """How far an estimate is moved off the end of its range, where the scale is infinite: half a cluster's share."""
     low, high = scale.ends
     return 0.5 * (high - low) / (clusters + 1) if np.isfinite(high - low) else 0.0
@@ -223,7 +223,7 @@ def _spread(conditions: Sequence[ConditionValue]) -> SeedSpread | None:
     return SeedSpread.of([one.by_seed for one in conditions])
 
 
-__all__ = ["ABOVE_CHANCE", "FISHER", "PLAIN", "Scale", "slope"]
+__all__ = ["ABOVE_CHANCE", "FISHER", "PLAIN", "IntervalScale", "slope"]
 
 
 def _to(area: FloatArray) -> FloatArray:
@@ -234,12 +234,12 @@ def _back(value: FloatArray) -> FloatArray:
     return LOGIT.back(value) - 0.5
 
 
-ABOVE_CHANCE = Scale(_to, _back, ends=(-0.5, 0.5), least_clusters=LOGIT.least_clusters)
+ABOVE_CHANCE = IntervalScale(_to, _back, ends=(-0.5, 0.5), least_clusters=LOGIT.least_clusters)
 """The logit, of an AUROC minus 0.5."""
 _STEP = 1e-6
 
 
-def slope(scale: Scale, value: float) -> float:
+def slope(scale: IntervalScale, value: float) -> float:
     """Derivative of the scale at a value that lies off the ends of its range."""
     ends = scale.to(np.array([value - _STEP, value + _STEP]))
     return float(ends[1] - ends[0]) / (2 * _STEP)

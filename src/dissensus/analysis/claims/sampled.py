@@ -125,6 +125,7 @@ class Resampler:
         self._seed = seed
         self._names = {dataset: np.unique(np.asarray(names)) for dataset, names in clusters.items()}
         self._kept: dict[str, list[Draws]] = {}
+        self._units: dict[bytes, Units] = {}
 
     def over(
         self, dataset: str, clusters: NDArray[np.str_], statistic: Callable[[Draws], FloatArray]
@@ -140,7 +141,10 @@ class Resampler:
 
     def units(self, clusters: NDArray[np.str_]) -> Units:
         """The units among a statistic's examples, in the order in which `over` counts their draws."""
-        return Units.among(len(clusters), clusters)
+        key = hashlib.sha256(clusters.tobytes()).digest()
+        if key not in self._units:
+            self._units[key] = Units.among(len(clusters), clusters)
+        return self._units[key]
 
     def first_half(self, dataset: str, clusters: NDArray[np.str_]) -> NDArray[np.bool_]:
         """Whether each of these clusters is in the first of two halves of the data set's, drawn once, shape (n,)."""
@@ -149,7 +153,7 @@ class Resampler:
         return np.asarray(order[np.searchsorted(names, clusters)] % 2 == 0, dtype=np.bool_)
 
     def _draws(self, dataset: str, clusters: NDArray[np.str_]) -> list[Draws]:
-        key = hashlib.sha256("\x1f".join([dataset, *clusters.tolist()]).encode()).hexdigest()
+        key = f"{dataset} {hashlib.sha256(clusters.tobytes()).hexdigest()}"
         if key in self._kept:
             return self._kept[key]
         units = self.units(clusters)

@@ -19,7 +19,7 @@ from dissensus.config import AnalysisSpec, RunSpec, StudySpec
 from dissensus.curves import Curves, FloatArray
 from dissensus.data.agreement import gold_share
 from dissensus.data.noise import NoisyLabels
-from dissensus.study.grid import plan
+from dissensus.study.grid import planned_cells
 
 LABELS = ("entailment", "neutral", "contradiction")
 SHARES = (0.5, 0.2, 0.3)
@@ -44,7 +44,7 @@ def simulated_study(world: World, rng: np.random.Generator, *, resamples: int = 
     panels = {dataset.name: _Panel.drawn(world, rng) for dataset in study.datasets}
     seeds = {seed: rng.normal(0, (world.seed_noise, 0.02)) for seed in study.seeds}
     cells = []
-    for item in plan(study):
+    for item in planned_cells(study):
         if world.one_seed and item.cell.dataset.name == "second" and item.cell.seed:
             continue
         panel = panels[item.cell.dataset.name]

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from dissensus.analysis.group_tables import curve_rows
 from dissensus.analysis.noise.groups import FLIPPED, PLAIN, behind_distances, distances, noisy_cells
 from dissensus.analysis.noise.scores import confident_learning_scores, suspicion_scores
 from dissensus.analysis.study_reading import StudyReading
@@ -27,7 +28,7 @@ from dissensus.seeds import named_generator
 from dissensus.stats import group_curves
 from dissensus.stats.bootstrap import resample_counts
 from dissensus.stats.groups import CONTESTED
-from dissensus.stats.intervals import few_units, resampled_interval
+from dissensus.stats.intervals import resampled_interval
 from dissensus.stats.ranking import rankings
 
 FLIPPED_SETTLED = "flipped_settled"
@@ -98,21 +99,9 @@ def noise_curves(reading: StudyReading) -> pa.Table:
                     clusters=noisy.clusters[member],
                 )
                 rows += [
-                    {
-                        **noisy.identity,
-                        "group": group,
-                        "label": label,
-                        "step": int(step),
-                        "progress": float(u),
-                        "mean": float(band.mean[t]),
-                        "low": float(band.low[t]),
-                        "high": float(band.high[t]),
-                        "n": int(band.finite[t]),
-                        "clusters": int(band.units[t]),
-                        "withheld": few_units(int(band.units[t]), clustered=True),
-                    }
+                    {**noisy.identity, "group": group, "label": label, **columns}
                     for band in bands.values()
-                    for t, (step, u) in enumerate(zip(curves.steps, curves.progress, strict=True))
+                    for columns in curve_rows(band, curves.steps, curves.progress, clustered=True)
                 ]
     return pa.Table.from_pylist(rows, schema=CURVES_SCHEMA)
 

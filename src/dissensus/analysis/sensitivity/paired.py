@@ -15,14 +15,14 @@ from dissensus.stats.bootstrap import CountArray, IntArray, drawn_units, times_d
 from dissensus.stats.correlation import resampled_spearman
 from dissensus.stats.draws import Draws, Units
 from dissensus.stats.groups import CONTESTED, SETTLED
-from dissensus.stats.intervals import FISHER, PLAIN, Interval, Scale, few_units, resampled_interval
+from dissensus.stats.intervals import FISHER, PLAIN, Interval, IntervalScale, few_units, resampled_interval
 from dissensus.stats.ranks import RankedSample
 
 MEASURES = ("rho", "delta_contested", "unlearned_contested", "delta_difference")
 """Spearman's rho of entropy and AULC; mean change of the contested examples' loss, nats; share of un-learned ones
 among them; mean change of the contested less that of the settled, nats."""
 
-CELLS = 400_000
+CELLS = 100_000
 """Resamples x examples of a chunk: bounds the memory, and shows in no result."""
 
 ROUNDING = 1e-12
@@ -158,7 +158,7 @@ def _intervals(
     units: IntArray,
     freedom: IntArray,
     confidence: float,
-    scales: Sequence[Scale],
+    scales: Sequence[IntervalScale],
 ) -> _Intervals:
     """From values, clusters behind them and degrees of freedom of shape (R, 4), and resampled values, (B, R, 4)."""
     intervals: list[Interval] = []
@@ -244,6 +244,7 @@ class _Summed:
             # Most choices leave both columns alone, and then the very arrays are the reference's.
             same.setdefault((id(reading.entropy), id(reading.aulc)), []).append(number)
         correlated, units = [], {}
+        entropies: dict[tuple[int, bytes], RankedSample] = {}
         for numbers in same.values():
             reading = readings[numbers[0]]
             keep = _ranked(reading)
@@ -251,8 +252,13 @@ class _Summed:
                 continue
             kept_unit, key = unit[keep], keep.tobytes()
             units[key] = Units(kept_unit, np.bincount(kept_unit, minlength=clusters).astype(np.float64))
-            x, y = (RankedSample.of(column[keep], kept_unit) for column in (reading.entropy, reading.aulc))
-            correlated.append(_Correlated(tuple(numbers), key, x, y))
+            # Sorted once, and ranked once in each chunk of draws (`Draws.ranked`), whichever AULC stands beside it.
+            x = entropies.setdefault(
+                (id(reading.entropy), key), RankedSample.of(reading.entropy[keep], kept_unit)
+            )
+            correlated.append(
+                _Correlated(tuple(numbers), key, x, RankedSample.of(reading.aulc[keep], kept_unit))
+            )
         return cls(np.stack(columns, axis=1), tuple(correlated), units)
 
     def measures(self, counts: CountArray) -> FloatArray:
@@ -263,7 +269,7 @@ class _Summed:
         values = np.full((*drawn.shape[:2], len(MEASURES)), np.nan)
         values[..., 1], values[..., 2] = mean[..., 0], mean[..., 2]
         values[..., 3] = mean[..., 0] - mean[..., 1]
-        draws = {key: Draws.of(counts, units) for key, units in self.units.items()}
+        draws = {key: Draws.of(counts, units, several=True) for key, units in self.units.items()}
         for one in self.correlated:
             values[:, one.readings, 0] = resampled_spearman(one.x, one.y, draws[one.rows])[:, None]
         return values

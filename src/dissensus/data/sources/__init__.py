@@ -7,9 +7,9 @@ from pathlib import Path
 from dissensus.config.sources import SOURCES, SourceSpec
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.data.sources.base import PublishedData, Source
-from dissensus.data.sources.paths import cache_dir, data_dirs
+from dissensus.data.sources.paths import data_dirs, downloads_dir
 
-__all__ = ["cache_dir", "data_dirs", "load_source", "published_data"]
+__all__ = ["data_dirs", "downloads_dir", "load_source", "published_data"]
 
 
 def load_source(spec: SourceSpec, *, data_dir: Path | None = None) -> AnnotatedDataset:

@@ -27,6 +27,9 @@ FILES = {
     "alphanli": "chaosNLI_alphanli.jsonl",
 }
 
+SIZES = {"snli": 1514, "mnli": 1599, "alphanli": 1532}
+"""Items of the published files."""
+
 _SHORT = {"e": 0, "n": 1, "c": 2}
 
 # The publisher's own Dropbox archive (named on the homepage) was reported dead by more than one public repository;
@@ -63,6 +66,10 @@ class ChaosNLISource(SourceSpec):
     def in_words(self) -> str:
         """How a report names the data."""
         return f"ChaosNLI ({self.part})"
+
+    def known_size(self) -> int | None:
+        """Items of the published file; of a file of one's own it is not known."""
+        return SIZES[self.part] if self.path is None else None
 
     def gold_from(self) -> str:
         """The corpus' own label, beside the newer annotations, or their majority."""

@@ -6,14 +6,14 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from dissensus import files as cache
 from dissensus.data.sources.base import PublishedData
 from dissensus.errors import MissingFileError
+from dissensus.files import cache_dir
 
 
-def cache_dir() -> Path:
+def downloads_dir() -> Path:
     """Folder of downloaded data: `data` in the cache of `dissensus.files`."""
-    return cache.cache_dir() / "data"
+    return cache_dir() / "data"
 
 
 def data_dirs(data_dir: Path | None = None) -> tuple[Path, ...]:
@@ -35,7 +35,7 @@ def data_dirs(data_dir: Path | None = None) -> tuple[Path, ...]:
     named = os.environ.get("DISSENSUS_DATA")
     if named:
         folders.append(Path(named).expanduser())
-    return (*folders, cache_dir())
+    return (*folders, downloads_dir())
 
 
 def find_file(

@@ -21,7 +21,7 @@ Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredPoint:
     """One tracking point of n examples, as the store takes it.
 
     Attributes:
@@ -63,11 +63,11 @@ class Probe(Protocol):
     def tracked(self, token_budget: int) -> TrackedSet:
         """The rows, cut into batches."""
 
-    def measured(self, scores: Floats) -> Measured:
+    def measured(self, scores: Floats) -> MeasuredPoint:
         """A tracking point from what the pass found, shape (rows, C)."""
 
     def resume(self, stored: Callable[[str], Floats] | None) -> None:
-        """Begin, or go on with a run whose first point is stored: `stored` reads one of its values by name."""
+        """Begin, or resume a run whose first point is stored: `stored` reads one of its values by name."""
 
 
 @runtime_checkable

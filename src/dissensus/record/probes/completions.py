@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dissensus.curves import FloatArray
 from dissensus.data.annotations import NO_GOLD, AnnotatedDataset, Example
 from dissensus.errors import DataError
-from dissensus.record.probes.base import Floats, Measured
+from dissensus.record.probes.base import Floats, MeasuredPoint
 from dissensus.record.probes.scored_tokens import ScoredTokens
 from dissensus.record.probes.sequences import (
     Asked,
@@ -253,17 +253,17 @@ class CompletionProbe:
             self._sequences, pad_id=self._pad_id, token_budget=token_budget, single=self.token_losses
         )
 
-    def measured(self, scores: Floats) -> Measured:
+    def measured(self, scores: Floats) -> MeasuredPoint:
         """See `base.Probe`."""
         log_probs = np.full((len(self.dataset), len(self.dataset.labels)), np.nan, dtype=np.float32)
         log_probs[self._example, self._label] = np.where(self._blank, np.float32(np.nan), scores[:, 0])
         if not self.token_losses:
-            return Measured(log_probs)
+            return MeasuredPoint(log_probs)
         none = np.empty(0, dtype=np.float32)
         tokens = [none] * len(self.dataset)
         for row in self._gold_rows[~self._blank[self._gold_rows]]:
             tokens[self._example[row]] = -scores[row, 1 : 1 + self._sequences.scored[row]]
-        return Measured(log_probs, token_losses=tokens)
+        return MeasuredPoint(log_probs, token_losses=tokens)
 
     def resume(self, stored: Callable[[str], Floats] | None) -> None:
         """See `base.Probe`."""

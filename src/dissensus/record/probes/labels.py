@@ -13,7 +13,7 @@ from dissensus.curves import FloatArray
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import DataError, SpecError
 from dissensus.models.encoding import Encoded, encode, lexical_overlap
-from dissensus.record.probes.base import Floats, Measured
+from dissensus.record.probes.base import Floats, MeasuredPoint
 from dissensus.record.tracking import PaddedSet, Score, TrackedSet, tracked_set
 from dissensus.record.user_model import UserModelSet
 
@@ -143,7 +143,7 @@ class LabelProbe:
             self._encoded, pad_id=self._pad_id, token_budget=token_budget, labels=self.dataset.labels
         )
 
-    def measured(self, scores: Floats) -> Measured:
+    def measured(self, scores: Floats) -> MeasuredPoint:
         """See `base.Probe`."""
         k = len(self.dataset.labels)
         if scores.shape[1] != k:
@@ -152,7 +152,7 @@ class LabelProbe:
             )
         if self._empty.any():
             scores = np.where(self._empty[:, None], np.float32(np.nan), scores)
-        return Measured(scores)
+        return MeasuredPoint(scores)
 
     def resume(self, stored: Callable[[str], Floats] | None) -> None:
         """See `base.Probe`."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dissensus.curves import FloatArray
 from dissensus.data.annotations import AnnotatedDataset, Example
 from dissensus.errors import DataError, SpecError
-from dissensus.record.probes.base import Floats, Measured
+from dissensus.record.probes.base import Floats, MeasuredPoint
 from dissensus.record.probes.pairs import SIDES, pairs_of
 from dissensus.record.probes.reference import Reference, Settings
 from dissensus.record.probes.scored_rows import ScoredRows
@@ -103,7 +103,7 @@ class PreferenceProbe:
         self._how: Literal["reward", "dpo", "likelihood"] = how
         self._pad_id = pad_id
         self._whole = sequences
-        self._given = Settings(beta, max_length, truncation)
+        self._settings = Settings(beta, max_length, truncation)
         self._beta = DEFAULT_BETA if beta is None else beta
         of_rows = np.zeros(len(sequences), dtype=bool) if blank is None else blank
         self._blank: NDArray[np.bool_] = np.asarray(of_rows.reshape(-1, 2).any(axis=1))
@@ -245,7 +245,7 @@ class PreferenceProbe:
         Raises:
             SpecError: the probe was given another beta than the trainer has.
         """
-        current = self._given
+        current = self._settings
         if current.beta is not None and settings.beta is not None and current.beta != settings.beta:
             raise SpecError(
                 f"the probe's beta is {current.beta}, and the trainer's is {settings.beta}: its margins would be on "
@@ -313,7 +313,7 @@ class PreferenceProbe:
         kind = ScoredRows if self._how == "reward" else ScoredTokens
         return kind(self._sequences, pad_id=self._pad_id, token_budget=token_budget)
 
-    def measured(self, scores: Floats) -> Measured:
+    def measured(self, scores: Floats) -> MeasuredPoint:
         """See `base.Probe`."""
         of_sides = scores[:, 0].reshape(-1, 2)
         if self._blank.any():
@@ -330,7 +330,7 @@ class PreferenceProbe:
         with np.errstate(invalid="ignore"):  # of a pair without a margin
             log_probs = np.stack([-np.logaddexp(0, -margin), -np.logaddexp(0, margin)], axis=1)
         values = {f"{side}_{self._what}": of_sides[:, at].copy() for at, side in enumerate(SIDES)}
-        return Measured(log_probs.astype(np.float32), {"margin": margin.astype(np.float32), **values})
+        return MeasuredPoint(log_probs.astype(np.float32), {"margin": margin.astype(np.float32), **values})
 
     def resume(self, stored: Callable[[str], Floats] | None) -> None:
         """See `base.Probe`."""

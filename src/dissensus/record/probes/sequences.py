@@ -131,7 +131,7 @@ def from_texts(
         if encoder_decoder:
             for completion in one.completions:
                 rows.append(tuple(_plain(tokenizer, one.prompt)))
-                labels.append(tuple(_target(tokenizer, completion)))
+                labels.append(tuple(_plain(tokenizer, completion, "writes", "text_target")))
             continue
         prompt, *texts = (one.prompt, *one.completions)
         if isinstance(prompt, str) and all(isinstance(text, str) for text in texts):
@@ -220,21 +220,12 @@ def is_blank(text: Text) -> bool:
     return not any(str(message.get("content") or "").strip() or message.get("tool_calls") for message in text)
 
 
-def _plain(tokenizer: Any, text: Text) -> list[int]:
+def _plain(tokenizer: Any, text: Text, verb: str = "reads", argument: str = "text") -> list[int]:
     if not isinstance(text, str):
         raise DataError(
-            "an encoder-decoder model reads texts; expected a str, not messages of a conversation"
+            f"an encoder-decoder model {verb} texts; expected a str, not messages of a conversation"
         )
-    ids: list[int] = tokenizer(text, verbose=False)["input_ids"]
-    return ids
-
-
-def _target(tokenizer: Any, text: Text) -> list[int]:
-    if not isinstance(text, str):
-        raise DataError(
-            "an encoder-decoder model writes texts; expected a str, not messages of a conversation"
-        )
-    ids: list[int] = tokenizer(text_target=text, verbose=False)["input_ids"]
+    ids: list[int] = tokenizer(**{argument: text}, verbose=False)["input_ids"]
     return ids
 
 

@@ -37,30 +37,6 @@ class Needs:
 
 
 @dataclass(frozen=True)
-class Machine:
-    """What one machine has room for.
-
-    Attributes:
-        cpus: processors.
-        gpus: GPUs.
-        memory_gib: memory, GiB.
-    """
-
-    cpus: float
-    gpus: float
-    memory_gib: float
-
-    def holds(self, needs: Needs) -> bool:
-        """Whether a job fits, when nothing else is there."""
-        return needs.cpus <= self.cpus and needs.gpus <= self.gpus and needs.memory_gib <= self.memory_gib
-
-    @property
-    def words(self) -> str:
-        """In words, for messages."""
-        return f"{self.cpus:g} processors, {self.gpus:g} GPUs, {self.memory_gib:.1f} GiB"
-
-
-@dataclass(frozen=True)
 class EngineSettings:
     """What an engine is made from: what was said of it on the command line.
 
@@ -118,9 +94,6 @@ class Engine(Protocol):
 
     def has_gpus(self) -> bool:
         """Whether jobs compute on GPUs."""
-
-    def machines(self) -> tuple[Machine, ...]:
-        """What there is, as far as the engine can tell; empty where it cannot."""
 
     def check(self, needs: Sequence[Needs]) -> None:
         """Raise `SpecError` for a job that no machine has room for."""

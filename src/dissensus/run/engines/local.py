@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from dissensus import threads
-from dissensus.run.allocation import available_gib, default_workers, on_gpu
-from dissensus.run.engines.base import EngineSettings, Machine, Needs, Worker, refuse_options
+from dissensus.run.allocation import default_workers, on_gpu
+from dissensus.run.engines.base import EngineSettings, Needs, Worker, refuse_options
 from dissensus.run.process import ChildProcess
 
 
@@ -40,10 +39,6 @@ class LocalEngine:
     def has_gpus(self) -> bool:
         """See `base.Engine`."""
         return on_gpu(self._device)
-
-    def machines(self) -> tuple[Machine, ...]:
-        """This one."""
-        return (Machine(threads.available(), float(self.has_gpus()), available_gib() or 0.0),)
 
     def check(self, needs: Sequence[Needs]) -> None:
         """Nothing is reserved, so nothing can be too much."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from dissensus.errors import MissingDependencyError, SpecError
-from dissensus.run.engines.base import EngineSettings, Machine, Needs, refuse_options
+from dissensus.run.engines.base import EngineSettings, Needs, refuse_options
 from dissensus.run.engines.queued import QueuedEngine
 from dissensus.run.messages import Ended, Event, JobOrder, OnEvent, Over, Progress, read_event, to_json
 from dissensus.wording import first_line, last_line
@@ -53,7 +53,7 @@ class RayEngine(QueuedEngine):
         self._address = address
         self._wait = wait
         self._ray: Any = None
-        self._own = False
+        self._started_ray = False
         self._mail: Any = None
         self._task: Any = None
         self._listeners: dict[str, _Listener] = {}
@@ -70,7 +70,7 @@ class RayEngine(QueuedEngine):
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         if not ray.is_initialized():
             self._connect(ray)
-            self._own = True
+            self._started_ray = True
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         this_node = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
@@ -82,16 +82,12 @@ class RayEngine(QueuedEngine):
         """See `base.Engine`."""
         return float(self._ray.cluster_resources().get("GPU", 0)) > 0
 
-    def machines(self) -> tuple[Machine, ...]:
-        """The cluster's, as they are now."""
-        alive = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
-        return tuple(Machine(n.get("CPU", 0), n.get("GPU", 0), n.get("memory", 0) / 2**30) for n in alive)
-
     def check(self, needs: Sequence[Needs]) -> None:
         """Raise `SpecError` for a job that no machine of the cluster has room for."""
         if self._wait:
             return
-        machines = self.machines()
+        alive = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        machines = [_Machine(n.get("CPU", 0), n.get("GPU", 0), n.get("memory", 0) / 2**30) for n in alive]
         for need in dict.fromkeys(needs):
             if not any(machine.holds(need) for machine in machines):
                 room = "; ".join(machine.words for machine in machines) or "no machine"
@@ -108,10 +104,10 @@ class RayEngine(QueuedEngine):
             return
         with contextlib.suppress(Exception):
             self._ray.kill(self._mail)
-        if self._own:
+        if self._started_ray:
             self._ray.shutdown()
 
-    def submit(self, order: JobOrder, needs: Needs, on_event: OnEvent) -> _Task:
+    def submit(self, order: JobOrder, needs: Needs, on_event: OnEvent) -> _ClusterTask:
         """Hand a job to the cluster, which runs it when there is room."""
         attempt = uuid.uuid4().hex
         task = self._task.options(
@@ -125,7 +121,7 @@ class RayEngine(QueuedEngine):
             self._listeners[attempt] = _Listener(on_event, order.log)
             ref = task.remote(to_json(replace(order, attempt=attempt)), attempt, self._mail)
             self._refs[ref] = attempt
-        return _Task(self, ref)
+        return _ClusterTask(self, ref)
 
     def cancel(self, ref: Any, *, force: bool = False, seconds: float = 0.0) -> bool:
         """Cancel a task, and wait so long for its end; whether it has ended."""
@@ -228,7 +224,7 @@ class _Listener:
     log: Path | None
 
 
-class _Task:
+class _ClusterTask:
     """A task of the cluster; see `queued.Submission`."""
 
     def __init__(self, engine: RayEngine, ref: Any) -> None:
@@ -298,6 +294,23 @@ def _lost(error: Exception) -> str:
         "TaskCancelledError": "it was cancelled",
     }
     return "worker lost: " + kinds.get(type(error).__name__, f"{type(error).__name__}")
+
+
+@dataclass(frozen=True)
+class _Machine:
+    """What one machine of the cluster has room for."""
+
+    cpus: float
+    gpus: float
+    memory_gib: float
+
+    def holds(self, needs: Needs) -> bool:
+        """Whether a job fits, when nothing else is there."""
+        return needs.cpus <= self.cpus and needs.gpus <= self.gpus and needs.memory_gib <= self.memory_gib
+
+    @property
+    def words(self) -> str:
+        return f"{self.cpus:g} processors, {self.gpus:g} GPUs, {self.memory_gib:.1f} GiB"
 
 
 def _words(need: Needs) -> str:

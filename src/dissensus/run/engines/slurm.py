@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from dissensus.errors import MissingDependencyError, SpecError
-from dissensus.run.engines.base import EngineSettings, Machine, Needs
+from dissensus.run.engines.base import EngineSettings, Needs
 from dissensus.run.engines.node import run_job
 from dissensus.run.engines.queued import QueuedEngine
 from dissensus.run.messages import Ended, Event, JobOrder, OnEvent, Over, read_event, to_json
@@ -91,10 +91,6 @@ class SlurmEngine(QueuedEngine):
     def has_gpus(self) -> bool:
         """As the options say: the login node cannot tell."""
         return self._gpus
-
-    def machines(self) -> tuple[Machine, ...]:
-        """Not known: Slurm's partitions are for it to say."""
-        return ()
 
     def check(self, needs: Sequence[Needs]) -> None:
         """Refuse what Slurm cannot give: parts of a GPU. What is too much, Slurm says when a job is handed in."""

@@ -1,33 +1,28 @@
-"""Facts of a plan: sizes of data, tokens, weights and seconds of cells, and which cells are alike. Imports no torch."""
+"""Facts of a plan: sizes of data, a trial's seconds and tokens, and which cells are alike. Imports no torch."""
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-
-from pydantic import TypeAdapter
+from dataclasses import dataclass, field, replace
 
 from dissensus.config import RunSpec
 from dissensus.record.precision import PrecisionTrial, averaged
 
 Key = tuple[str, ...]
 
-_RESULT = "trial.json"
-
 
 @dataclass(frozen=True)
 class DataFacts:
-    """Sizes of one cell's data.
+    """Sizes of one cell's data; texts count as the store keeps them.
 
     Attributes:
         train: training examples.
         tracked: tracked examples.
         labels: how many labels there are.
         id_bytes: the tracked ids, end to end.
-        text_bytes: the tracked texts, as the store keeps them.
+        text_bytes: the tracked texts.
+        train_bytes: the training texts.
     """
 
     train: int
@@ -35,41 +30,33 @@ class DataFacts:
     labels: int
     id_bytes: int
     text_bytes: int
+    train_bytes: int
 
 
 @dataclass(frozen=True)
-class TokenFacts:
-    """Real tokens, special ones included, after truncation; no padding.
+class Trial:
+    """What a short trial of one cell found on this machine.
+
+    Seconds are processor time where a process computes in one thread on a CPU, since that hardly depends on what else
+    the machine is doing meanwhile; else they are wall-clock time. Tokens are real ones, special ones included, after
+    truncation; no padding.
 
     Attributes:
-        per_train_example: mean over the training set, or over a sample of it.
-        tracked: of the whole tracked set, in one pass.
-    """
-
-    per_train_example: float
-    tracked: int
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Seconds on this machine.
-
-    They are processor time where a process computes in one thread on a CPU, since that hardly depends on what else
-    the machine is doing meanwhile; else they are wall-clock time.
-
-    Attributes:
-        setup: from a cell's specification to its first step: data, weights, adapters, token ids.
-        gradient: forward and backward, a training token.
-        update: clipping and the optimiser, a step.
+        setup: seconds from a cell's specification to its first step: data, weights, adapters, token ids.
+        gradient: of forward and backward, a training token.
+        update: of clipping and the optimiser, a step.
         tracking: of a tracking pass, a token.
         steps: optimiser steps that were timed.
         passes: tracking passes that were timed.
         low: seconds per token of the quickest timed step, as a share of the median one.
         high: of the slowest.
-        shares_start: whether cells that begin with the same body leave each other what the head reads at step 0
-            (`models/shared_states.py`), so that all but the first save a pass.
         undisturbed: whether the seconds are processor time.
         share: processor time over wall-clock time while measuring: 1 for one thread that nothing else disturbs.
+        train_tokens: per byte of the training texts.
+        tracked_tokens: per byte of the tracked texts.
+        weights: that training changes, without those of LoRA's adapters.
+        weights_per_rank: those of the adapters, of each rank; 0 without LoRA.
+        device: what it computed on: a GPU's name, or CPU.
         bf16: the tracking pass in bf16 beside fp32; None where it was not tried.
     """
 
@@ -81,80 +68,39 @@ class Timing:
     passes: int
     low: float
     high: float
-    shares_start: bool
     undisturbed: bool
     share: float
+    train_tokens: float
+    tracked_tokens: float
+    weights: int
+    weights_per_rank: int
+    device: str
     bf16: PrecisionTrial | None = None
 
-
-@dataclass(frozen=True)
-class Weights:
-    """How many weights a cell has.
-
-    Attributes:
-        parameters: all of the model's, adapters included.
-        trainable: those that training changes.
-        adapters: those of them that grow with LoRA's rank; 0 without LoRA.
-        rank: LoRA's, of the cell that was looked at; 1 without.
-    """
-
-    parameters: int
-    trainable: int
-    adapters: int = 0
-    rank: int = 1
-
     def checkpoint_bytes(self, rank: int | None) -> int:
-        """Bytes of a checkpoint of a like cell of that rank: weight and AdamW's two moments, in float32."""
-        grown = self.adapters * (rank or self.rank) // self.rank
-        return 3 * 4 * (self.trainable - self.adapters + grown)
+        """Bytes of a checkpoint of a cell of that rank: weight and AdamW's two moments, in float32."""
+        return 3 * 4 * (self.weights + self.weights_per_rank * (rank or 0))
 
 
-def combined(timings: Sequence[Timing]) -> Timing:
-    """One timing of those that processes measured side by side: means, and sums of what was timed."""
+def combined(trials: Sequence[Trial]) -> Trial:
+    """One trial of those that processes made side by side: mean seconds, and sums of what was timed."""
 
     def mean(name: str) -> float:
-        return statistics.fmean(getattr(timing, name) for timing in timings)
+        return statistics.fmean(getattr(trial, name) for trial in trials)
 
-    return Timing(
+    return replace(
+        trials[0],
         setup=mean("setup"),
         gradient=mean("gradient"),
         update=mean("update"),
         tracking=mean("tracking"),
-        steps=sum(timing.steps for timing in timings),
-        passes=sum(timing.passes for timing in timings),
-        low=min(timing.low for timing in timings),
-        high=max(timing.high for timing in timings),
-        shares_start=all(timing.shares_start for timing in timings),
-        undisturbed=all(timing.undisturbed for timing in timings),
         share=mean("share"),
-        bf16=averaged([timing.bf16 for timing in timings if timing.bf16 is not None]),
+        steps=sum(trial.steps for trial in trials),
+        passes=sum(trial.passes for trial in trials),
+        low=min(trial.low for trial in trials),
+        high=max(trial.high for trial in trials),
+        bf16=averaged([trial.bf16 for trial in trials if trial.bf16 is not None]),
     )
-
-
-@dataclass(frozen=True)
-class TrialResult:
-    """What a worker found out in a short trial, as JSON in the cell's folder.
-
-    Attributes:
-        tokens: of the cell.
-        weights: of the cell that was set up.
-        device: what it computed on: a GPU's name, or CPU.
-        timing: None where only tokens were counted.
-    """
-
-    tokens: TokenFacts
-    weights: Weights
-    device: str
-    timing: Timing | None = None
-
-    def write(self, folder: Path) -> None:
-        """Leave it in a folder."""
-        (folder / _RESULT).write_text(json.dumps(asdict(self)), encoding="utf-8")
-
-    @classmethod
-    def read(cls, folder: Path) -> TrialResult:
-        """What `write` has left there."""
-        return TypeAdapter(cls).validate_json((folder / _RESULT).read_bytes())
 
 
 @dataclass(frozen=True)
@@ -163,34 +109,30 @@ class CellFacts:
 
     Attributes:
         data: sizes of its data; None where they could not be loaded.
-        tokens: None where the model, too, could not be loaded.
-        timing: of its kind of cell, from a trial.
-        whole: seconds that a cell like it took from start to end; they go before a trial.
-        weights: of its kind of cell.
+        trial: of its kind of cell; None where the model could not be loaded.
+        whole: seconds that a cell like it took from start to end; they go before a trial's.
         reason: why something is missing, in one line; "" where nothing is.
     """
 
     data: DataFacts | None = None
-    tokens: TokenFacts | None = None
-    timing: Timing | None = None
+    trial: Trial | None = None
     whole: float | None = None
-    weights: Weights | None = None
     reason: str = ""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """How one kind of cell was timed.
+    """How one kind of cell was tried.
 
     Attributes:
         model: its model's name, as the cell's.
         method: full, lora or ia3.
         precision: of training.
-        cell: id of the cell that was timed.
-        workers: processes that timed it at the same time.
-        timing: what they found.
-        device: what it computed on: a GPU's name, or CPU.
+        cell: id of the cell that was tried.
+        workers: processes that tried it at the same time.
         threads: of each process.
+        cells: cells whose seconds are the trial's; the others of the kind are like finished ones.
+        trial: what they found.
     """
 
     model: str
@@ -198,9 +140,9 @@ class Measured:
     precision: str
     cell: str
     workers: int
-    timing: Timing
-    device: str
     threads: int
+    cells: int
+    trial: Trial
 
 
 @dataclass(frozen=True)
@@ -221,19 +163,10 @@ def data_key(cell: RunSpec) -> Key:
     return cell.dataset.canonical(), cell.regime
 
 
-def model_key(cell: RunSpec) -> str:
-    """The model and how it reads text."""
-    return cell.model.model_copy(update={"tag": None, "dropout": None}).canonical()
-
-
-def token_key(cell: RunSpec) -> Key:
-    """What a cell's tokens depend on."""
-    return model_key(cell), *data_key(cell)
-
-
 def kind_key(cell: RunSpec) -> Key:
-    """What the seconds of a token depend on."""
-    return model_key(cell), cell.method.name, cell.training.precision, cell.tracking.precision
+    """What the seconds of a token depend on: the model and how it reads text, the method, the precisions."""
+    model = cell.model.model_copy(update={"tag": None, "dropout": None}).canonical()
+    return model, cell.method.name, cell.training.precision, cell.tracking.precision
 
 
 def likeness(cell: RunSpec) -> str:

@@ -1,14 +1,13 @@
-"""Measuring for a plan: sizes of data here, tokens and seconds by a short trial of each kind of cell in workers.
+"""Measuring for a plan: seconds of finished cells, sizes of data, and a short trial of each kind of cell in workers.
 
 A kind of cell is a model as it reads text, a method and the precisions. Of each kind one cell is tried (`trial.py`), in
 as many workers at once as would run, because workers share the memory's bandwidth and a processor's clock: one alone
-would be too quick. Cells like one that has finished need no trial: they take as long. What workers write goes into a
-temporary folder.
+would be too quick. Cells like one that has finished take as long as it did, and of the trial have tokens and weights
+alone. What workers write goes into a temporary folder.
 """
 
 from __future__ import annotations
 
-import json
 import queue
 import socket
 import statistics
@@ -18,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dissensus.config import ModelSpec, RunSpec
+from dissensus.config import RunSpec
 from dissensus.errors import DissensusError, ModelError
 from dissensus.run.messages import CellOrder, Ended, Event, Failed, JobOrder, Over
 from dissensus.run.plan.facts import (
@@ -27,19 +26,18 @@ from dissensus.run.plan.facts import (
     Key,
     Measured,
     StudyFacts,
-    TrialResult,
+    Trial,
     combined,
     data_key,
     kind_key,
     likeness,
-    token_key,
 )
-from dissensus.run.plan.trial import assembled
+from dissensus.run.plan.trial import assembled, read_trial, text_bytes
 from dissensus.run.process import ChildProcess
 from dissensus.study.status import CellStatus
+from dissensus.wording import first_line
 
 _TRIAL = "dissensus.run.plan.trial:trial"
-_COUNT = "dissensus.run.plan.trial:count_only"
 _OFFLINE = {"HF_HUB_OFFLINE": "1"}
 
 Note = Callable[[str], None]
@@ -58,20 +56,20 @@ def finished_seconds(
         statuses: of each, by id.
         anywhere: whether cells that another machine ran count, too.
     """
-    durations: dict[str, list[float]] = {}
+
+    def job(cell: RunSpec) -> tuple[str, int, str]:
+        status = statuses[cell.cell_id]
+        return status.host, status.pid, status.started
+
     done = [cell for cell in cells if statuses[cell.cell_id].state == "done"]
-    jobs = Counter(_job(statuses[cell.cell_id]) for cell in done)
+    cells_of_job = Counter(map(job, done))
+    durations: dict[str, list[float]] = {}
     for cell in done:
         status = statuses[cell.cell_id]
-        if status.seconds <= 0 or len(status.tries) > 1 or jobs[_job(status)] > 1:
-            continue
-        if anywhere or status.host == socket.gethostname():
+        alone = len(status.tries) <= 1 and cells_of_job[job(cell)] == 1
+        if status.seconds > 0 and alone and (anywhere or status.host == socket.gethostname()):
             durations.setdefault(likeness(cell), []).append(status.seconds)
     return {key: statistics.median(seconds) for key, seconds in durations.items()}
-
-
-def _job(status: CellStatus) -> tuple[str, int, str]:
-    return status.host, status.pid, status.started
 
 
 @dataclass(frozen=True)
@@ -94,12 +92,12 @@ class Workers:
 def measure_cells(
     cells: Sequence[RunSpec], workers: Workers, *, cell_seconds: Mapping[str, float], note: Note
 ) -> StudyFacts:
-    """Sizes of each cell's data, its tokens, and the seconds of its kind, on this machine.
+    """Sizes of each cell's data, and a trial of its kind, on this machine.
 
     Args:
         cells: those that are to be run.
         workers: what measures.
-        cell_seconds: `finished_seconds`; a kind whose cells all have them is not timed.
+        cell_seconds: `finished_seconds`; those cells take their seconds from there.
         note: called with a line before each measurement.
     """
     facts = cell_sizes(cells, workers.data_dir, cell_seconds=cell_seconds, note=note)
@@ -108,23 +106,20 @@ def measure_cells(
         if facts[cell.cell_id].data is not None:
             kinds.setdefault(kind_key(cell), []).append(cell)
     measured: list[Measured] = []
-    with tempfile.TemporaryDirectory(prefix="dissensus-plan-") as scratch:
-        pool = _Pool(workers, Path(scratch))
+    for number, alike in enumerate(kinds.values(), 1):
+        chosen = _typical(alike)
+        kind = chosen.model.label, chosen.method.name, chosen.training.precision
+        note(f"timing {', '.join(kind)} ({number} of {len(kinds)})")
         try:
-            for number, alike in enumerate(kinds.values(), 1):
-                timed = any(facts[cell.cell_id].whole is None for cell in alike)
-                chosen = _typical(alike)
-                words = f"{chosen.model.label}, {chosen.method.name}, {chosen.training.precision}"
-                note(f"{'timing' if timed else 'counting tokens of'} {words} ({number} of {len(kinds)})")
-                by_tokens, timed_kind = _try_kind(alike, chosen, pool, timed=timed)
-                measured += [timed_kind] if timed_kind is not None else []
-                for cell in alike:
-                    known = by_tokens[token_key(cell)]
-                    facts[cell.cell_id] = replace(
-                        known, data=facts[cell.cell_id].data, whole=facts[cell.cell_id].whole
-                    )
-        finally:
-            pool.close()
+            trial = _tried(chosen, workers)
+        except DissensusError as error:
+            known = CellFacts(reason=first_line(error))
+        else:
+            known = CellFacts(trial=trial)
+            timed = sum(facts[cell.cell_id].whole is None for cell in alike)
+            measured.append(Measured(*kind, chosen.cell_id, workers.count, workers.threads, timed, trial))
+        for cell in alike:
+            facts[cell.cell_id] = replace(facts[cell.cell_id], trial=known.trial, reason=known.reason)
     return StudyFacts(facts, tuple(measured))
 
 
@@ -139,7 +134,7 @@ def cell_sizes(
             try:
                 sizes[data_key(cell)] = CellFacts(data=data_sizes(cell, data_dir))
             except DissensusError as error:
-                sizes[data_key(cell)] = CellFacts(reason=_one_line(str(error)))
+                sizes[data_key(cell)] = CellFacts(reason=first_line(error))
     return {
         cell.cell_id: replace(sizes[data_key(cell)], whole=cell_seconds.get(likeness(cell))) for cell in cells
     }
@@ -148,137 +143,14 @@ def cell_sizes(
 def data_sizes(spec: RunSpec, data_dir: Path | None) -> DataFacts:
     """Sizes of a cell's data; raises what assembling them raises."""
     data = assembled(spec, data_dir)
-    texts = (json.dumps(dict(e.text), ensure_ascii=False).encode() for e in data.tracked)
     return DataFacts(
         train=len(data.train),
         tracked=len(data.tracked),
         labels=len(data.tracked.labels),
         id_bytes=sum(len(i.encode()) for i in data.tracked.ids),
-        text_bytes=sum(map(len, texts)),
+        text_bytes=text_bytes(data.tracked),
+        train_bytes=text_bytes(data.train),
     )
-
-
-def refuse_missing(model: ModelSpec) -> None:
-    """Raise `ModelError` for a model that a run would have to fetch first. Asks no network."""
-    from dissensus.models.registry import BUILTIN
-    from dissensus.models.resolve import list_models
-
-    folder = Path(model.name).expanduser()
-    card = BUILTIN.get(model.name)
-    hub = card.hub if card else model.name
-    if (folder / "config.json").is_file():
-        return
-    if card is None and (folder.exists() or "/" not in hub):
-        return  # nothing to fetch: loading says at once what is wrong
-    if card is not None and model.revision is None:
-        cached = next(listing.cached for listing in list_models() if listing.name == model.name)
-    else:
-        cached = _in_cache(hub, model.revision)
-    if not cached:
-        raise ModelError(
-            f"model {model.name!r} is not on this machine; `dissensus models pull {model.name}` fetches it"
-        )
-
-
-def _in_cache(hub: str, revision: str | None) -> bool:
-    try:
-        from huggingface_hub import try_to_load_from_cache
-    except ImportError:
-        return False
-    return isinstance(try_to_load_from_cache(hub, "config.json", revision=revision), str)
-
-
-def _try_kind(
-    alike: Sequence[RunSpec], chosen: RunSpec, pool: _Pool, *, timed: bool
-) -> tuple[dict[Key, CellFacts], Measured | None]:
-    """What a trial of one kind finds out, by the cells' tokens, and how it was timed."""
-    others = {token_key(cell): cell for cell in reversed(alike)}
-    del others[token_key(chosen)]
-    keys = [token_key(chosen), *others]
-    try:
-        refuse_missing(chosen.model)
-        answers = pool.run([chosen, *others.values()], timed=timed)
-    except DissensusError as error:
-        return dict.fromkeys(keys, CellFacts(reason=_one_line(str(error)))), None
-    timings = [answer.timing for answer in answers[0] if answer.timing is not None]
-    timing = combined(timings) if timings else None
-    first = answers[0][0]
-    facts = {
-        key: CellFacts(tokens=answer.tokens, timing=timing, weights=first.weights)
-        if isinstance(answer, TrialResult)
-        else CellFacts(timing=timing, weights=first.weights, reason=answer)
-        for key, answer in zip(keys, [first, *answers[1]], strict=True)
-    }
-    if timing is None:
-        return facts, None
-    kind = (chosen.model.label, chosen.method.name, chosen.training.precision, chosen.cell_id)
-    return facts, Measured(*kind, len(timings), timing, first.device, pool.workers.threads)
-
-
-class _Pool:
-    """Worker processes that each take the same order at the same time; each starts when it is first needed."""
-
-    def __init__(self, workers: Workers, folder: Path) -> None:
-        self.workers = workers
-        self._folder = folder
-        self._orders = 0
-        self._processes: dict[int, ChildProcess] = {}
-
-    def run(
-        self, cells: Sequence[RunSpec], *, timed: bool
-    ) -> tuple[list[TrialResult], list[TrialResult | str]]:
-        """What each worker found of the first cell; and what the first found of each other, or why it did not.
-
-        Raises:
-            ModelError: some worker could not look at the first cell.
-        """
-        self._orders += 1
-        events: queue.SimpleQueue[tuple[int, Event]] = queue.SimpleQueue()
-        places = range(self.workers.count if timed else 1)
-        orders = [self._order(cells if place == 0 else cells[:1], place, timed=timed) for place in places]
-        for place, order in zip(places, orders, strict=True):
-            if place not in self._processes:
-                self._processes[place] = ChildProcess(
-                    threads=order.threads, log=order.log, environment=_OFFLINE
-                )
-            self._processes[place].give(order, lambda event, at=place: events.put((at, event)))  # type: ignore[misc]
-        waiting, troubles = set(places), dict[tuple[int, int], str]()
-        while waiting:
-            place, event = events.get()
-            if isinstance(event, Failed):
-                troubles[place, event.cell] = _one_line(event.error)
-            elif isinstance(event, Ended):
-                troubles.setdefault((place, 0), _one_line(event.error))
-            if isinstance(event, Ended | Over):
-                waiting.discard(place)
-        first = [trouble for (_, cell), trouble in troubles.items() if cell == 0]
-        if first:  # what made heavy work fail may have left the process in any state
-            self.close()
-            raise ModelError(first[0])
-        others = enumerate(orders[0].cells[1:], 1)
-        return (
-            [TrialResult.read(order.cells[0].folder) for order in orders],
-            [troubles.get((0, place)) or TrialResult.read(cell.folder) for place, cell in others],
-        )
-
-    def close(self) -> None:
-        """End every worker."""
-        while self._processes:
-            self._processes.popitem()[1].terminate()
-
-    def _order(self, cells: Sequence[RunSpec], place: int, *, timed: bool) -> JobOrder:
-        folders = [self._folder / f"{self._orders}-{place}-{number}" for number in range(len(cells))]
-        for folder in folders:
-            folder.mkdir()
-        return JobOrder(
-            tuple(CellOrder(cell, folder) for cell, folder in zip(cells, folders, strict=True)),
-            threads=self.workers.threads,
-            run_cell="",
-            run_cells=_TRIAL if timed else _COUNT,
-            data_dir=self.workers.data_dir,
-            device=self.workers.device,
-            log=self._folder / f"log-{place}.txt",
-        )
 
 
 def _typical(cells: Sequence[RunSpec]) -> RunSpec:
@@ -291,6 +163,44 @@ def _typical(cells: Sequence[RunSpec]) -> RunSpec:
     return next(cell for cell in cells if place(cell) == most)
 
 
-def _one_line(trouble: str) -> str:
-    """The first line of what went wrong."""
-    return next(iter(trouble.strip().splitlines()), "no reason was given")
+def _tried(cell: RunSpec, workers: Workers) -> Trial:
+    """The trial of a cell, in every worker at the same time.
+
+    Raises:
+        DissensusError: its model is not here, or some worker could not try it.
+    """
+    from dissensus.models.resolve import refuse_download
+
+    refuse_download(cell.model.name, cell.model.revision)
+    events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+    processes: list[ChildProcess] = []
+    with tempfile.TemporaryDirectory(prefix="dissensus-plan-") as scratch:
+        orders = [_order(cell, workers, Path(scratch, str(place))) for place in range(workers.count)]
+        try:
+            for order in orders:
+                processes.append(ChildProcess(threads=order.threads, log=order.log, environment=_OFFLINE))
+                processes[-1].give(order, events.put)
+            running = len(processes)
+            while running:
+                event = events.get()
+                if isinstance(event, Failed | Ended):  # the others' seconds would be those of fewer workers
+                    raise ModelError(first_line(event.error, "no reason was given"))
+                running -= isinstance(event, Over)
+        finally:
+            for process in processes:
+                process.ask_to_stop()
+            for process in processes:
+                process.terminate()
+        return combined([read_trial(order.cells[0].folder) for order in orders])
+
+
+def _order(cell: RunSpec, workers: Workers, folder: Path) -> JobOrder:
+    folder.mkdir()
+    return JobOrder(
+        (CellOrder(cell, folder),),
+        threads=workers.threads,
+        run_cell=_TRIAL,
+        data_dir=workers.data_dir,
+        device=workers.device,
+        log=folder / "log.txt",
+    )

@@ -7,26 +7,27 @@ cells where some are like those to come, else from a short trial in workers of t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from dissensus.config import RunSpec, StudySpec, When
-from dissensus.errors import DissensusError, SpecError
+from dissensus.errors import DissensusError
 from dissensus.record.schedule import cell_points, total_steps
-from dissensus.run.allocation import DEFAULT_FUSE, default_threads, default_workers, executions, on_gpu
-from dissensus.run.engines.base import Engine, Needs, needs_of
+from dissensus.run.allocation import DEFAULT_FUSE, allocate, executions, refuse_below_one
+from dissensus.run.engines.base import Engine, Needs
+from dissensus.run.engines.local import LocalEngine
 from dissensus.run.jobs import Job, jobs
-from dissensus.run.plan.facts import CellFacts, DataFacts, Measured, StudyFacts, model_key
-from dissensus.run.plan.measuring import Workers, cell_sizes, finished_seconds, measure_cells
+from dissensus.run.plan.facts import CellFacts, DataFacts, Measured, StudyFacts
+from dissensus.run.plan.measuring import Note, Workers, cell_sizes, finished_seconds, measure_cells
 from dissensus.run.plan.work import NOTHING, CellPlan, PlanRow, Resources, Work, row_of, summed
 from dissensus.run.step_warnings import StepWarning, step_warnings, train_size_of
-from dissensus.study.grid import expand, select
-from dissensus.study.lock import lock_held
-from dissensus.study.status import CellStatus, cell_folder, read_status
+from dissensus.study.folder import StudyFolder
+from dissensus.study.grid import select
+from dissensus.study.status import CellStatus
 
-_HOUR = 3600.0
+_ELSEWHERE = "no cell like it has finished there; run one (--only seed=0, say) and plan again"
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def plan_study(
     data_dir: Path | None = None,
     only: When | None = None,
     engine: Engine | None = None,
-    on_note: Callable[[str], None] | None = None,
+    on_note: Note | None = None,
 ) -> StudyPlan:
     """What `runner.run_study` with the same arguments would do, and how long it would take.
 
@@ -107,181 +108,169 @@ def plan_study(
     Raises:
         SpecError: the study is not valid, or `only` matches nothing.
     """
-    for option, value in (("workers", workers), ("threads", threads), ("fuse", fuse)):
-        if value is not None and value < 1:
-            raise SpecError(f"{option} is {value}; expected 1 or more")
-    elsewhere = engine is not None and engine.elsewhere
+    refuse_below_one(workers=workers, threads=threads, fuse=fuse)
+    engine = engine or LocalEngine(workers=workers, device=device)
     note = on_note or (lambda _line: None)
-    whole_study = expand(study)
-    cells = select(whole_study, only or When())
-    carried_out = executions(study)
-    statuses = {cell.cell_id: read_status(cell_folder(out, cell), cell) for cell in whole_study}
-    running = lock_held(out)
-    if not running:  # what says so was killed
-        statuses = {
-            name: replace(status, state="interrupted") if status.state == "running" else status
-            for name, status in statuses.items()
-        }
+    folder = StudyFolder(out, study=study)
+    cells = select(folder.cells, only or When())
+    statuses = folder.listed
     unfinished = [cell for cell in cells if statuses[cell.cell_id].state != "done"]
-    waiting = jobs(unfinished, fuse or DEFAULT_FUSE, carried_out)
-    gpus = not elsewhere and on_gpu(device)
-    if elsewhere:
-        count = min(workers or 0, len(waiting))
-    else:
-        count = min(workers or default_workers(len(waiting), device), len(waiting))
-        threads = threads or default_threads(max(count, 1))
-    needs = [
-        needs_of([carried_out[cell.cell_id] for cell in job], gpus=gpus, threads=threads) for job in waiting
-    ]
-    if not (gpus or elsewhere):  # what a cluster's cells reserve is not here
-        needs = [replace(need, gpus=0.0) for need in needs]
-    cell_seconds = finished_seconds(whole_study, statuses, anywhere=elsewhere)
+    layout = _layout(study, unfinished, engine, workers=workers, threads=threads, fuse=fuse)
+
+    cell_seconds = finished_seconds(folder.cells, statuses, anywhere=engine.elsewhere)
     facts = StudyFacts()
-    if unfinished and elsewhere:
-        facts = StudyFacts(
-            _facts_elsewhere(cell_sizes(unfinished, data_dir, cell_seconds=cell_seconds, note=note))
-        )
+    if unfinished and engine.elsewhere:
+        sizes = cell_sizes(unfinished, data_dir, cell_seconds=cell_seconds, note=note)
+        facts = StudyFacts({name: _without_trial(known) for name, known in sizes.items()})
     elif unfinished:
-        most_threads = max(need.threads for need in needs)
-        facts = measure_cells(
-            unfinished, Workers(count, most_threads, device, data_dir), cell_seconds=cell_seconds, note=note
-        )
-    planned = _planned(cells, statuses, facts)
-    for job, need in zip(waiting, needs, strict=True):
-        for cell in job:
-            planned[cell.cell_id] = replace(planned[cell.cell_id], gpus=need.gpus)
+        measuring = Workers(layout.workers, layout.threads, device, data_dir)
+        facts = measure_cells(unfinished, measuring, cell_seconds=cell_seconds, note=note)
+    known = {cell.cell_id: facts.cells.get(cell.cell_id, CellFacts()) for cell in cells}
+
+    plans = {cell.cell_id: plan_cell(cell, statuses[cell.cell_id], known[cell.cell_id]) for cell in cells}
+    for job, need in zip(layout.jobs, layout.needs, strict=True):
+        plans |= {cell.cell_id: replace(plans[cell.cell_id], gpus=need.gpus) for cell in job}
     rows: dict[tuple[str, str], list[CellPlan]] = {}
-    for plan in planned.values():
+    for plan in plans.values():
         rows.setdefault((plan.model, plan.method), []).append(plan)
-    seconds = [summed([planned[cell.cell_id].work for cell in job]).seconds for job in waiting]
-    wall = wall_seconds([s for s in seconds if s is not None], count)
-    of_cell = {cell.cell_id: facts.cells.get(cell.cell_id, CellFacts()) for cell in unfinished}
+    seconds = [summed([plans[cell.cell_id].work for cell in job]).seconds for job in layout.jobs]
+    wall = wall_seconds([s for s in seconds if s is not None], layout.workers)
     return StudyPlan(
         study=study.name,
         out=str(out),
-        cells=tuple(planned.values()),
-        rows=tuple(row_of(*place, plans) for place, plans in rows.items()),
-        total=row_of("", "", list(planned.values())),
-        workers=count,
-        threads=max((need.threads for need in needs), default=threads or 1),
-        jobs=len(waiting),
+        cells=tuple(plans.values()),
+        rows=tuple(row_of(*place, of_row) for place, of_row in rows.items()),
+        total=row_of("", "", list(plans.values())),
+        workers=layout.workers,
+        threads=layout.threads,
+        jobs=len(layout.jobs),
         wall_seconds=wall,
         measured=facts.measured,
-        finished=sum(known.whole is not None for known in of_cell.values()),
-        running=running,
-        engine=engine.name if engine is not None else "local",
-        resources=_resources(waiting, needs, seconds, of_cell, count, wall if gpus else None),
-        several=sum(carried_out[cell.cell_id].processes > 1 for cell in unfinished),
+        finished=sum(known[cell.cell_id].whole is not None for cell in unfinished),
+        running=folder.running,
+        engine=engine.name,
+        resources=_resources(layout, seconds, known, wall),
+        several=layout.several,
         warnings=step_warnings(
-            (cell, _steps_of(cell, statuses[cell.cell_id], of_cell[cell.cell_id])) for cell in unfinished
+            (cell, _steps_of(cell, statuses[cell.cell_id], known[cell.cell_id])) for cell in unfinished
         ),
     )
 
 
-def _facts_elsewhere(facts: Mapping[str, CellFacts]) -> dict[str, CellFacts]:
-    """Facts of cells that would run on other machines, where a trial here would say nothing."""
-    reason = "no cell like it has finished there; run one (--only seed=0, say) and plan again"
-    return {
-        name: known if known.whole is not None or known.reason else replace(known, reason=reason)
-        for name, known in facts.items()
-    }
+@dataclass(frozen=True)
+class _Layout:
+    """What would run where.
+
+    Attributes:
+        jobs: what workers take one at a time.
+        needs: what each of them is given; no GPU on a machine that has none.
+        workers: that would run at a time; 0 where nobody has said how many a cluster runs.
+        threads: of a worker, the most.
+        shared_gpu: whether the workers share this machine's GPU.
+        several: cells that several processes train together.
+    """
+
+    jobs: tuple[Job, ...]
+    needs: tuple[Needs, ...]
+    workers: int
+    threads: int
+    shared_gpu: bool
+    several: int
 
 
-def _resources(
-    waiting: Sequence[Job],
-    needs: Sequence[Needs],
-    seconds: Sequence[float | None],
-    facts: Mapping[str, CellFacts],
-    workers: int,
-    gpu_seconds: float | None,
-) -> Resources:
-    """What the jobs take together; `gpu_seconds`: for how long the workers share this machine's GPU, if it has one."""
-    rooms = [
-        sum(
-            known.weights.checkpoint_bytes(cell.method.rank)
-            for cell in job
-            if (known := facts[cell.cell_id]).weights
-        )
-        for job in waiting
-    ]
-    reserved = sum((s or 0.0) * need.gpus for s, need in zip(seconds, needs, strict=True))
-    return Resources(
-        gpu_hours=(reserved if gpu_seconds is None else gpu_seconds) / _HOUR,
-        cpu_hours=sum((s or 0.0) * need.threads for s, need in zip(seconds, needs, strict=True)) / _HOUR,
-        checkpoint_bytes=sum(sorted(rooms, reverse=True)[:workers]) if any(rooms) else None,
-        jobs_at_once=workers,
+def _layout(
+    study: StudySpec,
+    cells: Sequence[RunSpec],
+    engine: Engine,
+    *,
+    workers: int | None,
+    threads: int | None,
+    fuse: int | None,
+) -> _Layout:
+    carried_out = executions(study)
+    waiting = jobs(cells, fuse or DEFAULT_FUSE, carried_out)
+    here = not engine.elsewhere  # a cluster is not reached for a plan
+    gpus = here and engine.has_gpus()
+    slots = engine.slots(len(waiting)) if here else workers or 0
+    needs = allocate(waiting, carried_out, gpus=gpus, threads=threads, shared_by=slots if here else None)
+    if here and not gpus:  # what a cluster's cells reserve is not here
+        needs = [replace(need, gpus=0.0) for need in needs]
+    return _Layout(
+        waiting,
+        tuple(needs),
+        workers=min(slots, len(waiting)),
+        threads=max((need.threads for need in needs), default=threads or 1),
+        shared_gpu=gpus,
+        several=sum(carried_out[cell.cell_id].processes > 1 for cell in cells),
     )
 
 
-def _planned(
-    cells: Sequence[RunSpec], statuses: Mapping[str, CellStatus], facts: StudyFacts
-) -> dict[str, CellPlan]:
-    """The plan of each cell, in the study's order."""
-    planned: dict[str, CellPlan] = {}
-    begun: set[tuple[str, ...]] = set()
-    for cell in sorted(cells, key=lambda cell: not statuses[cell.cell_id].tracking_points_done):
-        known = facts.cells.get(cell.cell_id, CellFacts())
-        planned[cell.cell_id] = plan_cell(
-            cell, statuses[cell.cell_id], known, start_known=_start(cell) in begun
-        )
-        begun.add(_start(cell))
-    return {cell.cell_id: planned[cell.cell_id] for cell in cells}
+def _without_trial(known: CellFacts) -> CellFacts:
+    """Facts of a cell that would run on another machine, where a trial here would say nothing."""
+    return known if known.whole is not None or known.reason else replace(known, reason=_ELSEWHERE)
 
 
-def plan_cell(cell: RunSpec, status: CellStatus, known: CellFacts, *, start_known: bool = False) -> CellPlan:
-    """What is left of one cell, as far as its specification, its status and what is known tell.
+def _resources(
+    layout: _Layout,
+    seconds: Sequence[float | None],
+    facts: Mapping[str, CellFacts],
+    wall: float | None,
+) -> Resources:
+    """What the jobs take together, by the seconds of each."""
+    timed = [(taken or 0.0, need) for taken, need in zip(seconds, layout.needs, strict=True)]
+    rooms = [
+        sum(t.checkpoint_bytes(cell.method.rank) for cell in job if (t := facts[cell.cell_id].trial))
+        for job in layout.jobs
+    ]
+    reserved = sum(taken * need.gpus for taken, need in timed)
+    return Resources(
+        gpu_hours=(wall if layout.shared_gpu and wall is not None else reserved) / 3600,
+        cpu_hours=sum(taken * need.threads for taken, need in timed) / 3600,
+        checkpoint_bytes=sum(sorted(rooms, reverse=True)[: layout.workers]) if any(rooms) else None,
+    )
 
-    `start_known`: another cell comes before it that begins with the same body (see `Timing.shares_start`).
-    """
 
-    def planned(work: Work, reason: str) -> CellPlan:
-        names = (cell.condition, cell.model.label, cell.method.label)
-        precision = cell.training.precision
-        return CellPlan(cell.cell_id, *names, status.state, work, reason, precision=precision)
+def plan_cell(cell: RunSpec, status: CellStatus, known: CellFacts) -> CellPlan:
+    """What is left of one cell, as far as its specification, its status and what is known tell."""
+    work, reason = NOTHING, ""
+    if status.state != "done":
+        reason = known.reason
+        try:
+            work = _work(cell, status, known)
+        except DissensusError as error:  # the run, too, will refuse it
+            work, reason = Work(steps=_steps_of(cell, status, known)), str(error)
+    names = (cell.condition, cell.model.label, cell.method.label)
+    return CellPlan(cell.cell_id, *names, status.state, work, reason, precision=cell.training.precision)
 
-    if status.state == "done":
-        return planned(NOTHING, "")
-    n = known.data.train if known.data else train_size_of(cell)
+
+def _work(cell: RunSpec, status: CellStatus, known: CellFacts) -> Work:
+    """What is left of a cell that is not done; raises `DissensusError` where its tracking steps do not fit."""
     steps = _steps_of(cell, status, known)
     if steps is None:
-        return planned(Work(seconds=known.whole), known.reason)
-    try:
-        points = len(cell_points(steps, n, cell))
-    except DissensusError as error:  # the run, too, will refuse it
-        return planned(Work(steps=steps), str(error))
-    steps_taken = min(status.step, steps)
-    passes = points - min(status.tracking_points_done, points)
+        return Work(seconds=known.whole)
+    n = known.data.train if known.data else train_size_of(cell)
+    points = len(cell_points(steps, n, cell))
+    taken, measured = min(status.step, steps), min(status.tracking_points_done, points)
+    passes = points - measured
     tokens = tracked = seconds = room = None
-    if known.tokens and n is not None:
-        seen = examples_seen(n, cell.training.batch_size, steps)
-        seen -= examples_seen(n, cell.training.batch_size, steps_taken)
-        tokens = round(seen * known.tokens.per_train_example)
-        tracked = passes * known.tokens.tracked
-        if (timing := known.timing) is not None:
-            seconds = timing.setup + (steps - steps_taken) * timing.update
-            seconds += tokens * timing.gradient + tracked * timing.tracking
-            if start_known and timing.shares_start and passes == points:
-                seconds -= known.tokens.tracked * timing.tracking
+    if (data := known.data) and (trial := known.trial):
+        batch = cell.training.batch_size
+        examples = examples_seen(data.train, batch, steps) - examples_seen(data.train, batch, taken)
+        tokens = round(examples * data.train_bytes / data.train * trial.train_tokens)
+        tracked = round(passes * data.text_bytes * trial.tracked_tokens)
+        seconds = trial.setup + (steps - taken) * trial.update
+        seconds += tokens * trial.gradient + tracked * trial.tracking
     if known.whole is not None:
-        seconds = known.whole * (1 - (steps_taken / steps + 1 - passes / points) / 2)
-    if known.data:
-        room = passes * shard_bound(known.data) + (
-            0 if status.tracking_points_done else examples_bound(known.data)
-        )
-    return planned(Work(steps - steps_taken, tokens, passes, tracked, seconds, room), known.reason)
+        seconds = known.whole * (1 - (taken / steps + measured / points) / 2)
+    if data:
+        room = passes * shard_bound(data) + (0 if measured else examples_bound(data))
+    return Work(steps - taken, tokens, passes, tracked, seconds, room)
 
 
 def _steps_of(cell: RunSpec, status: CellStatus, known: CellFacts) -> int | None:
     """Optimiser steps of a cell, start to end; None where they are not known."""
     n = known.data.train if known.data else train_size_of(cell)
     return total_steps(n, cell.training) if n is not None else status.total_steps or None
-
-
-def _start(cell: RunSpec) -> tuple[str, ...]:
-    """What cells agree in that begin with the same body and track the same examples."""
-    data, tracking = cell.dataset, cell.tracking
-    tracked = (data.tracked.canonical(), str(data.tracked_size), str(data.holdout))
-    return model_key(cell), *tracked, cell.method.name, str(tracking.token_budget), tracking.precision
 
 
 def examples_seen(n: int, batch_size: int, steps: int) -> int:

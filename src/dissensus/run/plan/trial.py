@@ -1,29 +1,30 @@
-"""Trial: a few steps and tracking passes of a cell, timed in a worker process, and the tokens of cells counted.
+"""Trial: a few steps and tracking passes of a cell, timed in a worker process, and its tokens counted.
 
-`trial` and `count_only` have the signature of `fused_cells.run_cells`, so that a worker runs them as it runs a job:
-in a process of the same kind, with the same threads, on the same device. What they find is left in each cell's folder
-(`facts.TrialResult`). The plan's workers are offline, so nothing is downloaded.
+A trial has the signature of `cell.run_cell`, so that a worker runs it as it runs a job: in a process of the
+same kind, with the same threads, on the same device. What it finds is left in the cell's folder. The plan's workers
+are offline, so nothing is downloaded.
 """
 
 from __future__ import annotations
 
 import importlib
+import json
 import statistics
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from dissensus.config import RunSpec
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.data.assembly import CellData, assemble
 from dissensus.record.precision import PrecisionTrial, try_precisions
 from dissensus.run.allocation import on_gpu
-from dissensus.run.plan.facts import Timing, TokenFacts, TrialResult, Weights
+from dissensus.run.plan.facts import Trial
 from dissensus.seeds import stream_seed
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ T = TypeVar("T")
 Clock = Callable[[], float]
 
 SAMPLE = 2000
-"""Training examples that are tokenised; of a larger set so many are drawn at random."""
+"""Examples that are tokenised; of a larger set so many are drawn at random."""
 
 STEP_SECONDS = 5.0
 TRACKING_SECONDS = 4.0
@@ -48,203 +49,118 @@ PASS_SECONDS = 1.5
 
 _FIRST_PASS_TOKENS = 256
 _ENDLESS = 1e6  # epochs: the measured steps are all in the warm-up, at rates so small that none diverges
-
-
-@dataclass(frozen=True)
-class _SetUp:
-    """A cell that is set up and warmed up.
-
-    Attributes:
-        run: what takes its steps.
-        clock: what tells the seconds.
-        sample: tracked examples of about `PASS_SECONDS`.
-        gold: their gold labels, shape (examples,).
-        seconds: that it took to set the cell up.
-        shares_start: see `Timing`.
-    """
-
-    run: TrainingRun
-    clock: Clock
-    sample: Encoded
-    gold: NDArray[np.int64]
-    seconds: float
-    shares_start: bool
+_RESULT = "trial.json"
 
 
 def trial(
-    cells: Sequence[tuple[RunSpec, Path]],
+    spec: RunSpec,
+    folder: Path,
     *,
     data_dir: Path | None = None,
     threads: int | None = None,
     device: str | None = None,
-    on_end: Callable[[int, Exception | None], None],
     **_: Any,
 ) -> None:
-    """Time the first cell, and count the tokens of each with its model.
-
-    Raises:
-        Exception: whatever keeps the first cell from being set up.
-    """
-    _look_at(cells, data_dir, threads, device, on_end, timed=True)
-
-
-def count_only(
-    cells: Sequence[tuple[RunSpec, Path]],
-    *,
-    data_dir: Path | None = None,
-    threads: int | None = None,
-    device: str | None = None,
-    on_end: Callable[[int, Exception | None], None],
-    **_: Any,
-) -> None:
-    """Count the tokens of each cell with the first one's model; see `trial`."""
-    _look_at(cells, data_dir, threads, device, on_end, timed=False)
-
-
-def _look_at(
-    cells: Sequence[tuple[RunSpec, Path]],
-    data_dir: Path | None,
-    threads: int | None,
-    device: str | None,
-    on_end: Callable[[int, Exception | None], None],
-    *,
-    timed: bool,
-) -> None:
-    spec, folder = cells[0]
-    data: dict[tuple[str, str], CellData] = {}
-    ready = set_up(spec, folder, data_dir=data_dir, threads=threads, device=device)
-    timing = timing_of(spec, ready) if timed else None
-    model = ready.run.model
-    weights, where = _weights_of(ready.run, spec.method.rank), _device_of(ready.run)
-    for place, (cell, cell_folder) in enumerate(cells):
-        try:
-            key = (cell.dataset.canonical(), cell.regime)
-            if key not in data:
-                data[key] = assembled(cell, data_dir)
-            tokens = count_tokens(data[key].tracked, data[key].train, model.encode)
-            TrialResult(tokens, weights, where, timing).write(cell_folder)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the other cells can still be looked at
-            on_end(place, error)
-        else:
-            on_end(place, None)
-
-
-def set_up(
-    spec: RunSpec, folder: Path, *, data_dir: Path | None, threads: int | None, device: str | None
-) -> _SetUp:
-    """Set a cell up as a run does, and warm it up.
+    """Set a cell up, time it, count its tokens, and leave what was found in its folder.
 
     Raises:
         Exception: whatever keeps the cell from being set up.
     """
+    clock = _clock(device, threads)
+    run, setup = _set_up(spec, folder / "cell", clock, data_dir=data_dir, threads=threads, device=device)
+    data = assembled(spec, data_dir)
+    result = _timed(spec, run, data, clock, setup)
+    (folder / _RESULT).write_text(json.dumps(asdict(result)), encoding="utf-8")
+
+
+def read_trial(folder: Path) -> Trial:
+    """What a trial has left in a cell's folder."""
+    return TypeAdapter(Trial).validate_json((folder / _RESULT).read_bytes())
+
+
+def text_bytes(dataset: AnnotatedDataset) -> int:
+    """Bytes of a data set's texts, as the store keeps them."""
+    return sum(len(json.dumps(dict(e.text), ensure_ascii=False).encode()) for e in dataset)
+
+
+def tokens_per_byte(dataset: AnnotatedDataset, encode: Callable[[AnnotatedDataset], Encoded]) -> float:
+    """Real tokens per byte of a data set's texts, or of a sample of it."""
+    sample = dataset if len(dataset) <= SAMPLE else _some(dataset, SAMPLE)
+    return int(encode(sample).lengths.sum()) / text_bytes(sample)
+
+
+def assembled(spec: RunSpec, data_dir: Path | None) -> CellData:
+    """The data of a cell; of several seeds the first stands for all."""
+    seed = stream_seed(spec.seed, "sample")
+    return assemble(spec.dataset, spec.regime, sample_seed=seed, data_dir=data_dir)
+
+
+def _set_up(
+    spec: RunSpec,
+    folder: Path,
+    clock: Clock,
+    *,
+    data_dir: Path | None,
+    threads: int | None,
+    device: str | None,
+) -> tuple[TrainingRun, float]:
+    """A cell that is set up as in a run, and the seconds that it took; raises what keeps it from being so."""
     # Libraries are loaded once per worker, not once per cell: that stays out of the set-up.
     for library in ("torch", "transformers") + (() if spec.method.name == "full" else ("peft",)):
         importlib.import_module(library)
-    from dissensus.models.shared_states import SharedStates
     from dissensus.run.cell import prepare_cell
     from dissensus.train.loop import TrainingRun
 
-    clock = _clock(device, threads)
     begin = clock()
-    cell = prepare_cell(spec, folder / "cell", data_dir=data_dir, threads=threads, device=device)
+    cell = prepare_cell(spec, folder, data_dir=data_dir, threads=threads, device=device)
     assert cell is not None  # the folder is new
     seconds = clock() - begin
-    model = cell.run.model
-    run = TrainingRun(
-        model,
-        cell.run.data,
-        spec.training.model_copy(update={"epochs": _ENDLESS}),
-        learning_rate=spec.method.learning_rate,
-        seed=spec.seed,
-    )
+    endless = spec.training.model_copy(update={"epochs": _ENDLESS})
+    rate, seed = spec.method.learning_rate, spec.seed
+    return TrainingRun(cell.run.model, cell.run.data, endless, learning_rate=rate, seed=seed), seconds
+
+
+def _timed(spec: RunSpec, run: TrainingRun, data: CellData, clock: Clock, setup: float) -> Trial:
+    """The trial of a cell that is set up: a few steps and passes, after one of each that is not counted."""
     run.begin()
     _step(run, clock)
-    tracked = assembled(spec, data_dir).tracked
+    model, tracked = run.model, data.tracked
     first = model.encode(_some_tokens(tracked, model.encode, _FIRST_PASS_TOKENS))
     _pass(spec, run, clock, first)
     rate = _pass(spec, run, clock, first) / int(first.lengths.sum())
     target = min(PASS_SECONDS / rate, 2 * spec.tracking.token_budget)
     examples = _some_tokens(tracked, model.encode, max(_FIRST_PASS_TOKENS, int(target)))
     sample = model.encode(examples)
-    shared = SharedStates.of(
-        folder,
-        model,
-        sample,
-        method=spec.method.name,
-        token_budget=spec.tracking.token_budget,
-        precision=spec.tracking.precision,
-    )
-    return _SetUp(run, clock, sample, examples.gold, seconds, model.packs and shared is not None)
-
-
-def count_tokens(
-    tracked: AnnotatedDataset, train: AnnotatedDataset, encode: Callable[[AnnotatedDataset], Encoded]
-) -> TokenFacts:
-    """Tokens of a tracked set, and of a training set or a sample of it."""
-    sample = train
-    if len(sample) > SAMPLE:
-        rows = np.random.default_rng(0).choice(len(sample), size=SAMPLE, replace=False)
-        sample = sample.subset([sample.ids[i] for i in sorted(rows.tolist())])
-    tracked_tokens = encode(tracked)
-    sample_tokens = tracked_tokens if sample is tracked else encode(sample)
-    return TokenFacts(float(sample_tokens.lengths.mean()), int(tracked_tokens.lengths.sum()))
-
-
-def timing_of(spec: RunSpec, ready: _SetUp) -> Timing:
-    """Seconds of a cell that is set up: of a few steps and passes."""
-    run, clock = ready.run, ready.clock
     begin, processor = time.perf_counter(), time.process_time()
     steps = _repeated(lambda: _step(run, clock), STEP_SECONDS)
-    tokens = int(ready.sample.lengths.sum())
-    passes = _repeated(lambda: _pass(spec, run, clock, ready.sample) / tokens, TRACKING_SECONDS)
+    passes = _repeated(lambda: _pass(spec, run, clock, sample), TRACKING_SECONDS)
     share = (time.process_time() - processor) / (time.perf_counter() - begin)
-    gradient = statistics.median(g for g, _ in steps)
-    return Timing(
-        setup=ready.seconds,
-        gradient=gradient,
-        update=statistics.median(u for _, u in steps),
-        tracking=statistics.median(passes),
+    gradients = [gradient for gradient, _ in steps]
+    typical = statistics.median(gradients)
+    bf16: PrecisionTrial | None = None
+    if "bf16" not in (spec.tracking.precision, spec.model.dtype) and spec.model.quantization is None:
+        budget = spec.tracking.token_budget
+        bf16 = try_precisions(model, sample, examples.gold, rounds=2, token_budget=budget, clock=clock)
+    named = [(name, p.numel()) for name, p in model.module.named_parameters() if p.requires_grad]
+    adapters = sum(count for name, count in named if ".lora_" in name)
+    return Trial(
+        setup=setup,
+        gradient=typical,
+        update=statistics.median(update for _, update in steps),
+        tracking=statistics.median(passes) / int(sample.lengths.sum()),
         steps=len(steps),
         passes=len(passes),
-        low=min(g for g, _ in steps) / gradient,
-        high=max(g for g, _ in steps) / gradient,
-        shares_start=ready.shares_start,
+        low=min(gradients) / typical,
+        high=max(gradients) / typical,
         undisturbed=clock is time.process_time,
         share=share,
-        bf16=_try_bf16(spec, ready),
+        train_tokens=tokens_per_byte(data.train, model.encode),
+        tracked_tokens=tokens_per_byte(tracked, model.encode),
+        weights=sum(count for _, count in named) - adapters,
+        weights_per_rank=adapters // (spec.method.rank or 1),
+        device=_device_of(run),
+        bf16=bf16,
     )
-
-
-def _try_bf16(spec: RunSpec, ready: _SetUp) -> PrecisionTrial | None:
-    """Tracking in bf16 beside fp32; None where it is bf16 already, or the model itself is of another precision."""
-    if spec.tracking.precision == "bf16" or spec.model.dtype != "fp32" or spec.model.quantization is not None:
-        return None
-    return try_precisions(
-        ready.run.model,
-        ready.sample,
-        ready.gold,
-        rounds=2,
-        token_budget=spec.tracking.token_budget,
-        clock=ready.clock,
-    )
-
-
-def _weights_of(run: TrainingRun, rank: int | None) -> Weights:
-    named = dict(run.model.module.named_parameters())
-    return Weights(
-        parameters=sum(p.numel() for p in named.values()),
-        trainable=sum(p.numel() for p in named.values() if p.requires_grad),
-        adapters=sum(p.numel() for name, p in named.items() if ".lora_" in name),
-        rank=rank or 1,
-    )
-
-
-def _device_of(run: TrainingRun) -> str:
-    """What it computes on: the GPU's name, or CPU."""
-    import torch
-
-    device = next(run.model.module.parameters()).device
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
 
 
 def _step(run: TrainingRun, clock: Clock) -> tuple[float, float]:
@@ -284,7 +200,7 @@ def _repeated(take: Callable[[], T], seconds: float) -> list[T]:
 
 
 def _clock(device: str | None, threads: int | None) -> Clock:
-    """What tells the seconds of work on a device; see `Timing`."""
+    """What tells the seconds of work on a device; see `Trial`."""
     if on_gpu(device):
         return _when_the_gpu_is_done
     return time.process_time if threads == 1 else time.perf_counter
@@ -297,17 +213,22 @@ def _when_the_gpu_is_done() -> float:
     return time.perf_counter()
 
 
+def _device_of(run: TrainingRun) -> str:
+    """What it computes on: the GPU's name, or CPU."""
+    import torch
+
+    return torch.cuda.get_device_name(run.device) if run.device.type == "cuda" else run.device.type.upper()
+
+
 def _some_tokens(
     dataset: AnnotatedDataset, encode: Callable[[AnnotatedDataset], Encoded], tokens: int
 ) -> AnnotatedDataset:
     """Examples at random, about so many tokens of them; fewer where the data set ends."""
-    order = np.random.default_rng(0).permutation(len(dataset)).tolist()
-    probe = encode(dataset.subset([dataset.ids[i] for i in order[:50]]))
-    n = max(2, round(tokens / float(probe.lengths.mean())))
-    return dataset.subset([dataset.ids[i] for i in sorted(order[:n])])
+    probe = encode(_some(dataset, 50))
+    return _some(dataset, max(2, round(tokens / float(probe.lengths.mean()))))
 
 
-def assembled(spec: RunSpec, data_dir: Path | None) -> CellData:
-    """The data of a cell; of several seeds the first stands for all."""
-    seed = stream_seed(spec.seed, "sample")
-    return assemble(spec.dataset, spec.regime, sample_seed=seed, data_dir=data_dir)
+def _some(dataset: AnnotatedDataset, count: int) -> AnnotatedDataset:
+    """So many examples at random, in their order."""
+    order = np.random.default_rng(0).permutation(len(dataset))[:count].tolist()
+    return dataset.subset([dataset.ids[place] for place in sorted(order)])

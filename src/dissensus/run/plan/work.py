@@ -102,13 +102,11 @@ class Resources:
         gpu_hours: GPUs times hours, of the jobs; on this machine its one GPU's, which the workers share.
         cpu_hours: processors times hours, of the jobs.
         checkpoint_bytes: the most that checkpoints take at a time; None where no cell's weights are known.
-        jobs_at_once: the most jobs at a time.
     """
 
     gpu_hours: float = 0.0
     cpu_hours: float = 0.0
     checkpoint_bytes: int | None = None
-    jobs_at_once: int = 0
 
 
 def row_of(model: str, method: str, cells: Sequence[CellPlan]) -> PlanRow:

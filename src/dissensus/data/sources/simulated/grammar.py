@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from dissensus.data.sources.simulated.scales import Degree, Guess, Kind, Pole, Report, Scale
+from dissensus.data.sources.simulated.scales import Degree, Guess, Kind, Pole, PropertyScale, Report
 from dissensus.data.sources.simulated.world import DEGREES, REPORTS, WORLD
 
 T = TypeVar("T")
@@ -111,12 +111,12 @@ def asked(options: Sequence[T], dice: Dice) -> T:
     return options[0] if dice.yes(ASK_FIRST) else dice.pick(options)
 
 
-def number_near(scale: Scale, pole: Pole | Guess, spreads: float) -> float:
+def number_near(scale: PropertyScale, pole: Pole | Guess, spreads: float) -> float:
     """A readable number that many spreads beyond the cut, in the direction of the pole."""
     return scale.readable(scale.latent(pole.cut) + pole.sign * spreads * scale.spread)
 
 
-def beyond(scale: Scale, pole: Pole | Guess, number: float) -> float:
+def beyond(scale: PropertyScale, pole: Pole | Guess, number: float) -> float:
     """How far a number is beyond the cut, in spreads."""
     return pole.sign * (scale.latent(number) - scale.latent(pole.cut)) / scale.spread
 
@@ -126,7 +126,7 @@ def sentence(text: str) -> str:
     return text[0].upper() + text[1:]
 
 
-def assertion(scale: Scale, who: str, phrase: str, denied: bool) -> str:
+def assertion(scale: PropertyScale, who: str, phrase: str, denied: bool) -> str:
     """The hypothesis that says, or denies, that the phrase holds."""
     return sentence((scale.denial if denied else scale.assertion).format(who=who, p=phrase))
 
@@ -144,12 +144,12 @@ def report_of(pole: Pole, dice: Dice) -> Report:
     return dice.pick(options)
 
 
-def reported(scale: Scale, who: str, pole: Pole, report: Report) -> str:
+def reported(scale: PropertyScale, who: str, pole: Pole, report: Report) -> str:
     """The premise that reports a number with a vague word."""
     return assertion(scale, who, report.before + phrase_of(pole, report.degree), report.denied)
 
 
-def any_fact(scale: Scale, who: str, dice: Dice) -> str:
+def any_fact(scale: PropertyScale, who: str, dice: Dice) -> str:
     """A premise with any number of the scale."""
     number = number_near(scale, dice.pick(scale.poles), dice.between(-6, 6))
     return sentence(scale.says.format(who=who, n=scale.written(number)))

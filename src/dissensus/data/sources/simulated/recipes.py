@@ -32,7 +32,7 @@ from dissensus.data.sources.simulated.grammar import (
     two,
     who_of,
 )
-from dissensus.data.sources.simulated.scales import Guess, Pole, Report, Scale, readable_number
+from dissensus.data.sources.simulated.scales import Guess, Pole, PropertyScale, Report, readable_number
 
 _PLAIN, _DENIED = 0.6, 0.1  # shares of hypotheses without a degree word, and of denied ones
 _VAGUE_BAND = 0.45
@@ -119,7 +119,7 @@ def _graded(dice: Dice) -> Pair:
     )
 
 
-def _reported(scale: Scale, pole: Pole, report: Report, about: Pole | Guess) -> float:
+def _reported(scale: PropertyScale, pole: Pole, report: Report, about: Pole | Guess) -> float:
     """How far beyond a cut the number is that "very tall" reports, in spreads."""
     latent = scale.latent(pole.cut) + pole.sign * report.stands_for * scale.spread
     return about.sign * (latent - scale.latent(about.cut)) / scale.spread
@@ -145,7 +145,7 @@ def _guess(dice: Dice) -> Pair:
     )
 
 
-def _any_premise(scale: Scale, who: str, dice: Dice) -> str:
+def _any_premise(scale: PropertyScale, who: str, dice: Dice) -> str:
     """Any premise on this scale: a vague word, a number, or a number in words."""
     pole = asked(scale.poles, dice)
     vague = reported(scale, who, pole, report_of(pole, dice))
@@ -154,7 +154,7 @@ def _any_premise(scale: Scale, who: str, dice: Dice) -> str:
     return vague if dice.yes(0.35) else wording if dice.yes(0.08) else number
 
 
-def _other_assertion(scale: Scale, who: str, dice: Dice) -> tuple[str, int]:
+def _other_assertion(scale: PropertyScale, who: str, dice: Dice) -> tuple[str, int]:
     """Any hypothesis on this scale, and its trait."""
     guess, pole = asked(scale.guesses, dice), asked(scale.poles, dice)
     degree = degree_of(pole, _PLAIN, dice)

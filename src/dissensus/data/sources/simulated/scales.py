@@ -76,7 +76,7 @@ class Gap:
 
 
 @dataclass(frozen=True, slots=True)
-class Scale:
+class PropertyScale:
     """One measurable property of one kind of thing.
 
     Attributes:
@@ -152,4 +152,4 @@ class Kind:
     name: str
     first: tuple[str, ...]
     second: tuple[str, ...]
-    scales: tuple[Scale, ...]
+    scales: tuple[PropertyScale, ...]

@@ -5,7 +5,7 @@ Nothing here is random. All cuts and spreads are choices of ours, made to read p
 
 from __future__ import annotations
 
-from dissensus.data.sources.simulated.scales import Degree, Gap, Guess, Kind, Pole, Report, Scale
+from dissensus.data.sources.simulated.scales import Degree, Gap, Guess, Kind, Pole, PropertyScale, Report
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -29,7 +29,7 @@ _PERSON = Kind(
     _PEOPLE,
     ("",),
     (
-        Scale(
+        PropertyScale(
             "height", "{who} measures {n} centimetres.", "{who} is {p}.", "{who} is not {p}.",
             "linear", 4.5, 140, 214,
             (Pole("{m}tall", 1, 183), Pole("{m}short", -1, 166)),
@@ -39,7 +39,7 @@ _PERSON = Kind(
             gap=Gap("{a} is {n} centimetres taller than {b}.", "{a} is much taller than {b}.",
                     "{a} is only slightly taller than {b}.", 13, 6),
         ),
-        Scale(
+        PropertyScale(
             "age", "{who} is {n} years old.", "{who} is {p}.", "{who} is not {p}.",
             "log", 0.17, 16, 98,
             (Pole("{m}old", 1, 60), Pole("{m}young", -1, 33)),
@@ -49,7 +49,7 @@ _PERSON = Kind(
             gap=Gap("{a} is {n} years older than {b}.", "{a} is much older than {b}.",
                     "{a} is only slightly older than {b}.", 11, 4),
         ),
-        Scale(
+        PropertyScale(
             "wait", "{who} waited {n} minutes for the bus.", "{who} waited {p} for the bus.",
             "{who} did not wait {p} for the bus.",
             "log", 0.38, 2, 300,
@@ -61,7 +61,7 @@ _PERSON = Kind(
             gap=Gap("{a} waited {n} minutes longer than {b}.", "{a} waited much longer than {b}.",
                     "{a} waited only slightly longer than {b}.", 16, 5),
         ),
-        Scale(
+        PropertyScale(
             "rising", "{who} gets up at {n}.", "{who} gets up {p}.", "{who} does not get up {p}.",
             "clock", 0.55, 3.5, 13,
             (Pole("{m}late", 1, 9), Pole("{m}early", -1, 6.5)), step=0.25,
@@ -77,7 +77,7 @@ _THING = Kind(
     tuple(f"the {colour}" for colour in _COLOURS),
     _THINGS,
     (
-        Scale(
+        PropertyScale(
             "price", "{who} costs {n} euros.", "{who} is {p}.", "{who} is not {p}.",
             "log", 0.35, 2, 2500,
             (Pole("{m}expensive", 1, 130), Pole("{m}cheap", -1, 40)),
@@ -87,7 +87,7 @@ _THING = Kind(
             gap=Gap("{a} costs {n} euros more than {b}.", "{a} costs much more than {b}.",
                     "{a} costs only slightly more than {b}.", 60, 12),
         ),
-        Scale(
+        PropertyScale(
             "weight", "{who} weighs {n} kilos.", "{who} is {p}.", "{who} is not {p}.",
             "log", 0.35, 2, 150,
             (Pole("{m}heavy", 1, 17), Pole("{m}light", -1, 5)),
@@ -105,7 +105,7 @@ _EVENT = Kind(
     tuple(f"{name}'s" for name in _PEOPLE),
     _EVENTS,
     (
-        Scale(
+        PropertyScale(
             "guests", "{n} people are coming to {who}.", "{p} people are coming to {who}.",
             "not {p} people are coming to {who}.",
             "log", 0.4, 2, 2000,
@@ -114,7 +114,7 @@ _EVENT = Kind(
             guesses=(Guess("{who} will be too loud.", 1, 90), Guess("{who} will be cosy.", -1, 12)),
             more="more people are coming to {a} than to {b}.", less="fewer people are coming to {a} than to {b}.",
         ),
-        Scale(
+        PropertyScale(
             "duration", "{who} lasts {n} minutes.", "{who} is {p}.", "{who} is not {p}.",
             "log", 0.32, 3, 1200,
             (Pole("{m}long", 1, 140), Pole("{m}short", -1, 40)),
@@ -124,7 +124,7 @@ _EVENT = Kind(
             gap=Gap("{a} lasts {n} minutes longer than {b}.", "{a} lasts much longer than {b}.",
                     "{a} lasts only slightly longer than {b}.", 50, 12),
         ),
-        Scale(
+        PropertyScale(
             "share", "{n} percent of the guests at {who} are students.", "{p} guests at {who} are students.",
             "not {p} guests at {who} are students.",
             "linear", 6, 1, 99,
@@ -140,7 +140,7 @@ _PLACE = Kind(
     tuple(f"the {street} Street" for street in _STREETS),
     _PLACES,
     (
-        Scale(
+        PropertyScale(
             "distance", "{who} is {n} metres from the station.", "{who} is {p} the station.",
             "{who} is not {p} the station.",
             "log", 0.42, 10, 30000,
@@ -151,7 +151,7 @@ _PLACE = Kind(
                      Guess("{who} is easy to reach on foot.", -1, 900)),
             more="{a} is further from the station than {b}.", less="{a} is nearer to the station than {b}.",
         ),
-        Scale(
+        PropertyScale(
             "queue", "{n} people are queuing at {who}.", "the queue at {who} is {p}.", "the queue at {who} is not {p}.",
             "log", 0.4, 2, 600,
             (Pole("{m}long", 1, 28), Pole("{m}short", -1, 7)),
@@ -159,7 +159,7 @@ _PLACE = Kind(
             guesses=(Guess("{who} is well known.", 1, 50), Guess("{who} is about to close.", -1, 4)),
             more="more people are queuing at {a} than at {b}.", less="fewer people are queuing at {a} than at {b}.",
         ),
-        Scale(
+        PropertyScale(
             "indoors", "it is {n} degrees inside {who}.", "it is {p} inside {who}.", "it is not {p} inside {who}.",
             "linear", 1.7, -4, 42,
             (Pole("{m}warm", 1, 23), Pole("{m}cold", -1, 15)),
@@ -176,7 +176,7 @@ _DISH = Kind(
     tuple(f"{name}'s" for name in _PEOPLE),
     _DISHES,
     (
-        Scale(
+        PropertyScale(
             "heat", "{who} is at {n} degrees.", "{who} is {p}.", "{who} is not {p}.",
             "linear", 5, 1, 99,
             (Pole("{m}hot", 1, 55), Pole("{m}cold", -1, 24)),
@@ -185,7 +185,7 @@ _DISH = Kind(
                      Guess("{who} has been standing for hours.", -1, 26)),
             more="{a} is warmer than {b}.", less="{a} is colder than {b}.",
         ),
-        Scale(
+        PropertyScale(
             "effort", "{who} takes {n} minutes to make.", "{who} is {p} to make.", "{who} is not {p} to make.",
             "log", 0.36, 2, 900,
             (Pole("{m}slow", 1, 70), Pole("{m}quick", -1, 20)),

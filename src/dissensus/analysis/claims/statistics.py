@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dissensus.analysis.cell_tables import STANDARD_COVARIATES
 from dissensus.analysis.claims.designs import RankDesigns
-from dissensus.analysis.claims.parts import ABOVE_CHANCE, FISHER, PLAIN, Part, Scale, part
+from dissensus.analysis.claims.parts import ABOVE_CHANCE, FISHER, PLAIN, IntervalScale, Part, part
 from dissensus.analysis.claims.sampled import CellValue, ConditionValue, Resampler
 from dissensus.analysis.claims.texts import names_of
 from dissensus.analysis.reading import BACKED, REJECTED, CellReading
@@ -81,7 +81,7 @@ class _Columns:
     sides: Mapping[str, NDArray[np.bool_]]
 
 
-class Measured:
+class ClaimStatistics:
     """Statistics of a study's cells under common resamples. Each is computed once.
 
     Args:
@@ -165,7 +165,7 @@ class Measured:
             keep = np.frombuffer(mask, dtype=np.bool_)
             values = {name: column[keep] for name, column in own.values.items()}
             clusters = own.clusters[keep]
-            distinct = len(np.unique(clusters))
+            distinct = len(self.resampler.units(clusters).sizes)
             designs = [
                 self._designs.of(values["entropy"], values["aulc"], {c: values[c] for c in names}, clusters)
                 for names in members
@@ -273,7 +273,7 @@ class Measured:
         self,
         name: str,
         conditions: Sequence[ConditionValue],
-        scale: Scale,
+        scale: IntervalScale,
         smallest: float,
         pool: Sequence[ConditionValue],
         note: str = "",
@@ -350,7 +350,7 @@ def contrast(first: CellValue, second: CellValue) -> CellValue:
 
 def is_decoder(cell: CellReading) -> bool:
     """Whether the cell's model is decoder-only: only those read their input through a template."""
-    return cell.provenance.get("prompt") is not None
+    return cell.facts.prompt is not None
 
 
 def _why_no_rho(entropy: FloatArray, area: FloatArray) -> str:

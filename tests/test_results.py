@@ -1,0 +1,50 @@
+"""Published results: each rho and change of loss comes out of the per-example table beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+from scipy.stats import spearmanr
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"
+STUDIES = sorted(path.parent for path in RESULTS.rglob("cells.csv"))
+TEXTS = {"text", "premise", "hypothesis", "texts"}
+
+
+def rows_of(examples: pa.Table, cell: dict[str, Any]) -> pa.Table:
+    """The examples of one cell, which has its condition and its seed."""
+    mask = pc.and_(
+        pc.equal(examples["condition"], cell["condition"]), pc.equal(examples["seed"], cell["seed"])
+    )
+    return examples.filter(mask)
+
+
+@pytest.mark.parametrize("folder", STUDIES, ids=lambda path: str(path.relative_to(RESULTS)))
+def test_rho_and_changes_come_out_of_the_examples(folder: Path) -> None:
+    examples = pq.read_table(folder / "examples.parquet")
+    assert not TEXTS & set(examples.column_names)
+    for cell in pyarrow.csv.read_csv(folder / "cells.csv").to_pylist():
+        rows = rows_of(examples, cell)
+        assert rows.num_rows > 100
+        values = {name: rows[name].to_numpy() for name in ("entropy", "aulc", "delta")}
+        rho = spearmanr(values["entropy"], values["aulc"], nan_policy="omit").statistic
+        assert cell["rho"] == pytest.approx(rho, abs=1e-6), cell["condition"]
+        group = np.array(rows["group"].to_pylist())
+        for name in ("contested", "settled"):
+            change = np.nanmean(values["delta"][group == name])
+            assert cell[f"delta_{name}"] == pytest.approx(change, abs=1e-5), cell["condition"]
+
+
+def test_every_study_is_there() -> None:
+    with_tables = {
+        path.parent for pattern in ("conditions.csv", "claims.csv") for path in RESULTS.rglob(pattern)
+    }
+    assert with_tables <= set(STUDIES)
+    assert len(STUDIES) >= 3
