@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from dissensus.cli import claims, data, exchange, models, status, studies, study
+from dissensus.cli import claims, data, exchange, models, status, studies, study, tables
 from dissensus.cli.output import note
 from dissensus.errors import DissensusError
 
@@ -59,6 +59,7 @@ app = typer.Typer(
 study.register(app)
 app.command()(status.status)
 app.command()(claims.claims)
+app.command()(tables.tables)
 app.add_typer(studies.app, name="studies", help="Built-in studies: list, show.")
 app.add_typer(data.app, name="data", help="Data sets: list, show, fetch, check.")
 app.add_typer(models.app, name="models", help="Models with a short name: list, fetch.")
