@@ -73,7 +73,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counted:
     monkeypatch.setattr(StoredCurves, "__init__", opened)
     monkeypatch.setattr(hashlib, "file_digest", hashed)
     replace_everywhere(monkeypatch, annotation_entropy, entropy)
-    planning = grid.plan
+    planning = grid.planned_cells
 
     def plan(study: StudySpec, *, stored: bool = False) -> Any:
         found["grid"]["plan"] += 1
