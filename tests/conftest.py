@@ -42,6 +42,7 @@ LONGEST = (
     "run/test_runner.py",
     "engines/test_slurm.py",
     "test_cli.py",
+    "test_cli_rates.py",
     "plan/test_trial.py",
     "bench/test_analysis.py",
     "integrations/test_trainer_first_hour.py",

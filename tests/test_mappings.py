@@ -21,6 +21,7 @@ FREE = {
         "config.study.ExecutionRule.set",
         "config.study.VariantSpec.set",
         "study.grid.merge",
+        "study.rates.ShortRun.settings",
     ),
     "provenance: whoever records a run notes what they like; `store.run_facts` reads our own notes": (
         "curves.Curves.provenance",
@@ -59,8 +60,9 @@ FREE = {
     "a JSON document, where it is made or read": (
         "analysis.claims.tables.claims_from_json",
         "analysis.claims.tables.claims_json",
+        "analysis.rates.tables.rates_json",
+        "analysis.settling.tables.settling_json",
         "analysis.tables.Inputs.to_json",
-        "data.check.DataReport.as_dict",
         "run.plan.plan.StudyPlan.to_json",
         "study.status.CellStatus.to_json",
     ),
@@ -68,9 +70,11 @@ FREE = {
         "analysis.cell_tables.CellTables.cell",
         "analysis.cell_tables.learned_columns",
         "analysis.correlations.correlation_columns",
+        "analysis.group_tables.curve_rows",
         "analysis.group_tables.group_columns",
         "analysis.group_tables.side_columns",
         "analysis.noise.groups.NoisyCell.identity",
+        "analysis.rates.tables.rate_rows",
     ),
     "another library's keywords": (
         "integrations.free.FreeCallback.on_save",

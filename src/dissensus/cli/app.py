@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from dissensus.cli import claims, data, exchange, models, status, studies, study, tables
+from dissensus.cli import claims, data, exchange, models, rates, settling, status, studies, study, tables
 from dissensus.cli.output import note
 from dissensus.errors import DissensusError
 
@@ -34,7 +34,7 @@ class _Root(TyperGroup):
             place = f"{error.filename}: " if error.filename is not None else ""
             _complain(f"{place}{error.strerror or error}", debug=bool(ctx.params.get("debug")))
         except KeyboardInterrupt:
-            resumes = ctx.invoked_subcommand in ("run", "quickstart")
+            resumes = ctx.invoked_subcommand in ("run", "quickstart", "rates")
             note("stopped; run the same command again to resume" if resumes else "stopped")
             raise typer.Exit(130) from None
         raise typer.Exit(2)
@@ -57,9 +57,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 study.register(app)
+app.command()(rates.rates)
 app.command()(status.status)
 app.command()(claims.claims)
 app.command()(tables.tables)
+app.command()(settling.settling)
 app.add_typer(studies.app, name="studies", help="Built-in studies: list, show.")
 app.add_typer(data.app, name="data", help="Data sets: list, show, fetch, check.")
 app.add_typer(models.app, name="models", help="Models with a short name: list, fetch.")

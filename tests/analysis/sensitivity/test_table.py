@@ -181,9 +181,9 @@ def test_what_variants_of_the_papers_study_are_called() -> None:
     assert {name: [c.path for c in changes] for name, changes in found.items()} == {
         "rate-low": ["method.learning_rate"],
         "rate-high": ["method.learning_rate"],
-        "noise-uniform": ["training.noise.kind", "training.noise.rate"],
-        "noise-nearest": ["training.noise.kind", "training.noise.rate"],
-        "noise-annotators": ["training.noise.kind", "training.noise.rate"],
+        "noise-uniform": ["training.noise.among", "training.noise.kind", "training.noise.rate"],
+        "noise-nearest": ["training.noise.among", "training.noise.kind", "training.noise.rate"],
+        "noise-annotators": ["training.noise.among", "training.noise.kind", "training.noise.rate"],
         "majority-gold": ["dataset.tracked.gold"],
         "no-dropout": ["model.dropout"],
         "fifty-points": ["tracking.points"],
