@@ -76,6 +76,11 @@ class PaperCell:
         times = self.reading.learning_time
         return None if times is None else times.point
 
+    @property
+    def timed(self) -> bool:
+        """Whether the definitions have a learning time."""
+        return self.reading.settings.learned_loss is not None
+
     @cached_property
     def cuts(self) -> tuple[float, ...]:
         """Cut points of the entropy groups, nats; none where groups are shares."""

@@ -221,18 +221,20 @@ def _condition(key: str, seeds: Sequence[_Seed]) -> Condition:
     )
 
 
-def _told_apart(conditions: Iterable[Condition]) -> list[Condition]:
-    """Conditions that the paper's words do not tell apart say their data set, and then their study, too."""
-    apart = [(c, (c.spec.dataset.name, c.study, c.key[:6])) for c in conditions]
-    for place in range(3):
-        count = Counter((c.labels, c.variant) for c, _ in apart)
-        apart = [
-            (replace(c, method=f"{c.method} [{further[place]}]"), further)
-            if count[c.labels, c.variant] > 1
-            else (c, further)
-            for c, further in apart
+def _told_apart(conditions: Sequence[Condition]) -> list[Condition]:
+    """Conditions that the paper's words do not tell apart: each with its study, or else its data set's name, too."""
+    alike: dict[tuple[str, ...], list[Condition]] = {}
+    for condition in conditions:
+        alike.setdefault((*condition.labels, condition.variant), []).append(condition)
+    apart = []
+    for group in alike.values():
+        candidates = [[c.study for c in group], [c.spec.dataset.name for c in group]]
+        further = next((w for w in candidates if len(set(w)) == len(group)), [c.key[:6] for c in group])
+        apart += [
+            replace(c, method=f"{c.method} [{words}]") if len(group) > 1 else c
+            for c, words in zip(group, further, strict=True)
         ]
-    return [condition for condition, _ in apart]
+    return apart
 
 
 def _order(condition: Condition) -> tuple[int, str, int, int, int, bool]:

@@ -218,7 +218,7 @@ def concordance_table(reading: PaperReading) -> PaperTable:
             points = [(cell.ids, cell.learning_point) for cell in condition.cells]
             times = [dict(zip(ids, p.tolist(), strict=True)) for ids, p in points if p is not None]
             if len(times) < 2:
-                return Entry(missing=f"needs 2 seeds, {len(times)} finished" if times else NO_TIME)
+                return Entry(missing="needs 2 seeds" if times else NO_TIME)
             common = [i for i in times[0] if all(i in others for others in times)]
             matrix = np.array([[of[i] for of in times] for i in common]).reshape(len(common), len(times))
             return entry(concordance(matrix))
@@ -242,8 +242,8 @@ def gap_table(reading: PaperReading) -> PaperTable:
         "t": mean(lambda cell: cell.gap.t, 1, why),
         "p": largest(lambda cell: cell.gap.p_value, why),
         "d": mean(lambda cell: cell.gap.cohens_d, 2, why),
-        "contested, never": mean(lambda cell: cell.gap.never_contested, 0),
-        "settled, never": mean(lambda cell: cell.gap.never_settled, 0),
+        "contested, never": mean(lambda cell: cell.gap.never_contested if cell.timed else NAN, 0, NO_TIME),
+        "settled, never": mean(lambda cell: cell.gap.never_settled if cell.timed else NAN, 0, NO_TIME),
     }
     return grid(
         "gap",
