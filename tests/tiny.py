@@ -21,7 +21,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-ENCODERS = ("bert", "roberta", "deberta-v2", "modernbert")
+ENCODERS = ("bert", "roberta", "deberta-v2", "modernbert", "distilbert")
 DECODERS = ("gpt2", "qwen2", "llama")
 ARCHITECTURES = ENCODERS + DECODERS
 
@@ -61,7 +61,7 @@ def make_tiny(arch: str, path: Path, *, seed: int = 0) -> Path:
 
 def make_tokenizer(arch: str) -> PreTrainedTokenizerFast:
     """A fast tokenizer in the manner of `arch`, over `WORDS` with a fall-back to characters or bytes."""
-    if arch == "bert":
+    if arch in ("bert", "distilbert"):
         return _wordpiece()
     if arch == "deberta-v2":
         return _unigram()
@@ -77,6 +77,16 @@ def _config(arch: str, tokenizer: PreTrainedTokenizerFast) -> PretrainedConfig:
     if arch == "gpt2":
         return AutoConfig.for_model(
             "gpt2", n_embd=HIDDEN, n_layer=LAYERS, n_head=HEADS, n_positions=POSITIONS, **size
+        )
+    if arch == "distilbert":
+        return AutoConfig.for_model(
+            "distilbert",
+            dim=HIDDEN,
+            n_layers=LAYERS,
+            n_heads=HEADS,
+            hidden_dim=INTERMEDIATE,
+            max_position_embeddings=POSITIONS,
+            **size,
         )
     size |= {
         "hidden_size": HIDDEN,

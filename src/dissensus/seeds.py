@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-Stream = Literal["sample", "order", "head", "adapter", "dropout", "noise"]
+Stream = Literal["sample", "order", "head", "adapter", "dropout", "noise", "gradients"]
 
 
 def stream_seed(seed: int, stream: Stream, *keys: int) -> int:

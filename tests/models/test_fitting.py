@@ -137,6 +137,7 @@ LAST_LAYER = {
     "roberta": r"\.layer\.1\.",
     "deberta-v2": r"\.layer\.1\.",
     "modernbert": r"\.layers\.1\.",
+    "distilbert": r"\.layer\.1\.",
     "gpt2": r"\.h\.1\.",
     "qwen2": r"\.layers\.1\.",
     "llama": r"\.layers\.1\.",

@@ -12,6 +12,7 @@ import transformers
 from dissensus.config import ModelSpec
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import ModelError
+from dissensus.models.encoding import Encoded
 from dissensus.models.loading import load_scoring_model
 from dissensus.models.scoring import ScoringModel, device_for
 from tiny import ARCHITECTURES, DECODERS, make_tiny
@@ -151,6 +152,51 @@ def test_an_encoder_truncates_to_max_length(tiny_encoder_dir: Path, tiny_dataset
     # A pair keeps both separators: [CLS] a [SEP] b [SEP].
     separator = transformers.AutoTokenizer.from_pretrained(tiny_encoder_dir).sep_token_id
     assert all(row.count(separator) == 2 for row in short.input_ids)
+
+
+def test_without_segments_every_token_is_the_first_texts(
+    tiny_encoder_dir: Path, tiny_dataset: AnnotatedDataset
+) -> None:
+    """No segment ids are made; the logits are those of ids 0 throughout, packed and padded, and not the usual ones."""
+    found = []
+    for segments in (True, False):
+        spec = ModelSpec(name=str(tiny_encoder_dir), max_length=48, segments=segments)
+        model = load_scoring_model(spec, tiny_dataset.labels, tiny_dataset.fields, head_seed=1)
+        encoded = model.encode(tiny_dataset)
+        assert (encoded.token_type_ids is None) == (not segments)
+        found.append((model, encoded))
+    (with_ids, usual), (model, plain) = found
+    assert plain.input_ids == usual.input_ids
+    batch = usual.batch(range(8), model.pad_id)
+    assert batch["token_type_ids"].any()
+    zeros = {**batch, "token_type_ids": torch.zeros_like(batch["token_type_ids"])}
+    with torch.no_grad():
+        expected = with_ids.module.eval()(**zeros).logits
+        order, packed = model.score_rows(plain, range(8))
+        torch.testing.assert_close(packed[np.argsort(order)], expected, atol=1e-5, rtol=1e-4)
+        padded = model.logits(plain.batch(range(8), model.pad_id))
+        torch.testing.assert_close(padded, expected, atol=1e-5, rtol=1e-4)
+        assert (with_ids.logits(batch) - expected).abs().max() > 1e-3
+
+
+def test_a_prompt_may_be_cut_at_its_end(tiny_decoder_dir: Path, tiny_dataset: AnnotatedDataset) -> None:
+    """The first tokens of the whole prompt, so the premise stays and the hypothesis goes; each cut row is counted."""
+    settings = {"name": str(tiny_decoder_dir), "prompt": "premise: {premise} hypothesis: {hypothesis}"}
+
+    def encoded(**how: object) -> Encoded:
+        spec = ModelSpec.parse({**settings, **how}, "t")
+        model = load_scoring_model(spec, tiny_dataset.labels, tiny_dataset.fields, head_seed=1)
+        return model.encode(tiny_dataset)
+
+    whole = encoded(max_length=128)
+    limit = int(np.median(whole.lengths))
+    assert whole.truncated == 0
+    cut = encoded(max_length=limit, truncate="end")
+    assert cut.input_ids == tuple(row[:limit] for row in whole.input_ids)
+    assert cut.truncated == int((whole.lengths > limit).sum()) > 0
+    shortened = encoded(max_length=limit)
+    assert shortened.input_ids != cut.input_ids
+    assert shortened.truncated == cut.truncated
 
 
 def test_more_than_two_fields_reach_an_encoder(tiny_encoder_dir: Path) -> None:

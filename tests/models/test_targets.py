@@ -36,6 +36,7 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
         },
     ),
     "bert-base": ("bert", {}),
+    "distilbert-base": ("distilbert", {}),
     "roberta-base": ("roberta", {"vocab_size": 50265, "max_position_embeddings": 514, "type_vocab_size": 1}),
     "deberta-v3-base": (
         "deberta-v2",
@@ -68,6 +69,30 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
             "tie_word_embeddings": True,
         },
     ),
+    "qwen2.5-1.5b": (
+        "qwen2",
+        {
+            "vocab_size": 151936,
+            "hidden_size": 1536,
+            "intermediate_size": 8960,
+            "num_hidden_layers": 28,
+            "num_attention_heads": 12,
+            "num_key_value_heads": 2,
+            "tie_word_embeddings": True,
+        },
+    ),
+    "qwen2.5-3b": (
+        "qwen2",
+        {
+            "vocab_size": 151936,
+            "hidden_size": 2048,
+            "intermediate_size": 11008,
+            "num_hidden_layers": 36,
+            "num_attention_heads": 16,
+            "num_key_value_heads": 2,
+            "tie_word_embeddings": True,
+        },
+    ),
 }
 
 
@@ -81,9 +106,7 @@ def test_every_built_in_model_is_here() -> None:
     assert set(CONFIGS) == set(BUILTIN)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
-@pytest.mark.parametrize("method", ["lora", "ia3"])
-def test_adapters_reach_every_layer(name: str, method: str) -> None:
+def adapted_on_meta(name: str, method: MethodSpec) -> Any:
     import peft
 
     module = on_meta(name, transformers.AutoModelForSequenceClassification)
@@ -102,16 +125,65 @@ def test_adapters_reach_every_layer(name: str, method: str) -> None:
         note="",
         packs=False,
     )
-    rank = {"rank": 8} if method == "lora" else {}
-    config = peft_config(model, MethodSpec(name=method, learning_rate=1e-3, **rank), peft)
+    config = peft_config(model, method, peft)
     with torch.device("meta"):
-        adapted = peft.get_peft_model(module, config)
+        return peft.get_peft_model(module, config)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("method", ["lora", "ia3"])
+def test_adapters_reach_every_layer(name: str, method: str) -> None:
+    rank = {"rank": 8} if method == "lora" else {}
+    adapted = adapted_on_meta(name, MethodSpec(name=method, learning_rate=1e-3, **rank))
     layers = [re.search(r"\.(\d+)\.", n) for n, _ in adapted.named_parameters() if f".{method}_" in n]
     # The same adapters in each: what is in one layer is in all.
     counted = Counter(int(layer[1]) for layer in layers if layer is not None)
-    assert set(counted) == set(range(module.config.num_hidden_layers))
+    assert set(counted) == set(range(adapted.get_base_model().config.num_hidden_layers))
     assert len(set(counted.values())) == 1
     assert None not in layers
+
+
+HEADS = {"roberta-base": 592_899, "distilbert-base": 592_899, "bert-base": 2_307, "deberta-v3-base": 2_307}
+HEADS |= {"qwen2.5-1.5b": 4_608, "qwen2.5-3b": 6_144}
+"""Weights of what is named `classifier` (its end: `pre_classifier` too), or `score`, for three labels."""
+
+
+@pytest.mark.parametrize(
+    ("name", "of_4", "of_16"),
+    [
+        ("roberta-base", 740_355, 1_182_723),
+        ("bert-base", 149_763, 592_131),
+        ("distilbert-base", 666_627, 887_811),
+        ("deberta-v3-base", 149_763, 592_131),
+        ("qwen2.5-1.5b", 544_768 + 4_608, 2_179_072 + 4_608),
+        ("qwen2.5-3b", 921_600 + 6_144, 3_686_400 + 6_144),
+    ],
+)
+def test_as_many_weights_are_trained_as_in_the_paper(name: str, of_4: int, of_16: int) -> None:
+    """Query and value projections, and the head by its name: the counts of arXiv 2604.16332's public code."""
+    head = "score" if name.startswith("qwen") else "classifier"
+    for rank, expected in ((4, of_4), (16, of_16)):
+        method = MethodSpec(name="lora", rank=rank, learning_rate=2e-5, also_train=(head,))
+        trained = {
+            n: p.numel() for n, p in adapted_on_meta(name, method).named_parameters() if p.requires_grad
+        }
+        assert sum(k for n, k in trained.items() if "lora_" not in n) == HEADS[name]
+        assert sum(trained.values()) == expected
+
+
+def test_ia3_has_the_papers_scales() -> None:
+    """RoBERTa: 768 outputs of query and value, 768 inputs of intermediate.dense, in 12 layers."""
+    method = MethodSpec(
+        name="ia3",
+        learning_rate=2e-5,
+        targets=("query", "value", "intermediate.dense"),
+        feedforward=("intermediate.dense",),
+        also_train=("classifier",),
+    )
+    adapted = adapted_on_meta("roberta-base", method)
+    trained = {n: p.numel() for n, p in adapted.named_parameters() if p.requires_grad}
+    assert sum(k for n, k in trained.items() if "ia3_l" in n) == 27_648
+    assert sum(trained.values()) == 27_648 + 592_899
 
 
 def test_torch_counts_the_benchmark_s_operations() -> None:

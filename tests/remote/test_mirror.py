@@ -13,6 +13,8 @@ from dissensus.errors import StoreError
 from dissensus.remote import Mirror, Remote
 from dissensus.remote.publishing import Publication
 from dissensus.store import load_curves
+from dissensus.store.gradients import GRADIENT_NORMS, GRADIENTS
+from dissensus.store.validation import VALIDATION
 from remote.stores import (
     Watched,
     checkpoint_step,
@@ -36,6 +38,8 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def test_what_was_published_is_what_is_fetched(url: str, tmp_path: Path) -> None:
     make_cell(tmp_path / "here")
     save_checkpoint(tmp_path / "here", 3)
+    for name in (VALIDATION, GRADIENTS, GRADIENT_NORMS):
+        (tmp_path / "here" / name).write_bytes(name.encode())
     assert Mirror(tmp_path / "here", Remote(url)).publish()
     assert Mirror(tmp_path / "back", Remote(url)).fetch()
 

@@ -53,13 +53,22 @@ WORDS = {"model": {"head": "verbalizer", "label_words": ["dog", "bird", "no"]}}
 FOUR_BITS = {"model": {"quantization": "nf4"}} if find_spec("bitsandbytes") else {}
 PADDED = {"model": {"dropout": 0.0}}  # DeBERTa draws some of it from torch's generator
 NOISE = {"training": {"batch_size": BATCH, "noise": {"kind": "uniform", "rate": 0.25}}}
+PROBED = {
+    "dataset": {
+        "name": "panel",
+        "tracked": {"source": "simulated", "size": TRACKED, "annotators": 20},
+        "train": {"source": "simulated", "size": TRAINED, "split": "train", "annotators": 5},
+        "entropy_cuts": {"low": 0.5, "high": 1.1},
+    },
+    "tracking": {"points": 3, "token_budget": 128, "gradients": {"every": 1, "norms": "end"}},
+}
 
 SCENARIOS = {
     "encoder-full-ddp": Scenario("bert", "full", settings=NOISE, worlds=(3,)),
     "encoder-full-fsdp": Scenario("bert", "full", FSDP, worlds=(2,)),
     "encoder-lora-ddp": Scenario("bert", "lora", settings=ONE_BATCH, worlds=(2,)),
     "encoder-lora-fsdp": Scenario("bert", "lora", FSDP, ONE_BATCH, worlds=(3,)),
-    "encoder-ia3-ddp": Scenario("bert", "ia3", {"gradient_checkpointing": True}, worlds=(2,)),
+    "encoder-ia3-ddp": Scenario("bert", "ia3", {"gradient_checkpointing": True}, PROBED, worlds=(2,)),
     "encoder-ia3-fsdp": Scenario("bert", "ia3", FSDP, worlds=(3,)),
     "decoder-full-ddp": Scenario("llama", "full", settings=WORDS, worlds=(3,)),
     "decoder-full-fsdp": Scenario(
@@ -71,7 +80,7 @@ SCENARIOS = {
     "half-base-fsdp": Scenario("llama", "lora", FSDP, {"model": {"dtype": "bf16"}}, worlds=(2,)),
     "cut-by-us": Scenario("bert", "full", FSDP, worlds=(3,), cut="ours"),
     "cut-by-one": Scenario("llama", "lora", FSDP, worlds=(3,), cut="theirs"),
-    "cut-by-one-ddp": Scenario("bert", "full", worlds=(2,), cut="theirs"),
+    "cut-by-one-ddp": Scenario("bert", "full", settings=PROBED, worlds=(2,), cut="theirs"),
 }
 
 

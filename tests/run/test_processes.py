@@ -14,6 +14,12 @@ import torch
 
 from dissensus.run.cell import CellProgress, run_cell
 from dissensus.store import load_curves
+from dissensus.store.gradients import (
+    GRADIENT_NORMS,
+    GRADIENTS,
+    load_gradient_norms,
+    load_group_gradients,
+)
 from run.processes_script import CUT, SCENARIOS, Scenario, run_told, run_until, spec
 from tiny import make_tiny
 
@@ -115,6 +121,18 @@ def test_the_loss_that_is_told_is_the_whole_batchs(
     found, expected = told(together[world] / name), told(alone / name)
     assert found[:, 0].tolist() == [0, 1, 2, 3, 4]
     np.testing.assert_allclose(found[1:], expected[1:], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["encoder-ia3-ddp", "cut-by-one-ddp"])
+def test_gradients_are_those_of_one_process(together: dict[int, Path], alone: Path, name: str) -> None:
+    folders = (together[2] / name, alone / name)
+    groups = [load_group_gradients(folder / GRADIENTS) for folder in folders]
+    assert groups[0].steps == groups[1].steps == (0, 1, 2, 3, 4)
+    assert groups[0].sizes == groups[1].sizes
+    np.testing.assert_allclose(groups[0].products, groups[1].products, rtol=1e-3, atol=1e-5)
+    norms = [load_gradient_norms(folder / GRADIENT_NORMS) for folder in folders]
+    assert norms[0].steps == norms[1].steps == (4,)
+    np.testing.assert_allclose(norms[0].norms, norms[1].norms, rtol=1e-3)
 
 
 def told(folder: Path) -> np.ndarray:

@@ -56,7 +56,8 @@ SLOTS = (Slot(0, 4, 1e-2), Slot(1, 1, 3e-2, alpha=5.0), Slot(2, 7, 2e-3))
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("fused")
     return {
-        arch: make_tiny(arch, root / arch) for arch in ("bert", "llama", "gpt2", "modernbert", "deberta-v2")
+        arch: make_tiny(arch, root / arch)
+        for arch in ("bert", "llama", "gpt2", "modernbert", "distilbert", "deberta-v2")
     }
 
 
@@ -173,7 +174,7 @@ def largest(alone: Sequence[dict[str, torch.Tensor]], fused: Sequence[dict[str, 
 
 
 @STRATEGIES
-@pytest.mark.parametrize("arch", ["bert", "llama", "gpt2", "modernbert"])
+@pytest.mark.parametrize("arch", ["bert", "llama", "gpt2", "modernbert", "distilbert"])
 def test_a_fused_slot_trains_as_it_does_alone(
     arch: str, stacked: bool, make: Any, tiny_dataset: AnnotatedDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from dissensus.config import Execution, MethodSpec, ModelSpec
 from dissensus.data.annotations import AnnotatedDataset
-from dissensus.errors import MissingDependencyError, SpecError
+from dissensus.errors import MissingDependencyError, ModelError, SpecError
 from dissensus.models.attention import packed_attention, padded_attention
 from dissensus.models.loading import _fingerprint, load_scoring_model
 from dissensus.models.packing import Layout, Run
@@ -29,6 +30,7 @@ from tiny import make_tiny
 NF4 = pytest.mark.skipif(find_spec("bitsandbytes") is None, reason="needs bitsandbytes")
 BASES = [
     pytest.param({"dtype": "bf16"}, id="bf16"),
+    pytest.param({"dtype": "fp16"}, id="fp16"),
     pytest.param({"quantization": "nf4"}, id="nf4", marks=NF4),
     pytest.param({"quantization": "nf4", "dtype": "bf16"}, id="nf4-bf16", marks=NF4),
 ]
@@ -46,7 +48,7 @@ def tracked(model: ScoringModel, dataset: AnnotatedDataset) -> np.ndarray:
 
 
 @pytest.mark.parametrize("base", BASES)
-@pytest.mark.parametrize("arch", ["bert", "deberta-v2", "llama", "modernbert", "gpt2"])
+@pytest.mark.parametrize("arch", ["bert", "deberta-v2", "llama", "modernbert", "gpt2", "distilbert"])
 def test_the_head_is_that_over_an_fp32_base(
     tmp_path: Path, tiny_dataset: AnnotatedDataset, arch: str, base: dict[str, Any]
 ) -> None:
@@ -77,7 +79,8 @@ def test_label_words_are_scored_in_full_precision(
     with torch.no_grad():
         _, logits = model.score_rows(rows, range(24))
     assert logits.dtype == torch.float32
-    assert not torch.equal(logits, logits.bfloat16().float())
+    rounded = logits.half() if base.get("dtype") == "fp16" else logits.bfloat16()
+    assert not torch.equal(logits, rounded.float())
 
 
 def test_attention_over_half_precision_rounds_its_result_only() -> None:
@@ -142,6 +145,9 @@ def test_adapters_train_in_fp32(
     ("arch", "method", "base"),
     [
         ("bert", "ia3", {"dtype": "bf16"}),
+        ("bert", "ia3", {"dtype": "fp16"}),
+        ("llama", "lora", {"dtype": "fp16"}),
+        ("distilbert", "lora", {"dtype": "fp16"}),
         pytest.param("bert", "lora", {"quantization": "nf4"}, marks=NF4),
         pytest.param("llama", "ia3", {"quantization": "nf4", "dtype": "bf16"}, marks=NF4),
     ],
@@ -162,12 +168,24 @@ def test_a_cell_with_such_a_base_trains(tmp_path: Path, arch: str, method: str, 
     ("settings", "words"),
     [
         ({"dtype": "bf16"}, "full fine-tuning in dtype: bf16 would lose .* keep dtype: fp32"),
+        ({"dtype": "fp16"}, "full fine-tuning in dtype: fp16 would lose .* keep dtype: fp32"),
         ({"quantization": "nf4"}, "4 bits, which cannot be trained; use lora or ia3"),
     ],
 )
 def test_full_fine_tuning_of_it_is_refused(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(SpecError, match=words):
         spec(Path("/models"), Scenario("bert", "full", settings={"model": settings}))
+
+
+def test_weights_beyond_fp16_are_refused_in_words(tmp_path: Path, tiny_dataset: AnnotatedDataset) -> None:
+    """1e5 is more than its largest number, 65,504; bf16 holds it."""
+    folder = make_tiny("bert", tmp_path / "bert")
+    weights = load_file(folder / "model.safetensors")
+    weights["bert.encoder.layer.0.output.dense.bias"][0] = 1e5
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"not finite in dtype: fp16.* Use dtype: bf16 or fp32"):
+        load(folder, tiny_dataset, dtype="fp16")
+    load(folder, tiny_dataset, dtype="bf16")
 
 
 def test_what_exists_keeps_its_name() -> None:

@@ -22,6 +22,7 @@ LORA = {
     "roberta": {"query", "value"},
     "deberta-v2": {"query_proj", "value_proj"},
     "modernbert": {"Wqkv"},
+    "distilbert": {"q_lin", "v_lin"},
     "gpt2": {"c_attn"},
     "qwen2": {"q_proj", "v_proj"},
     "llama": {"q_proj", "v_proj"},
@@ -31,6 +32,7 @@ IA3 = {
     "roberta": {"key", "value", "output.dense"},
     "deberta-v2": {"key_proj", "value_proj", "output.dense"},
     "modernbert": {"Wqkv", "mlp.Wo"},
+    "distilbert": {"k_lin", "v_lin", "ffn.lin2"},
     "gpt2": {"c_attn", "mlp.c_proj"},
     "qwen2": {"k_proj", "v_proj", "down_proj"},
     "llama": {"k_proj", "v_proj", "down_proj"},
@@ -113,6 +115,65 @@ def test_adapter_weights_depend_on_their_seed_alone(
 def test_full_trains_every_weight(tiny_encoder_dir: Path, tiny_dataset: AnnotatedDataset) -> None:
     module = build(tiny_encoder_dir, tiny_dataset, name="full").module
     assert len(trainable_parameters(module)) == len(list(module.parameters()))
+
+
+def test_distilberts_head_is_fresh_as_a_whole(tiny_dataset: AnnotatedDataset, tmp_path: Path) -> None:
+    folder = make_tiny("distilbert", tmp_path / "distilbert")
+    model = build(folder, tiny_dataset, name="lora", rank=2)
+    assert set(model.fresh) == {"pre_classifier", "classifier"}
+    heads = {n for n in trainable_parameters(model.module) if "modules_to_save" in n}
+    assert {n.split(".modules_to_save")[0].rpartition(".")[2] for n in heads} == set(model.fresh)
+
+
+def test_what_else_is_trained_goes_by_the_end_of_its_name(
+    tiny_encoder_dir: Path, tiny_dataset: AnnotatedDataset, tmp_path: Path
+) -> None:
+    """As PEFT has it, `classifier` also means `pre_classifier`; what is not named stays as it was drawn."""
+    folder = make_tiny("distilbert", tmp_path / "distilbert")
+
+    def beside(where: Path, *also: str) -> set[str]:
+        module = build(where, tiny_dataset, name="lora", rank=2, also_train=also).module
+        names = [n for n in trainable_parameters(module) if "lora_" not in n]
+        assert all("modules_to_save" in n for n in names)
+        return {n.split(".modules_to_save")[0].removeprefix("base_model.model.") for n in names}
+
+    assert beside(folder, "classifier") == {"pre_classifier", "classifier"}
+    assert beside(folder, "pre_classifier") == {"pre_classifier"}
+    assert beside(folder) == set()
+    # Of a BERT whose file has a pooler or lacks one, the pooler alone, or the classifier without it.
+    assert beside(tiny_encoder_dir, "classifier") == {"classifier"}
+    assert beside(tiny_encoder_dir, "bert.pooler.dense") == {"bert.pooler.dense"}
+    with pytest.raises(ModelError, match=r"also_train names 'clasifier', which is no module of this model"):
+        beside(folder, "clasifier")
+
+
+def test_what_is_trained_whole_is_trained_from_the_numbers_that_it_has(
+    tiny_encoder_dir: Path, tiny_dataset: AnnotatedDataset
+) -> None:
+    full = dict(build(tiny_encoder_dir, tiny_dataset, name="full").module.named_parameters())
+    adapted = build(tiny_encoder_dir, tiny_dataset, name="ia3", also_train=("classifier",)).module
+    heads = {n: p for n, p in trainable_parameters(adapted).items() if "modules_to_save" in n}
+    assert len(heads) == 2
+    for name, parameter in heads.items():
+        plain = name.replace("base_model.model.", "").replace("modules_to_save.default.", "")
+        assert torch.equal(parameter, full[plain])
+
+
+def test_ia3_scales_the_input_of_what_is_named_feedforward(
+    tiny_encoder_dir: Path, tiny_dataset: AnnotatedDataset
+) -> None:
+    """`intermediate.dense` maps 32 to 64: its output has 64 scales, its input 32. A target's output is the default."""
+    targets = ("query", "value", "intermediate.dense")
+
+    def scales(**how: object) -> dict[str, int]:
+        module = build(tiny_encoder_dir, tiny_dataset, name="ia3", targets=targets, **how).module
+        counted = {n: p.numel() for n, p in trainable_parameters(module).items() if "ia3_l" in n}
+        return {n.split(".layer.1.")[1].split(".ia3_l")[0]: k for n, k in counted.items() if ".layer.1." in n}
+
+    within = {"attention.self.query": 32, "attention.self.value": 32}
+    assert scales() == {**within, "intermediate.dense": 64}
+    assert scales(feedforward=("intermediate.dense",)) == {**within, "intermediate.dense": 32}
+    assert scales(feedforward=()) == {**within, "intermediate.dense": 64}
 
 
 def test_explicit_targets_are_taken(tiny_encoder_dir: Path, tiny_dataset: AnnotatedDataset) -> None:

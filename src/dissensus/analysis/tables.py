@@ -8,6 +8,7 @@
       conditions.parquet   a row per condition: mean and spread of its cells, Holm-adjusted p
       groups.parquet       a row a (cell, entropy group, tracking point): mean loss with its band
       missing.parquet      a row per cell without a result, with its state and the last line of its error
+      gradients.parquet, gradient_norms.parquet   where a cell has a gradient probe: docs/gradients.md
       cells.csv, conditions.csv    the same tables for people
       NAME.parquet, NAME.csv       measures that the study asks for, validation accuracy (`measures.tables`)
       inputs.json          what the tables were made from; `load_analysis` refuses them when it has changed
@@ -33,6 +34,7 @@ from dissensus.analysis.cell_tables import CellTables, analyze_cell
 from dissensus.analysis.condition_tables import conditions_table
 from dissensus.analysis.example_rows import ExampleRows
 from dissensus.analysis.extensions import packages_of
+from dissensus.analysis.gradients import gradient_tables
 from dissensus.analysis.measures.tables import EVERY_TABLE, MeasureTables, table_names
 from dissensus.analysis.rows import SummaryRow, rows_of
 from dissensus.analysis.study_reading import StudyReader
@@ -131,7 +133,7 @@ def analyze(study: Path | StudyReader) -> Analysis:
             groups=pa.concat_tables([groups for _, groups in tables]),
             missing=pa.Table.from_pylist(missing, schema=MISSING_SCHEMA),
             in_memory=rows.table(),
-            measures=measures.tables(folder),
+            measures={**measures.tables(folder), **gradient_tables(reader)},
         )
         _write(analysis, rows, inputs)
     return analysis

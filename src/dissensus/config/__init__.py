@@ -4,6 +4,7 @@ from dissensus.config.analysis import AnalysisSpec, CartographySpec, Measure
 from dissensus.config.base import Spec
 from dissensus.config.dataset import DatasetSpec, EntropyCuts, HoldoutSpec, TrainGroups
 from dissensus.config.explain import nearest
+from dissensus.config.gradients import GradientSpec
 from dissensus.config.run import (
     FEWEST_STEPS,
     MethodSpec,
@@ -34,6 +35,7 @@ __all__ = [
     "EntropyCuts",
     "Execution",
     "ExecutionRule",
+    "GradientSpec",
     "HoldoutSpec",
     "Measure",
     "MethodSpec",

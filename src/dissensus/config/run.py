@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from dissensus.config.base import Spec
 from dissensus.config.dataset import DatasetSpec
+from dissensus.config.gradients import GradientSpec
 
 Regime = Literal["held_out", "trained_on"]
 
@@ -213,6 +214,7 @@ class TrackingSpec(Spec):
         "fp32",
         description="bf16 lets tracking passes compute in bf16, whatever training does; results are rounded.",
     )
+    gradients: GradientSpec | None = Field(None, description="Measure gradients too: docs/gradients.md.")
 
     @model_validator(mode="after")
     def _one_spacing(self) -> TrackingSpec:
@@ -265,6 +267,15 @@ class RunSpec(Spec):
                 raise ValueError(
                     f"{name} is about tracked examples that are trained on; this cell holds them out"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _gradients_go_by_entropy_class(self) -> RunSpec:
+        if self.tracking.gradients is not None and self.dataset.entropy_cuts is None:
+            raise ValueError(
+                f"tracking.gradients goes by entropy class; give entropy_cuts to the data set {self.dataset.name!r}, "
+                "e.g. {low: 0.4, high: 0.7, unit: nats}"
+            )
         return self
 
     @model_validator(mode="after")

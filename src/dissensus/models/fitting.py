@@ -112,11 +112,16 @@ def outermost_modules(module: nn.Module, keys: set[str]) -> tuple[tuple[str, ...
     return tuple(outermost), keys - covered
 
 
-def refuse_not_finite(module: nn.Module, name: str) -> None:
-    """Raise a `ModelError` that names the weights that are NaN or infinite."""
+def refuse_not_finite(module: nn.Module, name: str, *, dtype: str = "fp32") -> None:
+    """Raise a `ModelError` that names the weights that are NaN or infinite; `dtype`: what they were loaded in."""
     damaged = [
         f"{key} ({words})" for key, parameter in module.named_parameters() if (words := not_finite(parameter))
     ]
+    if damaged and dtype == "fp16":
+        raise ModelError(
+            f"weights of model {name!r} are not finite in dtype: fp16, which holds nothing above 65,504: "
+            f"{_some(damaged)}. Use dtype: bf16 or fp32"
+        )
     if damaged:
         raise ModelError(
             f"the weights of model {name!r} are damaged: {_some(damaged)}. No training mends that; take a checkpoint "

@@ -44,7 +44,7 @@ def label_tokens_only(base: Any, at: Tensor) -> Iterator[bool]:
         yield False
         return
 
-    def keep_label_tokens(_module: Any, inputs: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
+    def keep_label_tokens(_module: Any, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         return tuple(states.index_select(1, at) for states in inputs)
 
     handle = block.register_forward_pre_hook(keep_label_tokens)

@@ -72,7 +72,7 @@ def load_scoring_model(
         head=spec.head,
         quantized=getattr(config, "quantization_config", None) is not None,
     )
-    refuse_not_finite(module, spec.name)
+    refuse_not_finite(module, spec.name, dtype=spec.dtype)
     fresh = fitted.fresh
     for line in stripped:
         _log.warning("model %s: %s", spec.name, line)

@@ -1,4 +1,4 @@
-"""Bases in bf16 or in 4 bits (NF4), under adapters and heads in fp32."""
+"""Bases in bf16, in fp16 or in 4 bits (NF4), under adapters and heads in fp32."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from dissensus.models.insides import present
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 _NOT_QUANTISED = [
-    rf"(?:.*\.)?{name}" for name in ("classifier", "score", "pooler", "head", "lm_head", "embed_out")
+    rf"(?:.*\.)?{name}"
+    for name in ("classifier", "pre_classifier", "score", "pooler", "head", "lm_head", "embed_out")
 ]
 """Modules outside a transformer's blocks (patterns): heads, of which there is one, and whose digits count."""
 

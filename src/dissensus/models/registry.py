@@ -64,12 +64,14 @@ class Architecture:
         spare_positions: entries of the table of positions that no token uses.
         packs: the model takes its attention from transformers' interface and hands it the layout of a packed
             row; a test holds it against padded batches. DeBERTa computes attention by itself.
-        head: the modules from the label token's state to the logits of a sequence classifier, in order.
+        head: the modules from the label token's state to the logits of a sequence classifier, in order; `relu` is the
+            function, where the model calls it by itself.
         head_reads_sequence: the first of them takes a sequence, of which it reads the first token.
         positions_after_padding: it numbers positions from the padding id + 1.
         wide_ids: it looks ids up in ways that want int64.
-        label_block: in the last layer, below the body, the module that takes (states, residual) and is computed for the
-            label tokens alone; "" where every token is. `-1` stands for the last layer.
+        label_block: in the last layer, below the body, the module after which nothing mixes tokens and whose inputs are
+            all that follows reads: it is computed for the label tokens alone. "" where every token is. `-1` stands for
+            the last layer.
     """
 
     kind: Literal["encoder", "decoder"]
@@ -112,6 +114,9 @@ ARCHITECTURES: dict[str, Architecture] = {
         lora=r".*\.attention\.(q_lin|v_lin)",
         ia3=r".*\.attention\.(k_lin|v_lin)|.*\.ffn\.lin2",
         ia3_feedforward=r".*\.ffn\.lin2",
+        packs=True,
+        head=("pre_classifier", "relu", "dropout", "classifier"),
+        label_block="transformer.layer.-1.sa_layer_norm",
     ),
     "deberta-v2": Architecture(
         kind="encoder",

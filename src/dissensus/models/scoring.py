@@ -201,7 +201,7 @@ class ScoringModel:
         architecture = ARCHITECTURES.get(base.config.model_type)
         states = features[:, None] if architecture and architecture.head_reads_sequence else features
         for name in architecture.head if architecture else ("score",):
-            states = base.get_submodule(name)(states)
+            states = states.relu() if name == "relu" else base.get_submodule(name)(states)
         return _at_least_float32(states)
 
     def logits(self, batch: Batch) -> Tensor:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from dissensus.config import RunSpec, TrainingSpec
+from dissensus.config import GradientSpec, RunSpec, TrainingSpec
 from dissensus.errors import SpecError
 
 Remainder = Literal["step", "carry", "drop"]
@@ -80,6 +80,12 @@ def cell_points(steps: int, n: int | None, cell: RunSpec) -> tuple[int, ...]:
     )
     ends = epoch_ends(n, cell.training) if when.epoch_ends and n is not None else ()
     return tuple(sorted({*points, *ends}))
+
+
+def gradient_points(steps: int, n: int, training: TrainingSpec, spec: GradientSpec) -> tuple[int, ...]:
+    """The points of the gradient probe of a run of `steps` steps over n examples, rising; 0 and the last included."""
+    ends = epoch_ends(n, training) if spec.epoch_ends else ()
+    return tuple(sorted({*tracking_steps(steps, points=2, every=spec.every), *ends}))
 
 
 def epoch_ends(n: int, spec: TrainingSpec) -> tuple[int, ...]:

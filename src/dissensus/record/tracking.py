@@ -208,7 +208,7 @@ def tracking_pass(
     scored_model = Whole(model) if sharded else model
     # What goes wrong in one process is raised in all, unless the passes themselves exchange weights.
     together = contextlib.nullcontext() if sharded else group.all_or_none(device)
-    with together, _undisturbed(model, device), plain_forward(model), folded, lower:
+    with together, undisturbed(model, device), plain_forward(model), folded, lower:
         for rows, batch in tracked.scores(scored_model, untrained=untrained, group=even or group):
             if even is not None and len(order) == even.counted:
                 continue  # read once more for the other processes' sake
@@ -274,7 +274,7 @@ def equal_length_batches(lengths: NDArray[np.int64], token_budget: int) -> list[
 
 
 @contextlib.contextmanager
-def _undisturbed(model: nn.Module, device: torch.device) -> Iterator[None]:
+def undisturbed(model: nn.Module, device: torch.device) -> Iterator[None]:
     """eval() without gradients; each module's mode and the random state come back as they were."""
     import torch
 

@@ -22,7 +22,13 @@ from dissensus.remote.publishing import MANIFEST, Publication
 
 log = logging.getLogger("dissensus")
 
-BEFORE = ("spec.json", "noise.parquet", "validation.parquet")
+BEFORE = (
+    "spec.json",
+    "noise.parquet",
+    "validation.parquet",
+    "gradient_norms.parquet",
+    "gradients.parquet",
+)
 """Small files that a reader of the curves wants too: they go before the manifest."""
 AFTER = ("status.json", "log.txt")
 """Small files that speak of the curves: they go after the manifest."""
@@ -49,7 +55,7 @@ class Mirror:
     def publish(self) -> bool:
         """Bring the remote to what the folder holds now; may be called again and again while a run is under way.
 
-        In this order: spec.json, noise.parquet and validation.parquet; where points were measured anew, a manifest of
+        In this order: spec.json and the other small files of `BEFORE`; where points were measured anew, a manifest of
         what the old one and the new one share; files that the remote lacks; the manifest; the checkpoint; files that no
         manifest lists any more are deleted; status.json and log.txt. With nothing new, no
         request is made. After an error the next call looks anew at what is there.

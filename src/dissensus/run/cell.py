@@ -196,10 +196,11 @@ def prepare_cell(
     from dissensus.models.loading import load_scoring_model
     from dissensus.models.memory import recompute_activations
     from dissensus.models.resolve import resolve_model
+    from dissensus.record.gradients import GradientProbe
     from dissensus.record.probes.labels import LabelProbe
     from dissensus.record.processes import process_group
     from dissensus.record.recorder import CurveRecorder
-    from dissensus.record.schedule import cell_points, epoch_ends, total_steps
+    from dissensus.record.schedule import cell_points, epoch_ends, gradient_points, total_steps
     from dissensus.record.tracking import tracked_set
     from dissensus.record.validation import Validation
     from dissensus.train.checkpoint import Checkpoint
@@ -312,6 +313,21 @@ def prepare_cell(
             steps=(0, *epoch_ends(len(labels), spec.training)),
             group=group,
         )
+    gradients = None
+    if when.gradients is not None:
+        assert data.classes is not None  # RunSpec asks for entropy_cuts
+        with group.all_or_none(where):
+            gradients = GradientProbe(
+                folder,
+                model,
+                data.tracked,
+                tracked,
+                data.classes,
+                when.gradients,
+                steps=gradient_points(steps, len(labels), spec.training, when.gradients),
+                seed=spec.seed,
+                group=group,
+            )
     progress.set_totals(recorder, steps)
     progress.step(max(recorder.steps, default=0), float("nan"))
     checkpoint = Checkpoint(folder / "checkpoint")
@@ -323,6 +339,7 @@ def prepare_cell(
         seed=spec.seed,
         recorder=recorder,
         validation=validation,
+        gradients=gradients,
         checkpoint=checkpoint,
         on_step=progress.step,
         on_phase=progress.begin_phase,
@@ -350,6 +367,11 @@ def _device(name: str | None, group: ProcessGroup, options: Execution, spec: Run
         raise SpecError(
             "sharding: fsdp leaves a part of the weights on each of several processes, and this is one; set processes, "
             "or leave sharding out"
+        )
+    if options.sharding == "fsdp" and spec.tracking.gradients is not None:
+        raise SpecError(
+            "tracking.gradients and sharding: fsdp do not go together: no process holds a whole gradient. Use "
+            "sharding: none, or leave tracking.gradients out"
         )
     if options.sharding == "fsdp" and spec.model.quantization is not None:
         raise SpecError(

@@ -18,6 +18,7 @@ from dissensus.models.merging import IA3_SCALES
 from dissensus.models.not_finite import why_training_stopped
 from dissensus.models.scoring import ScoringModel
 from dissensus.models.sharded import whole
+from dissensus.record.gradients import GradientProbe
 from dissensus.record.recorder import CurveRecorder
 from dissensus.record.schedule import learning_rate_factor, total_steps
 from dissensus.record.validation import Validation
@@ -90,6 +91,7 @@ class TrainingRun:
         seed: int,
         recorder: CurveRecorder | None = None,
         validation: Validation | None = None,
+        gradients: GradientProbe | None = None,
         checkpoint: Checkpoint | None = None,
         on_step: OnStep | None = None,
         parallel: ParallelTraining | None = None,
@@ -107,6 +109,7 @@ class TrainingRun:
         self._learning_rate = learning_rate
         self._recorder = recorder
         self._validation = validation
+        self._gradients = gradients
         self._checkpoint = checkpoint
         self._checkpoint_seconds = checkpoint_seconds
         self._on_step = on_step
@@ -134,7 +137,9 @@ class TrainingRun:
             self._on_phase("training", self.taken)
         if self._validation is not None:
             self._validation.rewind(-1 if start is None else start)
-            self._validation.step(self._measured_model, self.taken)
+        if self._gradients is not None:
+            self._gradients.rewind(-1 if start is None else start)
+        self._measure_beside(self.taken)
         self.model.module.train()
         self._saved = time.monotonic()
 
@@ -176,8 +181,7 @@ class TrainingRun:
         self.taken = step
         recorder = self._recorder
         measured = self._measure(recorder, step) if recorder is not None else False
-        if self._validation is not None:
-            self._validation.step(self._measured_model, step)
+        self._measure_beside(step)
         if self._on_step is not None:
             self._on_step(step, loss)
         if measured and self._checkpoint and not self.done and self._checkpoint_is_due():
@@ -194,6 +198,13 @@ class TrainingRun:
         if step in recorder.points and step not in recorder.steps:
             self._on_phase("measuring", step)
         return recorder.step(self._measured_model, step)
+
+    def _measure_beside(self, step: int) -> None:
+        """What is measured beside the curves, where this is a point of it."""
+        if self._validation is not None:
+            self._validation.step(self._measured_model, step)
+        if self._gradients is not None:
+            self._gradients.step(step)
 
     def _checkpoint_is_due(self) -> bool:
         """Whether enough time has passed on the first process' clock: whatever is written, all give their parts."""

@@ -18,19 +18,26 @@ from dissensus.analysis.measures.across import ACROSS, KeptCell
 from dissensus.analysis.measures.cells import OF_CELLS, Row, identity_columns
 from dissensus.analysis.reading import CellReading
 from dissensus.config import AnalysisSpec, Measure
+from dissensus.store.gradients import GRADIENT_NORMS, GRADIENTS
 from dissensus.store.validation import VALIDATION, load_validation
 from dissensus.study.folder import StudyFolder
 
 VALIDATION_TABLE = "validation"
-EVERY_TABLE: tuple[str, ...] = (*get_args(Measure), VALIDATION_TABLE)
+FILE_TABLES = {VALIDATION_TABLE: VALIDATION, "gradients": GRADIENTS, "gradient_norms": GRADIENT_NORMS}
+"""Tables that a study has where a cell has a file of this name."""
+EVERY_TABLE: tuple[str, ...] = (*get_args(Measure), *FILE_TABLES)
 """Names that a table of measures may have."""
 NO_ROWS = pa.schema([("cell", pa.string()), ("condition", pa.string())])
 
 
 def table_names(folder: StudyFolder) -> tuple[str, ...]:
-    """The tables of measures that a study has: those it asks for, and `validation` if a cell has a validation set."""
-    validated = any((folder.cell(name) / VALIDATION).is_file() for name in folder.done)
-    return (*folder.spec.analysis.measures, *((VALIDATION_TABLE,) if validated else ()))
+    """The tables of measures that a study has: those it asks for, and those whose file one of its cells has."""
+    beside = [
+        name
+        for name, file in FILE_TABLES.items()
+        if any((folder.cell(cell) / file).is_file() for cell in folder.done)
+    ]
+    return (*folder.spec.analysis.measures, *beside)
 
 
 class MeasureTables:
@@ -56,16 +63,16 @@ class MeasureTables:
             self._kept.append(KeptCell.of(cell))
 
     def tables(self, folder: StudyFolder) -> dict[str, pa.Table]:
-        """Every table of `table_names`, in that order.
+        """The measures that the study asks for and the validation scores, in the order of `table_names`.
 
         Raises:
             StoreError: a cell's validation scores cannot be read.
         """
         made = self._rows | {name: ACROSS[name](self._kept) for name in self._across}
-        return {
-            name: _table(validation_rows(folder) if name == VALIDATION_TABLE else made[name])
-            for name in table_names(folder)
-        }
+        names = table_names(folder)
+        if VALIDATION_TABLE in names:
+            made[VALIDATION_TABLE] = validation_rows(folder)
+        return {name: _table(made[name]) for name in names if name in made}
 
 
 def validation_rows(folder: StudyFolder) -> list[Row]:
