@@ -199,8 +199,12 @@ def save_joint(
     *,
     legend: bool = False,
     endings: Sequence[str] = (".svg", ".png"),
+    one_scale: bool = False,
 ) -> None:
-    """All panels in one figure, written to `path` with these endings; `legend` names the groups."""
+    """All panels in one figure, written to `path` with these endings; `legend` names the groups.
+
+    Inner panels have no numbers at their axes: panels that do not set the same limits themselves need `one_scale`.
+    """
     if not panels:
         return
     columns = min(columns, len(panels))
@@ -215,6 +219,11 @@ def save_joint(
             panel.draw(axes)
             axes.set_title("\n".join(fill(line, 48) for line in panel.title.splitlines()))
             axes.label_outer()
+        drawn = grid.flat[: len(panels)]
+        for axis in ("xlim", "ylim") if one_scale else ():
+            ends = np.array([getattr(axes, f"get_{axis}")() for axes in drawn])
+            for axes in drawn:
+                axes.set(**{axis: (ends[:, 0].min(), ends[:, 1].max())})
         if legend:
             handles = [
                 Line2D([], [], color=COLOURS[g], linestyle=DASHES[g], linewidth=1.7, label=g) for g in GROUPS

@@ -29,7 +29,7 @@ def paper_figures(reading: PaperReading, folder: Path) -> tuple[str, ...]:
     left_out = f"; {len(done) - MOST} more conditions are left out" if len(done) > MOST else ""
     if shown:
         panels = [Plot(_title(c), partial(_draw_losses, condition=c)) for c in shown]
-        save_joint(panels, 4, folder / "figure-1", legend=True, endings=ENDINGS)
+        save_joint(panels, 4, folder / "figure-1", legend=True, endings=ENDINGS, one_scale=True)
         words.append(f"figure-1: mean loss by entropy group over updates, mean over seeds{left_out}")
         ranks = {", ".join(place): group for place, group in reading.ranks(done).items()}
         if ranks:
@@ -39,10 +39,10 @@ def paper_figures(reading: PaperReading, folder: Path) -> tuple[str, ...]:
             cell = shown[0].cells[0]
             panels = [Plot(_title(shown[0]), partial(_draw_scatter, cell=cell))]
             words.append("figure-2: learning time and H of one cell (no model has two finished LoRA ranks)")
-        save_joint(panels, 3, folder / "figure-2", endings=ENDINGS)
+        save_joint(panels, 3, folder / "figure-2", endings=ENDINGS, one_scale=True)
         by_data = {c.data: c.cells[0] for c in reversed(done)}
         panels = [Plot(name, partial(_draw_histogram, cell=cell)) for name, cell in sorted(by_data.items())]
-        save_joint(panels, 3, folder / "figure-3", legend=True, endings=ENDINGS)
+        save_joint(panels, 3, folder / "figure-3", legend=True, endings=ENDINGS, one_scale=True)
         words.append("figure-3: histogram of H over tracked items (the paper's: over the whole set)")
     return tuple(words)
 
@@ -75,10 +75,10 @@ def _draw_ranks(ax: Axes, ranks: dict[int, Condition]) -> None:
         for rank in sorted(ranks)
     ]
     spread = [float(np.std(v, ddof=1)) if len(v) > 1 else 0.0 for v in values]
-    ax.errorbar(
-        range(len(values)), [np.mean(v) for v in values], yerr=spread, marker="o", color=COLOURS["settled"]
-    )
-    ax.set_xticks(range(len(values)), [str(rank) for rank in sorted(ranks)])
+    at = sorted(ranks)
+    ax.errorbar(at, [np.mean(v) for v in values], yerr=spread, marker="o", color=COLOURS["settled"])
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(at, [str(rank) for rank in at])
     ax.axhline(0, color=SOFT, linewidth=0.6)
     ax.set(xlabel="LoRA rank", ylabel=f"rho of H and {'learning time' if timed else 'AULC'}")
 

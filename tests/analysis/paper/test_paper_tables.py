@@ -27,6 +27,14 @@ from dissensus.report.paper_figures import paper_figures
 from dissensus.report.paper_tables import csv_text, entry_words, escaped, latex_text
 from dissensus.stats.correlation import item_percentiles
 from dissensus.store import load_curves
+from dissensus.store.gradients import (
+    GRADIENT_NORMS,
+    GRADIENTS,
+    ExampleGradientNorms,
+    GroupGradients,
+    save_gradient_norms,
+    save_group_gradients,
+)
 from dissensus.store.validation import VALIDATION, ValidationScores, save_validation
 from dissensus.study.grid import expand
 from synthetic_study import dataset, study_spec, write_study
@@ -254,13 +262,12 @@ def test_calibration_gap_and_partial_correlations_are_those_of_their_definitions
     late, early = time[learned & (entropy >= 0.7)], time[learned & (entropy < 0.4)]
     assert cell.gap.gap == pytest.approx(late.mean() - early.mean())
     # First-order formula of the paper's code, on ranks.
-    share = curves.counts.max(axis=1)
+    skewness = stats.skew(curves.counts, axis=1)
     r_xy, r_xz, r_yz = (
-        stats.spearmanr(a, b).statistic for a, b in ((entropy, time), (entropy, share), (time, share))
+        stats.spearmanr(a, b).statistic for a, b in ((entropy, time), (entropy, skewness), (time, skewness))
     )
     expected = (r_xy - r_xz * r_yz) / math.sqrt((1 - r_xz**2) * (1 - r_yz**2))
-    found = cell.partial("learning time", "majority_share")
-    assert (math.isnan(found) and r_xz**2 > 0.98) or found == pytest.approx(expected)
+    assert cell.partial("learning time", "count_skewness") == pytest.approx(expected)
 
 
 def test_percentiles_of_resampled_items_are_those_of_plain_resampling() -> None:
@@ -281,6 +288,45 @@ def test_studies_that_share_cells_count_each_once_and_join_their_seeds(study: Pa
     (condition,) = [c for c in both.own if c.labels == ("RoBERTa", "LoRA r=4", "SNLI")]
     assert [cell.seed for cell in condition.cells] == [42, 123, 456]
     assert condition.cells[0].folder.is_relative_to(study)
+
+
+def test_gradients_come_from_the_study_that_recorded_them(study: Path, tmp_path: Path) -> None:
+    place = ("RoBERTa", "LoRA r=4", "SNLI")
+    without = one(read_conditions([study]), "J")
+    assert not without.rows
+    assert without.absent.startswith("not recorded")
+    probed = tmp_path / "probed"
+    override = {
+        "when": {**BASE, "seed": 42},
+        "set": {"tracking": {"gradients": {"groups": ["contested", "settled"], "norms": "end"}}},
+    }
+    spec = paper_like(seeds=[42], overrides=[override], variants=[], name="probed")
+    write_study(probed, spec, n=N)
+    (cell,) = [c for c in expand(spec) if c.tracking.gradients is not None]
+    folder = probed / "cells" / cell.cell_id
+    # Norms 5 and 5, product 24: cosine .96; then 5 and 3, product -12: -.8.
+    products = np.array([[[25.0, 24.0], [24.0, 25.0]], [[25.0, -12.0], [-12.0, 9.0]]])
+    save_group_gradients(
+        folder / GRADIENTS, GroupGradients(("contested", "settled"), (5, 7), (0, 100), products)
+    )
+    _, entropy = losses_and_entropy(folder)
+    norms = 1.0 + np.arange(N) % 7
+    save_gradient_norms(
+        folder / GRADIENT_NORMS,
+        ExampleGradientNorms(tuple(dataset(N).ids), np.full(N, "x"), (100,), norms[None, :]),
+    )
+    reading = read_conditions([study, probed])
+    (condition,) = [c for c in reading.own if c.labels == place]
+    assert [c.seed for c in condition.cells] == [42, 123]
+    table = one(reading, "J")
+    assert [at(table, (*place, step), "cosine").value for step in ("0", "100")] == pytest.approx([0.96, -0.8])
+    assert at(table, (*place, "100"), "norm, settled").value == pytest.approx(3.0)
+    entry = at(one(reading, "norms"), (*place, "contested"), "median")
+    assert entry.value == np.median(norms[entropy >= 0.7])
+    groups = [norms[entropy >= 0.7], norms[(entropy >= 0.4) & (entropy < 0.7)], norms[entropy < 0.4]]
+    assert at(one(reading, "norms"), (*place, "settled"), "p").value == pytest.approx(
+        stats.kruskal(*groups).pvalue
+    )
 
 
 def test_the_same_words_for_other_settings_are_told_apart(study: Path, tmp_path: Path) -> None:

@@ -26,6 +26,14 @@ from dissensus.stats.comparisons import LearningGap, learning_gap
 from dissensus.stats.correlation import Correlation, item_percentiles
 from dissensus.stats.groups import CONTESTED, GROUPS, SETTLED
 from dissensus.stats.regression import IncrementalR2, incremental_r2
+from dissensus.store.gradients import (
+    GRADIENT_NORMS,
+    GRADIENTS,
+    ExampleGradientNorms,
+    GroupGradients,
+    load_gradient_norms,
+    load_group_gradients,
+)
 from dissensus.store.validation import VALIDATION, load_validation
 
 ALL, FLIPPED, UNFLIPPED = "all", "flipped", "not flipped"
@@ -143,6 +151,18 @@ class PaperCell:
         path = self.folder / VALIDATION
         scores = load_validation(path) if path.is_file() else None
         return NAN if scores is None or not (scores.gold >= 0).any() else float(scores.accuracy()[-1])
+
+    @cached_property
+    def gradients(self) -> GroupGradients | None:
+        """Mean gradients of groups, where the cell has a gradient probe."""
+        path = self.folder / GRADIENTS
+        return load_group_gradients(path) if path.is_file() else None
+
+    @cached_property
+    def gradient_norms(self) -> ExampleGradientNorms | None:
+        """Gradient norms of single items, likewise."""
+        path = self.folder / GRADIENT_NORMS
+        return load_gradient_norms(path) if path.is_file() else None
 
     @cached_property
     def proxies(self) -> Mapping[str, FloatArray]:

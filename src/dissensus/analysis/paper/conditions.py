@@ -176,7 +176,7 @@ def read_conditions(folders: Sequence[Path], *, paper: bool = True) -> PaperRead
         for name, planned in folder.planned.items():
             same = seeds.setdefault(_key(planned.cell), {})
             known, cell = same.get(planned.cell.seed), readings.get(name)
-            if known is None or known.cell is None:
+            if known is None or known.cell is None or _adds_gradients(cell, known.spec):
                 same[planned.cell.seed] = _Seed(
                     planned.cell,
                     planned.base,
@@ -198,6 +198,11 @@ def read_conditions(folders: Sequence[Path], *, paper: bool = True) -> PaperRead
     return PaperReading(tuple(sorted(conditions, key=_order)), tuple(studies), tuple(words))
 
 
+def _adds_gradients(cell: CellReading | None, known: RunSpec) -> bool:
+    """Whether a finished cell has a gradient probe that the cell of the same seed in another study has not."""
+    return cell is not None and cell.spec.tracking.gradients is not None and known.tracking.gradients is None
+
+
 def _by(settings: AnalysisSpec, cell: CellReading, paper: bool) -> CellReading:
     """The reading by other definitions."""
     scaled = scaled_to_labels(settings, len(cell.labels)) if paper else settings
@@ -205,7 +210,9 @@ def _by(settings: AnalysisSpec, cell: CellReading, paper: bool) -> CellReading:
 
 
 def _key(spec: RunSpec) -> str:
-    return spec.model_copy(update={"seed": 0}).digest()
+    """The same for all seeds; a gradient probe changes nothing in training."""
+    tracking = spec.tracking.model_copy(update={"gradients": None})
+    return spec.model_copy(update={"seed": 0, "tracking": tracking}).digest()
 
 
 def _condition(key: str, seeds: Sequence[_Seed]) -> Condition:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from dissensus.analysis.paper import comparing, measures
+from dissensus.analysis.paper import comparing, gradients, measures
 from dissensus.analysis.paper.conditions import PaperReading
 from dissensus.analysis.paper.layout import PaperTable
 from dissensus.config import nearest
@@ -18,8 +18,10 @@ TABLES: Mapping[str, Callable[[PaperReading], PaperTable | tuple[PaperTable, ...
     "F": comparing.ia3_table,
     "G": comparing.decoder_table,
     "H": measures.map_tables,
+    "J": gradients.cosine_table,
     "K": measures.calibration_table,
     "buckets": comparing.bucket_table,
+    "norms": gradients.norm_table,
     "bins": measures.bins_table,
     "bootstrap": measures.bootstrap_table,
     "kendall": measures.kendall_table,
