@@ -6,7 +6,9 @@ import csv
 import io
 import json
 import math
+import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -362,6 +364,18 @@ def test_csv_has_one_number_a_line_and_latex_escapes(reading: PaperReading) -> N
 def test_text_fits_80_columns(reading: PaperReading) -> None:
     lines = text_lines(reading, paper_tables(reading), 80)
     assert [line for line in lines if len(line) > 80] == []
+
+
+def test_the_command_fits_a_terminal_of_80_columns(study: Path) -> None:
+    pytest.importorskip("fcntl")
+    from terminal import Terminal, dissensus
+
+    command = dissensus("tables", str(study), "--paper", "--table", "1", "--table", "D")
+    environment = {"LANG": "C.UTF-8", "PYTHONPATH": os.pathsep.join(sys.path)}
+    with Terminal(command, columns=80, cwd=study.parent, environment=environment) as terminal:
+        assert terminal.end() == 0
+        assert terminal.screen.folded == []
+        assert "Appendix D. Label noise" in terminal.screen.shown
 
 
 def test_figures_are_pdf_and_svg_and_the_same_each_time(reading: PaperReading, tmp_path: Path) -> None:
