@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dissensus.cli.output import can_print, say, terminal_width, verbatim
+from dissensus.cli.output import can_print, note, say, terminal_width, verbatim
 from dissensus.errors import SpecError
 
 if TYPE_CHECKING:
@@ -62,15 +62,16 @@ def tables(
     check_names(only or ())
     if len(set(folders)) < len(folders):
         raise SpecError("the same folder is given twice; name each once")
+    note("reading the finished cells ...")
     with ExitStack() as stack:
         places = [stack.enter_context(study_folder(folder)) for folder in folders]
         reading = read_conditions(places, paper=paper)
-    made = paper_tables(reading, only or ())
+    chosen = paper_tables(reading, only or ())
     if form is Format.TEXT:
         width = FILE_WIDTH if out is not None else terminal_width(sys.stdout) or UNBOUNDED
-        text = "\n".join(text_lines(reading, made, width, paper=paper))
+        text = "\n".join(text_lines(reading, chosen, width, paper=paper))
     else:
-        text = csv_text(made) if form is Format.CSV else latex_text(reading, made)
+        text = csv_text(chosen) if form is Format.CSV else latex_text(reading, chosen)
     if out is None:
         plain = text if can_print("±−", sys.stdout) else text.replace("±", "+-").replace("−", "-")
         verbatim(plain.removesuffix("\n"))
@@ -87,7 +88,7 @@ def tables(
 
 
 def text_lines(
-    reading: PaperReading, made: Sequence[PaperTable], width: int, *, paper: bool = True
+    reading: PaperReading, chosen: Sequence[PaperTable], width: int, *, paper: bool = True
 ) -> list[str]:
     """All tables as lines of at most `width` columns, as far as words let them be."""
     from dissensus.cli.layout import sentence_lines, table_lines
@@ -95,7 +96,7 @@ def text_lines(
 
     by = "The paper's definitions" if paper else "The studies' own definitions"
     lines = sentence_lines("\n".join((f"{by} (arXiv 2604.16332's layout).", *top_lines(reading))), width)
-    for table in made:
+    for table in chosen:
         lines += ["", *sentence_lines(heading(table), width), *sentence_lines(table.definition, width)]
         if not table.rows:
             lines += sentence_lines(f"No row: {table.absent}.", width)

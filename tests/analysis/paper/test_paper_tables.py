@@ -283,6 +283,22 @@ def test_percentiles_of_resampled_items_are_those_of_plain_resampling() -> None:
     assert all(math.isnan(end) for end in item_percentiles(x, np.zeros(80), resamples=10, rng=0))
 
 
+def test_a_model_of_ones_own_has_a_row_once_a_seed_is_finished(tmp_path: Path) -> None:
+    spec = paper_like(models=[{"name": "mine"}, {"name": "yours"}], seeds=[0], variants=[])
+    names = write_study(tmp_path / "own", spec, n=N)
+    for name in names:
+        if ".yours." in name or ("mnli" in name) or "lora-r16" in name:
+            shutil.rmtree(tmp_path / "own" / "cells" / name)
+    reading = read_conditions([tmp_path / "own"])
+    table = one(reading, "1")
+    assert {row.labels[0] for row in table.rows} == {"mine"}
+    assert at(table, ("mine", "LoRA r=4"), "rho, MNLI").missing == "not run"
+    assert at(table, ("mine", "full"), "rho, MNLI").missing == "not in these studies"
+    assert "7 conditions of mine, yours" in " ".join(table.notes)
+    assert [row.labels[2] for row in one(reading, "3").rows] == ["2", "4", "16", "trend"]
+    assert at(one(reading, "3"), ("mine", "SNLI", "16"), "rho").missing == "not run"
+
+
 def test_studies_that_share_cells_count_each_once_and_join_their_seeds(study: Path, tmp_path: Path) -> None:
     second = tmp_path / "second"
     write_study(second, paper_like(seeds=[42, 456], name="second"), n=N)

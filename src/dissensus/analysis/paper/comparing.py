@@ -40,13 +40,14 @@ from dissensus.config import RunSpec
 from dissensus.stats.comparisons import PairedDifference, paired_difference
 from dissensus.stats.groups import CONTESTED, SETTLED
 from dissensus.stats.over_seeds import rank_trend
+from dissensus.wording import interval_end
 
 NO_FIGURE = "Paper: no figure known."
 
 
 def table_1(reading: PaperReading) -> PaperTable:
     """Rho of H and AULC, a row per model and method, a column per data set."""
-    by_place = {condition.labels: condition for condition in reading.own}
+    by_place = {condition.labels: condition for condition in reading.planned}
     data = list(dict.fromkeys(("SNLI", "MNLI", *(c.data for c in reading.own))))
     rows = []
     for model, method in _places(reading):
@@ -57,13 +58,18 @@ def table_1(reading: PaperReading) -> PaperTable:
         known = Entry(words=KNOWN.get((model, method, "SNLI"), "no figure known"))
         rows.append(Row((model, method), (*entries, accuracy, known)))
     absent = [m for m in MODELS.values() if m != "GPT-2" and all(row.labels[0] != m for row in rows)]
-    notes = [RANGE, NO_BULK]
+    values = [rho.value for row in rows for rho in row.entries[: len(data)] if not rho.missing]
+    ends = (
+        f" Ours: from {interval_end(min(values))} to {interval_end(max(values))} over {len(values)}."
+        if values
+        else ""
+    )
+    notes = [RANGE + ends, NO_BULK]
     notes += [f"The paper's models that these studies do not plan: {', '.join(absent)}."] if absent else []
-    if reading.not_shown:
-        models = ", ".join(dict.fromkeys(c.model for c in reading.not_shown))
-        notes.append(
-            f"Without a row here and below, for no seed is finished: {len(reading.not_shown)} conditions of {models}."
-        )
+    without = [c for c in reading.planned if c not in reading.own]
+    if without:
+        models = ", ".join(dict.fromkeys(c.model for c in without))
+        notes.append(f"Without a row below, for no seed is finished: {len(without)} conditions of {models}.")
     return PaperTable(
         "1",
         "Annotation entropy and AULC",
@@ -115,7 +121,9 @@ def table_3(reading: PaperReading) -> PaperTable:
         "validation accuracy": single(lambda cell: cell.accuracy, why=ACCURACY_WHY),
     }
     rows: list[Row] = []
-    for (model, data), ranks in reading.ranks(reading.own).items():
+    for (model, data), ranks in reading.ranks(reading.planned).items():
+        if not any(condition in reading.own for condition in ranks.values()):
+            continue
         listed = {*RANKS, *ranks} if next(iter(ranks.values())).of_paper else ranks
         for rank in sorted(listed):
             condition = ranks.get(rank)
@@ -257,8 +265,8 @@ def soft_table(reading: PaperReading) -> PaperTable:
     def columns(level: str) -> Mapping[str, Column]:
         items = level.rpartition(", ")[2]
 
-        def of_changes(number: Callable[[np.ndarray[tuple[int], np.dtype[np.float64]]], float]) -> Column:
-            return mean(lambda cell: number(cell.known(cell.change, items)), why="no item")
+        def of_changes(of: Callable[[np.ndarray[tuple[int], np.dtype[np.float64]]], float]) -> Column:
+            return mean(lambda cell: of(cell.known(cell.change, items)), why="no item")
 
         overall = items == ALL
         return {

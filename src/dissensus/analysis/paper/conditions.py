@@ -107,19 +107,19 @@ class PaperReading:
     definitions: tuple[str, ...]
 
     @property
+    def planned(self) -> tuple[Condition, ...]:
+        """Conditions that are no variant."""
+        return tuple(condition for condition in self.conditions if not condition.variant)
+
+    @property
     def own(self) -> tuple[Condition, ...]:
-        """Conditions that are no variant, those left out that are neither begun nor of a model of the paper's."""
-        return tuple(c for c in self.conditions if not c.variant and (c.cells or c.of_paper))
+        """Those of them with a finished seed or a model of the paper's."""
+        return tuple(condition for condition in self.planned if condition.cells or condition.of_paper)
 
     @property
     def done(self) -> tuple[Condition, ...]:
         """Those of them with a finished seed."""
-        return tuple(condition for condition in self.own if condition.cells)
-
-    @property
-    def not_shown(self) -> tuple[Condition, ...]:
-        """Planned conditions that have no row: no seed is finished, and the paper has not the model."""
-        return tuple(c for c in self.conditions if not c.variant and c not in self.own)
+        return tuple(condition for condition in self.planned if condition.cells)
 
     def base_of(self, condition: Condition) -> Condition:
         """The condition that a variant is one of; a condition that is none is its own."""
