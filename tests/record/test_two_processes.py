@@ -134,7 +134,7 @@ for name, kind, method, error in (
 texts = AutoTokenizer.from_pretrained(encoder)
 for name, kind, method, error in (
     ("packed-raises", UserModelSet, "_agrees", KeyError("broken")),
-    ("packed-memory", UserModelSet, "_own", MemoryError()),
+    ("packed-memory", UserModelSet, "_plain_logits", MemoryError()),
 ):
     restore = failing(kind, method, error)
     tried(name, tracked, classifier(), tokenizer=texts)

@@ -66,7 +66,7 @@ def cell(**changes: Any) -> RunSpec:
     base: dict[str, Any] = {
         "dataset": {
             "name": "panel",
-            "tracked": {"source": "chaosnli"},
+            "tracked": {"source": "chaosnli", "path": "mine.jsonl"},
             "train": {"source": "snli"},
             "train_size": 100,
         },
@@ -95,7 +95,7 @@ def test_examples_seen_are_those_in_the_batches() -> None:
     [
         ({"train_size": 100}, "held_out", 100),
         ({"train_size": 100, "tracked_size": 40}, "trained_on", 140),
-        ({"train_size": 100}, "trained_on", None),  # how large ChaosNLI is, only the file tells
+        ({"train_size": 100}, "trained_on", None),  # how large a file of one's own is, only the file tells
         ({"tracked_size": 40}, "held_out", None),
         ({"tracked_size": 40, "train": None, "train_size": None}, "trained_on", 40),
         ({"train_size": 9, "tracked": {"source": "simulated", "size": 60}}, "trained_on", 69),
@@ -104,7 +104,7 @@ def test_examples_seen_are_those_in_the_batches() -> None:
 def test_the_training_set_s_size_from_the_specification(
     dataset: dict[str, Any], regime: str, size: int | None
 ) -> None:
-    base = {"name": "d", "tracked": {"source": "chaosnli"}, "train": {"source": "snli"}}
+    base = {"name": "d", "tracked": {"source": "chaosnli", "path": "mine.jsonl"}, "train": {"source": "snli"}}
     assert train_size_of(cell(dataset=base | dataset, regime=regime)) == size
 
 
