@@ -18,6 +18,7 @@ from scipy import stats
 from typer.testing import CliRunner
 
 from dissensus.analysis.paper.conditions import PaperReading, read_conditions
+from dissensus.analysis.paper.definitions import METHODS, MODELS, data_name, method_name, model_name
 from dissensus.analysis.paper.layout import Entry, PaperTable
 from dissensus.analysis.paper.tables import paper_tables
 from dissensus.cli.app import app
@@ -38,6 +39,7 @@ from dissensus.store.gradients import (
     save_group_gradients,
 )
 from dissensus.store.validation import VALIDATION, ValidationScores, save_validation
+from dissensus.study.builtin import load_study
 from dissensus.study.grid import expand
 from synthetic_study import dataset, study_spec, write_study
 
@@ -363,6 +365,23 @@ def test_without_a_learning_time_the_tables_of_it_say_so(study: Path) -> None:
     assert at(one(own, "W"), place, "W").missing == "no learned_loss is set"
     assert at(one(own, "gap"), place, "settled, never").missing == "no learned_loss is set"
     assert "no learned_loss" in " ".join(own.definitions)
+
+
+def test_the_paper_s_25_conditions_have_its_names_and_the_appendix_shares_some() -> None:
+    def named(study: str) -> set[tuple[str, str, str]]:
+        cells = [cell for cell in expand(load_study(study)) if cell.variant is None]
+        return {(model_name(cell), method_name(cell), data_name(cell)) for cell in cells}
+
+    paper, appendix = named("paper"), named("paper-appendix")
+    assert len(paper) == 25
+    assert {model for model, _, _ in paper} == set(MODELS.values()) - {"GPT-2"}
+    assert {method for _, method, _ in paper} == set(METHODS)
+    assert ("RoBERTa", "LoRA r=4", "SNLI") in paper & appendix
+    assert {
+        ("GPT-2", "LoRA r=4", "SNLI"),
+        ("RoBERTa", "LoRA r=4", "alphaNLI"),
+        ("RoBERTa", "IA3", "SNLI"),
+    } <= appendix
 
 
 def test_csv_has_one_number_a_line_and_latex_escapes(reading: PaperReading) -> None:
