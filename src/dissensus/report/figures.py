@@ -8,7 +8,7 @@ variables, so that they follow a dark theme; the saved files keep fixed colours 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -33,6 +33,13 @@ FloatArray = NDArray[np.float64]
 
 MAX_POINTS = 1500
 """Points drawn in one scatter; more are thinned evenly along entropy, and the caption says so."""
+
+SAVED: Mapping[str, tuple[int, dict[str, None] | None]] = {
+    ".svg": (200, {"Date": None}),
+    ".png": (170, None),
+    ".pdf": (200, {"CreationDate": None}),
+}
+"""Ending -> dots per inch of what is drawn as pixels, and what is left out of the metadata: a clock's time."""
 
 NUDGED = 25
 """Up to so many distinct entropies, dots are spread sideways."""
@@ -185,8 +192,19 @@ def plot_svg(panel: Plot, prefix: str, label: str) -> Markup:
     return inline_svg(buffer.getvalue(), prefix, label)
 
 
-def save_joint(panels: Sequence[Plot], columns: int, path: Path, *, legend: bool = False) -> None:
-    """All panels in one figure, written to `path` with the endings .svg and .png; `legend` names the groups."""
+def save_joint(
+    panels: Sequence[Plot],
+    columns: int,
+    path: Path,
+    *,
+    legend: bool = False,
+    endings: Sequence[str] = (".svg", ".png"),
+    one_scale: bool = False,
+) -> None:
+    """All panels in one figure, written to `path` with these endings; `legend` names the groups.
+
+    Inner panels have no numbers at their axes: panels that do not set the same limits themselves need `one_scale`.
+    """
     if not panels:
         return
     columns = min(columns, len(panels))
@@ -201,6 +219,11 @@ def save_joint(panels: Sequence[Plot], columns: int, path: Path, *, legend: bool
             panel.draw(axes)
             axes.set_title("\n".join(fill(line, 48) for line in panel.title.splitlines()))
             axes.label_outer()
+        drawn = grid.flat[: len(panels)]
+        for axis in ("xlim", "ylim") if one_scale else ():
+            ends = np.array([getattr(axes, f"get_{axis}")() for axes in drawn])
+            for axes in drawn:
+                axes.set(**{axis: (ends[:, 0].min(), ends[:, 1].max())})
         if legend:
             handles = [
                 Line2D([], [], color=COLOURS[g], linestyle=DASHES[g], linewidth=1.7, label=g) for g in GROUPS
@@ -211,9 +234,9 @@ def save_joint(panels: Sequence[Plot], columns: int, path: Path, *, legend: bool
         assert engine is not None
         engine.execute(figure)
         figure.set_layout_engine(None)
-        for ending, dpi in ((".svg", 200), (".png", 170)):
+        for ending in endings:
             buffer = io.BytesIO()
-            metadata = {"Date": None} if ending == ".svg" else None
+            dpi, metadata = SAVED[ending]
             figure.savefig(buffer, format=ending[1:], dpi=dpi, metadata=metadata)
             write_atomic(path.with_suffix(ending), buffer.getvalue())
 

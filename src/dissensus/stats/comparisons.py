@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -91,7 +92,11 @@ def learning_gap(contested: ArrayLike, settled: ArrayLike) -> LearningGap:
     gap = float(late.mean() - early.mean()) if a and b else NAN
     t = df = p_value = cohens_d = NAN
     if a > 1 and b > 1 and (np.ptp(late) > 0 or np.ptp(early) > 0):
-        result = stats.ttest_ind(late, early, equal_var=False, alternative="greater")
+        with (
+            warnings.catch_warnings()
+        ):  # SciPy warns of a group that does not vary; Welch's test has no trouble with it
+            warnings.simplefilter("ignore", RuntimeWarning)
+            result = stats.ttest_ind(late, early, equal_var=False, alternative="greater")
         t, df, p_value = float(result.statistic), float(result.df), float(result.pvalue)
         pooled = ((a - 1) * late.var(ddof=1) + (b - 1) * early.var(ddof=1)) / (a + b - 2)
         cohens_d = gap / float(np.sqrt(pooled))
