@@ -48,3 +48,20 @@ def test_every_study_is_there() -> None:
     }
     assert with_tables <= set(STUDIES)
     assert len(STUDIES) >= 3
+
+
+@pytest.mark.parametrize(
+    "ends", sorted(RESULTS.rglob("ends.csv")), ids=lambda path: str(path.parent.relative_to(RESULTS))
+)
+def test_where_runs_end_comes_out_of_the_examples(ends: Path) -> None:
+    examples = pq.read_table(ends.parents[1] / "examples.parquet")
+    for run in pyarrow.csv.read_csv(ends).to_pylist():
+        data, model, regime = run["setting"].split(".")
+        rows = examples.filter(pc.equal(examples["condition"], f"{data}.{model}.{run['method']}.{regime}"))
+        values = {name: rows[name].to_numpy() for name in ("initial_loss", "final_loss", "gold_share")}
+        group = np.array(rows["group"].to_pylist())
+        contested, backed = group == "contested", (group == "settled") & (values["gold_share"] > 0.5)
+        change = (values["final_loss"] - values["initial_loss"])[contested].mean()
+        assert run["change"] == pytest.approx(change, abs=1e-5), run
+        assert run["contested"] == pytest.approx(values["final_loss"][contested].mean(), abs=1e-5)
+        assert run["settled"] == pytest.approx(values["final_loss"][backed].mean(), abs=1e-5)
