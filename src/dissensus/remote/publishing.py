@@ -103,7 +103,8 @@ class Publication:
             stamp = _stamp(self._local / STATE)
             known = self._read_manifest() == self._sent.manifest and stamp == self._sent.stamps.get(STATE)
             state = None if known else self._hold_state(stamp)
-            sent = any([self._send_small(name) for name in self._before]) or sent
+            for name in self._before:
+                sent = self._send_small(name) or sent
             if known:
                 return sent
             content = self._read_manifest()

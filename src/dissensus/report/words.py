@@ -100,8 +100,7 @@ def study_words(
         ("Seeds", ", ".join(map(str, dict.fromkeys(cell.seed for cell in cells)))),
         (
             "Entropy groups",
-            f"{study.analysis.entropy.replace('_', '-')} estimator; "
-            + _group_words(study.analysis, cells),
+            f"{study.analysis.entropy.replace('_', '-')} estimator; " + _group_words(study.analysis, cells),
         ),
         ("Measures", _measure_words(study.analysis)),
         (

@@ -345,12 +345,17 @@ def test_cut_points_may_be_each_data_sets_own(tmp_path: Path) -> None:
     own = {"low": 0.3, "high": 0.5, "unit": "nats"}
     plain = study_spec(**FULL).model_dump(mode="json")["datasets"][0]
     study = study_spec(
-        **FULL, datasets=[{**plain, "entropy_cuts": own}], analysis={**PAPER, "cuts": "entropy_cuts", "cuts_unit": "bits"}
+        **FULL,
+        datasets=[{**plain, "entropy_cuts": own}],
+        analysis={**PAPER, "cuts": "entropy_cuts", "cuts_unit": "bits"},
     )
     assert StudySpec.from_text(study.to_yaml(), "study") == study
     cell = evidence_of(study, balanced(curves_of())).cells[0]
     nats = cell.entropy * math.log(2)
-    assert cell.group.tolist() == np.where(nats <= 0.3, "settled", np.where(nats >= 0.5, "contested", "middle")).tolist()
+    assert (
+        cell.group.tolist()
+        == np.where(nats <= 0.3, "settled", np.where(nats >= 0.5, "contested", "middle")).tolist()
+    )
     assert len(set(cell.group.tolist())) > 1
     words = dict(study_words(study, [], [cell.spec], ""))["Entropy groups"]
     assert words.endswith("contested at or above 0.5 nats, settled at or below 0.3")
@@ -361,7 +366,9 @@ def test_cut_points_may_be_each_data_sets_own(tmp_path: Path) -> None:
 def test_contested_alphanli_items_are_there() -> None:
     study = load_study("paper-appendix")
     (two,) = [dataset for dataset in study.datasets if dataset.name == "alphanli"]
-    assert study.analysis.for_dataset(two).cuts_in_bits == pytest.approx((0.252 / math.log(2), 0.442 / math.log(2)))
+    assert study.analysis.for_dataset(two).cuts_in_bits == pytest.approx(
+        (0.252 / math.log(2), 0.442 / math.log(2))
+    )
 
 
 def test_mistakes_are_named(tmp_path: Path) -> None:
