@@ -74,9 +74,13 @@ def test_a_cell_that_two_studies_hold_counts_once(study: str, tmp_path: Path) ->
 def test_bad_input_is_refused_in_words(study: str, tmp_path: Path) -> None:
     write_study(tmp_path / "cut", study_spec(analysis={"cuts": [0.5, 1.0], "resamples": 100}), n=40)
     cut = str(tmp_path / "cut")
+    nats = str(tmp_path / "nats")
+    analysis = {"cuts": [0.5, 1.0], "cuts_unit": "nats", "resamples": 100}
+    write_study(tmp_path / "nats", study_spec(analysis=analysis), n=40)
     for args, words in (
         ([study, cut], "several folders, or a URL: say where tables and figure go with --out"),
         ([study, cut, "--out", "x"], "differ in analysis.cuts (None and (0.5, 1.0))"),
+        ([cut, nats, "--out", "x"], "differ in analysis.cuts_unit ('bits' and 'nats')"),
         ([study, "--margin", "0"], "--margin 0: expected a number of nats above 0"),
         ([study, "--levels", "low"], "--levels 'low' is no list of losses above 0"),
         ([str(tmp_path / "none")], "there is no such folder"),

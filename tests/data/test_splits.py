@@ -79,6 +79,26 @@ def test_validation_texts_in_the_pool_are_named(tmp_path: Path) -> None:
     assert note in data.notes
 
 
+def test_premises_of_validation_that_are_trained_on_are_named_without_a_pool_too() -> None:
+    source = {"source": "simulated", "size": 120, "annotators": 20}
+    spec = DatasetSpec.parse(
+        {
+            "name": "d",
+            "tracked": source,
+            "entropy_cuts": {"low": 0.6, "high": 1.1},
+            "holdout": {"share": 0.5},
+        },
+        "test",
+    )
+    data = assemble(spec, "trained_on", sample_seed=0)
+    assert data.validation is not None
+    premises = {example.text["premise"] for example in data.tracked}
+    shared = sum(example.text["premise"] in premises for example in data.validation)
+    assert shared
+    note = f"validation set: {shared} of 60 examples share their premise with a training example"
+    assert note in data.notes
+
+
 def test_a_fixed_draw_is_numpys_own(tmp_path: Path) -> None:
     spec = dataset(tmp_path, pool=50, train_size=20, train_seed=42)
     drawn = [assemble(spec, "trained_on", sample_seed=seed).train.ids[60:] for seed in (0, 1)]

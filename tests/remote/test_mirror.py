@@ -179,6 +179,34 @@ def test_a_checkpoint_that_comes_while_it_is_published(memory: str, tmp_path: Pa
     assert checkpoint_step(tmp_path / "second") == 3
 
 
+@pytest.mark.parametrize("name", [VALIDATION, GRADIENTS, GRADIENT_NORMS])
+def test_a_small_file_is_not_behind_the_checkpoint(
+    name: str, memory: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scores of step 2 and then the checkpoint of step 3 come while the small files are on their way: whoever resumes
+    from that checkpoint would never measure step 2 again."""
+    here = tmp_path / "here"
+    writer = make_cell(here, points=3, end=False)
+    save_checkpoint(here, 2)
+    (here / name).write_bytes(b"to step 0")
+    send = Publication._send_small
+
+    def overtaken(self, file: str) -> bool:
+        sent = send(self, file)
+        if file == name:
+            (here / name).write_bytes(b"to step 2 and 3")
+            measure(writer, 3)
+            save_checkpoint(here, 3)
+        return sent
+
+    monkeypatch.setattr(Publication, "_send_small", overtaken)
+    Mirror(here, Remote(memory)).publish()
+    fetched(Remote(memory), tmp_path / "found")
+    resumed_from = checkpoint_step(tmp_path / "found")
+    content = (tmp_path / "found" / name).read_bytes()
+    assert (resumed_from, content) == (2, b"to step 0")
+
+
 def test_a_checkpoint_ahead_of_the_manifest_does_not_count(memory: str, tmp_path: Path) -> None:
     """However it came about: here somebody put an older manifest back."""
     here = tmp_path / "here"

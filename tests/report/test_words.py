@@ -304,6 +304,25 @@ def test_a_schedule_is_named_only_where_it_placed_the_points() -> None:
     assert given == "20 tracking points (at the steps given), step 0 and the last included"
 
 
+def test_points_of_every_so_many_steps_and_flips_among_some_examples_are_named() -> None:
+    often = said_of(study_spec(tracking={"every": 100, "epoch_ends": True}), [row()])["Tracking"]
+    assert "tracking points (every 100 steps and at epoch ends), step 0 and the last included" in often
+    assert (
+        "(linear and at epoch ends)"
+        in said_of(study_spec(tracking={"epoch_ends": True}), [row()])["Tracking"]
+    )
+    noise = {"rate": 0.3, "among": "settled"}
+    plain = study_spec().model_dump(mode="json")["datasets"][0]
+    settled = study_spec(
+        datasets=[{**plain, "entropy_cuts": {"low": 0.5, "high": 1.0}}],
+        training={"noise": noise},
+        regimes=["trained_on"],
+    )
+    assert said_of(settled, [row()])["Training"].endswith(
+        "training labels flipped: 30% of the settled tracked examples (uniform)"
+    )
+
+
 def test_cuts_are_inclusive_and_noise_is_said_where_there_is_any() -> None:
     plain = said_of(study_spec(), [row()])
     assert "flipped" not in plain["Training"]

@@ -15,7 +15,8 @@ from dissensus.errors import DataError, StoreError
 from dissensus.run.cell import CellProgress, run_cell
 from dissensus.seeds import stream_seed
 from dissensus.store import load_curves
-from dissensus.store.validation import VALIDATION, load_validation
+from dissensus.store.gradients import GRADIENTS
+from dissensus.store.validation import VALIDATION, ValidationScores, load_validation, save_validation
 
 
 def spec(folder: Path, **changes: Any) -> RunSpec:
@@ -80,6 +81,45 @@ def test_validation_scores_go_on_where_a_run_was_cut_off(
     run_cell(cell, tmp_path / "cut")
     for name in (VALIDATION, "curves/step-00000018.parquet"):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_what_a_resumed_run_cannot_measure_again_is_said(
+    tiny_encoder_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("dissensus.train.loop.CHECKPOINT_SECONDS", -1.0)  # at every tracking point
+    cell = spec(tiny_encoder_dir, tracking={"gradients": {"every": 9}})
+
+    class CutOffError(Exception):
+        pass
+
+    def cut(progress: CellProgress) -> None:
+        if progress.step == 11:
+            raise CutOffError
+
+    with pytest.raises(CutOffError):
+        run_cell(cell, tmp_path, on_progress=cut)
+    path = tmp_path / VALIDATION
+    scores = load_validation(path)
+    other = ValidationScores(
+        tuple(f"other-{i}" for i in scores.ids), scores.gold, scores.steps, scores.log_probs
+    )
+    save_validation(path, other)
+    with pytest.raises(
+        StoreError, match="holds the scores of other examples than those that are held back now"
+    ):
+        run_cell(cell, tmp_path)
+    path.unlink()
+    (tmp_path / GRADIENTS).unlink()
+    run_cell(cell, tmp_path)
+    # The checkpoint is that of step 9, whose weights are there: only step 0 is lost.
+    said = [
+        record.getMessage() for record in caplog.records if "where the run resumes" in record.getMessage()
+    ]
+    assert [Path(line.split(" lacks step 0, before step 9")[0]).name for line in said] == [
+        VALIDATION,
+        GRADIENTS,
+    ]
+    assert load_validation(path).steps == (9, 18)
 
 
 def test_labels_of_settled_tracked_examples_alone_are_flipped(tiny_encoder_dir: Path, tmp_path: Path) -> None:

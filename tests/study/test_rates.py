@@ -86,6 +86,16 @@ def test_the_searchs_study_lists_exactly_the_short_runs(name: str) -> None:
     assert as_study.analysis.contested_share == study.analysis.contested_share
 
 
+def test_a_short_run_measures_no_gradients() -> None:
+    plain = study_spec().model_dump(mode="json")["datasets"][0]
+    study = study_spec(
+        datasets=[{**plain, "entropy_cuts": {"low": 0.4, "high": 0.7}}],
+        tracking={"gradients": {"every": 5, "norms": "all"}},
+    )
+    runs = every_run(searched_cells(study, When())[0], SearchSettings())
+    assert all(cell.tracking.gradients is None for cell in expand(search_study(study, runs)))
+
+
 def test_a_short_run_is_a_whole_run_over_fewer_epochs_measured_at_both_ends() -> None:
     study = study_spec(
         training={"epochs": 4, "warmup": 0.1}, tracking={"every": 10, "epoch_ends": True}, seeds=[3, 1]

@@ -207,6 +207,23 @@ def test_heads_and_targets_of_every_kind(
 
 
 @STRATEGIES
+@pytest.mark.parametrize("also_train", [(), ("classifier",), ("bert.pooler",)])
+def test_a_head_that_is_drawn_and_not_trained_stays_each_slots_own(
+    also_train: tuple[str, ...],
+    stacked: bool,
+    make: Any,
+    tiny_dataset: AnnotatedDataset,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The tiny BERT's checkpoint has neither pooler nor classifier: each seed draws its own."""
+    fused = both_ways(make, tiny_dataset, "bert", stacked=stacked, also_train=also_train)
+    monkeypatch.setitem(globals(), "share_frozen_weights", lambda _model, _base: None)
+    alone = both_ways(make, tiny_dataset, "bert", stacked=stacked, also_train=also_train)
+    np.testing.assert_allclose(np.concatenate(alone[0]), np.concatenate(fused[2]), atol=1e-10, rtol=0)
+    assert largest(alone[1], fused[3]) < 1e-10
+
+
+@STRATEGIES
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_in_single_and_in_mixed_precision(
     precision: str, stacked: bool, make: Any, tiny_dataset: AnnotatedDataset

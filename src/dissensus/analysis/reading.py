@@ -50,7 +50,7 @@ class CellReading:
     Attributes:
         spec: what was run.
         stored: its curves on the stored gold label, in memory, or their store.
-        settings: the study's analysis settings.
+        settings: the study's analysis settings, with this data set's cut points where they are left to it.
         base: of a variant, the cell that it is a variant of; None for the study's own cells.
         given: of a cell with label noise, the labels that the tracked examples were trained on (their true ones where
             they were not trained on) and which of them were flipped; None without noise.
@@ -67,6 +67,9 @@ class CellReading:
     _bands: dict[tuple[float, str], dict[str, GroupCurve]] = field(
         default_factory=dict, init=False, repr=False
     )
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "settings", self.settings.for_dataset(self.spec.dataset))
 
     def __len__(self) -> int:
         return len(self.stored)

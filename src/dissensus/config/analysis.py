@@ -8,6 +8,8 @@ from typing import Any, Literal
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from dissensus.config.base import Spec
+from dissensus.config.dataset import DatasetSpec
+from dissensus.errors import SpecError
 
 Measure = Literal[
     "kendall",
@@ -50,8 +52,9 @@ class AnalysisSpec(Spec):
     contested_share: float = Field(
         1 / 3, gt=0, le=0.5, description="Share of items in each outer entropy group."
     )
-    cuts: tuple[float, float] | None = Field(
-        None, description="Entropy cut points instead of shares, in `cuts_unit`."
+    cuts: tuple[float, float] | Literal["entropy_cuts"] | None = Field(
+        None,
+        description="Entropy cut points instead of shares, in `cuts_unit`; or `entropy_cuts`: those of each data set.",
     )
     cuts_unit: Literal["bits", "nats"] = Field(
         "bits", description="Unit of `cuts`: bits, or nats (1 nat is 1.4427 bits)."
@@ -114,14 +117,31 @@ class AnalysisSpec(Spec):
     @property
     def cuts_in_bits(self) -> tuple[float, float] | None:
         """Both cut points in bits, or None where groups are shares."""
+        assert self.cuts != "entropy_cuts"  # `for_dataset` comes first
         if self.cuts is None or self.cuts_unit == "bits":
             return self.cuts
         low, high = self.cuts
         return low / math.log(2), high / math.log(2)
 
+    def for_dataset(self, dataset: DatasetSpec) -> AnalysisSpec:
+        """The settings for a cell of a data set: with its own cut points, where `cuts` leaves them to it.
+
+        Raises:
+            SpecError: it has none.
+        """
+        if self.cuts != "entropy_cuts":
+            return self
+        own = dataset.entropy_cuts
+        if own is None:
+            raise SpecError(
+                f"analysis.cuts takes each data set's entropy_cuts, and {dataset.name!r} has none; give it some, e.g. "
+                "{low: 0.4, high: 0.7, unit: nats}"
+            )
+        return self.model_copy(update={"cuts": (own.low, own.high), "cuts_unit": own.unit})
+
     @model_validator(mode="after")
     def _fits_together(self) -> AnalysisSpec:
-        if self.cuts_unit != "bits" and self.cuts is None:
+        if self.cuts_unit != "bits" and not isinstance(self.cuts, tuple):
             raise ValueError("cuts_unit is the unit of cuts; give cuts, e.g. cuts: [0.4, 0.7]")
         for name in ("covariates", "measures"):
             listed = getattr(self, name) or ()

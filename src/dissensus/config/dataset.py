@@ -23,7 +23,7 @@ class HoldoutSpec(Spec):
 
 
 class EntropyCuts(Spec):
-    """Classes of annotation entropy that a cell's data are split by: settled below `low`, contested from `high`."""
+    """Classes of annotation entropy that a cell's data are split by: settled up to `low`, contested from `high`."""
 
     low: float = Field(ge=0)
     high: float = Field(ge=0)

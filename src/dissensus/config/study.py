@@ -104,6 +104,16 @@ class StudySpec(Spec):
             raise ValueError(f"datasets must have different names; given: {', '.join(names)}")
         return self
 
+    @model_validator(mode="after")
+    def _cuts_are_there(self) -> StudySpec:
+        bare = [d.name for d in self.datasets if d.entropy_cuts is None]
+        if self.analysis.cuts == "entropy_cuts" and bare:
+            raise ValueError(
+                f"analysis.cuts takes each data set's entropy_cuts, and {bare[0]!r} has none; give it some, e.g. "
+                "{low: 0.4, high: 0.7, unit: nats}"
+            )
+        return self
+
     @classmethod
     def from_yaml(cls, path: Path, *, stored: bool = False) -> StudySpec:
         """Read and validate a YAML file (`stored`: see `Spec.parse`); `SpecError` says what is wrong with it."""

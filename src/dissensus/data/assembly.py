@@ -98,6 +98,8 @@ def assemble(
         own = _of_groups(tracked, classes, spec.train_groups, sample_seed)
         notes.append(f"training set: {len(own)} of the {len(tracked)} tracked examples are trained on")
     if spec.train is None:
+        if validation is not None:
+            notes += _shared_with_validation(own, validation)
         return CellData(tracked, own, 0, 0, tuple(notes), validation, classes)
     pool = load(spec.train)
     if pool.labels != tracked.labels:

@@ -15,6 +15,7 @@ from dissensus.data.annotations import AnnotatedDataset
 from dissensus.errors import DataError
 from dissensus.models.encoding import Encoded
 from dissensus.record.processes import ProcessGroup
+from dissensus.record.schedule import warn_of_lost_points
 from dissensus.record.tracking import undisturbed
 from dissensus.seeds import stream_seed
 from dissensus.store.gradients import (
@@ -97,6 +98,9 @@ class GradientProbe:
                 if norms_path.exists():
                     of_examples = load_gradient_norms(norms_path).points()
                     self._norms = {at: values for at, values in of_examples.items() if at in self._products}
+            if self._group.first:
+                warn_of_lost_points(path, self._wanted, self._products, step)
+                warn_of_lost_points(norms_path, self._with_norms, self._norms, step)
         self._measured = set(self._group.broadcast(sorted(self._products), device))
 
     def step(self, step: int) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import operator
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from dissensus.config import GradientSpec, RunSpec, TrainingSpec
 from dissensus.errors import SpecError
+
+_log = logging.getLogger("dissensus")
 
 Remainder = Literal["step", "carry", "drop"]
 """What becomes of batches that are left over when an epoch ends."""
@@ -86,6 +90,19 @@ def gradient_points(steps: int, n: int, training: TrainingSpec, spec: GradientSp
     """The points of the gradient probe of a run of `steps` steps over n examples, rising; 0 and the last included."""
     ends = epoch_ends(n, training) if spec.epoch_ends else ()
     return tuple(sorted({*tracking_steps(steps, points=2, every=spec.every), *ends}))
+
+
+def warn_of_lost_points(path: Path, wanted: Iterable[int], stored: Container[int], step: int) -> None:
+    """Say which points before `step`, where a run resumes, its file lacks: the weights of then are gone."""
+    lost = [at for at in sorted(wanted) if at < step and at not in stored]
+    if lost:
+        _log.warning(
+            "%s lacks step %s, before step %d where the run resumes: what was measured there is lost. To have it, "
+            "delete the cell's folder and run it anew",
+            path,
+            ", ".join(map(str, lost)),
+            step,
+        )
 
 
 def epoch_ends(n: int, spec: TrainingSpec) -> tuple[int, ...]:

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dissensus.data.annotations import AnnotatedDataset
+from dissensus.errors import StoreError
 from dissensus.record.processes import ProcessGroup
+from dissensus.record.schedule import warn_of_lost_points
 from dissensus.record.tracking import TrackedSet, tracking_pass
 from dissensus.store.validation import ValidationScores, load_validation, save_validation
 
@@ -43,10 +45,21 @@ class Validation:
         self._points: dict[int, NDArray[np.float32]] = {}
 
     def rewind(self, step: int) -> None:
-        """Go on from what an interrupted run left, without the points later than `step`; -1 forgets all."""
+        """Resume from what an interrupted run left, without the points later than `step`; -1 forgets all.
+
+        Raises:
+            StoreError: the file holds the scores of other examples, or cannot be read.
+        """
         stored = load_validation(self._path) if step >= 0 and self._path.exists() else None
-        points = stored.points() if stored is not None and stored.ids == self._dataset.ids else {}
+        if stored is not None and stored.ids != self._dataset.ids:
+            raise StoreError(
+                f"{self._path} holds the scores of other examples than those that are held back now: the files behind "
+                "the study have changed. Delete the cell's folder to start it anew."
+            )
+        points = stored.points() if stored is not None else {}
         self._points = {at: values for at, values in points.items() if at <= step}
+        if self._group.first:
+            warn_of_lost_points(self._path, self._wanted, self._points, step)
 
     def step(self, model: nn.Module, step: int) -> None:
         """Score the examples if `step` (optimiser steps taken so far) is one of the steps, and they were not yet."""

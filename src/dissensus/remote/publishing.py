@@ -77,8 +77,7 @@ class Publication:
         """See `Mirror.publish`."""
         with self._lock:
             try:
-                sent = [self._send_small(name) for name in self._before]
-                sent.append(self._send_store())
+                sent = [self._send_store()]
                 sent += [self._send_small(name) for name in self._after]
             except BaseException:
                 self._image, self._sent = None, _Sent()
@@ -96,19 +95,22 @@ class Publication:
         return True
 
     def _send_store(self) -> bool:
-        """Manifest, the files that it lists, and the checkpoint."""
-        wrong = ""
+        """The small files that go before, the manifest, the files that it lists, and the checkpoint."""
+        wrong, sent = "", False
         for attempt in range(TRIES):
             time.sleep(attempt * PAUSE)
-            # The checkpoint is held before the manifest is read: then the manifest is not behind it.
+            # The checkpoint is held before the manifest and the small files are read: then they are not behind it.
             stamp = _stamp(self._local / STATE)
-            if self._read_manifest() == self._sent.manifest and stamp == self._sent.stamps.get(STATE):
-                return False
-            state = self._hold_state(stamp)
+            known = self._read_manifest() == self._sent.manifest and stamp == self._sent.stamps.get(STATE)
+            state = None if known else self._hold_state(stamp)
+            for name in self._before:
+                sent = self._send_small(name) or sent
+            if known:
+                return sent
             content = self._read_manifest()
             if content is None:
                 self._sent.stamps.pop(STATE, None)  # it was not sent
-                return False
+                return sent
             manifest = Manifest.parse(content, str(self._local))
             try:
                 self._send(manifest, state)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from dissensus.config import ModelSpec, RunSpec
+from dissensus.config import ModelSpec, RunSpec, TrackingSpec
 from dissensus.report.tables import method_words, percent
 from dissensus.store.run_facts import RunFacts
 
@@ -54,17 +54,24 @@ def noise_words(cells: Iterable[RunSpec]) -> str:
     kinds = list(dict.fromkeys(cell.training.noise for cell in cells))
     if not any(kinds):
         return ""
-    rates = _either(f"{percent(n.rate)} ({n.kind})" if n else "none" for n in kinds)
+    rates = _either(f"{percent(n.rate)}{_AMONG[n.among]} ({n.kind})" if n else "none" for n in kinds)
     return f"training labels flipped: {rates}"
 
 
+_AMONG = {"all": "", "tracked": " of the tracked examples", "settled": " of the settled tracked examples"}
+
+
 def schedule_words(cells: Iterable[RunSpec]) -> str:
-    """How tracking points were placed; a schedule is not named where the steps were given one by one."""
-    return _either(
-        dict.fromkeys(
-            "at the steps given" if c.tracking.steps is not None else c.tracking.schedule for c in cells
-        )
-    )
+    """How tracking points were placed; a schedule is not named where something else placed them."""
+    return _either(dict.fromkeys(_placed(cell.tracking) for cell in cells))
+
+
+def _placed(tracking: TrackingSpec) -> str:
+    if tracking.steps is not None:
+        words = "at the steps given"
+    else:
+        words = tracking.schedule if tracking.every is None else f"every {tracking.every} steps"
+    return f"{words} and at epoch ends" if tracking.epoch_ends else words
 
 
 def sizes_words(sizes: Iterable[int | None], every: str = "all") -> str:

@@ -37,6 +37,21 @@ REGIME_NOTES = {
 }
 
 
+def _group_words(analysis: AnalysisSpec, cells: Sequence[RunSpec]) -> str:
+    if analysis.cuts is None:
+        return f"contested and settled: top and bottom {percent(analysis.contested_share)} by entropy"
+    words: dict[str, list[str]] = {}
+    for name, dataset in {cell.dataset.name: cell.dataset for cell in cells}.items():
+        own = analysis.for_dataset(dataset)
+        assert isinstance(own.cuts, tuple)
+        low, high = own.cuts
+        line = f"contested at or above {high:.10g} {own.cuts_unit}, settled at or below {low:.10g}"
+        words.setdefault(line, []).append(name)
+    if len(words) == 1:
+        return next(iter(words))
+    return "; ".join(f"{', '.join(names)}: {line}" for line, names in words.items())
+
+
 def study_words(
     study: StudySpec, rows: Sequence[ConditionRow], cells: Sequence[RunSpec], annotations: str
 ) -> tuple[tuple[str, str], ...]:
@@ -85,13 +100,7 @@ def study_words(
         ("Seeds", ", ".join(map(str, dict.fromkeys(cell.seed for cell in cells)))),
         (
             "Entropy groups",
-            f"{study.analysis.entropy.replace('_', '-')} estimator; "
-            + (
-                f"contested at or above {study.analysis.cuts[1]:.10g} {study.analysis.cuts_unit}, settled at or "
-                f"below {study.analysis.cuts[0]:.10g}"
-                if study.analysis.cuts
-                else f"contested and settled: top and bottom {percent(study.analysis.contested_share)} by entropy"
-            ),
+            f"{study.analysis.entropy.replace('_', '-')} estimator; " + _group_words(study.analysis, cells),
         ),
         ("Measures", _measure_words(study.analysis)),
         (

@@ -109,7 +109,7 @@ class ShortRun:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What it changes of its cell: rate, epochs, and two tracking points, the start and the end."""
+        """What it changes of its cell: rate, epochs, and two tracking points, the start and the end; no gradients."""
         return {
             "method": {"learning_rate": self.rate},
             "training": {"epochs": self.cell.training.epochs * self.share},
@@ -119,6 +119,7 @@ class ShortRun:
                 "steps": None,
                 "every": None,
                 "epoch_ends": False,
+                "gradients": None,
             },
         }
 

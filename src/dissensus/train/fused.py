@@ -37,6 +37,9 @@ Ended = tuple[int, Exception | None]
 def share_frozen_weights(model: ScoringModel, base: ScoringModel) -> None:
     """Let the frozen weights of `model` be those of `base`, which keep one place in memory.
 
+    A module that was drawn, for the checkpoint lacks it, stays each model's own: it differs from seed to seed, trained
+    or not (`method.also_train`).
+
     Raises:
         ModelError: the two were not loaded from the same weights.
     """
@@ -48,7 +51,8 @@ def share_frozen_weights(model: ScoringModel, base: ScoringModel) -> None:
     base_weights = dict(base.module.named_parameters())
     for name, parameter in model.module.named_parameters():
         # PEFT keeps what the trained copy of the head was made from, which is each seed's own.
-        if not parameter.requires_grad and ".original_module." not in name:
+        drawn = any(f".{module}." in f".{name}" for module in model.fresh)
+        if not (parameter.requires_grad or drawn or ".original_module." in name):
             parameter.data = base_weights[name].data
 
 

@@ -29,6 +29,7 @@ from dissensus.report.words import study_words
 from dissensus.stats.over_seeds import concordance
 from dissensus.store import load_curves
 from dissensus.store.validation import VALIDATION, ValidationScores, save_validation
+from dissensus.study.builtin import load_study
 from dissensus.study.grid import expand
 from synthetic_curves import balanced, curves_of, evidence_of, reading_of
 from synthetic_study import dataset, study_spec, write_study
@@ -337,6 +338,37 @@ def test_covariates_that_only_other_data_have_are_left_out_and_said_to_be() -> N
     for wrong in ("words_premis", "gold_shares", "wordiness"):
         with pytest.raises(SpecError, match=f"analysis.covariates names '{wrong}'"):
             further_columns([wrong], {}, cell.counts, lambda a, b: cell.stored.text[a:b])  # type: ignore[union-attr]
+
+
+def test_cut_points_may_be_each_data_sets_own(tmp_path: Path) -> None:
+    """Two labels have at most ln 2 = 0.693 nats, so that no cut at 0.7 has a contested example of theirs."""
+    own = {"low": 0.3, "high": 0.5, "unit": "nats"}
+    plain = study_spec(**FULL).model_dump(mode="json")["datasets"][0]
+    study = study_spec(
+        **FULL,
+        datasets=[{**plain, "entropy_cuts": own}],
+        analysis={**PAPER, "cuts": "entropy_cuts", "cuts_unit": "bits"},
+    )
+    assert StudySpec.from_text(study.to_yaml(), "study") == study
+    cell = evidence_of(study, balanced(curves_of())).cells[0]
+    nats = cell.entropy * math.log(2)
+    assert (
+        cell.group.tolist()
+        == np.where(nats <= 0.3, "settled", np.where(nats >= 0.5, "contested", "middle")).tolist()
+    )
+    assert len(set(cell.group.tolist())) > 1
+    words = dict(study_words(study, [], [cell.spec], ""))["Entropy groups"]
+    assert words.endswith("contested at or above 0.5 nats, settled at or below 0.3")
+    with pytest.raises(SpecError, match="takes each data set's entropy_cuts, and 'panel' has none"):
+        study_spec(**FULL, datasets=[{**plain, "name": "panel"}], analysis={"cuts": "entropy_cuts"})
+
+
+def test_contested_alphanli_items_are_there() -> None:
+    study = load_study("paper-appendix")
+    (two,) = [dataset for dataset in study.datasets if dataset.name == "alphanli"]
+    assert study.analysis.for_dataset(two).cuts_in_bits == pytest.approx(
+        (0.252 / math.log(2), 0.442 / math.log(2))
+    )
 
 
 def test_mistakes_are_named(tmp_path: Path) -> None:

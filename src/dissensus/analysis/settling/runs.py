@@ -15,7 +15,7 @@ from dissensus.config import AnalysisSpec, RunSpec
 from dissensus.curves import FloatArray
 from dissensus.errors import SpecError
 
-_GROUPING = ("entropy", "gold", "contested_share", "cuts", "clusters")
+_GROUPING = ("entropy", "gold", "contested_share", "cuts", "cuts_unit", "clusters")
 
 
 @dataclass(frozen=True, eq=False)
