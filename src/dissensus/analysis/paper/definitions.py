@@ -64,7 +64,7 @@ def paper_settings(study: AnalysisSpec) -> AnalysisSpec:
 
 def scaled_to_labels(settings: AnalysisSpec, labels: int) -> AnalysisSpec:
     """The paper scales its cut points by ln 2 / ln 3 where there are two labels (alphaNLI)."""
-    if labels != 2 or settings.cuts is None:
+    if labels != 2 or not isinstance(settings.cuts, tuple):
         return settings
     low, high = settings.cuts
     factor = math.log(2) / math.log(3)
@@ -75,6 +75,8 @@ def definition_words(settings: AnalysisSpec) -> tuple[str, ...]:
     """The definitions that tables are made with, in sentences."""
     if settings.cuts is None:
         groups = f"the outer {settings.contested_share:.0%} of entropy are settled and contested"
+    elif settings.cuts == "entropy_cuts":
+        groups = "settled and contested by each data set's entropy_cuts"
     else:
         low, high = settings.cuts
         groups = f"settled: H at or below {low:g}, contested: H at or above {high:g} {settings.cuts_unit}"
