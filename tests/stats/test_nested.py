@@ -9,7 +9,7 @@ from dissensus.stats.basis import covariate_basis
 from dissensus.stats.bootstrap import drawn_units, times_drawn
 from dissensus.stats.design import RankDesign
 from dissensus.stats.draws import Draws, Units
-from dissensus.stats.nested import Block, NestedDesigns
+from dissensus.stats.nested import DesignBlock, NestedDesigns
 
 N = 90
 
@@ -31,9 +31,9 @@ def chunk(units: Units, *, several: bool) -> Draws:
     return Draws.of(times_drawn(picks), units, several=several)
 
 
-def blocks_of(covariates: dict[str, np.ndarray]) -> list[Block]:
+def blocks_of(covariates: dict[str, np.ndarray]) -> list[DesignBlock]:
     bases = [covariate_basis({name: own}, {"gold"}, N) for name, own in covariates.items()]
-    return [Block.intercept(N), *map(Block.of, bases)]
+    return [DesignBlock.intercept(N), *map(DesignBlock.of, bases)]
 
 
 @pytest.mark.parametrize("clustered", [False, True])
@@ -74,6 +74,8 @@ def test_a_constant_covariate_holds_nothing_fixed(clustered: bool) -> None:
 def test_nearly_collinear_covariates_are_left_to_their_own_designs() -> None:
     units, covariates, (x, y, _) = sample(True)
     basis = covariate_basis({"loss": covariates["loss"]}, set(), N)
-    near = Block.of(np.linalg.qr(basis + 1e-6 * np.random.default_rng(0).normal(size=basis.shape))[0])
+    near = DesignBlock.of(np.linalg.qr(basis + 1e-6 * np.random.default_rng(0).normal(size=basis.shape))[0])
     design = RankDesign.of(x, y, {}, units=units.of, basis=np.linalg.qr(np.hstack([basis, near.columns]))[0])
-    assert NestedDesigns.of([design], [[1, 2]], [Block.intercept(N), Block.of(basis), near]) is None
+    assert (
+        NestedDesigns.of([design], [[1, 2]], [DesignBlock.intercept(N), DesignBlock.of(basis), near]) is None
+    )

@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from dissensus.analysis.settling.runs import Line, Run
+from dissensus.analysis.settling.runs import Line, SettlingRun
 from dissensus.analysis.settling.verdict import Settling
 from dissensus.files import write_atomic
 from dissensus.report.palette import INK, SOFT, STYLE
@@ -124,5 +124,5 @@ def line_styles(lines: Sequence[Line]) -> dict[str, tuple[str, float, str]]:
     return styles
 
 
-def _readable(line: Line) -> list[Run]:
+def _readable(line: Line) -> list[SettlingRun]:
     return [run for run in line.runs if not run.why_none]

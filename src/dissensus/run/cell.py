@@ -9,12 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from dissensus.config import Execution, RunSpec
-from dissensus.data.assembly import CellData, assemble
-from dissensus.errors import DataError, MissingDependencyError, SpecError
+from dissensus.errors import MissingDependencyError, SpecError
+from dissensus.run.cell_data import annotators_shares, assembled_data, training_labels
 from dissensus.run.messages import RENDEZVOUS
 from dissensus.run.progress import CellProgress, ProgressReporter
 from dissensus.run.provenance import refuse_changed_inputs, source_facts, versions
@@ -219,15 +216,15 @@ def prepare_cell(
         if group.first:
             finished = stored_already(spec, folder)
             if group.world_size > 1 and not finished:  # what has to be fetched is fetched once
-                ready = _assembled(spec, data_dir)
+                ready = assembled_data(spec, data_dir)
                 resolve_model(spec.model.name, spec.model.revision)
     if group.broadcast([finished], where)[0]:
         return None
     progress = ProgressReporter(on_progress if group.first else None)
     with group.all_or_none(where):
         progress.begin_phase("loading data")
-        data = ready or _assembled(spec, data_dir)
-        labels = _training_labels(spec, data, folder if group.first else None)
+        data = ready or assembled_data(spec, data_dir)
+        labels = training_labels(spec, data, folder if group.first else None)
         progress.begin_phase("loading model")
         model = load_scoring_model(
             spec.model,
@@ -254,7 +251,7 @@ def prepare_cell(
             inverse_frequency(labels, data.train.labels)
             if spec.training.class_weights == "inverse"
             else None,
-            _annotators_shares(data) if spec.training.targets == "annotators" else None,
+            annotators_shares(data) if spec.training.targets == "annotators" else None,
         )
         tracked = model.encode(data.tracked)
     parallel = parallel_training(model, options.sharding, device=where, cpu_offload=options.cpu_offload)
@@ -349,12 +346,6 @@ def prepare_cell(
     return PreparedCell(run, recorder, checkpoint, progress.begin_phase)
 
 
-def _assembled(spec: RunSpec, data_dir: Path | None) -> CellData:
-    return assemble(
-        spec.dataset, spec.regime, sample_seed=stream_seed(spec.seed, "sample"), data_dir=data_dir
-    )
-
-
 def _device(name: str | None, group: ProcessGroup, options: Execution, spec: RunSpec) -> torch.device:
     """Where this process computes: of several on one machine's GPUs, each on its own.
 
@@ -403,43 +394,3 @@ def _shared_states(spec: RunSpec, folder: Path, model: ScoringModel, tracked: En
         token_budget=spec.tracking.token_budget,
         precision=spec.tracking.precision,
     )
-
-
-def _annotators_shares(data: CellData) -> NDArray[np.float64]:
-    """Annotators' label shares of the tracked examples that are trained on, rows of NaN for the others."""
-    counts = data.train.counts
-    total = counts.sum(axis=1, keepdims=True)
-    learned = np.isin(np.array(data.train.ids, dtype=object), np.array(data.tracked.ids, dtype=object))
-    with np.errstate(invalid="ignore"):
-        shares = np.asarray(counts / total, dtype=np.float64)
-    bare = int((learned & (total[:, 0] == 0)).sum())
-    if bare:
-        raise DataError(
-            f"targets: annotators trains on annotators' label shares, and {bare} tracked example(s) have no annotations"
-        )
-    shares[~learned] = np.nan
-    return shares
-
-
-def _training_labels(
-    spec: RunSpec, data: CellData, folder: Path | None
-) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Gold labels, or noisy ones; the flip mask is saved in `folder`, beside the curves."""
-    gold = data.train.gold
-    if spec.training.noise is None:
-        return gold
-    from dissensus.data.noise import inject_noise, save_noise
-
-    noise = spec.training.noise
-    rng = np.random.default_rng(stream_seed(spec.seed, "noise"))
-    among = None
-    if noise.among != "all":
-        allowed = np.array(data.tracked.ids, dtype=object)
-        if noise.among == "settled":
-            assert data.classes is not None  # RunSpec asks for entropy_cuts
-            allowed = allowed[data.classes == "settled"]
-        among = np.isin(np.array(data.train.ids, dtype=object), allowed)
-    noisy = inject_noise(gold, data.train.counts, kind=noise.kind, rate=noise.rate, rng=rng, among=among)
-    if folder is not None:
-        save_noise(folder / "noise.parquet", data.train.ids, gold, noisy)
-    return noisy.labels

@@ -31,7 +31,7 @@ STEEP = 1e3
 
 
 @dataclass(frozen=True, eq=False)
-class Block:
+class DesignBlock:
     """Columns of one covariate, or the intercept.
 
     Attributes:
@@ -41,12 +41,12 @@ class Block:
     columns: FloatArray
 
     @classmethod
-    def intercept(cls, n: int) -> Block:
+    def intercept(cls, n: int) -> DesignBlock:
         """A column of ones."""
         return cls(np.ones((n, 1)))
 
     @classmethod
-    def of(cls, basis: FloatArray) -> Block:
+    def of(cls, basis: FloatArray) -> DesignBlock:
         """The block of an orthonormal, centred basis of shape (n, k)."""
         return cls(basis * np.sqrt(len(basis)))
 
@@ -62,7 +62,7 @@ class NestedDesigns:
     """
 
     first: RankDesign
-    blocks: tuple[Block, ...]
+    blocks: tuple[DesignBlock, ...]
     changes: tuple[tuple[FloatArray, FloatArray], ...]
     _products: dict[tuple[int, ...], FloatArray] = field(default_factory=dict, init=False, repr=False)
 
@@ -71,7 +71,7 @@ class NestedDesigns:
         cls,
         designs: Sequence[RankDesign],
         sets: Sequence[Sequence[int]],
-        blocks: Sequence[Block],
+        blocks: Sequence[DesignBlock],
     ) -> NestedDesigns | None:
         """Join designs; None where the blocks of a set are so nearly collinear that it must be computed alone.
 

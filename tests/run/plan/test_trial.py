@@ -13,6 +13,7 @@ import pytest
 from dissensus.config import RunSpec
 from dissensus.data.assembly import assemble
 from dissensus.errors import DataError
+from dissensus.run.cell_data import assembled_data
 from dissensus.run.plan import measuring, trial
 from dissensus.run.plan.facts import Trial, combined, likeness
 from dissensus.run.plan.measuring import Workers, data_sizes, measure_cells
@@ -110,9 +111,9 @@ def test_data_are_assembled_once(
 
     def counting(spec: RunSpec, _data_dir: Path | None) -> Any:
         calls.append(spec.regime)
-        return trial.assembled(spec, None)
+        return assembled_data(spec, None)
 
-    monkeypatch.setattr(measuring, "assembled", counting)
+    monkeypatch.setattr(measuring, "assembled_data", counting)
     cells = [
         spec(tiny_encoder_dir, regime=regime, seed=seed)
         for regime in ("held_out", "trained_on", "held_out")

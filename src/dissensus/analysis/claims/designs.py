@@ -17,7 +17,7 @@ from dissensus.analysis.claims.sampled import Resampler
 from dissensus.config import AnalysisSpec
 from dissensus.curves import FloatArray
 from dissensus.stats.basis import covariate_basis
-from dissensus.stats.nested import Block, NestedDesigns
+from dissensus.stats.nested import DesignBlock, NestedDesigns
 from dissensus.stats.partial import RankDesign
 from dissensus.stats.ranks import RankedSample
 
@@ -39,7 +39,7 @@ class RankDesigns:
         self._form = settings.partial
         self._samples: dict[tuple[object, ...], RankedSample] = {}
         self._bases: dict[tuple[object, ...], FloatArray] = {}
-        self._blocks: dict[tuple[object, ...], Block] = {}
+        self._blocks: dict[tuple[object, ...], DesignBlock] = {}
 
     def of(
         self, x: FloatArray, y: FloatArray, covariates: Mapping[str, FloatArray], clusters: NDArray[np.str_]
@@ -80,18 +80,18 @@ class RankDesigns:
         if len(sets) > 1:
             names = list(dict.fromkeys(c for own in sets for c in own))
             n = len(clusters)
-            blocks = [_recent(self._blocks, ("1", n), lambda: Block.intercept(n))]
+            blocks = [_recent(self._blocks, ("1", n), lambda: DesignBlock.intercept(n))]
             blocks += [self._block(c, values[c]) for c in names]
             nested = NestedDesigns.of(designs, [[1 + names.index(c) for c in own] for own in sets], blocks)
             if nested is not None:
                 return self._resampler.over(dataset, clusters, nested.correlations)
         return np.stack([self._resampler.over(dataset, clusters, d.resampled) for d in designs], axis=1)
 
-    def _block(self, covariate: str, values: FloatArray) -> Block:
+    def _block(self, covariate: str, values: FloatArray) -> DesignBlock:
         return _recent(
             self._blocks,
             (covariate, len(values), _digest(values)),
-            lambda: Block.of(self._basis({covariate: values}, len(values))),
+            lambda: DesignBlock.of(self._basis({covariate: values}, len(values))),
         )
 
 

@@ -14,7 +14,7 @@ from dissensus.analysis.paper.layout import (
     NAN,
     Entry,
     PaperTable,
-    Row,
+    TableRow,
     interval_entry,
     number_entry,
     seeds_entry,
@@ -124,7 +124,7 @@ def grid(
         notes: below the table.
     """
     rows = tuple(
-        Row(
+        TableRow(
             (*condition.labels, level) if by else condition.labels,
             tuple(column(condition) for column in columns(level).values()),
         )

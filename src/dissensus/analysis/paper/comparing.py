@@ -35,7 +35,7 @@ from dissensus.analysis.paper.definitions import (
     RANKS,
     SEED,
 )
-from dissensus.analysis.paper.layout import EMPTY, Entry, PaperTable, Row, number_entry
+from dissensus.analysis.paper.layout import EMPTY, Entry, PaperTable, TableRow, number_entry
 from dissensus.config import RunSpec
 from dissensus.stats.comparisons import PairedDifference, paired_difference
 from dissensus.stats.groups import CONTESTED, SETTLED
@@ -56,7 +56,7 @@ def table_1(reading: PaperReading) -> PaperTable:
         first = next((c for c in conditions if c is not None), None)
         accuracy = NOT_PLANNED if first is None else ACCURACY(first)
         known = Entry(words=KNOWN.get((model, method, "SNLI"), "no figure known"))
-        rows.append(Row((model, method), (*entries, accuracy, known)))
+        rows.append(TableRow((model, method), (*entries, accuracy, known)))
     absent = [m for m in MODELS.values() if m != "GPT-2" and all(row.labels[0] != m for row in rows)]
     values = [rho.value for row in rows for rho in row.entries[: len(data)] if not rho.missing]
     ends = (
@@ -120,7 +120,7 @@ def table_3(reading: PaperReading) -> PaperTable:
         "rho with final loss": single(lambda cell: cell.rho_with("final loss").rho),
         "validation accuracy": single(lambda cell: cell.accuracy, why=ACCURACY_WHY),
     }
-    rows: list[Row] = []
+    rows: list[TableRow] = []
     for (model, data), ranks in reading.ranks(reading.planned).items():
         if not any(condition in reading.own for condition in ranks.values()):
             continue
@@ -128,11 +128,11 @@ def table_3(reading: PaperReading) -> PaperTable:
         for rank in sorted(listed):
             condition = ranks.get(rank)
             entries = [NOT_PLANNED if condition is None else column(condition) for column in columns.values()]
-            rows.append(Row((model, data, str(rank)), tuple(entries)))
+            rows.append(TableRow((model, data, str(rank)), tuple(entries)))
         done = {rank: c.one.rho.rho for rank, c in ranks.items() if c.one is not None}
         why = f"needs 3 ranks, {len(done)} finished" if len(done) < 3 else "undefined"
         trend = number_entry(rank_trend(list(done), list(done.values())).rho, why=why)
-        rows.append(Row((model, data, "trend"), (EMPTY, trend, EMPTY, EMPTY, EMPTY)))
+        rows.append(TableRow((model, data, "trend"), (EMPTY, trend, EMPTY, EMPTY, EMPTY)))
     return PaperTable(
         "3",
         "LoRA ranks",

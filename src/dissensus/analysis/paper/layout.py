@@ -44,7 +44,7 @@ EMPTY = Entry()
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """One row.
 
     Attributes:
@@ -76,7 +76,7 @@ class PaperTable:
     definition: str
     stub: tuple[str, ...]
     columns: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
     notes: tuple[str, ...] = ()
     absent: str = "these studies have no such cell"
 

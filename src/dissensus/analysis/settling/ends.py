@@ -9,7 +9,7 @@ import numpy as np
 from dissensus.analysis.claims.parts import Part, part
 from dissensus.analysis.claims.sampled import CellValue, ConditionValue
 from dissensus.analysis.claims.statistics import ALL
-from dissensus.analysis.settling.runs import Line, Run, Setting
+from dissensus.analysis.settling.runs import Line, Setting, SettlingRun
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +53,7 @@ def _changes(setting: Setting, line: Line) -> ConditionValue:
     )
 
 
-def _change(setting: Setting, run: Run) -> CellValue:
+def _change(setting: Setting, run: SettlingRun) -> CellValue:
     """Contested loss at the end minus the start."""
     if run.why_none:
         return setting.statistics.undefined(run.why_none)

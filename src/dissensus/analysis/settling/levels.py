@@ -23,7 +23,7 @@ from dissensus.analysis.claims.parts import Part, part
 from dissensus.analysis.claims.sampled import CellValue, ConditionValue
 from dissensus.analysis.claims.statistics import ALL, contrast
 from dissensus.analysis.reading import BACKED
-from dissensus.analysis.settling.runs import Line, Run, Setting
+from dissensus.analysis.settling.runs import Line, Setting, SettlingRun
 from dissensus.stats import holm
 from dissensus.stats.intervals import few_units
 
@@ -160,7 +160,7 @@ def _levels(setting: Setting) -> set[float]:
     }
 
 
-def _start(run: Run) -> float:
+def _start(run: SettlingRun) -> float:
     """The settled loss at the start, ln K at most: a fresh head's first loss falls without anything being learned."""
     return float(min(run.settled[0], run.means.chance if np.isfinite(run.means.chance) else np.inf))
 
@@ -180,7 +180,7 @@ def _at_level(setting: Setting, line: Line, level: float, margin: float) -> AtLe
     return AtLevel(line, level, values, value, why)
 
 
-def _value(setting: Setting, run: Run, level: float, margin: float) -> CellValue:
+def _value(setting: Setting, run: SettlingRun, level: float, margin: float) -> CellValue:
     """The contested loss of a run at a level."""
     undefined = setting.statistics.undefined
     settled, contested = run.means.settled[BACKED], run.means.contested[ALL]

@@ -19,7 +19,7 @@ _GROUPING = ("entropy", "gold", "contested_share", "cuts", "cuts_unit", "cluster
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
+class SettlingRun:
     """One cell along training. Losses are means over a group of examples, in nats.
 
     Attributes:
@@ -69,7 +69,7 @@ class Line:
     method: str
     rate: float
     name: str
-    runs: tuple[Run, ...]
+    runs: tuple[SettlingRun, ...]
 
     @property
     def kind(self) -> str:
@@ -142,7 +142,7 @@ def _lines(cells: Iterable[CellReading], statistics: ClaimStatistics) -> tuple[L
     lines = []
     for seeds in by_method.values():
         method = next(iter(seeds.values())).spec.method.model_copy(update={"tag": None})
-        runs = tuple(Run(seeds[seed], statistics.group_means(seeds[seed])) for seed in sorted(seeds))
+        runs = tuple(SettlingRun(seeds[seed], statistics.group_means(seeds[seed])) for seed in sorted(seeds))
         lines.append(
             Line(method.label, method.learning_rate, f"{method.label} {method.learning_rate:g}", runs)
         )

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from dissensus.config import RunSpec
 from dissensus.errors import DissensusError, ModelError
+from dissensus.run.cell_data import assembled_data
 from dissensus.run.messages import CellOrder, Ended, Event, Failed, JobOrder, Over
 from dissensus.run.plan.facts import (
     CellFacts,
@@ -32,7 +33,7 @@ from dissensus.run.plan.facts import (
     kind_key,
     likeness,
 )
-from dissensus.run.plan.trial import assembled, read_trial, text_bytes
+from dissensus.run.plan.trial import read_trial, text_bytes
 from dissensus.run.process import ChildProcess
 from dissensus.study.status import CellStatus
 from dissensus.wording import first_line
@@ -142,7 +143,7 @@ def cell_sizes(
 
 def data_sizes(spec: RunSpec, data_dir: Path | None) -> DataFacts:
     """Sizes of a cell's data; raises what assembling them raises."""
-    data = assembled(spec, data_dir)
+    data = assembled_data(spec, data_dir)
     return DataFacts(
         train=len(data.train),
         tracked=len(data.tracked),

@@ -21,11 +21,11 @@ from pydantic import TypeAdapter
 
 from dissensus.config import RunSpec
 from dissensus.data.annotations import AnnotatedDataset
-from dissensus.data.assembly import CellData, assemble
+from dissensus.data.assembly import CellData
 from dissensus.record.precision import PrecisionTrial, try_precisions
 from dissensus.run.allocation import on_gpu
+from dissensus.run.cell_data import assembled_data
 from dissensus.run.plan.facts import Trial
-from dissensus.seeds import stream_seed
 
 if TYPE_CHECKING:
     from dissensus.models.encoding import Encoded
@@ -68,7 +68,7 @@ def trial(
     """
     clock = _clock(device, threads)
     run, setup = _set_up(spec, folder / "cell", clock, data_dir=data_dir, threads=threads, device=device)
-    data = assembled(spec, data_dir)
+    data = assembled_data(spec, data_dir)
     result = _timed(spec, run, data, clock, setup)
     (folder / _RESULT).write_text(json.dumps(asdict(result)), encoding="utf-8")
 
@@ -87,12 +87,6 @@ def tokens_per_byte(dataset: AnnotatedDataset, encode: Callable[[AnnotatedDatase
     """Real tokens per byte of a data set's texts, or of a sample of it."""
     sample = dataset if len(dataset) <= SAMPLE else _some(dataset, SAMPLE)
     return int(encode(sample).lengths.sum()) / text_bytes(sample)
-
-
-def assembled(spec: RunSpec, data_dir: Path | None) -> CellData:
-    """The data of a cell; of several seeds the first stands for all."""
-    seed = stream_seed(spec.seed, "sample")
-    return assemble(spec.dataset, spec.regime, sample_seed=seed, data_dir=data_dir)
 
 
 def _set_up(
