@@ -53,10 +53,10 @@ class AnswerRules(SourceSpec):
         "semicolon or bar where it separates labels that other answers hold alone. An empty text: none.",
     )
     leave_out: tuple[str, ...] = Field((), description="Annotators whose answers do not count.")
-    scale: Scale = Field(
-        "nominal",
+    scale: Scale | None = Field(
+        None,
         description="ordinal: labels are steps of a scale, in the order of `labels` or by number; distances between "
-        "them are then reported beside entropy.",
+        "them are then reported beside entropy. Default: nominal, unless the file says that the question is a rating.",
     )
 
 
@@ -111,6 +111,7 @@ def collect(
     labels: Sequence[str] = (),
     leave_out_unanswered: bool = False,
     notes: Sequence[str] = (),
+    scale: Scale = "nominal",
 ) -> AnnotatedDataset:
     """Annotated data from items and answers.
 
@@ -124,12 +125,14 @@ def collect(
         labels: names that the file itself lists, in its order; used where the rules name none.
         leave_out_unanswered: leave out items that nobody answered, and say how many.
         notes: what the reader of the file had to say; they come first.
+        scale: what the file says of the labels; used where the rules say nothing.
 
     Raises:
         DataError: an answer is of no item, labels cannot be read, an annotator in `leave_out` gave no answer, a second
             answer where `repeats` is 'refuse', or an ordinal scale without an order.
     """
     said = list(notes)
+    scale = rules.scale or scale
     kept, more = _without(answers, rules.leave_out, where)
     said += more
     kept, more = _split(kept, rules)
@@ -137,7 +140,7 @@ def collect(
     reading = _labels(items, kept, rules, where, labels, published_gold)
     kept = _named(kept, reading)
     kept, more = _once(kept, rules.repeats, where)
-    said += [*reading.notes, *more, *_scale_notes(rules, reading.labels, where)]
+    said += [*reading.notes, *more, *_scale_notes(scale, rules, reading.labels, where)]
     position = {label: k for k, label in enumerate(reading.labels)}
     by_item: dict[str, list[Answer]] = {item.id: [] for item in items}
     for answer in kept:
@@ -171,7 +174,7 @@ def collect(
         said.append(f"{several} answers name several labels; each of k labels counts 1/k")
     if ties:
         said.append(tie_note(ties, reading.labels))
-    return AnnotatedDataset(name, reading.labels, tuple(examples), tuple(said), rules.scale)
+    return AnnotatedDataset(name, reading.labels, tuple(examples), tuple(said), scale)
 
 
 def text_id(text: Mapping[str, str]) -> str:
@@ -317,9 +320,9 @@ def _once(answers: Sequence[Answer], repeats: Repeats, where: str) -> tuple[list
     return kept, [note]
 
 
-def _scale_notes(rules: AnswerRules, labels: Sequence[str], where: str) -> list[str]:
+def _scale_notes(scale: Scale, rules: AnswerRules, labels: Sequence[str], where: str) -> list[str]:
     numbers = all(_is_number(label) for label in labels)
-    if rules.scale == "ordinal":
+    if scale == "ordinal":
         if not numbers and rules.labels is None:
             raise DataError(
                 f"{where}: `scale: ordinal` needs the order of the labels; name them, lowest first, with `labels: "
@@ -327,7 +330,13 @@ def _scale_notes(rules: AnswerRules, labels: Sequence[str], where: str) -> list[
             )
         return []
     whole = all(label.lstrip("-").isdecimal() for label in labels)
-    if numbers and whole and len(labels) >= 4 and max(abs(int(label)) for label in labels) <= 100:
+    if (
+        rules.scale is None
+        and numbers
+        and whole
+        and len(labels) >= 4
+        and max(abs(int(label)) for label in labels) <= 100
+    ):
         return [
             f"the labels {labels[0]} to {labels[-1]} look like steps of a scale; `scale: ordinal` reports distances "
             "between them beside entropy"
