@@ -21,6 +21,7 @@ from dissensus.data.sources.tool_exports import (
     export_source,
     label_names,
     objects,
+    queue_facts,
 )
 
 ANNOTATIONS = ("annotations", "completions")
@@ -142,7 +143,7 @@ def _min_questions(table: Table, spec: LabelStudioSource) -> list[str]:
     CSV has its columns in order of their names. If nothing there varies, whatever is no text is a question.
     """
     texts = {t for group in TEXTS for t in group}
-    named = {*(spec.text or ()), spec.item}
+    named = {*(spec.text or ()), spec.item, *queue_facts(table.columns)}
     free = [c for c in table.columns if c not in MIN_OWN and c not in named and normal_name(c) not in texts]
     begin, end = table.columns.index("id"), table.columns.index("annotator")
     between = table.columns[begin + 1 : end]

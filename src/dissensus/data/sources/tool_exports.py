@@ -25,6 +25,8 @@ from dissensus.wording import file_tail
 
 ITEM_ID = "item_id"
 """Field of the item's id in what `dissensus queue` writes for a tool."""
+QUEUE_FACTS = frozenset({"gold", "votes", "entropy", "why", "labels_wanted"})
+"""Fields that it writes beside the texts; the tool exports them again, and they are no texts and no answers."""
 
 
 class ExportSpec(AnswerRules):
@@ -107,8 +109,8 @@ class Export:
         """
         if self._spec.text is not None:
             return self._spec.text
-        skipped = {*ignored, self._spec.item}
         columns = dict.fromkeys(column for record in records for column in record.values)
+        skipped = {*ignored, self._spec.item, *queue_facts(columns)}
         texts = [
             column
             for column in columns
@@ -253,6 +255,18 @@ def without_prefix(record: Record, prefix: str) -> Record:
     """The fields whose names begin with `prefix`, named without it."""
     fields = {key[len(prefix) :]: value for key, value in record.values.items() if key.startswith(prefix)}
     return Record(record.path, record.place, fields)
+
+
+def queue_facts(columns: Iterable[str]) -> set[str]:
+    """Those of the columns that `dissensus queue` wrote beside the texts; none where it did not write them."""
+    names = {column: column.removeprefix("queue_") for column in columns}
+    if not {"votes", "why"} <= set(names.values()):
+        return set()
+    return {
+        column
+        for column, name in names.items()
+        if name in QUEUE_FACTS and (column != name or f"queue_{name}" not in names)
+    }
 
 
 def is_text(value: object) -> bool:
