@@ -376,7 +376,7 @@ def test_wrong_types_at_any_level_are_data_or_a_refusal(tmp_path: Path, data: st
         if data.draw(st.booleans()) and isinstance(target, dict):
             del target[place[-1]]
         else:
-            target[place[-1]] = data.draw(st.sampled_from(WRONG))
+            target[place[-1]] = copy.deepcopy(data.draw(st.sampled_from(WRONG)))
     path = tmp_path / "fuzz.json"
     path.write_text(json.dumps(rows))
     for reader in (lambda: sniff(path), lambda: source(name, path=str(path))):

@@ -34,15 +34,15 @@ def _labels(record: Record, answer: Any) -> tuple[str, ...] | None:
     for key in ("label", "labels"):
         if key in answer:
             return label_names(record, answer[key], repr(key))
-    return chosen_options(answer)
+    return chosen_options(Record(record.path, record.place, answer))
 
 
-def chosen_options(options: Mapping[str, Any]) -> tuple[str, ...] | None:
+def chosen_options(options: Record) -> tuple[str, ...] | None:
     """The options that are true, of one true or false for each; None where they are something else.
 
     A checkbox alone has the one option `on`: it is then true or false itself.
     """
-    words = {str(option): (label_name(value) or "").casefold() for option, value in options.items()}
+    words = {str(option): (label_name(value) or "").casefold() for option, value in options.values.items()}
     if not words or not set(words.values()) <= {*TRUE, *FALSE}:
         return None
     if list(words) == ["on"]:

@@ -17,7 +17,7 @@ from pydantic import Field
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.data.sources.base import FileSample, Recognised, Source
 from dissensus.data.sources.crowd_forms import form_answers
-from dissensus.data.sources.paths import resolve_path
+from dissensus.data.sources.paths import data_dirs, resolve_path
 from dissensus.data.sources.reading import Record, read_json, read_jsonl
 from dissensus.data.sources.tabular import Table, read_table
 from dissensus.data.sources.tool_exports import Export, ExportSpec, annotator_name, is_text, objects
@@ -59,7 +59,7 @@ def load(spec: GroundTruthSource, *, data_dir: Path | None = None) -> AnnotatedD
 
 def _folder(path: str, data_dir: Path | None) -> Path | None:
     named = Path(path).expanduser()
-    places = [named] if named.is_absolute() or data_dir is None else [data_dir / named, named]
+    places = [*(folder / named for folder in data_dirs(data_dir)), named]  # an absolute path stays as it is
     return next((place for place in places if place.is_dir()), None)
 
 

@@ -19,6 +19,7 @@ from dissensus.data.sources.tool_exports import (
     ExportSpec,
     annotator_name,
     export_source,
+    is_set,
     label_names,
     objects,
     queue_facts,
@@ -54,9 +55,9 @@ def read(table: Table, spec: LabelStudioSource) -> AnnotatedDataset:
             values = record.get(kind)
             export.leave_out(word, len(values) if isinstance(values, list) else 0)
         for one in own:
-            if one.get("was_cancelled") or one.get("skipped"):
+            if is_set(one.get("was_cancelled")) or is_set(one.get("skipped")):
                 export.leave_out("cancelled (skipped tasks)")
-            elif one.get("ground_truth") or one.get("honeypot"):
+            elif is_set(one.get("ground_truth")) or is_set(one.get("honeypot")):
                 export.leave_out("ground truth")
             else:
                 labels: list[str] = []

@@ -68,7 +68,7 @@ def _answers(record: Record) -> dict[str, tuple[str, ...]]:
         else:
             options.setdefault(question, {})[option] = value
     for question, cells in options.items():
-        chosen_ones = chosen_options(cells)
+        chosen_ones = chosen_options(Record(record.path, record.place, cells))
         if chosen_ones is not None:
             answers[question] = chosen_ones
     return answers

@@ -16,6 +16,7 @@ from pydantic import Field
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.data.answers import Answer, AnswerRules, Item, Scale, collect, text_id
 from dissensus.data.sources.base import FileSample, Recognised, Source
+from dissensus.data.sources.cells import TRUE
 from dissensus.data.sources.columns import IDS, TEXTS, normal_name
 from dissensus.data.sources.paths import resolve_path
 from dissensus.data.sources.reading import Record, cell_name, label_name, shown
@@ -269,6 +270,11 @@ def queue_facts(columns: Iterable[str]) -> set[str]:
     }
 
 
+def is_set(value: object) -> bool:
+    """Whether a cell that is true or false is true."""
+    return (cell_name(value) or "").casefold() in TRUE
+
+
 def is_text(value: object) -> bool:
     """Whether a cell holds words."""
     return isinstance(value, str) and bool(value.strip())
@@ -308,7 +314,13 @@ def export_source(
 
 def _is_text(records: Sequence[Record], column: str) -> bool:
     cells = [record.values.get(column) for record in records]
-    return any(map(is_text, cells)) and all(cell is None or isinstance(cell, str) for cell in cells)
+    return any(is_text(cell) and not _is_number(cell) for cell in cells) and all(
+        cell is None or isinstance(cell, str) for cell in cells
+    )
+
+
+def _is_number(cell: str) -> bool:
+    return cell.strip().lstrip("+-").replace(".", "", 1).isdecimal()
 
 
 def _text(record: Record, name: str) -> str:
