@@ -9,7 +9,19 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from dissensus.cli import claims, data, exchange, models, rates, settling, status, studies, study, tables
+from dissensus.cli import (
+    claims,
+    data,
+    exchange,
+    models,
+    queue,
+    rates,
+    settling,
+    status,
+    studies,
+    study,
+    tables,
+)
 from dissensus.cli.output import note
 from dissensus.errors import DissensusError
 
@@ -61,6 +73,7 @@ app.command()(rates.rates)
 app.command()(status.status)
 app.command()(claims.claims)
 app.command()(tables.tables)
+app.command()(queue.queue)
 app.command()(settling.settling)
 app.add_typer(studies.app, name="studies", help="Built-in studies: list, show.")
 app.add_typer(data.app, name="data", help="Data sets: list, show, fetch, check.")
