@@ -13,6 +13,7 @@ from dissensus.cli import (
     claims,
     data,
     exchange,
+    merge,
     models,
     queue,
     rates,
@@ -74,6 +75,7 @@ app.command()(status.status)
 app.command()(claims.claims)
 app.command()(tables.tables)
 app.command()(queue.queue)
+app.command()(merge.merge)
 app.command()(settling.settling)
 app.add_typer(studies.app, name="studies", help="Built-in studies: list, show.")
 app.add_typer(data.app, name="data", help="Data sets: list, show, fetch, check.")
