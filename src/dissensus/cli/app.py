@@ -13,6 +13,7 @@ from dissensus.cli import (
     claims,
     data,
     exchange,
+    export,
     merge,
     models,
     queue,
@@ -83,6 +84,7 @@ app.add_typer(models.app, name="models", help="Models with a short name: list, f
 app.add_typer(
     exchange.app, name="import", help="What other tools recorded, into a curves store: cartography, aum."
 )
+app.add_typer(export.app, name="export", help="A study's results in the forms of others: lewidi.")
 
 
 def _version(requested: bool) -> None:
