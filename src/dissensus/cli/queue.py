@@ -115,7 +115,7 @@ def queue(
         emit_json({**asdict(replace(chosen, tasks=shown)), "by": by.value})
         return
     _print(chosen, by, quotes)
-    say(f"next: for a tool, add --to {', '.join(tool.value for tool in Tool)} and --out FILE;")
+    say(f"next: for a tool, add --to TOOL --out FILE ({', '.join(tool.value for tool in Tool)});")
     say(f"when it is labelled: {back} EXPORT --out ALL.jsonl")
 
 
