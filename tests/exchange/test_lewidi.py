@@ -68,6 +68,12 @@ def test_a_line_has_the_tasks_id_and_probabilities_in_the_tasks_order_that_add_u
     assert submission.distance == pytest.approx(average_wasserstein(*on_scale), abs=1e-6)
 
 
+def test_rounding_takes_nothing_from_the_sum() -> None:
+    many = curves(tuple(map(str, range(-5, 6))), ids=[f"dev-{i}" for i in range(200)])
+    for line in soft_submission(many, "Paraphrase").text.splitlines():
+        assert sum(Decimal(p) for p in line.split("\t")[1].strip("[]").split(", ")) == 1
+
+
 def test_the_split_is_told_and_several_are_refused() -> None:
     mixed = curves(("0", "1"), ids=("dev-1", "train-1", "7"))
     with pytest.raises(DataError, match=r"several splits \(dev, train, none\).*--split"):
