@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeGuard, TypeVar
 
 from pydantic import Field
 
@@ -275,7 +275,7 @@ def is_set(value: object) -> bool:
     return (cell_name(value) or "").casefold() in TRUE
 
 
-def is_text(value: object) -> bool:
+def is_text(value: object) -> TypeGuard[str]:
     """Whether a cell holds words."""
     return isinstance(value, str) and bool(value.strip())
 
