@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +14,8 @@ from dissensus.cli.output import emit_json, moves, note, number, say, table, ter
 
 if TYPE_CHECKING:
     from dissensus.data.check import DataReport
+
+_SHOWN = 5
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -97,6 +100,20 @@ def check(
         _print_report(report)
 
 
+@app.command()
+def annotators(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A data file with annotators by name, or counts.")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Say who annotated: agreement, competence, who looks like noise, and what entropy is without them."""
+    from dissensus.cli.annotators import print_annotators
+    from dissensus.data.sniff import sniff
+
+    print_annotators(sniff(file), as_json=as_json)
+
+
 class _Download:
     """Shows the bytes of a download, on a terminal only."""
 
@@ -145,6 +162,15 @@ def _print_report(report: DataReport) -> None:
         low, middle, high = report.annotators
         named = f"; {report.named_annotators} annotators known by name" if report.named_annotators else ""
         say(f"annotations per item: {low:g} to {high:g}, median {middle:g}{named}")
+        for sentence in (report.disagreement, *report.flagged[:_SHOWN]):
+            if sentence:
+                say(sentence)
+        if len(report.flagged) > _SHOWN:
+            say(
+                f"{len(report.flagged) - _SHOWN} more annotators are flagged; see: dissensus data annotators FILE"
+            )
+        if not math.isnan(report.dispersion):
+            say(f"ordinal dispersion: mean {number(report.dispersion, 3)} of 1")
         say(f"annotation entropy: mean {number(report.entropy_mean, 3)} bits")
         most = max(report.entropy_histogram) or 1
         for k, items in enumerate(report.entropy_histogram):
