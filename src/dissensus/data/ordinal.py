@@ -24,7 +24,7 @@ def ordinal_dispersion(counts: ArrayLike, values: Sequence[float] | FloatArray |
     absolute difference of two annotations drawn with replacement, as a share of the largest that can be: 0 where all
     annotators agree, 1 where half of them stand at each end. This is Blair and Lacy's statistic of ordinal variation (l
     squared, turned round). Leik's has min(F, 1 - F) in place of 2 F (1 - F): with few annotators it takes fewer values,
-    and so ties more items. Unlike entropy, both know that 'agree' against 'strongly agree' is less than against 'disagree'.
+    and so ties more items. Unlike entropy, both know that 'agree' is nearer to 'strongly agree' than to 'disagree'.
 
     Args:
         counts: annotators per label, shape (..., K), K at least 2.
@@ -43,7 +43,9 @@ def ordinal_dispersion(counts: ArrayLike, values: Sequence[float] | FloatArray |
     return canonical(np.clip(4 * spread / (places[-1] - places[0]), 0.0, 1.0))
 
 
-def mean_absolute_difference(counts: ArrayLike, values: Sequence[float] | FloatArray | None = None) -> FloatArray:
+def mean_absolute_difference(
+    counts: ArrayLike, values: Sequence[float] | FloatArray | None = None
+) -> FloatArray:
     """Mean absolute difference between the labels of two annotators of one item, in units of the scale.
 
     Two different annotators: sum over c, k of n_c n_k |v_c - v_k| / (n (n - 1)). An annotator who gave several labels
@@ -79,7 +81,9 @@ def wasserstein_distance(
     return canonical((apart * np.diff(places)).sum(axis=-1))
 
 
-def _on_scale(counts: ArrayLike, values: Sequence[float] | FloatArray | None) -> tuple[FloatArray, FloatArray]:
+def _on_scale(
+    counts: ArrayLike, values: Sequence[float] | FloatArray | None
+) -> tuple[FloatArray, FloatArray]:
     c = np.asarray(counts, dtype=np.float64)
     if c.ndim == 0 or c.shape[-1] < 2 or not np.all(np.isfinite(c) & (c >= 0)):
         raise DataError(

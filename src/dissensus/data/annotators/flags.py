@@ -13,8 +13,8 @@ Three outcomes for each annotator: `informative`, `flagged`, and `not told`, whi
 
 Nobody is flagged as random who agrees with another annotator beyond chance, or with the others who are far from the
 rest: that is a school with a view of its own, even where the majority's answers say nothing about it. p-values are
-adjusted by Holm over all annotators with enough items. Whoever is flagged is left out of the others' rest, and those are
-looked at again.
+adjusted by Holm over all annotators with enough items. Whoever is flagged is left out of the others' rest, and those
+are looked at again.
 """
 
 from __future__ import annotations
