@@ -97,7 +97,7 @@ def check(
     if as_json:
         emit_json(asdict(report))
     else:
-        _print_report(report)
+        _print_report(report, file)
 
 
 @app.command()
@@ -138,7 +138,7 @@ class _Download:
             note("")
 
 
-def _print_report(report: DataReport) -> None:
+def _print_report(report: DataReport, file: Path) -> None:
     say(f"{report.name}: {report.rows} rows; text fields: {', '.join(report.fields)}")
     for line in report.notes:
         say(f"  note: {line}")
@@ -166,9 +166,9 @@ def _print_report(report: DataReport) -> None:
             if sentence:
                 say(sentence)
         if len(report.flagged) > _SHOWN:
-            say(
-                f"{len(report.flagged) - _SHOWN} more annotators are flagged; see: dissensus data annotators FILE"
-            )
+            say(f"{len(report.flagged) - _SHOWN} more annotators are flagged")
+        if report.named_annotators:
+            say(f"who annotated: dissensus data annotators {file}")
         if not math.isnan(report.dispersion):
             say(f"ordinal dispersion: mean {number(report.dispersion, 3)} of 1")
         say(f"annotation entropy: mean {number(report.entropy_mean, 3)} bits")

@@ -99,7 +99,10 @@ def krippendorff_alpha(
         else (places[:, None] - places) ** 2
     )
     own = panel is not None and bool(panel.split.any())
-    kept, times = (c[pairable], np.ones(size)) if own else np.unique(c[pairable], axis=0, return_counts=True)
+    kept, repeats = (
+        (c[pairable], np.ones(size)) if own else np.unique(c[pairable], axis=0, return_counts=True)
+    )
+    times = np.asarray(repeats, dtype=np.float64)
     n = kept.sum(axis=1)
     if level == "ordinal":
         observed = 2 * kept[:, upper[0]] * kept[:, upper[1]]
@@ -137,7 +140,7 @@ def krippendorff_alpha(
                 dtype=np.float64,
             )
 
-    value = float(alphas(times[None].astype(np.float64))[0])
+    value = float(alphas(times[None])[0])
     if resamples < 1 or size < LEAST_ITEMS or np.isnan(value):
         return Alpha(level, value, np.nan, np.nan, size)
     drawn = np.concatenate(

@@ -6,7 +6,9 @@ Applied Statistics 28, 1979; D. Hovy et al., "Learning whom to trust with MACE",
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -62,23 +64,26 @@ def competence(panel: Panel, *, seed: int = 0) -> Competence:
                 "label": panel.shares[whole].argmax(axis=1),
             }
         )
-        model = DawidSkene(n_iter=100, tol=1e-5).fit(answers)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pandas, about crowd-kit's use of it
+            model = DawidSkene(n_iter=100, tol=1e-5).fit(answers)
+            # Its restarts all begin with the same numbers when the seed is one number: one is as good as ten.
+            mace = MACE(n_restarts=1, random_state=seed, verbose=0).fit(answers)
         _fill(posterior, model.probas_)
-        hits = pd.Series(0.0, index=model.errors_.index.get_level_values("worker").unique())
-        for label in model.errors_.columns:
-            given = model.errors_[label].xs(label, level="label") * model.priors_[label]
+        errors: Any = model.errors_
+        hits = pd.Series(0.0, index=errors.index.get_level_values("worker").unique())
+        for label in errors.columns:
+            given = errors[label].xs(label, level="label") * model.priors_[label]
             hits = hits.add(given, fill_value=0.0)
         accuracy[hits.index.to_numpy()] = np.minimum(hits.to_numpy(), 1.0)
-        # Its restarts all begin with the same numbers when the seed is one number: one is as good as ten.
-        mace = MACE(n_restarts=1, random_state=seed, verbose=0).fit(answers)
         _fill(posterior_mace, mace.probas_)
         knowing[pd.factorize(answers["worker"])[1].to_numpy()] = mace.spamming_[:, 1]
     return Competence(accuracy, knowing, posterior, posterior_mace, int(panel.split.sum()))
 
 
-def _fill(target: FloatArray, chances: object) -> None:
+def _fill(target: FloatArray, chances: Any) -> None:
     """Write a frame of chances, indexed by item, with a column per label that somebody gave."""
-    rows = chances.index.to_numpy()  # type: ignore[attr-defined]
+    rows = chances.index.to_numpy()
     target[rows] = 0.0
-    for label in chances.columns:  # type: ignore[attr-defined]
-        target[rows, int(label)] = chances[label].to_numpy()  # type: ignore[index]
+    for label in chances.columns:
+        target[rows, int(label)] = chances[label].to_numpy()

@@ -2,8 +2,8 @@
 
 Three outcomes for each annotator: `informative`, `flagged`, and `not told`, which is what few items lead to. The kinds:
 
-- `random`: the association with the others' votes (`information.py`) is *significantly below* half of the typical
-  annotator's, and shows no sign of itself. The first alone would flag the weak, the second alone whoever has few items.
+- `random`: the association with the others' votes (`information.py`) is *significantly below* a quarter of the typical
+  annotator's (half of their correlation), and shows no sign of itself. The first alone would flag the weak, the second alone whoever has few items.
   Typical is the median annotator's, cut down where the annotator's own labels or items vary less. Whoever confuses
   labels consistently, or is strict, has association and is not flagged.
 - `constant`: one label for everything, although even an annotator half as ready as the others to choose other labels
@@ -40,6 +40,7 @@ LEAST_REFERENCE = 3
 LEVEL = 0.05
 SIGN = 0.1
 """p-value of the association below which there is a sign of it, and nobody is flagged."""
+_STRENGTH = 0.25
 _FRACTION = 0.5
 _NEARLY = 0.95
 _ROUNDS = 5
@@ -54,7 +55,7 @@ class Flag:
         kind: of the flag; None without one.
         partners: places of the annotators who give the same answers.
         p_none: p-value of "the answers say nothing"; low where they say something; NaN where it cannot be tested.
-        p_typical: of "they say at least half of what is typical", before Holm; low where they say less.
+        p_typical: of "they say at least a quarter of what is typical", before Holm; low where they say less.
     """
 
     outcome: Outcome
@@ -81,6 +82,8 @@ def flag_annotators(panel: Panel, values: Sequence[float] | None = None) -> tupl
     gone = np.zeros(people, dtype=np.bool_)
     for _ in range(_ROUNDS):
         latest = _one_round(panel.without(gone), groups, sharing, values)
+        if latest is None:
+            break  # those who are left are too few to compare with; what was told before stands
         fresh = False
         for place, flag in enumerate(latest):
             if not gone[place]:
@@ -104,7 +107,8 @@ def holm(p: FloatArray) -> FloatArray:
 
 def _one_round(
     panel: Panel, groups: IntArray, sharing: NDArray[np.bool_], values: Sequence[float] | None
-) -> list[Flag]:
+) -> list[Flag] | None:
+    """The outcomes; None with too few annotators to compare with."""
     from scipy.special import chdtrc, chndtr
 
     people = len(panel.names)
@@ -112,10 +116,9 @@ def _one_round(
     rest = agreement_with_rest(panel)
     enough = facts.n >= LEAST_ITEMS
     reference = enough & (facts.df > 0)
-    untold = Flag("not told", None, (), float("nan"), float("nan"))
     if reference.sum() < LEAST_REFERENCE:
-        return [untold] * people
-    bound = _half_of_typical(facts, reference)
+        return None
+    bound = _part_of_typical(facts, reference)
     with np.errstate(invalid="ignore"):
         p_none = np.where(facts.df > 0, chdtrc(np.maximum(facts.df, 1), facts.statistic), np.nan)
         p_typical = np.where(
@@ -154,9 +157,9 @@ def _one_round(
     return flags
 
 
-def _half_of_typical(facts: Information, reference: NDArray[np.bool_]) -> FloatArray:
-    """Half of the median annotator's strength, cut down to what this annotator's labels and items allow."""
-    bound = np.full(len(facts.n), _FRACTION * float(np.median(facts.strength[reference])))
+def _part_of_typical(facts: Information, reference: NDArray[np.bool_]) -> FloatArray:
+    """A quarter of the median annotator's strength, cut down to what this annotator's labels and items allow."""
+    bound = np.full(len(facts.n), _STRENGTH * float(np.median(facts.strength[reference])))
     for measure in (facts.own_spread, facts.rest_spread, facts.rank):
         typical = float(np.median(measure[reference]))
         bound = bound * np.minimum(1.0, measure / typical) if typical > 0 else bound * 0.0

@@ -82,7 +82,7 @@ class Panel:
     @property
     def labels(self) -> int:
         """Number of labels."""
-        return self.shares.shape[1]
+        return int(self.shares.shape[1])
 
     @cached_property
     def counts(self) -> FloatArray:

@@ -165,7 +165,7 @@ def summarise(dataset: AnnotatedDataset, panel: Panel | None = None) -> Annotato
 
 
 def annotator_notes(dataset: AnnotatedDataset, most: int = 5) -> tuple[str, ...]:
-    """The verdict and the flags, a sentence each; nothing where no item has two annotations.
+    """The verdict and the flags, a sentence each; nothing where alpha has no interval (few items, or one label).
 
     Args:
         dataset: with annotations.
@@ -177,7 +177,7 @@ def annotator_notes(dataset: AnnotatedDataset, most: int = 5) -> tuple[str, ...]
             f"{answers} answers of named annotators; `dissensus data annotators FILE` says who agrees with whom",
         )
     summary = summarise(dataset)
-    if not summary.verdict:
+    if np.isnan(summary.alphas[0].low):
         return ()
     flagged = summary.flagged
     named = [row.sentence for row in flagged[:most]]
