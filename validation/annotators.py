@@ -210,17 +210,16 @@ def rates(world: World, draws: int, seed: int = 0) -> Rates:
 def main() -> None:
     """Print the table."""
     draws = int(sys.argv[1]) if len(sys.argv) > 1 else 200
-    lines = [
-        "| world | spammers flagged | others flagged | draws with a false flag | not told |",
-        "| --- | --- | --- | --- | --- |",
-    ]
+    sys.stdout.write(
+        "| world | spammers flagged | others flagged | draws with a false flag | not told |\n"
+        "| --- | --- | --- | --- | --- |\n"
+    )
     for world in WORLDS:
         r = rates(world, draws)
         shown = (
             "-" if np.isnan(x) else f"{100 * x:.1f} %" for x in (r.right, r.false, r.any_false, r.not_told)
         )
-        lines.append(f"| {world.name} | {' | '.join(shown)} |")
-        sys.stdout.write(lines[-1] + "\n")
+        sys.stdout.write(f"| {world.name} | {' | '.join(shown)} |\n")
         sys.stdout.flush()
 
 

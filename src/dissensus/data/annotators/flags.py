@@ -3,9 +3,9 @@
 Three outcomes for each annotator: `informative`, `flagged`, and `not told`, which is what few items lead to. The kinds:
 
 - `random`: the association with the others' votes (`information.py`) is *significantly below* a quarter of the typical
-  annotator's (half of their correlation), and shows no sign of itself. The first alone would flag the weak, the second alone whoever has few items.
-  Typical is the median annotator's, cut down where the annotator's own labels or items vary less. Whoever confuses
-  labels consistently, or is strict, has association and is not flagged.
+  annotator's (half of their correlation), and shows no sign of itself. The first alone would flag the weak, the second
+  alone whoever has few items. Typical is the median annotator's, cut down where the annotator's own labels or items
+  vary less. Whoever confuses labels consistently, or is strict, has association and is not flagged.
 - `constant`: one label for everything, although even an annotator half as ready as the others to choose other labels
   would have done so. `nearly constant`: at least 95 % of the answers, and the rest say nothing either.
 - `copy`: the same answers as somebody else's, and no association with anybody outside.
