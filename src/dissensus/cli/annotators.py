@@ -21,8 +21,14 @@ MOST = 15
 """Annotators that a terminal shows."""
 
 
-def print_annotators(dataset: AnnotatedDataset, *, as_json: bool) -> None:
-    """Print who annotated a data set."""
+def print_annotators(dataset: AnnotatedDataset, *, can_leave_out: bool, as_json: bool) -> None:
+    """Print who annotated a data set.
+
+    Args:
+        dataset: the data set.
+        can_leave_out: whether its source has the key `leave_out`.
+        as_json: print JSON.
+    """
     from dissensus.data.annotators.competence import competence
     from dissensus.data.annotators.panel import Panel
     from dissensus.data.annotators.summary import summarise
@@ -49,7 +55,7 @@ def print_annotators(dataset: AnnotatedDataset, *, as_json: bool) -> None:
     if models is not None and models.left_out:
         say(f"{models.left_out} answers of several labels are left out of Dawid-Skene and MACE.")
     say()
-    _print_next_step(summary)
+    _print_next_step(summary, can_leave_out)
 
 
 def _print_summary(summary: AnnotatorSummary) -> None:
@@ -116,9 +122,14 @@ def _print_rows(panel: Panel, rows: tuple[AnnotatorRow, ...], models: Competence
     )
 
 
-def _print_next_step(summary: AnnotatorSummary) -> None:
+def _print_next_step(summary: AnnotatorSummary, can_leave_out: bool) -> None:
     flagged = summary.flagged
-    if flagged:
+    if not can_leave_out:
+        say(
+            "Next: dissensus init FILE writes a study. This source has no key `leave_out`; to leave an annotator out, "
+            "write the answers as a table, a row each, and read it with `source: table`."
+        )
+    elif flagged:
         names = ", ".join(_yaml_name(row.name) for row in flagged[:MOST])
         more = f" (and {len(flagged) - MOST} more)" if len(flagged) > MOST else ""
         say("Next: read some of their answers. To leave them out, add to the source in your study:")

@@ -109,9 +109,10 @@ def annotators(
 ) -> None:
     """Say who annotated: agreement, competence, who looks like noise, and what entropy is without them."""
     from dissensus.cli.annotators import print_annotators
-    from dissensus.data.sniff import sniff
+    from dissensus.data.sniff import recognise, sniff
 
-    print_annotators(sniff(file), as_json=as_json)
+    can_leave_out = "leave_out" in type(recognise(file).spec).model_fields
+    print_annotators(sniff(file), can_leave_out=can_leave_out, as_json=as_json)
 
 
 class _Download:
