@@ -176,7 +176,7 @@ def data_key(cell: RunSpec) -> Key:
 
 
 def kind_key(cell: RunSpec) -> Key:
-    """What the seconds of a token depend on: the model and how it reads text, the method, precisions, gradient probe."""
+    """What the seconds of a token depend on: model and how it reads text, method, precisions, gradient probe."""
     model = cell.model.model_copy(update={"tag": None, "dropout": None}).canonical()
     probe = cell.tracking.gradients
     gradients = "" if probe is None else f"{probe.mode} {probe.batch_size} {probe.norms is not None}"
