@@ -41,8 +41,11 @@ SAMPLE = 2000
 
 STEP_SECONDS = 5.0
 TRACKING_SECONDS = 4.0
-PROBE_SECONDS = 4.0
+PROBE_SECONDS = 2.0
 """Measuring goes on for so long, with at least `FEWEST` and at most `MOST` repetitions."""
+
+NORM_EXAMPLES = 8
+"""Examples whose own gradient norms are timed."""
 
 FEWEST, MOST = 3, 20
 
@@ -137,7 +140,7 @@ def _timed(spec: RunSpec, run: TrainingRun, data: CellData, clock: Clock, setup:
     if "bf16" not in (spec.tracking.precision, spec.model.dtype) and spec.model.quantization is None:
         budget = spec.tracking.token_budget
         bf16 = try_precisions(model, sample, examples.gold, rounds=2, token_budget=budget, clock=clock)
-    group_gradients, example_norms = _probed(spec, run, examples, sample, clock)
+    group_gradients, example_norms = _probed(spec, run, tracked, clock)
     named = [(name, p.numel()) for name, p in model.module.named_parameters() if p.requires_grad]
     adapters = sum(count for name, count in named if ".lora_" in name)
     return Trial(
@@ -188,9 +191,9 @@ def _pass(spec: RunSpec, run: TrainingRun, clock: Clock, sample: Encoded) -> flo
 
 
 def _probed(
-    spec: RunSpec, run: TrainingRun, examples: AnnotatedDataset, sample: Encoded, clock: Clock
+    spec: RunSpec, run: TrainingRun, tracked: AnnotatedDataset, clock: Clock
 ) -> tuple[float | None, float | None]:
-    """Seconds of the gradient probe over a sample: of mean gradients, a token, and of norms, an example."""
+    """Seconds of the gradient probe: of mean gradients, a token of one batch, and of norms, an example of a few."""
     from dissensus.record.gradients import GradientProbe
     from dissensus.record.processes import ProcessGroup
 
@@ -198,7 +201,7 @@ def _probed(
     if wanted is None:
         return None, None
 
-    def seconds(norms: Literal["all"] | None) -> float:
+    def seconds(examples: AnnotatedDataset, sample: Encoded, norms: Literal["all"] | None) -> float:
         """Of one point, all examples in one group, after one that is not counted."""
         name = wanted.groups[0]
         measured = wanted.model_copy(update={"groups": (name,), "norms": norms})
@@ -224,9 +227,15 @@ def _probed(
             point()
             return statistics.median(_repeated(point, PROBE_SECONDS))
 
-    means = seconds(None)
-    per_example = None if wanted.norms is None else max(seconds("all") - means, 0.0) / len(examples)
-    return means / int(sample.lengths.sum()), per_example
+    batch = _some(tracked, wanted.batch_size)
+    encoded = run.model.encode(batch)
+    means = seconds(batch, encoded, None) / int(encoded.lengths.sum())
+    if wanted.norms is None:
+        return means, None
+    few = _some(tracked, NORM_EXAMPLES)
+    encoded = run.model.encode(few)
+    both, without = seconds(few, encoded, "all"), seconds(few, encoded, None)
+    return means, max(both - without, 0.0) / len(few)
 
 
 def _repeated(take: Callable[[], T], seconds: float) -> list[T]:
