@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dissensus.cli.options import Folders
 from dissensus.cli.output import can_print, note, say, terminal_width, verbatim
 from dissensus.errors import SpecError
 
@@ -32,9 +33,7 @@ FILES = {Format.TEXT: "tables.txt", Format.CSV: "tables.csv", Format.LATEX: "tab
 
 
 def tables(
-    folders: Annotated[
-        list[str], typer.Argument(metavar="DIR...", help="Folders of studies, as `run` writes them, or URLs.")
-    ],
+    folders: Folders,
     paper: Annotated[
         bool, typer.Option("--paper", help="By the paper's definitions, whatever the studies' analysis says.")
     ] = False,
