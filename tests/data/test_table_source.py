@@ -13,7 +13,7 @@ import pytest
 
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.data.sources import load_source
-from dissensus.data.sources.table import TableSource, _records_of, build
+from dissensus.data.sources.table import TableSource, build, hub_table
 from dissensus.errors import DataError, SpecError
 
 Write = Callable[[str, object], Path]
@@ -123,7 +123,7 @@ def test_gold_alone(write: Write) -> None:
 
 
 def test_ids_from_the_text_are_stable_and_tell_repeats_apart(write: Write) -> None:
-    first = load(write("t.csv", "text,y\na,1\nb,0\na,0\n"), gold="y")
+    first = load(write("t.csv", "text,y\na,1\nb,0\na,0\n"), gold="y", rows="items")
     second = load(write("u.csv", "y,text\n0,b\n1,a\n"), gold="y")
     assert set(second.ids) < set(first.ids)
     assert first.ids[2] == f"{first.ids[0]}-2"
@@ -132,7 +132,7 @@ def test_ids_from_the_text_are_stable_and_tell_repeats_apart(write: Write) -> No
 
 def test_repeated_ids_are_an_error(write: Write) -> None:
     with pytest.raises(DataError, match=r"e\.g\. 'x'"):
-        load(write("t.csv", "id,text,y\nx,a,1\nx,b,0\n"), id="id", gold="y")
+        load(write("t.csv", "id,text,y\nx,a,1\nx,b,0\n"), id="id", gold="y", rows="items")
 
 
 @pytest.mark.parametrize(
@@ -187,11 +187,11 @@ def test_wrong_cells_are_named(write: Write, rows: list[Any], columns: dict[str,
 def from_rows(rows: Any, name: str = "data", **columns: Any) -> AnnotatedDataset:
     """What a hub data set goes through."""
     spec = TableSource.parse({"source": "table", "hub": name, **columns}, f"the columns of {name!r}")
-    return build(_records_of(rows, name), spec, name=name)
+    return build(hub_table(rows, name), spec, name=name)
 
 
 def test_column_keys_that_do_not_fit_together() -> None:
-    with pytest.raises(SpecError, match="give one of annotations, counts, distribution"):
+    with pytest.raises(SpecError, match="give one of annotation, annotations, counts, distribution"):
         from_rows([], text=["text"], counts="a", annotations=["b"])
 
 

@@ -10,9 +10,9 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +66,7 @@ class AnnotatedDataset:
         examples: in order.
         notes: what a loader has to say: which file form was read, how many records were left out. Not part of
             the fingerprint.
+        scale: 'ordinal' where the labels are steps of a scale, lowest first; else 'nominal'.
 
     Raises `DataError` on construction when ids repeat, a text field is missing, a gold label or the counts do
     not fit the labels.
@@ -75,6 +76,7 @@ class AnnotatedDataset:
     labels: tuple[str, ...]
     examples: tuple[Example, ...]
     notes: tuple[str, ...] = ()
+    scale: Literal["nominal", "ordinal"] = "nominal"
 
     def __post_init__(self) -> None:
         if len(self.labels) < 2:
@@ -133,10 +135,20 @@ class AnnotatedDataset:
         """Label counts, shape (n, K)."""
         return np.array([e.counts for e in self.examples], dtype=np.float64)
 
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """Where each label lies on an ordinal scale, shape (K,): its number, or its place where one is no number."""
+        try:
+            return np.array([float(label) for label in self.labels])
+        except ValueError:
+            return np.arange(len(self.labels), dtype=np.float64)
+
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over labels, ids, texts, gold labels and counts, in order."""
+        """SHA-256 over labels, ids, texts, gold labels and counts, in order; and an ordinal scale."""
         digest = hashlib.sha256(json.dumps(self.labels).encode())
+        if self.scale == "ordinal":
+            digest.update(b"ordinal")
         for e in self.examples:
             row: list[Any] = [e.id, list(e.text.items()), e.gold, list(e.counts)]
             if e.messages or e.chat:
@@ -146,7 +158,7 @@ class AnnotatedDataset:
 
     def subset(self, ids: Iterable[str], name: str | None = None) -> AnnotatedDataset:
         """The examples with these ids, in the order of `ids`."""
-        return AnnotatedDataset(name or self.name, self.labels, tuple(self[i] for i in ids), self.notes)
+        return replace(self, name=name or self.name, examples=tuple(self[i] for i in ids))
 
     @classmethod
     def from_records(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import chain
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +11,11 @@ from numpy.typing import NDArray
 
 from dissensus.curves import FloatArray
 from dissensus.data.annotations import AnnotatedDataset
-from dissensus.data.sniff import conventional_columns, sniff
+from dissensus.data.sniff import sniff
+from dissensus.data.sources.columns import conventional_columns
 from dissensus.data.sources.reading import Record
-from dissensus.data.sources.table import TableSource, build, read_records
+from dissensus.data.sources.table import TableSource, build
+from dissensus.data.sources.tabular import Table, read_table
 from dissensus.errors import DataError
 from dissensus.exchange.imported import NO_TEXT
 
@@ -49,25 +50,24 @@ def read_annotations(path: Path) -> AnnotatedDataset:
         without_text = _without_text(path)
         if without_text is None:
             raise
-    records, spec = without_text
-    return build(records, spec, name=path.name.partition(".")[0])
+    table, spec = without_text
+    return build(table, spec)
 
 
-def _without_text(path: Path) -> tuple[Iterator[Record], TableSource] | None:
-    """The rows of a table, with an empty text each, and its columns; None unless a text is all that it lacks."""
+def _without_text(path: Path) -> tuple[Table, TableSource] | None:
+    """A table with an empty text in each row, and its columns; None unless a text is all that it lacks."""
     try:
-        records = read_records(path)
-        first = next(records)
-        if any(str(column).casefold() == "text" for column in first.values):
+        table = read_table(path)
+        if any(str(column).casefold() == "text" for column in table.columns):
             return None
-        spec = conventional_columns(_textual(first))
-    except (DataError, StopIteration):
+        rows = (Record(r.path, r.place, {**r.values, **NO_TEXT}) for r in table.records)
+        table = replace(table, records=tuple(rows))
+        keys = conventional_columns(table)
+    except DataError:
         return None
-    return map(_textual, chain([first], records)), spec
-
-
-def _textual(record: Record) -> Record:
-    return Record(record.path, record.place, {**record.values, **NO_TEXT})
+    return table, TableSource.parse(
+        {"source": "table", "path": str(path), "rows": "items", **keys}, str(path)
+    )
 
 
 def label_names(

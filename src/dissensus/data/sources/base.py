@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 from dissensus.config.sources import SourceSpec
 from dissensus.data.annotations import AnnotatedDataset
+from dissensus.data.sources.reading import read_json
+from dissensus.data.sources.tabular import Table, read_table
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,59 @@ class PublishedData:
     expects: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class FileSample:
+    """A file whose format is not known; what it holds is read when a source asks for it.
+
+    Attributes:
+        path: absolute.
+    """
+
+    path: Path
+
+    @cached_property
+    def document(self) -> dict[str, Any] | None:
+        """The one JSON object that the file holds; None for any other file."""
+        if self.path.suffix.lower() != ".json":
+            return None
+        with self.path.open("rb") as handle:
+            if not handle.read(256).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
+                return None
+            handle.seek(0)
+            if handle.readline().rstrip().endswith(b"}") and handle.readline().lstrip().startswith(b"{"):
+                return None  # one object per line
+        document = read_json(self.path)
+        return document if isinstance(document, dict) else None
+
+    @cached_property
+    def table(self) -> Table | None:
+        """The file's rows; None for one JSON object that is no row."""
+        if (
+            self.document is not None
+            and not {"label_count", "text", "gold_label", "premise"} & self.document.keys()
+        ):
+            return None
+        return read_table(self.path)
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """The columns of the first row; none where the file is no table."""
+        return frozenset() if self.table is None else frozenset(self.table.records[0].values)
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """A file, recognised.
+
+    Attributes:
+        spec: the source that reads it, with its keys.
+        form: what it was recognised as, in words.
+    """
+
+    spec: SourceSpec
+    form: str
+
+
 class Loader(Protocol):
     """From a specification of the source's own class to annotated data; a relative path is under `data_dir` first."""
 
@@ -63,6 +120,7 @@ class Source:
     Attributes:
         spec: its specification, told from others by its `source` key.
         load: reads the data; raises `DataError` where they are missing or malformed.
+        recognise: whether a file is the source's own; None where it is not, or no file ever is.
         published: its data sets whose address is known. An address is registered only where public repositories were
             seen to use it; the network was not in reach when the built-in ones were written, so none was exercised.
     """
@@ -70,3 +128,4 @@ class Source:
     spec: type[SourceSpec]
     load: Loader
     published: tuple[PublishedData, ...] = ()
+    recognise: Callable[[FileSample], Recognised | None] | None = None

@@ -1,9 +1,10 @@
-"""Label information in a table's cells: per-annotator labels, counts, or a distribution with its n."""
+"""Label information in a table's cells: annotations, counts, or a distribution with its n."""
 
 from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,36 +14,21 @@ from dissensus.data.sources.reading import Record, label_name, not_shares, shown
 if TYPE_CHECKING:
     from dissensus.data.sources.table import TableSource
 
-Named = tuple[tuple[str, str], ...]
+_NUMPY_TEXTS = re.compile(r"""\[\s*(?:'[^']*'|"[^"]*")(?:\s+(?:'[^']*'|"[^"]*"))*\s*\]""")
+_NUMPY_NUMBERS = re.compile(r"\[\s*[-+\w.]+(?:\s+[-+\w.]+)*\s*\]")
+"""Arrays as NumPy prints them, without commas: Python would read two texts side by side as one."""
+
+TRUE, FALSE = ("1", "true", "yes", "x"), ("0", "false", "no", "")
+"""Cells of a column that says whether a label was chosen; compared in lower case."""
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One row of a table, its labels still by name.
+class Given:
+    """An answer in a cell: who gave it ('' where that is not known), and the labels as the cell spells them."""
 
-    Attributes:
-        record: where it came from.
-        id: None if the table has no id column.
-        text: column -> text.
-        gold: None where the cell is empty or no column is named.
-        weights: label -> annotators who chose it.
-        named: (annotator, label) pairs where annotators are known.
-    """
-
-    record: Record
-    id: str | None
-    text: Mapping[str, str]
-    gold: str | None
-    weights: Mapping[str, float]
-    named: Named
-
-
-def column_labels(spec: TableSource) -> tuple[str, ...] | None:
-    """Labels that the columns themselves name: one column per label, and no `labels` given."""
-    for columns in (spec.counts, spec.distribution):
-        if isinstance(columns, tuple):
-            return columns
-    return None
+    annotator: str
+    labels: tuple[str, ...]
+    weight: float = 1.0
 
 
 def gold_cell(record: Record, column: str) -> str | None:
@@ -54,33 +40,61 @@ def gold_cell(record: Record, column: str) -> str | None:
     return name
 
 
-def label_weights(record: Record, spec: TableSource) -> tuple[dict[str, float], Named]:
-    """Label -> annotators, and (annotator, label) pairs, from whichever columns the specification names."""
+def row_answers(record: Record, spec: TableSource) -> list[Given]:
+    """All answers to the item of a row, from whichever columns the specification names."""
     if spec.annotations is not None:
-        named = _annotations(record, spec.annotations, spec.separator)
-        weights: dict[str, float] = {}
-        for _, label in named:
-            weights[label] = weights.get(label, 0.0) + 1
-        return weights, tuple((who, label) for who, label in named if who)
+        return _annotations(record, spec.annotations, spec.separator)
     if spec.counts is not None:
-        return _numbers(record, spec.counts, spec, "counts"), ()
-    if spec.distribution is not None:
+        counts = _numbers(record, spec.counts, spec, "counts")
+    elif spec.distribution is not None:
         shares = _numbers(record, spec.distribution, spec, "distribution")
-        if not shares:
-            return {}, ()
-        wrong = not_shares(shares.values())
+        wrong = not_shares(shares.values()) if shares else None
         if wrong:
             raise record.error(f"in the distribution, {wrong}")
-        n = _number_of_annotators(record, spec)
-        return {label: whole_if_near(share * n) for label, share in shares.items()}, ()
-    return {}, ()
-
-
-def _annotations(record: Record, columns: tuple[str, ...], separator: str) -> list[tuple[str, str]]:
-    if len(columns) > 1:
-        cells = [(column, record.need(column)) for column in columns]
+        n = _number_of_annotators(record, spec) if shares else 0.0
+        counts = {label: whole_if_near(share * n) for label, share in shares.items()}
     else:
-        value = _opened(record, columns[0], record.need(columns[0]))
+        return []
+    return [Given("", (label,), number) for label, number in counts.items()]
+
+
+def label_columns(spec: TableSource) -> tuple[str, ...]:
+    """Labels that the columns themselves name: one column per label, and no `labels` given."""
+    several = spec.annotation if isinstance(spec.annotation, tuple) else None
+    for columns in (several, spec.counts, spec.distribution):
+        if isinstance(columns, tuple):
+            return columns
+    return ()
+
+
+def one_answer(record: Record, spec: TableSource) -> tuple[str, ...]:
+    """The labels of the one annotation that a row of the long form holds; none where the cell is empty."""
+    assert spec.annotation is not None
+    if isinstance(spec.annotation, tuple):
+        return _chosen(record, spec.annotation, spec.labels)
+    value = opened(record, spec.annotation, record.need(spec.annotation))
+    cells = value if isinstance(value, list | tuple) else [value]
+    return tuple(name for cell in cells if (name := _label(record, cell, "")) is not None)
+
+
+def _chosen(record: Record, columns: tuple[str, ...], labels: tuple[str, ...] | None) -> tuple[str, ...]:
+    names = labels if labels is not None and len(labels) == len(columns) else columns
+    chosen = []
+    for column, name in zip(columns, names, strict=True):
+        value = record.need(column)
+        word = (label_name(value) or "").casefold()
+        if word not in (*TRUE, *FALSE):
+            raise record.error(f"{column!r} is {shown(value)}; expected 1 where the label was chosen, else 0")
+        if word in TRUE:
+            chosen.append(name)
+    return tuple(chosen)
+
+
+def _annotations(record: Record, columns: tuple[str, ...], separator: str) -> list[Given]:
+    if len(columns) > 1:
+        cells = [(column, record.get(column)) for column in columns]
+    else:
+        value = opened(record, columns[0], record.need(columns[0]))
         if isinstance(value, Mapping):
             cells = [(str(who), answer) for who, answer in value.items()]
         elif isinstance(value, list | tuple):
@@ -89,16 +103,22 @@ def _annotations(record: Record, columns: tuple[str, ...], separator: str) -> li
             cells = [("", answer) for answer in value.split(separator)]
         else:
             cells = [("", value)]
-    out = []
+    given = []
     for who, answer in cells:
-        name = label_name(answer)
-        if name is None and isinstance(answer, Mapping | list | tuple):
-            raise record.error(
-                f"an annotation{f' of {who!r}' if who else ''} is {shown(answer)}; expected one label"
-            )
-        if name is not None:
-            out.append((who, name))
-    return out
+        several = answer if isinstance(answer, list | tuple) and who else [answer]
+        labels = tuple(name for cell in several if (name := _label(record, cell, who)) is not None)
+        if labels:
+            given.append(Given(who, labels))
+    return given
+
+
+def _label(record: Record, cell: object, who: str) -> str | None:
+    name = label_name(cell)
+    if name is None and isinstance(cell, Mapping | list | tuple):
+        raise record.error(
+            f"an annotation{f' of {who!r}' if who else ''} is {shown(cell)}; expected one label"
+        )
+    return name
 
 
 def _numbers(
@@ -113,7 +133,7 @@ def _numbers(
             )
         pairs = [(label, record.need(column)) for label, column in zip(labels, columns, strict=True)]
     else:
-        value = _opened(record, columns, record.need(columns))
+        value = opened(record, columns, record.need(columns))
         if isinstance(value, Mapping):
             pairs = [(label_name(label) or str(label), number) for label, number in value.items()]
         elif isinstance(value, list | tuple):
@@ -172,7 +192,7 @@ def _empty(value: Any) -> bool:
     )
 
 
-def _opened(record: Record, column: str, value: Any) -> Any:
+def opened(record: Record, column: str, value: Any) -> Any:
     """A string that holds a list or a mapping, as JSON or as Python wrote it (CSV files often do), opened."""
     if not isinstance(value, str) or value.strip()[:1] not in ("[", "{"):
         return value
@@ -181,6 +201,14 @@ def _opened(record: Record, column: str, value: Any) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         pass
+    if "..." in text and _NUMPY_NUMBERS.fullmatch(text):
+        raise record.error(
+            f"{column!r} is {shown(value)}: NumPy left out the middle of it; write the whole list"
+        )
+    if _NUMPY_TEXTS.fullmatch(text):
+        return [single or double for single, double in re.findall(r"""'([^']*)'|"([^"]*)\"""", text)]
+    if _NUMPY_NUMBERS.fullmatch(text) and " " in text:
+        return text[1:-1].split()
     try:
         opened = ast.literal_eval(text)  # literals only: nothing is run
     except (ValueError, SyntaxError, MemoryError, RecursionError):

@@ -7,6 +7,7 @@ example's `extra`: the original gold label, the original five labels and the pub
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +16,7 @@ from pydantic import Field
 from dissensus.config.sources import SourceSpec
 from dissensus.data.annotations import AnnotatedDataset, Example, majority
 from dissensus.data.notes import tie_notes
-from dissensus.data.sources.base import PublishedData, RemoteFile, Source
+from dissensus.data.sources.base import FileSample, PublishedData, Recognised, RemoteFile, Source
 from dissensus.data.sources.paths import find_file, resolve_path
 from dissensus.data.sources.reading import Record, label_name, read_jsonl, shown
 
@@ -157,4 +158,17 @@ def _extra(record: Record) -> dict[str, str | float | bool]:
     return extra
 
 
-SOURCE = Source(ChaosNLISource, load, (PUBLISHED,))
+def recognise(sample: FileSample) -> Recognised | None:
+    """A file of ChaosNLI's, by its fields; which part it is by the texts and the file's name."""
+    if not {"label_count", "example"} <= sample.columns or sample.table is None:
+        return None
+    example = sample.table.records[0].values["example"]
+    alpha = isinstance(example, Mapping) and "obs1" in example
+    part = "alphanli" if alpha else "mnli" if "mnli" in sample.path.name.casefold() else "snli"
+    spec = ChaosNLISource.parse(
+        {"source": "chaosnli", "part": part, "path": str(sample.path)}, str(sample.path)
+    )
+    return Recognised(spec, f"ChaosNLI JSONL ({part})")
+
+
+SOURCE = Source(ChaosNLISource, load, (PUBLISHED,), recognise)

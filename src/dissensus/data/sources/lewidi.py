@@ -25,7 +25,7 @@ from pydantic import Field
 from dissensus.config.sources import SourceSpec
 from dissensus.data.annotations import AnnotatedDataset, Example, majority
 from dissensus.data.notes import is_tie, tie_note
-from dissensus.data.sources.base import PublishedData, RemoteFile, Source
+from dissensus.data.sources.base import FileSample, PublishedData, Recognised, RemoteFile, Source
 from dissensus.data.sources.paths import find_file, resolve_path
 from dissensus.data.sources.reading import (
     Record,
@@ -324,4 +324,15 @@ def _soft_label(record: Record, votes: int) -> tuple[tuple[str, float], ...]:
     return tuple((label, whole_if_near(share * n)) for label, share in shares.items())
 
 
-SOURCE = Source(LeWiDiSource, load, (PUBLISHED,))
+def recognise(sample: FileSample) -> Recognised | None:
+    """A file in the harmonised JSON, by the fields of its items."""
+    items = list((sample.document or {}).values())[:1]
+    if not any(
+        isinstance(i, Mapping) and "text" in i and {"annotations", "soft_label"} & i.keys() for i in items
+    ):
+        return None
+    spec = LeWiDiSource.parse({"source": "lewidi", "path": str(sample.path)}, str(sample.path))
+    return Recognised(spec, "LeWiDi harmonised JSON")
+
+
+SOURCE = Source(LeWiDiSource, load, (PUBLISHED,), recognise)

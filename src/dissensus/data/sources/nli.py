@@ -8,6 +8,7 @@ among the annotators) are left out, and the data set's notes say how many.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -17,8 +18,9 @@ from pydantic import Field, model_validator
 from dissensus.config.base import nearest
 from dissensus.config.sources import SourceSpec
 from dissensus.data.annotations import AnnotatedDataset, Example
-from dissensus.data.sources.base import PublishedData, RemoteFile, Source
+from dissensus.data.sources.base import FileSample, PublishedData, Recognised, RemoteFile, Source
 from dissensus.data.sources.chaosnli import NLI_LABELS
+from dissensus.data.sources.columns import ANNOTATIONS, COUNTS, normal_name
 from dissensus.data.sources.paths import data_dirs, find_file, resolve_path
 from dissensus.data.sources.reading import Record, cell_name, label_name, load_hub, read_jsonl, shown
 from dissensus.errors import DataError
@@ -248,4 +250,18 @@ def _from_hub(spec: NLISource, name: str) -> AnnotatedDataset:
     return _dataset(name, examples, f"read from {repository} on the hub", dropped)
 
 
-SOURCE = Source(NLISource, load, tuple(PUBLISHED.values()))
+def recognise(sample: FileSample) -> Recognised | None:
+    """A published SNLI or MNLI file, or the derived pool, by its fields."""
+    columns = sample.columns
+    published = {"gold_label", "sentence1", "sentence2"} <= columns
+    labelled = {normal_name(column) for column in columns} & {*COUNTS, *ANNOTATIONS}
+    if not published and (not {"id", "premise", "hypothesis", "label", "split"} <= columns or labelled):
+        return None
+    source = (
+        "mnli" if {"mnli", "multinli"} & set(re.split(r"[^a-z]+", sample.path.name.casefold())) else "snli"
+    )
+    spec = NLISource.parse({"source": source, "path": str(sample.path)}, str(sample.path))
+    return Recognised(spec, "SNLI/MNLI JSONL" if published else "an SNLI pool")
+
+
+SOURCE = Source(NLISource, load, tuple(PUBLISHED.values()), recognise)

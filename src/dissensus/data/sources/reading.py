@@ -36,11 +36,19 @@ class Record:
         return DataError(f"{self.path}, {self.place}: {message}")
 
     def need(self, key: str) -> Any:
-        """The field `key`; a `DataError` lists the fields that there are if it is missing."""
-        if key not in self.values:
+        """The field `key`, or the nested one that a path ('data.text') names; a `DataError` lists those there are."""
+        try:
+            return field_at(self.values, key)
+        except KeyError:
             known = ", ".join(map(str, list(self.values)[:20])) or "none"
-            raise self.error(f"there is no field {key!r}; it has: {known}")
-        return self.values[key]
+            raise self.error(f"there is no field {key!r}; it has: {known}") from None
+
+    def get(self, key: str) -> Any:
+        """The field `key`, as `need`; None where there is none."""
+        try:
+            return field_at(self.values, key)
+        except KeyError:
+            return None
 
     def need_text(self, key: str) -> str:
         """The field `key`, which must be a string."""
@@ -63,6 +71,18 @@ class Record:
         if not isinstance(value, Mapping):
             raise self.error(f"{key!r} is {shown(value)}; expected an object with named fields")
         return Record(self.path, f"{self.place}, {key!r}", value)
+
+
+def field_at(values: Mapping[str, Any], key: str) -> Any:
+    """A field by its name, or by the path to it where it is nested; KeyError where there is none."""
+    if key in values:
+        return values[key]
+    names = key.split(".")
+    for cut in range(1, len(names)):
+        inner = values.get(".".join(names[:cut]))
+        if isinstance(inner, Mapping):
+            return field_at(inner, ".".join(names[cut:]))
+    raise KeyError(key)
 
 
 def shown(value: object) -> str:
@@ -159,7 +179,9 @@ def read_jsonl(path: Path) -> Iterator[Record]:
     """Records of a JSONL file, one object per line; `DataError` names the line that is not one."""
     for number, line in read_lines(path):
         try:
-            values = json.loads(line)
+            values = json.loads(line, object_pairs_hook=_each_key_once)
+        except _RepeatedKeyError as error:
+            raise DataError(f"{path}, line {number}: {error}") from None
         except (ValueError, RecursionError) as error:
             reason = (
                 error.msg if isinstance(error, json.JSONDecodeError) else "too deeply nested or malformed"
@@ -178,7 +200,9 @@ def read_json(path: Path) -> Any:
     """One JSON document; `DataError` names the line and column where it stops being JSON."""
     text = read_text(path)
     try:
-        document = json.loads(text)
+        document = json.loads(text, object_pairs_hook=_each_key_once)
+    except _RepeatedKeyError as error:
+        raise DataError(f"{path}: {error}") from None
     except json.JSONDecodeError as error:
         raise DataError(
             f"{path}, line {error.lineno}, column {error.colno}: not JSON ({error.msg}); is the file cut off?"
@@ -187,6 +211,21 @@ def read_json(path: Path) -> Any:
         raise DataError(f"{path} is not JSON that can be read: too deeply nested or malformed") from None
     refuse_half_characters(document, text, str(path))
     return document
+
+
+class _RepeatedKeyError(ValueError):
+    """An object of a JSON document has a key twice."""
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        twice = next(key for key in values if sum(key == other for other, _ in pairs) > 1)
+        held = " and ".join(shown(value) for key, value in pairs if key == twice)
+        raise _RepeatedKeyError(
+            f"the key {twice!r} is there more than once, with {held}; only one could be read. Remove the others"
+        )
+    return values
 
 
 def refuse_half_characters(values: object, source: str, where: str) -> None:

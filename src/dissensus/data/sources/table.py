@@ -1,49 +1,48 @@
 """Any table whose columns a specification names: JSONL, JSON, CSV, TSV, Parquet, or a `datasets` data set.
 
-Empty cells (missing, NaN, blank) are skipped, not taken for a label. Every error names the file and the row.
+Each row is one item (`annotations`, `counts`, `distribution`, or `gold` alone), or one annotation (`annotation`: the
+long form, which most annotation tools export). Empty cells (missing, NaN, blank) are skipped, not taken for a label.
+Every error names the file and the row.
 """
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import Field, model_validator
 
-from dissensus.config.sources import SourceSpec
-from dissensus.data.annotations import AnnotatedDataset, Example, majority
-from dissensus.data.notes import tie_notes
+from dissensus.config.base import Spec
+from dissensus.data.annotations import AnnotatedDataset
+from dissensus.data.answers import Answer, AnswerRules, Item, collect, text_id
 from dissensus.data.sources import cells
-from dissensus.data.sources.base import Source
+from dissensus.data.sources.base import FileSample, Recognised, Source
+from dissensus.data.sources.columns import conventional_columns
+from dissensus.data.sources.long_form import read_long, refuse_annotations_as_items, refuse_other_separator
 from dissensus.data.sources.paths import resolve_path
-from dissensus.data.sources.reading import (
-    Record,
-    load_hub,
-    read_jsonl,
-    read_lines,
-    read_text,
-    refuse_half_characters,
-    shown,
-    sorted_labels,
-)
+from dissensus.data.sources.reading import Record, load_hub, shown
+from dissensus.data.sources.tabular import Table, read_table
 from dissensus.errors import DataError
-from dissensus.wording import file_tail, first_line
+from dissensus.wording import file_tail
 
-FORMS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
+Cell = str | int | float | bool
 
 
-class TableSource(SourceSpec):
+class TextTable(Spec):
+    """A second file that holds the texts of a table's items."""
+
+    path: str = Field(description="JSONL, CSV, TSV or Parquet file with one row per item.")
+    id: str = Field(description="Its column of item ids, which `item` (or `id`) of the table refers to.")
+
+
+class TableSource(AnswerRules):
     """Any table: JSONL, CSV, Parquet, or a `datasets` data set, with its columns named here.
 
-    Label information comes as exactly one of `annotations`, `counts` or `distribution`, or, when all three
-    are missing, as `gold` alone (no disagreement is then known).
+    One row per item: label information comes as exactly one of `annotations`, `counts` or `distribution`, or, when
+    all three are missing, as `gold` alone (no disagreement is then known). One row per annotation: `annotation`, with
+    `item` and `annotator`. Fields of nested records are named by path, as in `data.text`.
     """
 
     source: Literal["table"] = "table"
@@ -53,8 +52,30 @@ class TableSource(SourceSpec):
     split: str = Field("train", description="Split of the hub data set.")
     id: str | None = Field(None, description="Column of stable ids; default: a hash of the text fields.")
     text: tuple[str, ...] = Field(description="Text columns, in order; their names become the field names.")
-    labels: tuple[str, ...] | None = Field(
-        None, description="Label names, in order; default: those seen, sorted."
+    texts: TextTable | None = Field(None, description="A second file, which holds the text columns.")
+    rows: Literal["items", "annotations"] | None = Field(
+        None,
+        description="What a row is; default: an annotation where `annotation` is given, else an item. `items` keeps a "
+        "table whose texts repeat and whose rows hold one label each, which is refused otherwise.",
+    )
+    item: str | None = Field(
+        None,
+        description="One row per annotation: column of the item's id; default: a hash of the text fields.",
+    )
+    annotator: str | None = Field(None, description="One row per annotation: column of the annotator.")
+    annotation: str | tuple[str, ...] | None = Field(
+        None,
+        description="One row per annotation: its column (a label, or a list of labels), or one column per label "
+        "with 1 where it was chosen.",
+    )
+    round: str | None = Field(
+        None,
+        description="One row per annotation: column of the round of annotation; a later one counts as last.",
+    )
+    keep: dict[str, Cell | tuple[Cell, ...]] = Field(
+        {},
+        description="One row per annotation: column and the value, or values, of rows that count, e.g. {status: "
+        "submitted, was_skipped: false}; all others are left out.",
     )
     gold: str | None = Field(None, description="Gold-label column; default: the majority of the annotations.")
     annotations: tuple[str, ...] | None = Field(
@@ -74,15 +95,26 @@ class TableSource(SourceSpec):
     def _one_origin(self) -> TableSource:
         if (self.path is None) == (self.hub is None):
             raise ValueError("give exactly one of 'path' and 'hub'")
-        origins = [n for n in ("annotations", "counts", "distribution") if getattr(self, n) is not None]
+        forms = ("annotation", "annotations", "counts", "distribution")
+        origins = [n for n in forms if getattr(self, n) is not None]
         if len(origins) > 1:
-            raise ValueError(f"give one of annotations, counts, distribution; given: {', '.join(origins)}")
+            raise ValueError(f"give one of {', '.join(forms)}; given: {', '.join(origins)}")
         if not origins and self.gold is None:
-            raise ValueError("give one of annotations, counts, distribution, or at least gold")
+            raise ValueError(f"give one of {', '.join(forms)}, or at least gold")
         if self.distribution is not None and self.annotators is None:
             raise ValueError(
                 "'distribution' needs 'annotators': the number of labels behind each distribution"
             )
+        long = [n for n in ("item", "annotator", "round", "keep") if getattr(self, n)]
+        if self.annotation is None and (long or self.rows == "annotations"):
+            said = " and ".join(long) or "rows: annotations"
+            raise ValueError(f"{said}: a row is one annotation then; name its column with 'annotation'")
+        if self.annotation is not None and (self.id is not None or self.rows == "items"):
+            raise ValueError(
+                "'annotation' reads one row per annotation: name the item's column with 'item', not 'id'"
+            )
+        if self.texts is not None and self.id is None and self.item is None:
+            raise ValueError("'texts' is joined by id: name the table's column of ids with 'item' (or 'id')")
         return self
 
     def in_words(self) -> str:
@@ -96,150 +128,132 @@ class TableSource(SourceSpec):
 
 def load(spec: TableSource, *, data_dir: Path | None = None) -> AnnotatedDataset:
     """Load a table; see `dissensus.data.sources.load_source`."""
+    texts = None if spec.texts is None else read_table(resolve_path(spec.texts.path, data_dir))
     if spec.path is not None:
-        path = resolve_path(spec.path, data_dir)
-        return build(read_records(path), spec, name=path.name.partition(".")[0])
+        return build(read_table(resolve_path(spec.path, data_dir)), spec, texts=texts)
     assert spec.hub is not None  # the specification demands one of the two
     rows = load_hub(spec.hub, split=spec.split, config=spec.config)
-    return build(_records_of(rows, spec.hub), spec, name=spec.hub.rpartition("/")[2])
+    return build(hub_table(rows, spec.hub), spec, name=spec.hub.rpartition("/")[2], texts=texts)
 
 
-def read_records(path: Path) -> Iterator[Record]:
-    """The rows of a table file, each with its place.
-
-    Raises:
-        DataError: the form is unknown or the file is malformed.
-    """
-    suffixes = [s.lower() for s in path.suffixes]
-    form = next((s for s in reversed(suffixes) if s != ".gz"), "")
-    if form in (".csv", ".tsv"):
-        return _csv_records(path, "\t" if form == ".tsv" else ",")
-    if form == ".parquet":
-        return _parquet_records(path)
-    if form == ".json":
-        return _json_records(path)
-    if form in (".jsonl", ".ndjson"):
-        return read_jsonl(path)
-    raise DataError(
-        f"{path} is of no known form; expected a name that ends in {', '.join(FORMS)} (text also .gz)"
+def build(
+    table: Table, spec: TableSource, *, name: str | None = None, texts: Table | None = None
+) -> AnnotatedDataset:
+    """Annotated data from a table and the columns that `spec` names; `texts` holds the text columns if given."""
+    if not table.records:
+        raise DataError(f"{name or table.name} has no rows")
+    reader = TextReader(spec, texts)
+    notes = list(table.notes)
+    if spec.annotation is not None:
+        items, answers, more = read_long(table, spec, reader)
+    else:
+        items, answers, more = _one_row_each(table, spec, reader)
+    return collect(
+        items,
+        answers,
+        spec,
+        name=name or table.name,
+        where=str(table.path),
+        published_gold=spec.gold is not None,
+        labels=_listed(spec),
+        leave_out_unanswered=spec.annotation is not None,
+        notes=[*notes, *more, *reader.notes()],
     )
 
 
-def build(records: Iterable[Record], spec: TableSource, *, name: str) -> AnnotatedDataset:
-    """Annotated data from records and the columns that `spec` names."""
-    rows = [_row(record, spec) for record in records]
-    if not rows:
-        raise DataError(f"{name} has no rows")
-    labels = spec.labels
-    if labels is None:
-        seen = {label for row in rows for label in row.weights} | {
-            row.gold for row in rows if row.gold is not None
-        }
-        labels = cells.column_labels(spec) or sorted_labels(seen)
-    position = {label: i for i, label in enumerate(labels)}
+def _listed(spec: TableSource) -> tuple[str, ...]:
+    return cells.label_columns(spec) if spec.labels is None else ()
+
+
+def _one_row_each(
+    table: Table, spec: TableSource, texts: TextReader
+) -> tuple[list[Item], list[Answer], list[str]]:
+    """Items and answers of a table with one row per item."""
     occurrences: Counter[str] = Counter()
-    examples, repeated = [], 0
-    for row in rows:
-        unknown = [
-            label for label in (*row.weights, *([row.gold] if row.gold else [])) if label not in position
-        ]
-        if unknown:
-            raise row.record.error(f"the label {unknown[0]!r} is not among the labels: {', '.join(labels)}")
-        counts = tuple(row.weights.get(label, 0.0) for label in labels)
-        example_id = row.id
-        if example_id is None:
-            example_id = _text_id(row.text)
-            occurrences[example_id] += 1
-            if occurrences[example_id] > 1:
+    items: list[Item] = []
+    answers: list[Answer] = []
+    repeated = 0
+    for record in table.records:
+        own = None if spec.id is None else record.need_name(spec.id)
+        text = texts.of(record, own)
+        item_id = own
+        if item_id is None:
+            item_id = text_id(text)
+            occurrences[item_id] += 1
+            if occurrences[item_id] > 1:
                 repeated += 1
-                example_id += f"-{occurrences[example_id]}"
-        gold = majority(counts) if spec.gold is None else None if row.gold is None else position[row.gold]
-        named = tuple((who, position[label]) for who, label in row.named)
-        examples.append(Example(example_id, row.text, gold, counts, named))
+                item_id += f"-{occurrences[item_id]}"
+        gold = None if spec.gold is None else cells.gold_cell(record, spec.gold)
+        items.append(Item(item_id, text, gold, place=record.place))
+        answers += [
+            Answer(item_id, given.annotator, given.labels, given.weight, place=record.place)
+            for given in cells.row_answers(record, spec)
+        ]
+    if spec.rows is None:
+        refuse_annotations_as_items(table, spec, items, answers)
+    if spec.annotations is not None and len(spec.annotations) == 1:
+        refuse_other_separator(table, spec.annotations[0], spec.separator, answers)
     notes = [f"{repeated} rows repeat another row's text; their ids got a number"] if repeated else []
     if spec.distribution is not None:
         notes.append("counts are the shares of each label times n, the number of annotators")
-    if spec.gold is None:
-        notes += tie_notes((example.counts for example in examples), labels)
     if spec.annotations is None and spec.counts is None and spec.distribution is None:
         notes.append("only gold labels are known, so that no disagreement is")
-    return AnnotatedDataset(name, tuple(labels), tuple(examples), notes=tuple(notes))
+    return items, answers, notes
 
 
-def _row(record: Record, spec: TableSource) -> cells.Row:
-    text = {}
-    for column in spec.text:
-        value = record.need(column)
-        if isinstance(value, str):
-            text[column] = str(value)
-        elif value is None or (isinstance(value, float) and value != value):
-            text[column] = ""  # an empty cell; an example without words has no loss, which is counted
-        else:
-            raise record.error(f"{column!r} is {shown(value)} ({type(value).__name__}); expected a text")
-    weights, named = cells.label_weights(record, spec)
-    return cells.Row(
-        record=record,
-        id=None if spec.id is None else record.need_name(spec.id),
-        text=text,
-        gold=None if spec.gold is None else cells.gold_cell(record, spec.gold),
-        weights=weights,
-        named=named,
-    )
+class TextReader:
+    """The text fields of rows, from their own columns or from a second table.
 
+    Args:
+        spec: which columns.
+        texts: the second table, with one row per item.
+    """
 
-def _text_id(text: Mapping[str, str]) -> str:
-    return hashlib.sha256(json.dumps(list(text.items()), ensure_ascii=False).encode()).hexdigest()[:16]
+    def __init__(self, spec: TableSource, texts: Table | None) -> None:
+        self._columns = spec.text
+        self._by_id: dict[str, Record] | None = None
+        self._used: set[str] = set()
+        if texts is not None:
+            assert spec.texts is not None
+            self._by_id = {}
+            for record in texts.records:
+                key = record.need_name(spec.texts.id)
+                if key in self._by_id:
+                    raise record.error(f"the id {key!r} is there twice; expected one row per item")
+                self._by_id[key] = record
+            self._path = texts.path
 
-
-def _csv_records(path: Path, delimiter: str) -> Iterator[Record]:
-    reader = csv.reader((line for _, line in read_lines(path, blank=True)), delimiter=delimiter, strict=True)
-    try:
-        header = next(reader)
-        twice = [column for column, n in Counter(header).items() if n > 1]
-        if twice:
-            raise DataError(f"{path}: the column {twice[0]!r} is there twice; give every column its own name")
-        for row in reader:
-            if not any(row):
-                continue
-            if len(row) != len(header):
-                raise DataError(
-                    f"{path}, line {reader.line_num}: {len(row)} cells, but the header has {len(header)}; is the "
-                    f"separator {delimiter!r}, and is text that holds it in double quotes?"
+    def of(self, record: Record, item_id: str | None) -> dict[str, str]:
+        """The texts of a row, by column."""
+        if self._by_id is not None:
+            assert item_id is not None
+            if item_id not in self._by_id:
+                raise record.error(
+                    f"the item {item_id!r} has no row in {self._path}, whose ids are like "
+                    f"{next(iter(self._by_id), '')!r}; are both ids written alike?"
                 )
-            yield Record(path, f"line {reader.line_num}", dict(zip(header, row, strict=True)))
-    except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}: not valid {path.suffix} ({error})") from None
+            self._used.add(item_id)
+            record = self._by_id[item_id]
+        return {column: _text_cell(record, column) for column in self._columns}
+
+    def notes(self) -> list[str]:
+        """What a reader should know of the second table."""
+        unused = 0 if self._by_id is None else len(self._by_id) - len(self._used)
+        return [f"{unused} texts of {self._path.name} belong to no item of the table"] if unused else []
 
 
-def _parquet_records(path: Path) -> Iterator[Record]:
-    try:
-        with pq.ParquetFile(path) as file:
-            number = 0
-            for batch in file.iter_batches():
-                for values in batch.to_pylist():
-                    number += 1
-                    yield Record(path, f"row {number}", values)
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path} is not Parquet that can be read ({first_line(error)})") from None
+def _text_cell(record: Record, column: str) -> str:
+    value = record.need(column)
+    if isinstance(value, str):
+        return str(value)
+    if value is None or (isinstance(value, float) and value != value):
+        return ""  # an empty cell; an example without words has no loss, which is counted
+    raise record.error(f"{column!r} is {shown(value)} ({type(value).__name__}); expected a text")
 
 
-def _json_records(path: Path) -> Iterator[Record]:
-    text = read_text(path)
-    if not text.lstrip().startswith("["):
-        yield from read_jsonl(path)
-        return
-    try:
-        rows = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        where = f", line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
-        raise DataError(f"{path}{where}: not JSON ({error}); is the file cut off?") from None
-    refuse_half_characters(rows, text, str(path))
-    for number, values in enumerate(rows, 1):
-        if not isinstance(values, dict):
-            raise DataError(
-                f"{path}, row {number}: it is {shown(values)}; expected an object with named columns"
-            )
-        yield Record(path, f"row {number}", values)
+def hub_table(rows: Iterable[Mapping[str, Any]], name: str) -> Table:
+    """The rows of a `datasets.Dataset` (or mappings like them), with class labels by name."""
+    return Table(Path(name), tuple(_records_of(rows, name)))
 
 
 def _records_of(rows: Iterable[Mapping[str, Any]], name: str) -> Iterator[Record]:
@@ -273,4 +287,19 @@ def _class_name(value: Any, names: list[str]) -> Any:
     return value
 
 
-SOURCE = Source(TableSource, load)
+def recognise(sample: FileSample) -> Recognised | None:
+    """A table whose columns have conventional names; `DataError` where it is a table and they have not."""
+    if sample.table is None:
+        return None
+    keys = conventional_columns(sample.table)
+    path = str(sample.path)
+    spec = TableSource.parse({"source": "table", "path": path, **keys}, path)
+    shown_keys = ", ".join(
+        f"{key} = {value}"
+        for key, value in spec.model_dump(exclude_defaults=True, mode="json").items()
+        if key != "path"
+    )
+    return Recognised(spec, f"a table; columns taken: {shown_keys}")
+
+
+SOURCE = Source(TableSource, load, recognise=recognise)

@@ -1,0 +1,176 @@
+"""Conventional names of columns: which column of a table is the id, the text, the gold label, the annotations."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from dissensus.data.sources.reading import label_name, shown
+from dissensus.errors import DataError
+
+if TYPE_CHECKING:
+    from dissensus.data.sources.tabular import Table
+
+# Best first; compared as `normal_name` writes them.
+IDS = (
+    "item_id",
+    "id",
+    "uid",
+    "pairid",
+    "pair_id",
+    "guid",
+    "example_id",
+    "instance_id",
+    "task",
+    "task_id",
+    "idx",
+)
+TEXTS = (
+    ("premise", "hypothesis"),
+    ("sentence1", "sentence2"),
+    ("context", "statement"),
+    ("context", "response"),
+    ("prompt", "response"),
+    ("question1", "question2"),
+    ("text",),
+    ("sentence",),
+    ("tweet",),
+    ("comment",),
+    ("comment_text",),
+    ("post",),
+    ("input_text",),
+)
+GOLDS = ("gold", "gold_label", "hard_label", "label", "majority_label")
+COUNTS = ("label_count", "label_counts", "counts", "votes")
+ANNOTATIONS = ("annotations", "annotator_labels", "annotation", "labels")
+ANNOTATION = (
+    "annotation",
+    "label",
+    "answer",
+    "rating",
+    "judgment",
+    "judgement",
+    "response",
+    "choice",
+    "vote",
+)
+ANNOTATORS = (
+    *("annotator", "annotator_id", "worker", "worker_id", "workerid", "rater", "rater_id", "user_id", "user"),
+    *("coder", "coder_id", "judge", "labeler", "labeler_id", "completed_by", "_annotator_id", "performer"),
+)
+DISTRIBUTIONS = ("label_dist", "soft_label", "distribution")
+NUMBERS = ("annotators", "n_annotators", "number_of_annotations", "num_annotators", "n")
+ONE_EACH = re.compile(r"(annotator|ann|rater|annotation|label|coder)_?\d+")
+
+
+def normal_name(column: str) -> str:
+    """A column's name for comparing: lower case, with spaces, hyphens, dots and colons as underscores."""
+    return re.sub(r"[\s\-.:]+", "_", str(column).strip()).casefold()
+
+
+def conventional_columns(table: Table) -> dict[str, Any]:
+    """The keys of a `table` source that the columns' names suggest.
+
+    Raises:
+        DataError: no text column or no label information has a conventional name.
+    """
+    names = {normal_name(column): column for column in reversed(table.columns)}
+    text = next((tuple(names[t] for t in group) for group in TEXTS if all(t in names for t in group)), None)
+    who = _first(names, ANNOTATORS)
+    if text is not None and who is not None:
+        one_per_row = _one_per_row(table, names, text, who)
+        if one_per_row is not None:
+            return one_per_row
+    guessed = {"id": _first(names, IDS), "gold": _first(names, GOLDS), **_labels_in_row(table, names)}
+    if text is None or (
+        guessed["gold"] is None and not guessed.keys() & {"counts", "annotations", "distribution"}
+    ):
+        lacking = "text" if text is None else "labels"
+        raise DataError(
+            f"{table.path}: no column for the {lacking} has a name that is known; the columns are: "
+            f"{', '.join(table.columns)}. {_HOW}"
+        )
+    return {"text": text, **{key: value for key, value in guessed.items() if value is not None}}
+
+
+_HOW = (
+    "Name them in a study: `tracked: {source: table, path: FILE, text: [COLUMN, ...], gold: COLUMN, ...}` with one "
+    "of annotations, counts, or distribution and annotators; or, where each row is one annotation, with item, "
+    "annotator and annotation"
+)
+
+
+def _labels_in_row(table: Table, names: Mapping[str, str]) -> dict[str, Any]:
+    """Where the labels of an item are, if a row is an item."""
+    gold = _first(names, GOLDS)
+    one_each = tuple(c for c in table.columns if ONE_EACH.fullmatch(normal_name(c)))
+    counts, annotations = _first(names, COUNTS), _first(names, ANNOTATIONS)
+    distribution, number = _first(names, DISTRIBUTIONS), _first(names, NUMBERS)
+    if counts is not None:
+        return {"counts": counts, "labels": _labels_of_list(table, counts, gold)}
+    if annotations is not None:
+        return {"annotations": (annotations,), **_separator(table, annotations)}
+    if len(one_each) > 1:
+        return {"annotations": one_each}
+    if distribution is not None and number is not None:
+        return {
+            "distribution": distribution,
+            "annotators": number,
+            "labels": _labels_of_list(table, distribution, gold),
+        }
+    return {}
+
+
+def _one_per_row(
+    table: Table, names: Mapping[str, str], text: tuple[str, ...], who: str
+) -> dict[str, Any] | None:
+    """The keys of the long form; None where no column is the annotation by its name."""
+    label = next((names[n] for n in ANNOTATION if n in names and names[n] not in (who, *text)), None)
+    if label is None or any(isinstance(value, Mapping) for value in table.cells(label)):
+        return None
+    item = _first({n: c for n, c in names.items() if n != "idx"}, IDS)
+    if item is not None and len({str(value) for value in table.cells(item)}) == len(table.records):
+        item = None  # an id of the annotation, not of the item
+    return {
+        "text": text,
+        **({} if item is None else {"item": item}),
+        "annotator": who,
+        "annotation": label,
+        **({"round": names["round"]} if "round" in names else {}),
+    }
+
+
+def _separator(table: Table, column: str) -> dict[str, str]:
+    """A separator other than the comma, where every cell of several labels has it."""
+    texts = [v for v in table.cells(column) if isinstance(v, str) and v.strip()[:1] not in ("[", "{")]
+    if any("," in value for value in texts):
+        return {}
+    for separator in (";", "|", "/", "\t"):
+        if sum(separator in value for value in texts) * 2 > len(texts):
+            return {"separator": separator}
+    return {}
+
+
+def _labels_of_list(table: Table, column: str, gold: str | None) -> tuple[str, ...] | None:
+    """Names for the entries of a list; a mapping brings its own. Only numbers can be guessed."""
+    value = next((cell for cell in table.cells(column) if cell is not None), None)
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        size = value.count(",") + 1
+    elif isinstance(value, list | tuple):
+        size = len(value)
+    else:
+        return None
+    golds = (label_name(cell) for cell in table.cells(gold)) if gold is not None else iter(())
+    named = next((name for name in golds if name is not None and not name.lstrip("-").isdigit()), None)
+    if named is not None:
+        raise DataError(
+            f"{table.path}: {column!r} is a list, {shown(value)}, and gold labels are names such as {named!r}, so the "
+            "order of the labels is not known. Name it in a study: "
+            "`tracked: {source: table, path: FILE, labels: [FIRST, SECOND, ...], counts: COLUMN, ...}`"
+        )
+    return tuple(str(k) for k in range(size))
+
+
+def _first(names: Mapping[str, str], wanted: Sequence[str]) -> str | None:
+    return next((names[name] for name in wanted if name in names), None)
