@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dissensus.cli.options import Json
 from dissensus.cli.output import emit_json, moves, note, number, say, table, terminal_width
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ _SHOWN = 5
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 DataDir = Annotated[
     Path | None,
     typer.Option("--data-dir", exists=True, file_okay=False, help="Where data files are looked up first."),
