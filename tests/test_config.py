@@ -13,7 +13,7 @@ import pytest
 
 from dissensus.config import RunSpec, StudySpec
 from dissensus.config.base import Spec
-from dissensus.config.sources import SOURCES, SourceSpec
+from dissensus.config.sources import SOURCES
 from dissensus.errors import SpecError
 from dissensus.run.allocation import executions
 from dissensus.study.grid import expand
@@ -206,13 +206,3 @@ def test_numbers_inside_exceptions_are_looked_at_too() -> None:
     data = copy.deepcopy(BASE) | {"execution": [{"set": {"gpus": math.nan}}]}
     with pytest.raises(SpecError, match=r"execution.0.set.gpus: expected a finite number"):
         executions(StudySpec.parse(data, "f.yaml"))
-
-
-def test_a_specification_with_a_mapping_has_a_hash() -> None:
-    sources = [
-        SourceSpec.of_tag("table").parse(  # type: ignore[union-attr]
-            {"source": "table", "path": "a.csv", "text": ["t"], "annotation": "l", "keep": keep}, "test"
-        )
-        for keep in ({"status": "done"}, {"status": "done"}, {"status": "new"})
-    ]
-    assert len(set(sources)) == 2

@@ -119,7 +119,11 @@ def test_doccano_by_annotator(write: Write, tmp_path: Path) -> None:
     assert any("paths: {NAME: FILE" in note for note in one.notes)
     (tmp_path / "b").mkdir()
     twins = [files["ann"], str(tmp_path / "b" / "ann.jsonl")]
-    assert "same name" in refusal(lambda: source("doccano", paths=twins))
+    assert "names of different annotators (ann, ann)" in refusal(lambda: source("doccano", paths=twins))
+    spec_class = SOURCES.load("doccano").spec
+    spec = spec_class.parse({"source": "doccano", "paths": files}, "test")
+    assert {spec, spec_class.parse({"source": "doccano", "paths": list(files.values())}, "test")} == {spec}
+    assert spec_class.parse(spec.model_dump(mode="json"), "test") == spec
     assert "exactly one of 'path' and 'paths'" in refusal(lambda: source("doccano"))
 
 
@@ -129,6 +133,7 @@ def test_doccano_merged_is_refused_for_who_chose_what_is_lost(write: Write) -> N
     assert "who chose what is lost" in message
     assert "paths: {NAME: FILE" in message
     assert "line 2" in message
+    assert "who chose what is lost" in refusal(lambda: source("doccano", paths=[str(path)]))
     spans = write("spans.jsonl", [{"id": 1, "text": "a", "label": [[0, 1, "PER"]]}])
     assert "spans" in refusal(lambda: sniff(spans))
 

@@ -32,10 +32,6 @@ class Spec(BaseModel):
         except ValidationError as error:
             raise SpecError(explain(error, cls, where, prefix)) from None
 
-    def __hash__(self) -> int:
-        """By the choices made: a field may be a mapping, which has no hash of its own."""
-        return hash(self.canonical())
-
     def canonical(self) -> str:
         """The choices made, as JSON with sorted keys: the thing that is hashed.
 

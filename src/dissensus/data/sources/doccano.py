@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.data.sources.base import FileSample, Recognised, Source
@@ -22,9 +22,26 @@ from dissensus.errors import DataError
 from dissensus.wording import file_tail
 
 ANNOTATORS = ("username", "annotator", "user")
+MERGED = "all"
+"""Name of the file in which doccano merges its annotators."""
 MARKS = frozenset({"annotation_approver", "Comments", *ANNOTATORS})
 """Columns that only doccano's own exports have beside `labels`."""
 OWN = ("id", "label", "labels", "annotations", "meta", "metadata", *MARKS)
+
+
+def _files(value: Any) -> Any:
+    """Pairs of an annotator and their file, from a mapping or from files named after their annotators."""
+    if isinstance(value, Mapping):
+        return tuple(value.items())
+    if isinstance(value, list | tuple) and all(isinstance(path, str) for path in value):
+        return tuple((file_tail(path).partition(".")[0], path) for path in value)
+    return value
+
+
+Files = Annotated[
+    tuple[tuple[str, str], ...], BeforeValidator(_files), PlainSerializer(dict, return_type=dict)
+]
+"""Annotator -> file; pairs, so that a specification stays frozen and has a hash."""
 
 
 class DoccanoSource(ExportSpec):
@@ -32,7 +49,7 @@ class DoccanoSource(ExportSpec):
 
     source: Literal["doccano"] = "doccano"
     path: str = Field("", description="One exported file, whose records name who annotated.")
-    paths: dict[str, str] | tuple[str, ...] = Field(
+    paths: Files = Field(
         (),
         description="One file per annotator: {NAME: FILE}, or a list of files, named after their annotators.",
     )
@@ -42,6 +59,12 @@ class DoccanoSource(ExportSpec):
     def _one_of_two(self) -> DoccanoSource:
         if bool(self.path) == bool(self.paths):
             raise ValueError("give exactly one of 'path' and 'paths'")
+        names = [who for who, _ in self.paths]
+        if "" in names or len(set(names)) < len(names):
+            raise ValueError(
+                f"the files in 'paths' do not bear the names of different annotators ({', '.join(names)}); say who "
+                "annotated which with {NAME: FILE, ...}"
+            )
         return self
 
     def in_words(self) -> str:
@@ -53,23 +76,7 @@ def load(spec: DoccanoSource, *, data_dir: Path | None = None) -> AnnotatedDatas
     """Load exports; see `dissensus.data.sources.load_source`."""
     if not spec.paths:
         return read([("", read_table(resolve_path(spec.path, data_dir)))], spec)
-    files = (
-        [(who, path) for who, path in spec.paths.items()]
-        if isinstance(spec.paths, dict)
-        else _named(spec.paths)
-    )
-    return read([(who, read_table(resolve_path(path, data_dir))) for who, path in files], spec)
-
-
-def _named(paths: Sequence[str]) -> list[tuple[str, str]]:
-    """Files with the annotators after whom they are named."""
-    names = [file_tail(path).partition(".")[0] for path in paths]
-    if len(set(names)) < len(names):
-        raise DataError(
-            f"two of the files in `paths` have the same name ({', '.join(names)}); say who annotated which with "
-            "`paths: {NAME: FILE, ...}`"
-        )
-    return list(zip(names, paths, strict=True))
+    return read([(who, read_table(resolve_path(path, data_dir))) for who, path in spec.paths], spec)
 
 
 def read(files: Sequence[tuple[str, Table]], spec: DoccanoSource) -> AnnotatedDataset:
@@ -81,7 +88,7 @@ def read(files: Sequence[tuple[str, Table]], spec: DoccanoSource) -> AnnotatedDa
     )
     fields = export.text_fields(records, OWN)
     for who, table in files:
-        if not who:
+        if who in ("", MERGED):
             _refuse_merged(table)
         for record in table.records:
             item = export.add_item(record, fields, record.get("id"))
