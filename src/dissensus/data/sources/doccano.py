@@ -18,7 +18,6 @@ from dissensus.data.sources.paths import resolve_path
 from dissensus.data.sources.reading import Record, shown
 from dissensus.data.sources.tabular import Table, read_table
 from dissensus.data.sources.tool_exports import Export, ExportSpec, annotator_name, label_names, objects
-from dissensus.errors import DataError
 from dissensus.wording import file_tail
 
 ANNOTATORS = ("username", "annotator", "user")
