@@ -148,7 +148,7 @@ def _parquet_records(path: Path) -> Iterator[Record]:
                 for values in batch.to_pylist():
                     number += 1
                     yield Record(path, f"row {number}", values)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         raise DataError(f"{path} is not Parquet that can be read ({first_line(error)})") from None
 
 
