@@ -5,6 +5,8 @@ The same study gives the same bytes: no clock, no machine path, no unordered lis
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,18 +24,24 @@ from dissensus.analysis.tables import Analysis, analyze, load_analysis
 from dissensus.files import write_atomic
 from dissensus.report import words
 from dissensus.report.beside import AcrossView, across_view
+from dissensus.report.by_group import by_group_grid
 from dissensus.report.findings import NotLearned, findings, limits_of_reading, not_learned
-from dissensus.report.grid import Grid, backing_grid
+from dissensus.report.grid import Grid, backing_grid, grid_of
+from dissensus.report.items.page_items import page_items, triage
 from dissensus.report.measures import measure_grids
+from dissensus.report.overview import Overview, most_telling, overview, trained_words, verdict_words
 from dissensus.report.palette import LINES
 from dissensus.report.provenance import CellProvenance, cell_provenance, scrub, specification
 from dissensus.report.quotes import Quotes, keep_quotes, kept_quotes, quotes_words
 from dissensus.report.sections import Section, further_sections
 from dissensus.report.svg import interval, key
 from dissensus.report.tables import GROUPS, ConditionRow, condition_rows
-from dissensus.report.views import ConditionView, condition_views
+from dissensus.report.views import ConditionView, condition_views, overview_figure
 from dissensus.stats import MIN_CLUSTERS
 from dissensus.wording import number
+
+SCRIPTS = ("data", "choice", "list", "item", "plots", "exports", "page")
+"""The page's one script, from these files in this order: each uses what stands in those before it."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,11 @@ class Page:
         partial: how covariates enter the partial correlation, in words.
         aulc: how AULC is computed, in words.
         covariates: which they are.
+        overview: the first screen.
+        items: every item, packed for the browser in the page.
+        items_note: what is to be known of the items; '' where nothing is.
+        by_group: accuracy, calibration and distance to people; None where no item has a group.
+        settings: what each condition ran with; None where that is not known.
         quotes: examples that are quoted, at most.
         left_out: what that leaves out of the page, in a sentence; '' where nothing is.
     """
@@ -114,6 +127,11 @@ class Page:
     partial: str
     aulc: str
     covariates: str
+    overview: Overview
+    items: Markup
+    items_note: str
+    by_group: Grid | None
+    settings: Grid | None
     quotes: Quotes
     left_out: str
 
@@ -152,7 +170,13 @@ def render(page: Page) -> str:
         lstrip_blocks=True,
     )
     environment.filters["number"] = number
-    environment.globals["style"] = Markup(_template_text(environment, "style.css"))  # noqa: S704 - our own file
+    style = _template_text(environment, "style.css") + _template_text(environment, "browser.css")
+    script = "".join(_template_text(environment, f"browser/{name}.js") for name in SCRIPTS)
+    script = f'(() => {{\n"use strict";\n{script}}})();\n'
+    environment.globals["style"] = Markup(style)  # noqa: S704 - our own files
+    environment.globals["script"] = Markup(script)  # noqa: S704 - our own files
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    environment.globals["script_hash"] = f"sha256-{digest}"
     environment.filters["breakable"] = breakable
     environment.globals["interval"] = partial(interval, scale=page.scale)
     environment.globals["key"] = key
@@ -181,8 +205,14 @@ def build(analysis: Analysis, *, quotes: Quotes = "all") -> Page:
         Family(name, tuple(v for v in views if v.row.family == name))
         for name in dict.fromkeys(row.family for row in rows)
     )
+    quoted = None
     if quotes != "all":
-        families = _with_fewer_quotes(families, quotes)
+        quoted = quoted_items(families, quotes)
+        families = _quoting(families, quoted)
+    items = page_items([view.collected for view in views], triage(analysis.reader), quoted)
+    telling = most_telling(rows)
+    across = load_across(analysis.reader)
+    across_shown = across_view(across, alpha) if across else None
     missing = tuple(
         MissingCell(row["cell"], row["state"], scrub(row["error"])) for row in analysis.missing.to_pylist()
     )
@@ -203,7 +233,7 @@ def build(analysis: Analysis, *, quotes: Quotes = "all") -> Page:
         cells=tuple(
             cell_provenance(analysis.reader.folder, cell) for cell in analysis.cells["cell"].to_pylist()
         ),
-        across=across_view(across, alpha) if (across := load_across(analysis.reader)) else None,
+        across=across_shown,
         measures=measure_grids(analysis.measures, rows),
         sections=further_sections(analysis),
         specification=specification(study),
@@ -215,16 +245,29 @@ def build(analysis: Analysis, *, quotes: Quotes = "all") -> Page:
         partial=words.PARTIAL[study.analysis.partial],
         aulc=words.aulc_words(study.analysis),
         covariates=words.covariate_words(rows),
+        overview=overview(
+            trained_words(cells, items.total),
+            rows,
+            items,
+            figure=overview_figure(analysis.groups, next(view for view in views if view.row is telling)),
+            verdicts=verdict_words(across_shown),
+        ),
+        items=items.packed,
+        items_note=items.note,
+        by_group=by_group_grid([(view.row, view.ends) for family in families for view in family.views]),
+        settings=settings_grid(families),
         quotes=quotes,
         left_out=quotes_words(quotes),
     )
 
 
-def _with_fewer_quotes(families: tuple[Family, ...], quotes: int) -> tuple[Family, ...]:
-    """The first `quotes` different examples in the order of the page keep their text."""
+def quoted_items(families: Sequence[Family], quotes: int) -> frozenset[str]:
+    """Ids of the first `quotes` different examples in the order of the page: these keep their text."""
     shown = [riser.id for family in families for view in family.views for riser in view.risers.shown]
-    quoted = set(list(dict.fromkeys(shown))[:quotes])
+    return frozenset(list(dict.fromkeys(shown))[:quotes])
 
+
+def _quoting(families: tuple[Family, ...], quoted: frozenset[str]) -> tuple[Family, ...]:
     def trimmed(view: ConditionView) -> ConditionView:
         kept = (r if r.id in quoted else replace(r, fields=()) for r in view.risers.shown)
         return replace(view, risers=replace(view.risers, shown=tuple(kept)))
@@ -237,6 +280,22 @@ def _scale(rows: Sequence[ConditionRow]) -> tuple[float, float]:
     ends = [v for r in rows for e in (r.rho, r.partial, r.hard, r.slope) for v in (e.value, e.low, e.high)]
     finite = [v for v in ends if np.isfinite(v)]
     return min([-0.1, *finite]), max([0.1, *finite])
+
+
+def settings_grid(families: Sequence[Family]) -> Grid | None:
+    """What each condition ran with, a row per condition."""
+    return grid_of(
+        "settings",
+        "Learning rates and settings",
+        ("What each condition ran with, exceptions of the study included.",),
+        ("Condition", "Settings", "Steps", "Tracking points", "Seeds"),
+        [
+            (row.title, view.settings, f"{row.steps:,}", str(row.points), str(row.seeds))
+            for family in families
+            for view in family.views
+            for row in (view.row,)
+        ],
+    )
 
 
 def _annotation_words(analysis: Analysis) -> str:

@@ -11,12 +11,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from markupsafe import Markup
+from numpy.typing import NDArray
 
 from dissensus.analysis.tables import Analysis
 from dissensus.config import RunSpec, SourceSpec
 from dissensus.curves import Curves
 from dissensus.report import figures, settings
+from dissensus.report.by_group import GroupEnd, group_ends
 from dissensus.report.examples import NO_RISERS, RiserList, risers
+from dissensus.report.items.collected import CollectedCondition, SeedItems
 from dissensus.report.tables import GROUPS, ConditionRow
 from dissensus.report.trend import trend
 from dissensus.report.words import RecordedCell
@@ -34,6 +37,8 @@ class ConditionView:
         cloud: inline SVG of entropy against AULC.
         cloud_note: how many dots are drawn of how many.
         risers: the examples that rose the most.
+        ends: accuracy, calibration and distance to people of each group at the end.
+        collected: its items.
     """
 
     row: ConditionRow
@@ -42,13 +47,15 @@ class ConditionView:
     cloud: Markup
     cloud_note: str
     risers: RiserList
+    ends: tuple[GroupEnd, ...]
+    collected: CollectedCondition
 
 
 def condition_views(
     analysis: Analysis, rows: Sequence[ConditionRow], cells: Sequence[RunSpec]
 ) -> tuple[list[ConditionView], list[RecordedCell]]:
     """Panels and examples of every condition; the joint figures are saved; what was recorded of every cell."""
-    curves = {row.condition: _group_curves(analysis, row.condition) for row in rows}
+    curves = {row.condition: group_curves(analysis.groups, row.condition) for row in rows}
     clouds = {row.condition: _cloud(analysis, row.condition) for row in rows}
     # One scale for all conditions, so that their plots can be compared by eye.
     loss_limits = figures.limits(
@@ -79,38 +86,63 @@ def condition_views(
     recorded: list[RecordedCell] = []
     for number_, row in enumerate(rows):
         stored = _load(analysis, row.condition)
-        facts = [RunFacts.of(seed.provenance) for seed in stored]
+        facts = [RunFacts.of(seed.provenance) for seed in stored.values()]
         recorded += [RecordedCell(row.dataset, one) for one in facts]
         condition_cells = [cell for cell in cells if cell.condition == row.condition]
-        names = label_words(stored[0].labels, condition_cells[0].dataset.tracked)
+        seeds = list(stored.values())
+        names = label_words(seeds[0].labels, condition_cells[0].dataset.tracked)
+        examples = _of(analysis.examples, row.condition)
+        caption = settings.caption(condition_cells, facts)
         views.append(
             ConditionView(
                 row=row,
-                settings=settings.caption(condition_cells, facts),
+                settings=caption,
                 curves=figures.plot_svg(lines[row.condition], f"l{number_}", _curve_label(row)),
                 cloud=figures.plot_svg(dots[row.condition], f"d{number_}", _cloud_label(row)),
                 cloud_note=_cloud_note(clouds[row.condition], row.seeds),
-                risers=NO_RISERS
-                if row.withheld
-                else risers(_of(analysis.examples, row.condition), stored, names),
+                risers=NO_RISERS if row.withheld else risers(examples, seeds, names),
+                ends=group_ends(seeds, [groups_by_id(examples, name, one) for name, one in stored.items()]),
+                collected=CollectedCondition(row, caption, examples, list(map(SeedItems.of, seeds)), names),
             )
         )
     return views, recorded
 
 
-def _load(analysis: Analysis, condition: str) -> list[Curves]:
-    """The condition's curves, one per seed. Checksums were verified by the analysis."""
+def overview_figure(groups: pa.Table, view: ConditionView) -> Markup:
+    """Contested and settled loss of one condition as inline SVG; of all items where no group is known."""
+    curves = [one for one in group_curves(groups, view.row.condition) if one.group in ENDS_OF_ENTROPY]
+    if not curves:
+        seed = view.collected.seeds[0]
+        low, middle, high = np.nanquantile(seed.losses, (0.25, 0.5, 0.75), axis=0)
+        curves = [figures.DrawnCurve("middle", seed.progress, middle, low, high, middle[None])]
+    limits = figures.limits([values for c in curves for values in (c.mean, c.high, c.low)])
+    plot = figures.Plot("", partial(figures.draw_curves, curves=curves, ylim=limits))
+    return figures.plot_svg(plot, "first", _curve_label(view.row))
+
+
+ENDS_OF_ENTROPY = ("contested", "settled")
+
+
+def groups_by_id(examples: pa.Table, cell: str, curves: Curves) -> NDArray[np.str_]:
+    """The entropy group of each example of a cell in the order of its curves, '' where there is none."""
+    rows = examples.filter(pc.equal(examples["cell"], cell))
+    by_id = dict(zip(rows["id"].to_pylist(), rows["group"].to_pylist(), strict=True))
+    return np.array([by_id.get(example) or "" for example in curves.ids])
+
+
+def _load(analysis: Analysis, condition: str) -> dict[str, Curves]:
+    """The condition's curves by cell, one per seed. Checksums were verified by the analysis."""
     cells = _of(analysis.cells, condition)["cell"].to_pylist()
-    return [analysis.reader.cell(cell, verify=False).curves for cell in cells]
+    return {cell: analysis.reader.cell(cell, verify=False).curves for cell in cells}
 
 
 def _of(table: pa.Table, condition: str) -> pa.Table:
     return table.filter(pc.equal(table["condition"], condition))
 
 
-def _group_curves(analysis: Analysis, condition: str) -> list[figures.DrawnCurve]:
+def group_curves(groups: pa.Table, condition: str) -> list[figures.DrawnCurve]:
     """Group curves averaged over the seeds that share the first one's tracking points."""
-    table = _of(analysis.groups, condition)
+    table = _of(groups, condition)
     built = []
     for group in GROUPS:
         group_rows = table.filter(pc.equal(table["group"], group))
