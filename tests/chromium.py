@@ -26,6 +26,7 @@ class Page:
         session: of the tab.
         console: errors and warnings that the page logged, and exceptions that nobody caught.
         requests: addresses that the page asked for, its own left out.
+        finished: downloads that are whole.
     """
 
     send: IO[bytes]
@@ -33,6 +34,7 @@ class Page:
     session: str = ""
     console: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
+    finished: int = 0
     _count: int = 0
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
@@ -70,10 +72,19 @@ class Page:
         self.call("Input.dispatchKeyEvent", type="keyDown", key=key, **text)
         self.call("Input.dispatchKeyEvent", type="keyUp", key=key)
 
+    def wait_for_download(self, before: int) -> None:
+        """Wait until more downloads are whole than `before`."""
+        while self.finished <= before:
+            self._next()
+
     def size(self, width: int, height: int) -> None:
         """Give the window a size in CSS pixels."""
         self.call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=False,
         )
 
     def _next(self) -> dict[str, Any]:
@@ -93,6 +104,8 @@ class Page:
             self.console.append(json.dumps(said["args"]))
         elif method == "Log.entryAdded":
             self.console.append(said["entry"]["text"])
+        elif method == "Browser.downloadProgress":
+            self.finished += said["state"] == "completed"
         elif method == "Network.requestWillBeSent":
             address = str(said["request"]["url"])
             self.requests += [] if address.startswith(("file:", "blob:", "data:")) else [address]
@@ -104,7 +117,9 @@ def chromium(folder: Path) -> Iterator[Page]:
     assert CHROMIUM is not None
     read_there, write_here = os.pipe()
     read_here, write_there = os.pipe()
-    options = "--headless --no-sandbox --disable-gpu --remote-debugging-pipe --no-first-run --disable-dev-shm-usage"
+    options = (
+        "--headless --no-sandbox --disable-gpu --remote-debugging-pipe --no-first-run --disable-dev-shm-usage"
+    )
     command = f'exec "$0" {options} --user-data-dir="$1" 3<&{read_there} 4>&{write_there}'
     browser = subprocess.Popen(
         ["/bin/bash", "-c", command, CHROMIUM, str(folder / "profile")],
@@ -114,13 +129,16 @@ def chromium(folder: Path) -> Iterator[Page]:
     )
     os.close(read_there)
     os.close(write_there)
-    with open(write_here, "wb") as send, open(read_here, "rb") as answers:
+    with os.fdopen(write_here, "wb") as send, os.fdopen(read_here, "rb") as answers:
         page = Page(send, answers)
         try:
             target = page.call("Target.createTarget", url="about:blank")["targetId"]
             (folder / "downloads").mkdir(parents=True, exist_ok=True)
             page.call(
-                "Browser.setDownloadBehavior", behavior="allow", downloadPath=str(folder / "downloads")
+                "Browser.setDownloadBehavior",
+                behavior="allow",
+                downloadPath=str(folder / "downloads"),
+                eventsEnabled=True,
             )
             page.session = page.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
             for domain in ("Page", "Runtime", "Log", "Network"):

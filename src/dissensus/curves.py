@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,6 +86,16 @@ class Curves:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def report(self, path: str | os.PathLike[str], *, quotes: int | Literal["all"] = "all") -> Path:
+        """Write one HTML page of these curves that needs nothing else, and return its path: docs/page.md.
+
+        Args:
+            path: of the page.
+            quotes: examples whose text the page holds, at most.
+        """
+        save_page = pkgutil.resolve_name("dissensus.report.recording:save_page")  # it stands above: by name
+        return cast(Path, save_page(self, Path(path), quotes=quotes))
 
     def on(self, gold: NDArray[np.int64]) -> Curves:
         """The same with other gold labels, shape (n,)."""

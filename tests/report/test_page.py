@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 import re
 import shutil
 from collections import Counter
@@ -28,23 +31,24 @@ HOSTILE = (
     "\u202eright to left שלום",
     "family 👩‍👩‍👧‍👦 and {{ 7 * 7 }} and {% raw %}",
     "x" * 10_000,
-    "quote \" and ' and a bell \x07 & <img src=x onerror=alert(2)>",
+    "quote \" and ' and a bell \x07 & <img src=x onerror=alert(2)></script><!-- \u2028 \x1b[31mred",
 )
 
 
 class Reader(HTMLParser):
-    """Collects what a browser would see: elements with their attributes, and the text outside of style."""
+    """Collects what a browser would see: elements with their attributes, text outside of style, scripts apart."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
         self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.open: list[str] = []
         self.text = ""
+        self.scripts: list[str] = []
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append((tag, dict(attrs)))
-        if tag not in ("meta", "br", "img", "link", "wbr"):
+        if tag not in ("meta", "br", "img", "link", "wbr", "input"):
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
@@ -54,7 +58,9 @@ class Reader(HTMLParser):
         self.elements.append((tag, dict(attrs)))
 
     def handle_data(self, data: str) -> None:
-        if not self.open or self.open[-1] != "style":
+        if self.open and self.open[-1] == "script":
+            self.scripts.append(data)
+        elif not self.open or self.open[-1] != "style":
             self.text += data
 
 
@@ -72,9 +78,25 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_the_page_asks_for_nothing_outside_itself(plain: str) -> None:
     page = Reader(plain)
     assert not page.open
-    assert {"script", "link", "iframe", "object", "img", "base", "form"}.isdisjoint(
-        t for t, _ in page.elements
+    assert {"link", "iframe", "object", "img", "base", "form"}.isdisjoint(t for t, _ in page.elements)
+    assert [attrs for tag, attrs in page.elements if tag == "script"] == [
+        {"type": "application/json", "id": "items-data"},  # data, which no browser runs
+        {},
+    ]
+    digest = base64.b64encode(hashlib.sha256(page.scripts[1].encode()).digest()).decode()
+    assert (
+        f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'" in plain
     )
+    for word in (
+        "innerHTML",
+        "outerHTML",
+        "insertAdjacentHTML",
+        "document.write",
+        "eval(",
+        "Function(",
+        "fetch(",
+    ):
+        assert word not in page.scripts[1]
     for tag, attrs in page.elements:
         for name in ("src", "href", "xlink:href", "action", "poster", "srcset"):
             value = attrs.get(name)
@@ -142,13 +164,17 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
         losses=lambda n, t, _: 1 + np.outer(np.arange(n) / n, np.linspace(0, 1, t)),
     )
     read = Reader(page)
-    assert {"script", "img", "b"}.isdisjoint(tag for tag, _ in read.elements)
+    assert {"img", "b"}.isdisjoint(tag for tag, _ in read.elements)
+    assert [tag for tag, _ in read.elements].count("script") == 2
+    strings = json.loads(read.scripts[0])["strings"]
+    assert set(HOSTILE) <= set(strings)  # whole, for whoever exports them
+    assert not set("<>&\u2028") & set(read.scripts[0])
     assert "<script>alert(1)</script>" in read.text
     assert "{{ 7 * 7 }} and {% raw %}" in read.text
     assert "👩‍👩‍👧‍👦" in read.text
     assert "\x07" not in page
     assert "x" * 420 + " … (9580 more characters)" in read.text
-    assert "x" * 421 not in page
+    assert "x" * 421 not in read.text
     # An override of the reading direction must not leak out of its own element.
     assert re.search(r'<bdi dir="auto">\u202eright to left', page)
 

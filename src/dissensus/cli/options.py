@@ -17,6 +17,13 @@ Folder = Annotated[str, FOLDER]
 Folders = Annotated[
     list[str], typer.Argument(metavar="DIR...", help="Folders of studies, as `run` writes them, or URLs.")
 ]
+StudyOrStore = Annotated[
+    str,
+    typer.Argument(
+        metavar="DIR",
+        help="A study's folder or its URL, or the folder of a single recording (a curves store).",
+    ),
+]
 Study = Annotated[
     str,
     typer.Argument(metavar="STUDY", help="A built-in name, a YAML file, or the folder of a study to resume."),

@@ -26,6 +26,7 @@ from dissensus.cli.options import (
     Retries,
     RunOptions,
     Study,
+    StudyOrStore,
     Threads,
     Workers,
 )
@@ -173,20 +174,30 @@ def analyze(folder: Folder, as_json: Json = False) -> None:
 
 
 def report(
-    folder: Folder,
+    folder: StudyOrStore,
     quotes: QuotesOption = None,
+    show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
-    """Write the report of a study.
+    """Write the report of a study, or of a single recording.
 
-    It is one HTML page that needs nothing else. The study is analysed first if need be; no torch is needed.
+    It is one HTML page that needs nothing else. A study is analysed first if need be; no torch is needed.
     """
     from dissensus.remote import study_folder
     from dissensus.report.page import write_report
     from dissensus.report.quotes import kept_quotes, read_quotes
+    from dissensus.report.recording import write_recording
+    from dissensus.store import is_store
 
     chosen = read_quotes(quotes) if quotes is not None else None
-    with study_folder(folder) as local:
-        _say_page(write_report(local, quotes=chosen), kept_quotes(local))
+    if is_store(Path(folder)):
+        page = write_recording(Path(folder), quotes=chosen)
+        _say_page(page, kept_quotes(Path(folder)))
+    else:
+        with study_folder(folder) as local:
+            page = write_report(local, quotes=chosen)
+            _say_page(page, kept_quotes(local))
+    if show and typer.launch(str(page)) != 0:
+        note(f"note: no browser could be started; open {page} yourself")
 
 
 def _say_page(page: Path, quotes: Quotes) -> None:

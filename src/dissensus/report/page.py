@@ -208,7 +208,7 @@ def build(analysis: Analysis, *, quotes: Quotes = "all") -> Page:
     quoted = None
     if quotes != "all":
         quoted = quoted_items(families, quotes)
-        families = _quoting(families, quoted)
+        families = quoting(families, quoted)
     items = page_items([view.collected for view in views], triage(analysis.reader), quoted)
     telling = most_telling(rows)
     across = load_across(analysis.reader)
@@ -228,7 +228,7 @@ def build(analysis: Analysis, *, quotes: Quotes = "all") -> Page:
         families=families,
         rows=tuple(view.row for family in families for view in family.views),
         backing=backing_grid([view.row for family in families for view in family.views]),
-        scale=_scale(rows),
+        scale=interval_scale(rows),
         missing=missing,
         cells=tuple(
             cell_provenance(analysis.reader.folder, cell) for cell in analysis.cells["cell"].to_pylist()
@@ -267,7 +267,9 @@ def quoted_items(families: Sequence[Family], quotes: int) -> frozenset[str]:
     return frozenset(list(dict.fromkeys(shown))[:quotes])
 
 
-def _quoting(families: tuple[Family, ...], quoted: frozenset[str]) -> tuple[Family, ...]:
+def quoting(families: tuple[Family, ...], quoted: frozenset[str]) -> tuple[Family, ...]:
+    """The families with the texts of these items alone."""
+
     def trimmed(view: ConditionView) -> ConditionView:
         kept = (r if r.id in quoted else replace(r, fields=()) for r in view.risers.shown)
         return replace(view, risers=replace(view.risers, shown=tuple(kept)))
@@ -275,7 +277,7 @@ def _quoting(families: tuple[Family, ...], quoted: frozenset[str]) -> tuple[Fami
     return tuple(replace(family, views=tuple(map(trimmed, family.views))) for family in families)
 
 
-def _scale(rows: Sequence[ConditionRow]) -> tuple[float, float]:
+def interval_scale(rows: Sequence[ConditionRow]) -> tuple[float, float]:
     """Shared scale of the interval glyphs: symmetric enough to show zero, no wider than needed."""
     ends = [v for r in rows for e in (r.rho, r.partial, r.hard, r.slope) for v in (e.value, e.low, e.high)]
     finite = [v for v in ends if np.isfinite(v)]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -52,9 +53,12 @@ class ConditionView:
 
 
 def condition_views(
-    analysis: Analysis, rows: Sequence[ConditionRow], cells: Sequence[RunSpec]
+    analysis: Analysis, rows: Sequence[ConditionRow], cells: Sequence[RunSpec], *, save: bool = True
 ) -> tuple[list[ConditionView], list[RecordedCell]]:
-    """Panels and examples of every condition; the joint figures are saved; what was recorded of every cell."""
+    """Panels and examples of every condition; what was recorded of every cell.
+
+    `save`: the joint figures too, to figures/ in the study's folder.
+    """
     curves = {row.condition: group_curves(analysis.groups, row.condition) for row in rows}
     clouds = {row.condition: _cloud(analysis, row.condition) for row in rows}
     # One scale for all conditions, so that their plots can be compared by eye.
@@ -75,13 +79,8 @@ def condition_views(
         )
         for c in clouds
     }
-    folder = analysis.folder / "figures"
-    folder.mkdir(exist_ok=True)
-    columns = min(4, max(2, len({row.method for row in rows})))
-    families = list(dict.fromkeys(row.family for row in rows))
-    order = [row.condition for family in families for row in rows if row.family == family]
-    figures.save_joint([lines[c] for c in order], columns, folder / "curves", legend=True)
-    figures.save_joint([dots[c] for c in order], columns, folder / "entropy_aulc")
+    if save:
+        _save_joint(analysis.folder / "figures", rows, lines, dots)
     views: list[ConditionView] = []
     recorded: list[RecordedCell] = []
     for number_, row in enumerate(rows):
@@ -106,6 +105,21 @@ def condition_views(
             )
         )
     return views, recorded
+
+
+def _save_joint(
+    folder: Path,
+    rows: Sequence[ConditionRow],
+    lines: Mapping[str, figures.Plot],
+    dots: Mapping[str, figures.Plot],
+) -> None:
+    """The curves and the clouds of all conditions as one figure each."""
+    folder.mkdir(exist_ok=True)
+    columns = min(4, max(2, len({row.method for row in rows})))
+    families = list(dict.fromkeys(row.family for row in rows))
+    order = [row.condition for family in families for row in rows if row.family == family]
+    figures.save_joint([lines[c] for c in order], columns, folder / "curves", legend=True)
+    figures.save_joint([dots[c] for c in order], columns, folder / "entropy_aulc")
 
 
 def overview_figure(groups: pa.Table, view: ConditionView) -> Markup:

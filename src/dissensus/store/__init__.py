@@ -24,6 +24,7 @@ shard that it does not list does not exist. Losses, margins and soft losses are 
 """
 
 from dissensus.store.examples import ExampleColumns
+from dissensus.store.manifest import is_store
 from dissensus.store.parts import PartWriter
 from dissensus.store.reading import StoredCurves, load_curves, load_token_losses, open_curves
 from dissensus.store.writing import CurvesWriter
@@ -33,6 +34,7 @@ __all__ = [
     "ExampleColumns",
     "PartWriter",
     "StoredCurves",
+    "is_store",
     "load_curves",
     "load_token_losses",
     "open_curves",

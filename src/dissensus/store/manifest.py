@@ -193,6 +193,11 @@ class StoreManifest:
         return replace(self, points=remaining, complete=self.complete and len(remaining) == len(self.points))
 
 
+def is_store(folder: Path) -> bool:
+    """Whether a folder is a curves store, whatever state it is in."""
+    return (folder / "manifest.json").is_file()
+
+
 def read_manifest(folder: Path) -> StoreManifest:
     """A store's manifest, checked; `StoreError` where there is none, or it is damaged or of another schema."""
     path = folder / "manifest.json"

@@ -72,6 +72,7 @@ function choose() {
   }
   choice.shown = Uint32Array.from(kept);
   choice.active = choice.shown.indexOf(open);
+  grid.scrollTop = 0;
   for (const listener of listeners) listener();
 }
 

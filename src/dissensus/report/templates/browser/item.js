@@ -75,7 +75,7 @@ function openItem(i, focus = false) {
   if (!item.text.length) parts.push(make("p", { class: "small" }, "The text of this item is not in this page."));
   if (item.asked) parts.push(votesTable(item));
   else parts.push(make("p", { class: "small" }, "Gold label: ", bdi(goldWords(item)), ". No annotations."));
-  const facts = [`entropy ${shownNumber(item.entropy)} bits`, item.group];
+  const facts = [Number.isFinite(item.entropy) ? `entropy ${shownNumber(item.entropy)} bits` : "", item.group];
   if (item.asked && item.gold >= 0) facts.push(`${Math.round(100 * item.votes[item.gold] / item.asked)}% chose the gold label`);
   parts.push(make("p", { class: "small" }, facts.filter(Boolean).join(" · ")));
   const chosen = tracked.filter((one) => [choice.condition, choice.against].some((c) => c >= 0 && D.conditions[c].condition === one));

@@ -54,7 +54,7 @@ function fillRow(row, at) {
     cell("c-tick", box),
     cell("c-text", make("div", { class: "one-line" }, bdi(textWords(item))), make("div", { class: "small one-line" }, make("b", {}, kindWords(item)), kindWords(item) ? " · " : "", bdi(item.id))),
     cell("c-gold", bdi(goldWords(item)), voteBar(item)),
-    cell("c-number", `${shownNumber(item.entropy)} bits`),
+    cell("c-number", Number.isFinite(item.entropy) ? `${shownNumber(item.entropy)} bits` : ""),
     cell("c-curve", sparkline(conditionShown(item).curve(item.place)), make("span", { class: "small" }, changeWords(item))),
   );
 }

@@ -14,7 +14,7 @@ addEventListener("hashchange", showTarget);
 document.addEventListener("click", (event) => {
   const link = event.target.closest("a[href^='#']");
   if (!link) return;
-  if (link.dataset.kind) { controls.kind.value = link.dataset.kind; controls.order.value = "score"; choose(); grid.scrollTop = 0; }
+  if (link.dataset.kind) { controls.kind.value = link.dataset.kind; controls.order.value = "score"; choose(); }
   if (link.hash === location.hash) showTarget();
 });
 

@@ -1,8 +1,8 @@
 // Plots: the listed items as points, coloured and shaped by entropy group; a click opens the item.
 const PLOTS = [
   { id: "plot-map", x: (i) => numberOf("variability", choice.condition, i), y: (i) => numberOf("confidence", choice.condition, i), xName: "variability", yName: "confidence" },
-  { id: "plot-entropy", x: (i) => datasetOf(i).entropy[placeOf(i)], y: (i) => numberOf("aulc", choice.condition, i), xName: "annotation entropy (bits)", yName: "AULC (nats)" },
-  { id: "plot-apart", x: (i) => numberOf("aulc", choice.condition, i), y: (i) => numberOf("aulc", choice.against, i), xName: "AULC, condition", yName: "AULC, compared with", diagonal: true },
+  { id: "plot-entropy", x: (i) => datasetOf(i).entropy[placeOf(i)], y: (i) => numberOf("aulc", choice.condition, i), xName: "annotation entropy (bits)", yName: "AULC (nats)", needs: () => D.datasets.some((one) => one.entropy.some(Number.isFinite)) },
+  { id: "plot-apart", x: (i) => numberOf("aulc", choice.condition, i), y: (i) => numberOf("aulc", choice.against, i), xName: "AULC, condition", yName: "AULC, compared with", diagonal: true, needs: () => choice.against >= 0 && choice.against !== choice.condition },
 ];
 
 function ends(values) {
@@ -22,7 +22,7 @@ function mark(context, x, y, group) {
 
 function drawPlot(plot) {
   const canvas = byId(plot.id), frame = canvas.closest("figure");
-  frame.hidden = plot.id === "plot-apart" && (choice.against < 0 || choice.against === choice.condition);
+  frame.hidden = plot.needs ? !plot.needs() : false;
   const width = canvas.clientWidth, height = canvas.clientHeight, ratio = devicePixelRatio || 1;
   if (frame.hidden || !width) return;
   canvas.width = width * ratio;
