@@ -17,8 +17,8 @@ from dissensus.curves import FloatArray
 from dissensus.stats.label_posterior import LabelPosterior
 
 ALONE = 0.5
-"""Weight of curves without votes. In full weight they are right about labels flipped at random and too sure of labels that
-people really got wrong (docs/design/triage.md has both)."""
+"""Weight of curves without votes. In full weight they are right about labels flipped at random, and too sure of labels
+that people really got wrong (docs/design/triage.md has both)."""
 FEWEST = 50
 """Examples with `ENOUGH_VOTES` votes below which shares and weight are not fitted."""
 

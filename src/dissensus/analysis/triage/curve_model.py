@@ -63,7 +63,7 @@ def curve_model() -> CurveModel:
 
 
 def evidence_factors(features: FloatArray, model: RegimeModel) -> FloatArray:
-    """How much likelier the curves of n examples are under each class than on the whole, shape (n, 3), as the model has it.
+    """How much likelier the curves of n examples are under each class than on the whole, shape (n, 3).
 
     The model's probabilities over the shares of the classes where it was fitted: so they carry no base rate. A run
     without skill has the same factors for every example. NaN where the curves say nothing.

@@ -67,15 +67,16 @@ def decide(
 ) -> tuple[Triaged, ...]:
     """The kind of each example.
 
-    Mislabelled, contested or agreed is what is most probable, if its probability is `SURE` at least (`SURE_ALONE`). Of the agreed,
-    by the answers of more than half of the runs: forgotten, if the label was answered at two points or more and is not
-    at the last; hard, if it is wrong at the last point or right at fewer than half of the points; settled otherwise.
+    Mislabelled, contested or agreed is what is most probable, if its probability is `SURE` at least (or `SURE_ALONE`).
+    Of the agreed, by the answers of more than half of the runs: forgotten, if the label was answered at two points or
+    more and is not at the last; hard, if it is wrong at the last point or right at fewer than half of the points;
+    settled otherwise.
 
     Args:
         dataset: name of the data set.
         regime: of the examples.
         votes: of the n examples.
-        probabilities: of `combined`, shape (n, 3).
+        probabilities: of mislabelled, contested and agreed, shape (n, 3).
         runs: those whose curves tell.
         silence: why there is none, where there is none.
     """

@@ -13,7 +13,7 @@ from dissensus.metrics.learning import RECALL_GAIN, Learning
 from dissensus.stats.ranks import average_ranks
 
 FEATURES = ("rank", "other", "early", "end", "spread", "steady", "swing")
-"""Features of an example under one run, each times the run's `skill`: where the model knows little, its curves say little.
+"""Features of an example under one run, each times the run's `skill`: where the model knows little, curves say little.
 All are of the points after the start, with p_g the probability of the given label and p_o the largest other one:
 
 - `rank`: the place of its mean log p_g - log p_o among the run's examples, as a standard normal score: low is suspect;
@@ -114,7 +114,7 @@ def curve_evidence(curves: Curves) -> CurveEvidence:
 
 
 def skill(wrong: NDArray[np.bool_], given: NDArray[np.int64], scored: NDArray[np.bool_], k: int) -> float:
-    """How well a run answers the given labels: (r - 1 / K) / (1 - 1 / K), with r the mean recall over labels and points.
+    """How well a run answers the given labels: (r - 1 / K) / (1 - 1 / K), r its mean recall over labels and points.
 
     Range [0, 1], 0 for a model that answers as a constant does or worse. Labels that are wrong lower it a little.
 
