@@ -55,9 +55,9 @@ def combine(
         shares: of the classes where too few examples have votes to fit them, shape (3,).
     """
     votes = _table(voted) / _table(unvoted)
-    has_votes: NDArray[np.bool_] = np.isfinite(votes).all(axis=1)
+    has_votes = _whole(votes)
     factors = np.full(votes.shape, np.nan) if curves is None else curves
-    has_curves: NDArray[np.bool_] = np.isfinite(factors).all(axis=1)
+    has_curves = _whole(factors)
     votes, factors = np.where(has_votes[:, None], votes, 1.0), np.where(has_curves[:, None], factors, 1.0)
     weight = ALONE
     telling = enough & has_votes
@@ -85,6 +85,10 @@ def _fitted(votes: FloatArray, factors: FloatArray, with_curves: bool) -> tuple[
     start = np.array([-1.5, -0.5, ALONE])
     best = optimize.minimize(surprise, start, method="Nelder-Mead", options={"maxiter": 400, "xatol": 1e-3})
     return unpacked(best.x)
+
+
+def _whole(values: FloatArray) -> NDArray[np.bool_]:
+    return np.asarray(np.isfinite(values).all(axis=1), dtype=np.bool_)
 
 
 def _normalised(values: FloatArray) -> FloatArray:
