@@ -51,6 +51,8 @@ class Triaged:
             is clear; of the others that people agree with the label. NaN for 'not told'.
         label: the label that people, or the curves, agree on instead; None where there is none.
         why: the evidence, in one or two sentences.
+        suspicion: the probability that the label is mislabelled, whatever the kind; NaN where nothing can be given.
+            What a list of labels to look at again is sorted by.
     """
 
     id: str
@@ -60,3 +62,4 @@ class Triaged:
     score: float
     label: str | None
     why: str
+    suspicion: float = float("nan")
