@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import sys
 import types
 from collections import Counter
@@ -14,14 +15,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
-from dissensus.config.sources import SourceSpec
+from dissensus.config.sources import SOURCES, SourceSpec
 from dissensus.data.agreement import annotation_entropy
 from dissensus.data.check import check_dataset, sniff
 from dissensus.data.sources import load_source
 from dissensus.data.sources.civil_comments import CivilCommentsSource
 from dissensus.data.sources.goemotions import GoEmotionsSource
 from dissensus.data.sources.preferences import PreferencePairsSource
+from dissensus.data.sources.presets import PresetSource
 from dissensus.data.sources.ratings import HelpSteer2Source, MeasuringHateSpeechSource, PopquornSource
 from dissensus.errors import DataError, SpecError
 
@@ -278,6 +281,21 @@ def test_preference_pairs_say_how_votes_are_read(write: Write) -> None:
 
 
 # What presets share
+
+
+def test_the_lines_of_the_page_on_corpora_are_specifications() -> None:
+    page = (Path(__file__).parents[2] / "docs/corpora.md").read_text("utf-8")
+    blocks = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    lines = [yaml.safe_load(line)["tracked"] for block in blocks for line in block.splitlines()]
+    named = set()
+    for keys in lines:
+        cls = SourceSpec.of_tag(keys["source"])
+        assert cls is not None
+        cls.parse(keys, "docs/corpora.md")
+        named.add(keys["source"])
+    presets = {name for name in SOURCES.builtin if issubclass(SOURCES.load(name).spec, PresetSource)}
+    assert len(presets) == 6
+    assert presets | {"lewidi", "snli", "mnli", "table"} == named
 
 
 def test_rules_of_answers_hold_for_presets(write: Write) -> None:
