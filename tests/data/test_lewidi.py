@@ -210,7 +210,7 @@ def test_likert_corpora_of_2025_are_ordinal(write: Write) -> None:
     assert (data.scale, data.labels) == ("ordinal", ("1", "2", "3", "4", "5", "6"))
     assert data["dev-7"].counts == (1.0, 0.0, 0.0, 0.0, 0.0, 2.0)
     assert data["dev-7"].text == text
-    assert data.annotators == {"Ann1": {"Gender": "Female", "Age": "56"}, "Ann2": {"Age": 30.0}}
+    assert data.annotator_facts == {"Ann1": {"Gender": "Female", "Age": "56"}, "Ann2": {"Age": 30.0}}
     assert "the labels are an ordinal scale: 1, 2, 3, 4, 5, 6" in data.notes
     assert lewidi.read([("dev", path)], LeWiDiSource(scale="nominal"), name="csc").scale == "nominal"
 
@@ -228,7 +228,7 @@ def test_a_broken_table_of_annotators_does_not_stop_the_data(write: Write) -> No
     path = write("MP_dev.json", {"1": item()})
     write("MP_annotators_meta.json", "[1, 2")
     data = lewidi.read([("dev", path)], name="mp")
-    assert data.annotators == {}
+    assert data.annotator_facts == {}
     assert any("MP_annotators_meta.json could not be read" in note for note in data.notes)
 
 

@@ -14,7 +14,7 @@ from dissensus.config.base import nearest
 from dissensus.data.sources.base import FileSample, Recognised, Source
 from dissensus.data.sources.presets import Origin, PresetSource, load, need_columns, with_column
 from dissensus.data.sources.reading import Record, cell_name, label_name, shown, whole_if_near
-from dissensus.data.sources.table import TextTable
+from dissensus.data.sources.table import TableSource, TextTable
 from dissensus.data.sources.tabular import Table
 from dissensus.errors import DataError
 
@@ -67,7 +67,7 @@ class CivilCommentsSource(PresetSource):
     def _aspect(self) -> str:
         return f", {self.label}"
 
-    def read_as(self, table: Table) -> tuple[Table, dict[str, Any]]:
+    def read_as(self, table: Table) -> tuple[Table, TableSource]:
         """Shares become counts; 1 and 0 become yes and no."""
         names = (self.label, *_OTHER_NAMES.get(self.label, ()))
         column = next((name for name in names if name in table.columns), self.label)
@@ -77,28 +77,26 @@ class CivilCommentsSource(PresetSource):
         number = "identity_annotator_count" if self.label in IDENTITIES else "toxicity_annotator_count"
         need_columns(table, ("comment_text", number), self.title)
         counted = with_column(table, _COUNTED, [_counts(r, column, number) for r in table.records])
-        return counted, {
-            "id": "id",
-            "text": ("comment_text",),
-            "counts": _COUNTED,
-            "labels": _ANSWERS,
-        }
+        return counted, TableSource(
+            path=str(counted.path), id="id", text=("comment_text",), counts=_COUNTED, labels=_ANSWERS
+        )
 
-    def _single(self, table: Table, column: str) -> tuple[Table, dict[str, Any]]:
+    def _single(self, table: Table, column: str) -> tuple[Table, TableSource]:
         if self.texts is None and "comment_text" not in table.columns:
             raise DataError(
                 f"{table.path} holds annotations without the comments. Name the file that holds them: "
                 f"`{{source: civil_comments, path: {table.path.name}, texts: {{path: all_data.csv, id: id}}}}`"
             )
         given = with_column(table, _ANSWER, [_yes_or_no(r, column) for r in table.records])
-        keys: dict[str, Any] = {
-            "text": ("comment_text",),
-            "item": "id",
-            "annotator": "worker",
-            "annotation": _ANSWER,
-            "labels": _ANSWERS,
-        }
-        return given, keys | ({} if self.texts is None else {"texts": self.texts.model_dump()})
+        return given, TableSource(
+            path=str(given.path),
+            text=("comment_text",),
+            texts=self.texts,
+            item="id",
+            annotator="worker",
+            annotation=_ANSWER,
+            labels=_ANSWERS,
+        )
 
 
 def _counts(record: Record, column: str, number: str) -> dict[str, float]:

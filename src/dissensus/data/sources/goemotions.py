@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from dissensus.data.sources.base import FileSample, Recognised, Source
 from dissensus.data.sources.presets import Origin, PresetSource, load, need_columns
+from dissensus.data.sources.table import TableSource
 from dissensus.data.sources.tabular import Table
 from dissensus.errors import DataError
 
@@ -30,19 +31,20 @@ class GoEmotionsSource(PresetSource):
         hub=("google-research-datasets/go_emotions", "raw"),
     )
 
-    def read_as(self, table: Table) -> tuple[Table, dict[str, Any]]:
+    def read_as(self, table: Table) -> tuple[Table, TableSource]:
         """One row per annotation, one column per emotion."""
         need_columns(table, ("text", "id", "rater_id", _UNCLEAR), self.title)
         emotions = tuple(column for column in table.columns if column in EMOTIONS)
         if len(emotions) < 2:
             raise DataError(f"{table.path} has no columns of emotions, such as {', '.join(EMOTIONS[:3])}")
-        return table, {
-            "text": ("text",),
-            "item": "id",
-            "annotator": "rater_id",
-            "annotation": emotions,
-            "keep": {_UNCLEAR: False},
-        }
+        return table, TableSource(
+            path=str(table.path),
+            text=("text",),
+            item="id",
+            annotator="rater_id",
+            annotation=emotions,
+            keep={_UNCLEAR: False},
+        )
 
 
 def recognise(sample: FileSample) -> Recognised | None:

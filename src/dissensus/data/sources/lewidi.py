@@ -169,7 +169,7 @@ def read(
         labels=sorted_labels({label for one in annotated for label in one.soft}),
         notes=[*notes, *more],
     )
-    return replace(dataset, annotators=facts)
+    return replace(dataset, annotator_facts=facts)
 
 
 def _on_one_scale(annotated: Sequence[_Annotated]) -> tuple[list[str], list[_Annotated]]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from dissensus.data.sources.base import FileSample, Recognised, Source
 from dissensus.data.sources.presets import Origin, PresetSource, load, need_columns
+from dissensus.data.sources.table import TableSource
 from dissensus.data.sources.tabular import Table
 
 _ANSWERS = ("chosen", "rejected")
@@ -25,7 +26,7 @@ class PreferencePairsSource(PresetSource):
     title: ClassVar[str] = "preference pairs"
     origin: ClassVar[Origin] = Origin(files=("preference_pairs.jsonl",), homepage="a file of your own")
 
-    def read_as(self, table: Table) -> tuple[Table, dict[str, Any]]:
+    def read_as(self, table: Table) -> tuple[Table, TableSource]:
         """One row per pair."""
         need_columns(table, (*_ANSWERS, self.votes), self.title)
         note = (
@@ -33,13 +34,13 @@ class PreferencePairsSource(PresetSource):
             "classifier has nothing to learn from these pairs; a preference model is asked for its margin by "
             "PreferenceProbe (docs/trainers.md)"
         )
-        keys = {
-            "text": tuple(c for c in ("prompt", *_ANSWERS) if c in table.columns),
-            "counts": self.votes,
-            "labels": _ANSWERS,
-            **({"id": "id"} if "id" in table.columns else {}),
-        }
-        return replace(table, notes=(*table.notes, note)), keys
+        return replace(table, notes=(*table.notes, note)), TableSource(
+            path=str(table.path),
+            text=tuple(c for c in ("prompt", *_ANSWERS) if c in table.columns),
+            counts=self.votes,
+            labels=_ANSWERS,
+            id="id" if "id" in table.columns else None,
+        )
 
 
 def recognise(sample: FileSample) -> Recognised | None:

@@ -6,6 +6,7 @@ counting are the `table` source's.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -76,8 +77,8 @@ class PresetSource(AnswerRules):
         """Which of the corpus' questions is read, in words."""
         return ""
 
-    def read_as(self, table: Table) -> tuple[Table, dict[str, Any]]:
-        """The table to read (columns may have been added) and the keys of the `table` source that read it.
+    def read_as(self, table: Table) -> tuple[Table, TableSource]:
+        """The table to read (columns may have been added), and the specification that reads it.
 
         Raises:
             DataError: it is no table of this corpus.
@@ -87,23 +88,16 @@ class PresetSource(AnswerRules):
 
 def load(spec: PresetSource, *, data_dir: Path | None = None) -> AnnotatedDataset:
     """Load a published corpus; see `dissensus.data.sources.load_source`."""
-    table = _table(spec, data_dir)
-    table, keys = spec.read_as(table)
-    texts = keys.get("texts")
-    rules = {
+    table, of_corpus = spec.read_as(_table(spec, data_dir))
+    fields = AnswerRules.model_fields
+    named = {
         name: value
-        for name in AnswerRules.model_fields
-        if name != "source" and (value := getattr(spec, name)) != AnswerRules.model_fields[name].get_default()
+        for name in fields
+        if name != "source" and (value := getattr(spec, name)) != fields[name].get_default()
     }
-    filled = TableSource.parse(
-        {"source": "table", "path": str(table.path), **keys, **rules}, f"the columns of {spec.title}"
-    )
-    return build(
-        table,
-        filled,
-        name=f"{spec.source}{spec._aspect().replace(', ', '-').replace(' ', '-')}",
-        texts=None if texts is None else read_table(resolve_path(texts["path"], data_dir)),
-    )
+    filled = of_corpus.model_copy(update=named)  # the study's rules of answers come before the corpus' own
+    texts = None if filled.texts is None else read_table(resolve_path(filled.texts.path, data_dir))
+    return build(table, filled, name=re.sub(r"[, ]+", "-", f"{spec.source}{spec._aspect()}"), texts=texts)
 
 
 def _table(spec: PresetSource, data_dir: Path | None) -> Table:

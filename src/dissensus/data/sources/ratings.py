@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from dissensus.data.sources.base import FileSample, PublishedData, Recognised, RemoteFile, Source
 from dissensus.data.sources.presets import Origin, PresetSource, load, need_columns
+from dissensus.data.sources.table import TableSource
 from dissensus.data.sources.tabular import Table
 from dissensus.errors import DataError
 
@@ -70,7 +71,7 @@ class HelpSteer2Source(PresetSource):
     def _aspect(self) -> str:
         return f", {self.attribute}"
 
-    def read_as(self, table: Table) -> tuple[Table, dict[str, Any]]:
+    def read_as(self, table: Table) -> tuple[Table, TableSource]:
         """One row per answer, with a list of ratings."""
         need_columns(table, ("prompt", "response", self.attribute), self.title)
         if not any(isinstance(cell, list | str) for cell in table.cells(self.attribute)):
@@ -78,12 +79,13 @@ class HelpSteer2Source(PresetSource):
                 f"{table.path}: {self.attribute!r} is one number per answer, made of the annotators' ratings. The "
                 f"ratings are in disagreements/disagreements.jsonl.gz of {self.origin.homepage}"
             )
-        return table, {
-            "text": ("prompt", "response"),
-            "annotations": (self.attribute,),
-            "labels": _steps(0, 4),
-            "scale": "ordinal",
-        }
+        return table, TableSource(
+            path=str(table.path),
+            text=("prompt", "response"),
+            annotations=(self.attribute,),
+            labels=_steps(0, 4),
+            scale="ordinal",
+        )
 
 
 class MeasuringHateSpeechSource(PresetSource):
@@ -119,17 +121,18 @@ class MeasuringHateSpeechSource(PresetSource):
         """What the numbers of `hatespeech` mean."""
         return {"0": "no", "1": "unclear", "2": "yes"} if self.question == "hatespeech" else {}
 
-    def read_as(self, table: Table) -> tuple[Table, dict[str, Any]]:
+    def read_as(self, table: Table) -> tuple[Table, TableSource]:
         """One row per annotation."""
         need_columns(table, ("comment_id", "annotator_id", "text", self.question), self.title)
-        return table, {
-            "text": ("text",),
-            "item": "comment_id",
-            "annotator": "annotator_id",
-            "annotation": self.question,
-            "labels": _steps(0, 2 if self.question == "hatespeech" else 4),
-            "scale": "ordinal",
-        }
+        return table, TableSource(
+            path=str(table.path),
+            text=("text",),
+            item="comment_id",
+            annotator="annotator_id",
+            annotation=self.question,
+            labels=_steps(0, 2 if self.question == "hatespeech" else 4),
+            scale="ordinal",
+        )
 
 
 class PopquornSource(PresetSource):
@@ -148,7 +151,7 @@ class PopquornSource(PresetSource):
     def _aspect(self) -> str:
         return f", {self.question}" if self.question else ""
 
-    def read_as(self, table: Table) -> tuple[Table, dict[str, Any]]:
+    def read_as(self, table: Table) -> tuple[Table, TableSource]:
         """One row per rating."""
         if "revised email" in table.columns:
             raise DataError(
@@ -159,14 +162,15 @@ class PopquornSource(PresetSource):
         rated: str = self.question or (present or _QUESTIONS)[0]
         text = ("text", "question") if rated == "difficulty" else ("text",)
         need_columns(table, ("instance_id", "user_id", *text, rated), self.title)
-        return table, {
-            "text": text,
-            "item": "instance_id",
-            "annotator": "user_id",
-            "annotation": rated,
-            "labels": _steps(1, 5),
-            "scale": "ordinal",
-        }
+        return table, TableSource(
+            path=str(table.path),
+            text=text,
+            item="instance_id",
+            annotator="user_id",
+            annotation=rated,
+            labels=_steps(1, 5),
+            scale="ordinal",
+        )
 
 
 def _recognise_helpsteer2(sample: FileSample) -> Recognised | None:
