@@ -43,7 +43,7 @@ class GoEmotionsSource(PresetSource):
             item="id",
             annotator="rater_id",
             annotation=emotions,
-            keep={_UNCLEAR: False},
+            keep=((_UNCLEAR, False),),
         )
 
 
