@@ -16,7 +16,6 @@ Ids are unique within a split only, so they get the split in front: `train-17`.
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,6 +27,7 @@ from pydantic import Field
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.data.answers import Answer, AnswerRules, Item, Repeats, Scale, collect
 from dissensus.data.sources.base import FileSample, Recognised, Source
+from dissensus.data.sources.lewidi_annotators import annotator_facts, corpus_of
 from dissensus.data.sources.lewidi_published import PUBLISHED, PUBLISHED_2025, publisher_of
 from dissensus.data.sources.paths import find_file, resolve_path
 from dissensus.data.sources.reading import (
@@ -35,7 +35,6 @@ from dissensus.data.sources.reading import (
     label_name,
     not_shares,
     read_json,
-    read_text,
     shown,
     sorted_labels,
     whole_if_near,
@@ -77,7 +76,7 @@ class LeWiDiSource(AnswerRules):
 
     def label_meanings(self) -> Mapping[str, str]:
         """What the corpus' numbers mean."""
-        return _MEANINGS.get(_corpus(Path(self.path)) if self.path else self.dataset, {})
+        return _MEANINGS.get(corpus_of(Path(self.path)) if self.path else self.dataset, {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +155,7 @@ def read(
     fields = tuple(dict.fromkeys(key for one in annotated for key in one.item.text))
     items = [replace(one.item, text={key: one.item.text.get(key, "") for key in fields}) for one in annotated]
     scale: Scale = "ordinal" if all(one.likert for one in annotated) else "nominal"
-    facts, more = _who_is_who(parts)
+    facts, more = annotator_facts(parts)
     dataset = collect(
         items,
         [answer for one in annotated for answer in one.votes],
@@ -359,34 +358,6 @@ def _soft_label(record: Record, votes: int) -> dict[str, float]:
     if isinstance(n, bool) or not isinstance(n, int | float) or not 0 < n < 1e9:
         raise record.error(f"'number of annotations' is {shown(n)}; expected a number of at least 1")
     return {label: whole_if_near(share * n) for label, share in shares.items()}
-
-
-def _corpus(path: Path) -> str:
-    return path.stem.rpartition("_")[0] or path.stem
-
-
-def _who_is_who(
-    parts: Sequence[tuple[str | None, Path]],
-) -> tuple[dict[str, dict[str, str | float | bool]], list[str]]:
-    """Facts of annotators by name, from the organisers' tables beside the files; a note for each table."""
-    facts: dict[str, dict[str, str | float | bool]] = {}
-    notes = []
-    tables = [path.with_name(f"{_corpus(path)}_annotators_meta.json") for _, path in parts]
-    for table in dict.fromkeys(tables):
-        if not table.is_file():
-            continue
-        try:  # two of the published tables have commas after the last entry
-            document = json.loads(re.sub(r",(\s*[}\]])", r"\1", read_text(table)))
-            rows = {str(who): dict(row) for who, row in dict(document).items()}
-        except (ValueError, TypeError, RecursionError, DataError):
-            notes.append(f"{table.name} could not be read, so that nothing is known of the annotators")
-            continue
-        for who, row in rows.items():
-            name = f"Ann{who}" if who.isdecimal() else who  # MP's table has numbers only
-            facts[name] = {str(k): v for k, v in row.items() if isinstance(v, str | int | float | bool)}
-        columns = dict.fromkeys(column for row in rows.values() for column in row)
-        notes.append(f"who {len(rows)} annotators are is known from {table.name}: {', '.join(columns)}")
-    return facts, notes
 
 
 def recognise(sample: FileSample) -> Recognised | None:
