@@ -9,7 +9,19 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from dissensus.cli import claims, data, exchange, models, rates, settling, status, studies, study, tables
+from dissensus.cli import (
+    claims,
+    data,
+    exchange,
+    init,
+    models,
+    rates,
+    settling,
+    status,
+    studies,
+    study,
+    tables,
+)
 from dissensus.cli.output import note
 from dissensus.errors import DissensusError
 
@@ -57,6 +69,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 study.register(app)
+app.command()(init.init)
 app.command()(rates.rates)
 app.command()(status.status)
 app.command()(claims.claims)

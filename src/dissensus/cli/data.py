@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -9,18 +10,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dissensus.cli.output import emit_json, moves, note, number, say, table, terminal_width
+from dissensus.cli.columns import NamedColumns, column_options, columns_shown
+from dissensus.cli.init import seen_from_here
+from dissensus.cli.options import DataDir, Json
+from dissensus.cli.output import (
+    emit_json,
+    moves,
+    next_step,
+    note,
+    number,
+    say,
+    table,
+    terminal_width,
+    verbatim,
+)
 
 if TYPE_CHECKING:
     from dissensus.data.check import DataReport
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
-DataDir = Annotated[
-    Path | None,
-    typer.Option("--data-dir", exists=True, file_okay=False, help="Where data files are looked up first."),
-]
 
 
 @app.command("list")
@@ -80,21 +88,79 @@ def pull(names: Annotated[list[str], typer.Argument(metavar="NAME...")]) -> None
 
 
 @app.command()
+@column_options
 def check(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A data file in a known format, or a plain table.")
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="A data file in a known format, a plain table, or a study (YAML), all of its data.",
+        ),
     ],
+    data_dir: DataDir = None,
     as_json: Json = False,
+    *,
+    columns: NamedColumns,
 ) -> None:
-    """Say what is in a data file: rows, labels, annotators, entropy, and what may be wrong with it."""
-    from dissensus.data.check import check_dataset
-    from dissensus.data.sniff import sniff
+    """Say what is in a data file: rows, labels, annotators, entropy, and what may be wrong with it.
 
-    report = check_dataset(sniff(file))
+    Of a data file it also prints the `tracked:` block of a study that reads it so.
+    """
+    from dissensus.data.check import check_dataset
+    from dissensus.data.sniff import load_recognised, recognise
+    from dissensus.study.drafting import tracked_lines
+
+    if file.suffix.lower() in (".yaml", ".yml"):
+        _check_study(file, columns, data_dir, as_json)
+        return
+    with columns_shown("data check", file):
+        seen = recognise(file, columns.named)
+        report = check_dataset(load_recognised(seen, data_dir=data_dir))
+    spec = seen_from_here(seen.spec, file)
     if as_json:
-        emit_json(asdict(report))
-    else:
-        _print_report(report)
+        emit_json({**asdict(report), "tracked": spec.model_dump(exclude_defaults=True, mode="json")})
+        return
+    _print_report(report)
+    say("In a study:")
+    for line in tracked_lines(spec):
+        verbatim(f"  {line}")
+    next_step(f"dissensus init {shlex.quote(str(file))} {columns.words}".rstrip())
+
+
+def _check_study(file: Path, columns: NamedColumns, data_dir: Path | None, as_json: bool) -> None:
+    """Each source of a study's data sets, once; what is wrong with one is said after the others."""
+    from dissensus.config import StudySpec
+    from dissensus.data.check import check_dataset
+    from dissensus.data.sources import load_source
+    from dissensus.errors import DataError, SpecError
+
+    if columns.words:
+        raise SpecError(
+            f"{file} is a study, and names its columns itself; {columns.words} is for a data file"
+        )
+    reports: list[tuple[str, DataReport]] = []
+    wrong: list[str] = []
+    for dataset in StudySpec.from_yaml(file).datasets:
+        for part, source in (("tracked", dataset.tracked), ("train", dataset.train)):
+            if source is None:
+                continue
+            try:
+                reports.append(
+                    (f"{dataset.name}, {part}", check_dataset(load_source(source, data_dir=data_dir)))
+                )
+            except DataError as error:
+                wrong.append(f"{dataset.name}, {part}: {error}")
+    if as_json and not wrong:
+        emit_json([{"of": of, **asdict(report)} for of, report in reports])
+        return
+    if not as_json:
+        for of, report in reports:
+            say(f"data set {of}:")
+            _print_report(report)
+            say()
+    if wrong:
+        raise DataError("\n".join(wrong))
+    next_step(f"dissensus run {shlex.quote(str(file))} --plan")
 
 
 class _Download:

@@ -85,6 +85,12 @@ def note(message: str) -> None:
     typer.echo(_fitted(message, sys.stderr), err=True)
 
 
+def next_step(*commands: str) -> None:
+    """What to do next, at the end of a command, one thing after the other; beside the results, never with --json."""
+    for word, command in zip(("next", *["then"] * len(commands)), commands, strict=False):
+        note(f"{word}: {command}")
+
+
 def verbatim(text: str) -> None:
     """Results that somebody may copy, as they are: no line is broken."""
     typer.echo(text)
