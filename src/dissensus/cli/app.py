@@ -26,6 +26,7 @@ from dissensus.cli.output import note
 from dissensus.errors import DissensusError
 
 EPILOG = (
+    "Start with `dissensus quickstart`, or with your own data: `dissensus init FILE`. "
     "Exit codes: 0 done; 1 the work ran and something failed (named); "
     "2 bad input or usage; 130 stopped with Ctrl-C."
 )

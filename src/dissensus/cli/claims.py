@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dissensus.cli.output import emit_json, interval, note, number, say, table
+from dissensus.cli.output import emit_json, interval, next_step, note, number, say, table
 from dissensus.errors import SpecError
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def claims(
         return
     show_claims(across.claims, parts=parts)
     say(f"from {across.cells} of {across.planned} cells; all numbers are in {folder.rstrip('/')}/analysis")
+    next_step(("report", folder))
 
 
 def show_claims(verdicts: Sequence[ClaimVerdict], *, parts: bool = False) -> None:

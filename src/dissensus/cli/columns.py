@@ -35,12 +35,12 @@ class NamedColumns:
     Attributes:
         source: `--source`.
         keys: keys of a source's specification, and their values.
-        words: the options as one types them, to be typed again; '' without any.
+        words: the options as one types them, to be typed again.
     """
 
     source: str | None
     keys: tuple[tuple[str, Any], ...]
-    words: str
+    words: tuple[str, ...]
 
     @property
     def named(self) -> NamedKeys:
@@ -119,7 +119,7 @@ def _named(given: dict[str, Any]) -> NamedColumns:
             keys[option] = parts[0] if option == "annotation" and len(parts) == 1 else parts
         elif option != "source":
             keys[option] = value.replace("\\t", "\t") if option == "separator" else value
-    return NamedColumns(given["source"], tuple(keys.items()), shlex.join(words))
+    return NamedColumns(given["source"], tuple(keys.items()), tuple(words))
 
 
 def _kept_rows(pairs: list[str]) -> dict[str, list[str]]:

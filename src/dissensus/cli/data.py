@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -49,6 +48,10 @@ def list_(data_dir: DataDir = None, as_json: Json = False) -> None:
     brought = [name for name in SOURCES.names() if name not in SOURCES.builtin]
     if brought:
         say(f"Installed packages bring further sources: {', '.join(brought)}. `data show NAME` loads one.")
+    if any(s.folder is None for s in listings):
+        next_step("dissensus data pull NAME")
+    else:
+        next_step("dissensus studies list")
 
 
 @app.command()
@@ -74,6 +77,8 @@ def show(
     for file in source.files:
         say(f"file:      {file.url}")
     say(f"here:      {local_path or f'no; fetch it with: dissensus data pull {name}'}")
+    if local_path is None:
+        next_step(("data", "pull", name))
 
 
 @app.command()
@@ -85,6 +90,7 @@ def pull(names: Annotated[list[str], typer.Argument(metavar="NAME...")]) -> None
         with _Download() as progress:
             folder = fetch(name, progress=progress)
         say(f"{name}: {folder}")
+    next_step("dissensus studies list")
 
 
 @app.command()
@@ -118,13 +124,18 @@ def check(
         report = check_dataset(load_recognised(seen, data_dir=data_dir))
     spec = seen_from_here(seen.spec, file)
     if as_json:
-        emit_json({**asdict(report), "tracked": spec.model_dump(exclude_defaults=True, mode="json")})
+        emit_json(
+            {
+                **asdict(report),
+                "tracked": {"source": spec.source, **spec.model_dump(exclude_defaults=True, mode="json")},
+            }
+        )
         return
     _print_report(report)
     say("In a study:")
     for line in tracked_lines(spec):
         verbatim(f"  {line}")
-    next_step(f"dissensus init {shlex.quote(str(file))} {columns.words}".rstrip())
+    next_step(("init", str(file), *columns.words))
 
 
 def _check_study(file: Path, columns: NamedColumns, data_dir: Path | None, as_json: bool) -> None:
@@ -136,7 +147,7 @@ def _check_study(file: Path, columns: NamedColumns, data_dir: Path | None, as_js
 
     if columns.words:
         raise SpecError(
-            f"{file} is a study, and names its columns itself; {columns.words} is for a data file"
+            f"{file} is a study, and names its columns itself; {columns.words[0]} is for a data file"
         )
     reports: list[tuple[str, DataReport]] = []
     wrong: list[str] = []
@@ -160,7 +171,7 @@ def _check_study(file: Path, columns: NamedColumns, data_dir: Path | None, as_js
             say()
     if wrong:
         raise DataError("\n".join(wrong))
-    next_step(f"dissensus run {shlex.quote(str(file))} --plan")
+    next_step(("run", str(file), "--plan"))
 
 
 class _Download:

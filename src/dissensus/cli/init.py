@@ -48,11 +48,12 @@ def init(
         dataset = load_recognised(seen)
     shown = shlex.quote(str(place))
     draft = draft_study(dataset, seen_from_here(seen.spec, file), name=name, file=file.name, study_file=shown)
+    place.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(place, draft.text)
     for line in (*data_lines(dataset, draft.report), *dataset.notes):
         say(f"  {line}")
     say(f"study: {place}, with {draft.steps} optimiser steps per cell; each choice has a comment")
-    next_step(f"dissensus run {shown} --plan", f"dissensus run {shown}")
+    next_step(("run", str(place), "--plan"), ("run", str(place)))
 
 
 def seen_from_here(spec: SourceSpec, file: Path) -> SourceSpec:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dissensus.cli.output import emit_json, note, say, table
+from dissensus.cli.output import emit_json, next_step, note, say, table
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -29,6 +29,8 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for 
         ),
         numeric=("parameters",),
     )
+    if not all(m.cached for m in models):
+        next_step("dissensus models pull NAME")
 
 
 @app.command()
@@ -43,3 +45,4 @@ def pull(
         say(f"{name}: {model.location}")
         if model.note:
             note(f"  {model.note}")
+    next_step(f"name it in a study, as models: [{{name: {names[0]}}}]")

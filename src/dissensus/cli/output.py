@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TextIO
@@ -85,10 +86,14 @@ def note(message: str) -> None:
     typer.echo(_fitted(message, sys.stderr), err=True)
 
 
-def next_step(*commands: str) -> None:
-    """What to do next, at the end of a command, one thing after the other; beside the results, never with --json."""
-    for word, command in zip(("next", *["then"] * len(commands)), commands, strict=False):
-        note(f"{word}: {command}")
+def next_step(*commands: str | Sequence[str]) -> None:
+    """What to do next, at the end of a command, one thing after the other; beside the results, never with --json.
+
+    A command is given in parts, which are quoted as a shell wants them, or as words.
+    """
+    for number_of, command in enumerate(commands):
+        words = command if isinstance(command, str) else shlex.join(("dissensus", *command))
+        note(f"{'then' if number_of else 'next'}: {words}")
 
 
 def verbatim(text: str) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from dissensus.cli.output import emit_json, table, verbatim
+from dissensus.cli.output import emit_json, next_step, table, verbatim
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -31,6 +31,7 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for 
             ((n, len(expand(s)), s.title) for n, s in studies),
             numeric=("cells",),
         )
+        next_step("dissensus run NAME --plan")
 
 
 @app.command()
@@ -54,3 +55,4 @@ def show(
             verbatim(cell.cell_id)
     else:
         verbatim((load_study(study).to_yaml() if resolved else builtin_text(study)).rstrip("\n"))
+    next_step(("run", study, "--plan"))

@@ -132,7 +132,7 @@ def draft_study(
         study_file: where the study will be, for the commands in its comments.
 
     Raises:
-        DataError: no study can be made of the data: no gold labels, one label, or fewer than two items.
+        DataError: no study can be made of the data: an item has no gold label, or there is one item.
     """
     report = check_dataset(dataset)
     _refuse_what_cannot_run(report, spec)
@@ -196,9 +196,8 @@ def draft_study(
 
 
 def _refuse_what_cannot_run(report: DataReport, spec: SourceSpec) -> None:
-    if report.rows < 2 or len(report.labels) < 2:
-        few = f"{report.rows} item" if report.rows < 2 else f"one label, {report.labels[0].label!r}"
-        raise DataError(f"{report.name} holds {few}; a model learns from two items and two labels at least")
+    if report.rows < 2:
+        raise DataError(f"{report.name} holds one item; a model learns from two at least")
     if report.without_gold:
         gold = getattr(spec, "gold", None)
         how = (
