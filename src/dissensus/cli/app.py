@@ -13,8 +13,11 @@ from dissensus.cli import (
     claims,
     data,
     exchange,
+    export,
     init,
+    merge,
     models,
+    queue,
     rates,
     settling,
     status,
@@ -75,6 +78,8 @@ app.command()(rates.rates)
 app.command()(status.status)
 app.command()(claims.claims)
 app.command()(tables.tables)
+app.command()(queue.queue)
+app.command()(merge.merge)
 app.command()(settling.settling)
 app.add_typer(studies.app, name="studies", help="Built-in studies: list, show.")
 app.add_typer(data.app, name="data", help="Data sets: list, show, fetch, check.")
@@ -82,6 +87,7 @@ app.add_typer(models.app, name="models", help="Models with a short name: list, f
 app.add_typer(
     exchange.app, name="import", help="What other tools recorded, into a curves store: cartography, aum."
 )
+app.add_typer(export.app, name="export", help="A study's results in the forms of others: lewidi.")
 
 
 def _version(requested: bool) -> None:

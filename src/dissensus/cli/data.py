@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -26,6 +29,8 @@ from dissensus.cli.output import (
 
 if TYPE_CHECKING:
     from dissensus.data.check import DataReport
+
+_SHOWN = 5
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -131,7 +136,7 @@ def check(
             }
         )
         return
-    _print_report(report)
+    _print_report(report, (str(file), *columns.words))
     say("In a study:")
     for line in tracked_lines(spec):
         verbatim(f"  {line}")
@@ -174,6 +179,27 @@ def _check_study(file: Path, columns: NamedColumns, data_dir: Path | None, as_js
     next_step(("run", str(file), "--plan"))
 
 
+@app.command()
+@column_options
+def annotators(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A data file with annotators by name, or counts.")
+    ],
+    as_json: Json = False,
+    *,
+    columns: NamedColumns,
+) -> None:
+    """Say who annotated: agreement, competence, who looks like noise, and what entropy is without them."""
+    from dissensus.cli.annotators import print_annotators
+    from dissensus.data.sniff import load_recognised, recognise
+
+    with columns_shown("data annotators", file):
+        seen = recognise(file, columns.named)
+        dataset = load_recognised(seen)
+    can_leave_out = "leave_out" in type(seen.spec).model_fields
+    print_annotators(dataset, can_leave_out=can_leave_out, as_json=as_json)
+
+
 class _Download:
     """Shows the bytes of a download, on a terminal only."""
 
@@ -198,7 +224,8 @@ class _Download:
             note("")
 
 
-def _print_report(report: DataReport) -> None:
+def _print_report(report: DataReport, read_by: Sequence[str] = ()) -> None:
+    """Print it; `read_by`: the file and the options that read it."""
     say(f"{report.name}: {report.rows} rows; text fields: {', '.join(report.fields)}")
     for line in report.notes:
         say(f"  note: {line}")
@@ -222,6 +249,15 @@ def _print_report(report: DataReport) -> None:
         low, middle, high = report.annotators
         named = f"; {report.named_annotators} annotators known by name" if report.named_annotators else ""
         say(f"annotations per item: {low:g} to {high:g}, median {middle:g}{named}")
+        for sentence in (report.disagreement, *report.flagged[:_SHOWN]):
+            if sentence:
+                say(sentence)
+        if len(report.flagged) > _SHOWN:
+            say(f"{len(report.flagged) - _SHOWN} more annotators are flagged")
+        if report.named_annotators and read_by:
+            say(f"who annotated: {shlex.join(('dissensus', 'data', 'annotators', *read_by))}")
+        if not math.isnan(report.dispersion):
+            say(f"ordinal dispersion: mean {number(report.dispersion, 3)} of 1")
         say(f"annotation entropy: mean {number(report.entropy_mean, 3)} bits")
         most = max(report.entropy_histogram) or 1
         for k, items in enumerate(report.entropy_histogram):

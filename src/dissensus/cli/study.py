@@ -203,7 +203,7 @@ def report(
     with study_folder(folder) as local:
         page = write_report(local, quotes=chosen)
         _say_page(page, kept_quotes(local))
-    next_step(f"open {page} in a browser")
+    next_step(f"open {page} in a browser", ("queue", folder))
 
 
 def _say_page(page: Path, quotes: Quotes) -> None:
@@ -317,7 +317,11 @@ def _run_and_report(
     if trouble:
         raise typer.Exit(1)
     if not as_json:
-        next_step(f"open {out / 'report.html'} in a browser" if rows else ("report", remote or str(out)))
+        place = remote or str(out)
+        if rows:
+            next_step(f"open {out / 'report.html'} in a browser", ("queue", place))
+        else:
+            next_step(("report", place))
 
 
 def _say_what_did_not_learn(tables: Analysis) -> None:
