@@ -23,7 +23,7 @@ from dissensus.wording import first_line
 
 csv.field_size_limit(2**31 - 1)  # the default refuses texts of more than 131,072 characters
 
-FORMS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
+FORMS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".manifest")
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def read_table(path: Path) -> Table:
         table = Table(path, tuple(_parquet_records(path)))
     elif form == ".json":
         table = Table(path, tuple(_json_records(path)))
-    elif form in (".jsonl", ".ndjson"):
+    elif form in (".jsonl", ".ndjson", ".manifest"):
         table = Table(path, tuple(read_jsonl(path)))
     else:
         raise DataError(
@@ -148,7 +148,7 @@ def _parquet_records(path: Path) -> Iterator[Record]:
                 for values in batch.to_pylist():
                     number += 1
                     yield Record(path, f"row {number}", values)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         raise DataError(f"{path} is not Parquet that can be read ({first_line(error)})") from None
 
 
