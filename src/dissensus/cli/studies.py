@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from dissensus.cli.options import Json
-from dissensus.cli.output import emit_json, table, verbatim
+from dissensus.cli.output import emit_json, next_step, table, verbatim
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
