@@ -20,6 +20,8 @@ FREE = {
         "config.study.Override.set",
         "config.study.ExecutionRule.set",
         "config.study.VariantSpec.set",
+        "data.sniff.NamedKeys.keys",
+        "data.sources.table.recognise",
         "data.sources.columns.conventional_columns",
         "study.grid.merge",
         "study.rates.ShortRun.settings",

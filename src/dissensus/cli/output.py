@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TextIO
@@ -83,6 +84,16 @@ def say(message: str = "") -> None:
 def note(message: str) -> None:
     """A line beside the results: progress, hints, warnings; broken as `say` breaks."""
     typer.echo(_fitted(message, sys.stderr), err=True)
+
+
+def next_step(*commands: str | Sequence[str]) -> None:
+    """What to do next, at the end of a command, one thing after the other; beside the results, never with --json.
+
+    A command is given in parts, which are quoted as a shell wants them, or as words.
+    """
+    for number_of, command in enumerate(commands):
+        words = command if isinstance(command, str) else shlex.join(("dissensus", *command))
+        note(f"{'then' if number_of else 'next'}: {words}")
 
 
 def verbatim(text: str) -> None:

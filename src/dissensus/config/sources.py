@@ -73,6 +73,10 @@ class SourceSpec(Spec):
 
     source: str
 
+    def __hash__(self) -> int:
+        """By content: a source's keys may hold mappings, which have no hash of their own."""
+        return hash(self.canonical())
+
     def in_words(self) -> str:
         """How a report names the data."""
         return f"{self.source} data"

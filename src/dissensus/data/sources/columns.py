@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dissensus.data.sources.reading import label_name, shown
+from dissensus.config.base import nearest
+from dissensus.data.sources.reading import field_at, label_name, shown
 from dissensus.errors import DataError
 
 if TYPE_CHECKING:
@@ -70,29 +71,85 @@ def normal_name(column: str) -> str:
     return re.sub(r"[\s\-.:]+", "_", str(column).strip()).casefold()
 
 
-def conventional_columns(table: Table) -> dict[str, Any]:
-    """The keys of a `table` source that the columns' names suggest.
+class ColumnError(DataError):
+    """Which columns of a table hold what is not known, or not as it was said.
+
+    Attributes:
+        what: what is wrong, without the way out.
+        table: whose columns.
+    """
+
+    def __init__(self, what: str, table: Table, way_out: str = "") -> None:
+        super().__init__(what + way_out)
+        self.what, self.table = what, table
+
+
+def conventional_columns(table: Table, named: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The keys of a `table` source: those that are `named`, and what the columns' names suggest for the others.
 
     Raises:
-        DataError: no text column or no label information has a conventional name.
+        ColumnError: a column that is named is not there, or no text column or no label information has a
+            conventional name.
     """
+    named = dict(named or {})
+    _refuse_unknown(table, named)
     names = {normal_name(column): column for column in reversed(table.columns)}
-    text = next((tuple(names[t] for t in group) for group in TEXTS if all(t in names for t in group)), None)
-    who = _first(names, ANNOTATORS)
-    if text is not None and who is not None:
-        one_per_row = _one_per_row(table, names, text, who)
+    text = named.get("text") or next(
+        (tuple(names[t] for t in group) for group in TEXTS if all(t in names for t in group)), None
+    )
+    who = named.get("annotator") or _first(names, ANNOTATORS)
+    long = named.get("rows") == "annotations" or any(key in named for key in _LONG)
+    if text is not None and (long or (who is not None and not named.keys() & _WIDE)):
+        one_per_row = _one_per_row(table, names, text, who, named)
         if one_per_row is not None:
             return one_per_row
-    guessed = {"id": _first(names, IDS), "gold": _first(names, GOLDS), **_labels_in_row(table, names)}
-    if text is None or (
-        guessed["gold"] is None and not guessed.keys() & {"counts", "annotations", "distribution"}
-    ):
-        lacking = "text" if text is None else "labels"
-        raise DataError(
-            f"{table.path}: no column for the {lacking} has a name that is known; the columns are: "
-            f"{', '.join(table.columns)}. {_HOW}"
+    if {key for key in _LONG if key in named} == {"item"}:  # a row is an item, and this is its id
+        long, named = False, {"id": named["item"], **{key: named[key] for key in named if key != "item"}}
+    guessed: dict[str, Any] = {}
+    if not long:
+        guessed = {
+            "id": _first(names, IDS),
+            "gold": _first(names, GOLDS),
+            **_labels_in_row(table, names, named),
+        }
+    labelled = {key for key, value in {**guessed, **named}.items() if value is not None} & _LABELS
+    if text is None or long or not labelled:
+        lacking = "text" if text is None else "annotation" if long else "labels"
+        raise ColumnError(
+            f"{table.path}: no column for the {lacking} has a name that is known",
+            table,
+            f"; the columns are: {', '.join(table.columns)}. {_HOW}",
         )
-    return {"text": text, **{key: value for key, value in guessed.items() if value is not None}}
+    return {"text": text, **{key: value for key, value in guessed.items() if value is not None}, **named}
+
+
+_LONG = ("item", "annotator", "annotation", "round", "keep")
+_WIDE = {"id", "annotations", "counts", "distribution"}
+_LABELS = {"gold", "annotations", "counts", "distribution"}
+_COLUMNS = ("id", "text", "item", "annotator", "annotation", "round", "keep", "gold", "annotations", "counts")
+"""Keys of a table whose values are columns (of `keep`, its keys)."""
+
+
+def _refuse_unknown(table: Table, named: Mapping[str, Any]) -> None:
+    """Raise where a column that is named is in no row."""
+    for key in _COLUMNS:
+        value = named.get(key)
+        if value is None or (key == "text" and "texts" in named):
+            continue
+        for column in (value,) if isinstance(value, str) else value:
+            if not any(_holds(record.values, column) for record in table.records):
+                raise ColumnError(
+                    f"{table.path}: there is no column {column!r} ({key}); {nearest(column, table.columns)}",
+                    table,
+                )
+
+
+def _holds(values: Mapping[str, Any], column: str) -> bool:
+    try:
+        field_at(values, column)
+    except KeyError:
+        return False
+    return True
 
 
 _HOW = (
@@ -102,14 +159,24 @@ _HOW = (
 )
 
 
-def _labels_in_row(table: Table, names: Mapping[str, str]) -> dict[str, Any]:
+def _labels_in_row(table: Table, names: Mapping[str, str], named: Mapping[str, Any]) -> dict[str, Any]:
     """Where the labels of an item are, if a row is an item."""
-    gold = _first(names, GOLDS)
+    chosen = named.get("annotations")
+    if chosen is not None:
+        return _separator(table, chosen[0]) if len(chosen) == 1 and "separator" not in named else {}
+    gold = named.get("gold") or _first(names, GOLDS)
+
+    def labels_of(column: str) -> dict[str, Any]:
+        return {} if "labels" in named else {"labels": _labels_of_list(table, column, gold)}
+
+    for key in ("counts", "distribution"):
+        if key in named:
+            return labels_of(named[key]) if isinstance(named[key], str) else {}
     one_each = tuple(c for c in table.columns if ONE_EACH.fullmatch(normal_name(c)))
     counts, annotations = _first(names, COUNTS), _first(names, ANNOTATIONS)
     distribution, number = _first(names, DISTRIBUTIONS), _first(names, NUMBERS)
     if counts is not None:
-        return {"counts": counts, "labels": _labels_of_list(table, counts, gold)}
+        return {"counts": counts, **labels_of(counts)}
     if annotations is not None:
         return {"annotations": (annotations,), **_separator(table, annotations)}
     if len(one_each) > 1:
@@ -118,17 +185,19 @@ def _labels_in_row(table: Table, names: Mapping[str, str]) -> dict[str, Any]:
         return {
             "distribution": distribution,
             "annotators": number,
-            "labels": _labels_of_list(table, distribution, gold),
+            **labels_of(distribution),
         }
     return {}
 
 
 def _one_per_row(
-    table: Table, names: Mapping[str, str], text: tuple[str, ...], who: str
+    table: Table, names: Mapping[str, str], text: Sequence[str], who: str | None, named: Mapping[str, Any]
 ) -> dict[str, Any] | None:
     """The keys of the long form; None where no column is the annotation by its name."""
-    label = next((names[n] for n in ANNOTATION if n in names and names[n] not in (who, *text)), None)
-    if label is None or any(isinstance(value, Mapping) for value in table.cells(label)):
+    label = named.get("annotation") or next(
+        (names[n] for n in ANNOTATION if n in names and names[n] not in (who, named.get("gold"), *text)), None
+    )
+    if label is None or (isinstance(label, str) and any(isinstance(v, Mapping) for v in table.cells(label))):
         return None
     item = _first({n: c for n, c in names.items() if n != "idx"}, IDS)
     if item is not None and len({str(value) for value in table.cells(item)}) == len(table.records):
@@ -136,9 +205,10 @@ def _one_per_row(
     return {
         "text": text,
         **({} if item is None else {"item": item}),
-        "annotator": who,
+        **({} if who is None else {"annotator": who}),
         "annotation": label,
         **({"round": names["round"]} if "round" in names else {}),
+        **named,
     }
 
 
@@ -165,10 +235,11 @@ def _labels_of_list(table: Table, column: str, gold: str | None) -> tuple[str, .
     golds = (label_name(cell) for cell in table.cells(gold)) if gold is not None else iter(())
     named = next((name for name in golds if name is not None and not name.lstrip("-").isdigit()), None)
     if named is not None:
-        raise DataError(
+        raise ColumnError(
             f"{table.path}: {column!r} is a list, {shown(value)}, and gold labels are names such as {named!r}, so the "
             "order of the labels is not known. Name it in a study: "
-            "`tracked: {source: table, path: FILE, labels: [FIRST, SECOND, ...], counts: COLUMN, ...}`"
+            "`tracked: {source: table, path: FILE, labels: [FIRST, SECOND, ...], counts: COLUMN, ...}`",
+            table,
         )
     return tuple(str(k) for k in range(size))
 

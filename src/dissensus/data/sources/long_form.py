@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dissensus.data.answers import Answer, Item, text_id
 from dissensus.data.sources import cells
-from dissensus.data.sources.columns import ANNOTATORS, normal_name
+from dissensus.data.sources.columns import ANNOTATORS, ColumnError, normal_name
 from dissensus.data.sources.reading import Record, cell_name, label_name, shown
 from dissensus.errors import DataError
 
@@ -104,9 +104,10 @@ def refuse_annotations_as_items(
         else (f"{shared} of {len(items)} rows share their text with another")
     )
     otherwise = "" if repeated_id else ". If each row is an item of its own, say `rows: items`"
-    raise DataError(
-        f"{table.path}: {what}, and each row holds one label: it seems to be one annotation per row. Read it with "
-        f"`{reads}`{otherwise}"
+    raise ColumnError(
+        f"{table.path}: {what}, and each row holds one label: it seems to be one annotation per row",
+        table,
+        f". Read it with `{reads}`{otherwise}",
     )
 
 

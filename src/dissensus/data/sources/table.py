@@ -299,11 +299,11 @@ def _class_name(value: Any, names: list[str]) -> Any:
     return value
 
 
-def recognise(sample: FileSample) -> Recognised | None:
-    """A table whose columns have conventional names; `DataError` where it is a table and they have not."""
+def recognise(sample: FileSample, named: Mapping[str, Any] | None = None) -> Recognised | None:
+    """A table whose columns are named or have conventional names; `DataError` where it is a table and they have not."""
     if sample.table is None:
         return None
-    keys = conventional_columns(sample.table)
+    keys = conventional_columns(sample.table, named)
     path = str(sample.path)
     spec = TableSource.parse({"source": "table", "path": path, **keys}, path)
     shown_keys = ", ".join(
