@@ -17,9 +17,10 @@ from pydantic import Field
 
 from dissensus.config.sources import SourceSpec
 from dissensus.data.annotations import AnnotatedDataset, Example, majority
-from dissensus.data.label_names import LabelReading, label_key, read_labels
+from dissensus.data.label_names import LabelReading, read_labels
 from dissensus.data.notes import is_tie, tie_note
 from dissensus.data.sources.reading import shown
+from dissensus.data.spelling import spelling_key
 from dissensus.errors import DataError
 
 Repeats = Literal["last", "first", "all", "refuse"]
@@ -203,7 +204,7 @@ def _split(answers: Sequence[Answer], rules: AnswerRules) -> tuple[list[Answer],
     if rules.several == "":
         return list(answers), []
     spelt = Counter(label for answer in answers for label in answer.labels)
-    alone = {label_key(label) for label in spelt} | {label_key(label) for label in rules.labels or ()}
+    alone = {spelling_key(label) for label in spelt} | {spelling_key(label) for label in rules.labels or ()}
     parts: dict[str, list[str]] = {}
     doubtful: list[str] = []
     for label in spelt:
@@ -211,7 +212,7 @@ def _split(answers: Sequence[Answer], rules: AnswerRules) -> tuple[list[Answer],
             pieces = [piece for piece in map(str.strip, label.split(separator)) if piece]
             if len(pieces) < 2 or label in (rules.labels or ()):
                 continue
-            if rules.several or all(label_key(piece) in alone for piece in pieces):
+            if rules.several or all(spelling_key(piece) in alone for piece in pieces):
                 parts[label] = pieces
             else:
                 doubtful.append(label)

@@ -6,12 +6,11 @@ decides otherwise.
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dissensus.data.sources.reading import sorted_labels
+from dissensus.data.spelling import spelling_key
 from dissensus.errors import DataError
 
 MISSING = ("NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "NULL", "Null", "null", "None")
@@ -34,8 +33,6 @@ TOO_MANY = 1 / 3
 
 _Merged = tuple[str, list[tuple[str, float]]]
 """A label's name, and its spellings with how often each is there."""
-
-_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
 
 
 @dataclass(frozen=True)
@@ -97,18 +94,6 @@ def read_labels(
     return LabelReading(order, {**names, **dict.fromkeys(none)}, tuple(notes))
 
 
-def label_key(name: str) -> str:
-    """What spellings of one label share: NFKC, case folded, spaces joined, numbers without trailing zeros."""
-    key = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
-    if _NUMBER.fullmatch(key):
-        whole, _, fraction = key.lstrip("+").partition(".")
-        sign, digits = ("-", whole[1:]) if whole.startswith("-") else ("", whole)
-        digits, fraction = digits.lstrip("0") or "0", fraction.rstrip("0")
-        key = sign + digits + (f".{fraction}" if fraction else "")
-        return "0" if key == "-0" else key
-    return key
-
-
 def _not_answers(
     seen: Mapping[str, float],
     answers: Mapping[str, float],
@@ -117,8 +102,8 @@ def _not_answers(
     where: str,
 ) -> list[str]:
     if missing is not None:
-        keys = {label_key(word) for word in missing}
-        return [word for word in seen if label_key(word) in keys]
+        keys = {spelling_key(word) for word in missing}
+        return [word for word in seen if spelling_key(word) in keys]
     named = set(known)
     words = [
         word
@@ -131,14 +116,14 @@ def _not_answers(
         if total and answers.get(word, 0) > TOO_MANY * total and len(seen) - len(words) < 2:
             raise _ambiguous(word, answers[word], total, where)
     words += [
-        word for word in seen if label_key(word) == "-1" and word not in named and _from_zero(seen, word)
+        word for word in seen if spelling_key(word) == "-1" and word not in named and _from_zero(seen, word)
     ]
     return words
 
 
 def _from_zero(seen: Iterable[str], minus_one: str) -> bool:
     """Whether the other labels are 0, 1, 2 and so on, three at least: -1 is then "no label", as in `datasets`."""
-    others = {label_key(word) for word in seen} - {label_key(minus_one)}
+    others = {spelling_key(word) for word in seen} - {spelling_key(minus_one)}
     return {"0", "1", "2"} <= others and all(word.isdecimal() for word in others)
 
 
@@ -155,7 +140,7 @@ def _one_name_each(
     """Spelling -> name, and what was merged. A label that is known by name lends its own."""
     by_key: dict[str, str] = {}
     for label in known:
-        twin = by_key.setdefault(label if exact else label_key(label), label)
+        twin = by_key.setdefault(label if exact else spelling_key(label), label)
         if twin != label and set(spelt) <= set(known):
             return {word: word for word in spelt}, []  # every spelling is named: they are kept apart
         if twin != label:
@@ -165,7 +150,7 @@ def _one_name_each(
             )
     groups: dict[str, list[tuple[str, float]]] = {}
     for word, n in spelt.items():
-        groups.setdefault(word if exact else label_key(word), []).append((word, n))
+        groups.setdefault(word if exact else spelling_key(word), []).append((word, n))
     names: dict[str, str] = {}
     merged: list[_Merged] = []
     for key, spellings in groups.items():
@@ -197,7 +182,11 @@ def _doubtful(order: Sequence[str], labels: Sequence[str] | None, missing: Seque
     """Labels that may be no labels, where neither `labels` nor `missing` says."""
     if labels is not None or missing is not None:
         return []
-    if "-1" in order and all(label_key(word).lstrip("-").isdecimal() for word in order) and len(order) <= 3:
+    if (
+        "-1" in order
+        and all(spelling_key(word).lstrip("-").isdecimal() for word in order)
+        and len(order) <= 3
+    ):
         return ["-1 is read as a label; if it means that there is none, say `missing: [-1]`"]
     unsure = {
         "unsure",
