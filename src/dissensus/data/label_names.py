@@ -176,7 +176,7 @@ def _missing_note(none: Sequence[str], seen: Mapping[str, float], guessed: bool)
 
 def _merged_note(merged: Sequence[_Merged]) -> str:
     shown = "; ".join(
-        f"{' and '.join(f'{word!r} ({n})' for word, n in spellings)} as {name!r}"
+        f"{' and '.join(f'{word!r} ({n:g})' for word, n in spellings)} as {name!r}"
         for name, spellings in merged[:5]
     )
     rest = f"; and {len(merged) - 5} more" if len(merged) > 5 else ""

@@ -106,6 +106,10 @@ def refuse_annotations_as_items(
     repeated_id = next((key for key, n in ids.items() if n > 1), None)
     if not (repeated_id or shared * 2 >= len(items) or (shared and who)):
         return
+    if spec.annotations is not None and len(spec.annotations) > 1:
+        reads = "Put all annotations of an item into one row, or name one column with `annotation`"
+    else:
+        reads = f"Read it with `{_long_spec(table, spec, who)}`"
     raise DataError(
         f"{table.path}: "
         + (
@@ -113,8 +117,7 @@ def refuse_annotations_as_items(
             if repeated_id
             else f"{shared} of {len(items)} rows share their text with another"
         )
-        + ", and each row holds one label: it seems to be one annotation per row. Read it with "
-        f"`{_long_spec(table, spec, who)}`"
+        + f", and each row holds one label: it seems to be one annotation per row. {reads}"
         + ("" if repeated_id else ". If each row is an item of its own, say `rows: items`")
     )
 
@@ -125,9 +128,8 @@ _NEARLY_ALL = 0.8
 
 def _long_spec(table: Table, spec: TableSource, who: str | None) -> str:
     """The specification that reads a table's rows as annotations."""
-    several = spec.counts if isinstance(spec.counts, tuple) else spec.annotations
-    columns = several or (spec.counts if isinstance(spec.counts, str) else None) or spec.gold
-    annotation = columns if isinstance(columns, str) else (columns or ("COLUMN",))
+    columns = spec.annotations or spec.counts or spec.distribution or spec.gold or "COLUMN"
+    annotation = (columns,) if isinstance(columns, str) else columns
     keys = {
         "source": "table",
         "path": table.path.name,
