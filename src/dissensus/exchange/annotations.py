@@ -72,8 +72,8 @@ def _without_text(path: Path) -> tuple[Table, TableSource] | None:
         return None
     if "annotation" in keys and "item" not in keys:
         return None  # one row per annotation: without texts, an id alone says of which item
-    rows = "annotations" if "annotation" in keys else "items"
-    return table, TableSource.parse({"source": "table", "path": str(path), "rows": rows, **keys}, str(path))
+    row = "annotations" if "annotation" in keys else "items"
+    return table, TableSource.parse({"source": "table", "path": str(path), "rows": row, **keys}, str(path))
 
 
 def label_names(
