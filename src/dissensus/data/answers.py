@@ -169,7 +169,7 @@ def collect(
     said += gold_like_notes(list(by_item.values()))
     said += [
         f"{' and '.join(map(repr, same))} are counted as different annotators, and differ in spelling alone"
-        for same in alike(answer.annotator for answer in kept)[:5]
+        for same in alike(dict.fromkeys(answer.annotator for answer in kept))[:5]
     ]
     examples, ties, several = [], 0, 0
     for item in items:

@@ -208,10 +208,21 @@ def _only_label_column(table: Table, names: Mapping[str, str], others: Sequence[
     for column in table.columns:
         if column in known or column in others or normal_name(column).endswith(NOT_LABEL_ENDINGS):
             continue
-        values = Counter(filter(None, map(label_name, table.cells(column))))
-        if 2 <= len(values) <= min(_MOST_LABELS, max(2, len(table.records) // 2)):
+        if 2 <= _different(table, column) <= min(_MOST_LABELS, max(2, len(table.records) // 2)):
             seen.append(column)
     return seen[0] if len(seen) == 1 else None
+
+
+def _different(table: Table, column: str) -> int:
+    """How many different values a column has; counted no further than is too many for labels."""
+    seen: set[str] = set()
+    for value in table.cells(column):
+        name = label_name(value)
+        if name is not None:
+            seen.add(name)
+            if len(seen) > _MOST_LABELS:
+                break
+    return len(seen)
 
 
 def _separator(table: Table, column: str) -> dict[str, str]:
