@@ -59,6 +59,10 @@ class SourceSpec(Spec):
 
     source: str
 
+    def __hash__(self) -> int:
+        # By content: a field may be a mapping, which has no hash of its own (`keep` of a table).
+        return hash(self.canonical())
+
     def in_words(self) -> str:
         """How a report names the data."""
         return f"{self.source} data"

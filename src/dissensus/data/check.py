@@ -50,6 +50,7 @@ class DataReport:
         annotators: fewest, median and most annotations per item, over items that have any; None if none has.
         named_annotators: different annotators known by name.
         without_annotations: items that nobody annotated.
+        single_annotations: items with one annotation.
         without_gold: items without a gold label.
         tied: items of which two labels or more share the highest count.
         entropy_edges: edges of the histogram's bins, in bits: ten equal ones from 0 to log2 of the label count.
@@ -73,6 +74,7 @@ class DataReport:
     annotators: tuple[float, float, float] | None
     named_annotators: int
     without_annotations: int
+    single_annotations: int
     without_gold: int
     tied: int
     entropy_edges: tuple[float, ...]
@@ -117,6 +119,7 @@ def check_dataset(dataset: AnnotatedDataset) -> DataReport:
         else None,
         named_annotators=len({who for e in dataset for who, _ in e.annotations}),
         without_annotations=int((totals == 0).sum()),
+        single_annotations=int((totals == 1).sum()),
         without_gold=int((gold == NO_GOLD).sum()),
         tied=sum(map(is_tie, counts.tolist())),
         entropy_edges=tuple(float(edge) for edge in edges),

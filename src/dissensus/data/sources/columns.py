@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 # Best first; compared as `normal_name` writes them.
 IDS = (
     "item_id",
+    "item",
     "id",
     "uid",
     "pairid",
