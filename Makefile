@@ -2,7 +2,7 @@
 # `make` alone lists the targets: a target's line says after `##` what it does.
 
 VENV   ?= .venv
-EXTRAS ?= train,gguf,bench,cleanlab,exchange,trainers,ray,slurm,s3,gcs,quantization,duckdb,dev
+EXTRAS ?= train,gguf,bench,cleanlab,exchange,trainers,ray,slurm,s3,gcs,quantization,duckdb,crowd,dev
 
 # The first interpreter that is new enough, so that an old `python3` in front does not stop anybody.
 # Another one: make test PYTHON=/path/to/python
@@ -60,6 +60,7 @@ check: install ## Lint, formatting, types, and the table of who may import what
 
 validate: install ## How often intervals cover the truth: what is missing of docs/validation.md, some 40 minutes on a core
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python validation/coverage.py
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python validation/annotators.py
 
 bench: install ## Time tracking, training, a grid and the analysis beside their peers (ARGS="--suite tracking")
 	$(BIN)/python -m benchmarks $(ARGS)

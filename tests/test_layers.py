@@ -20,6 +20,7 @@ OPTIONAL = (
     "datasets",
     "huggingface_hub",
     "cleanlab",
+    "crowdkit",
     "sklearn",
     "pandas",
     "polars",
@@ -48,6 +49,11 @@ RULES = (
     Rule("config", only=("errors", "config"), never=MODELLING),
     Rule("data", never=(*MODELLING, ".train", ".record", ".models", *READING)),
     Rule("data.agreement", never=FILES),
+    Rule("data.ordinal", never=FILES),
+    *(
+        Rule(f"data.annotators.{name}", never=FILES)
+        for name in ("alpha", "flags", "information", "meetings", "rest")
+    ),
     Rule("models", never=(*READING, ".store", ".record", ".train", ".study", ".run")),
     Rule("models.registry", never=MODELLING),
     Rule("curves", never=MODELLING),

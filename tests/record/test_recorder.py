@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from dissensus import CurveRecorder, load_curves
 from dissensus.data.annotations import AnnotatedDataset
+from dissensus.data.ordinal import ordinal_dispersion
 from dissensus.errors import DataError, SpecError, StoreError
 from dissensus.record.probes.labels import LabelProbe
 from dissensus.record.tracking import PaddedSet, length_sorted_batches, tracking_pass
@@ -67,6 +69,24 @@ def test_two_lines_in_a_plain_loop(
         len(tokenizer(e.text["premise"], e.text["hypothesis"])["input_ids"]) for e in tiny_dataset
     ]
     assert recorder.seconds > 0
+
+
+@pytest.mark.parametrize("scale", ["nominal", "ordinal"])
+def test_an_ordered_scale_stores_the_dispersion_of_each_example(
+    plain: tuple[Any, Any],
+    tiny_dataset: AnnotatedDataset,
+    tmp_path: Path,
+    scale: Literal["nominal", "ordinal"],
+) -> None:
+    model, tokenizer = plain
+    dataset = replace(tiny_dataset, scale=scale)
+    recorder = CurveRecorder(tmp_path, dataset, tokenizer=tokenizer, total_steps=1, points=2)
+    for _ in recorder.watch(model, [None]):
+        pass
+    covariates = load_curves(tmp_path).covariates
+    assert ("dispersion" in covariates) == (scale == "ordinal")
+    if scale == "ordinal":
+        np.testing.assert_array_equal(covariates["dispersion"], ordinal_dispersion(dataset.counts))
 
 
 def test_modes_gradients_and_random_state_are_left_as_they_were(

@@ -8,7 +8,7 @@ Of each example, by default as far as a cell has them: `token_count`, `lexical_o
 - `words`: words in all text fields; `words_premise` and so on: in one of them. A word is what stands between spaces;
 - `count_skewness`: skewness of the label counts, m3 / m2^(3/2) with divisor K (`scipy.stats.skew`'s default); NaN where
   all labels have as many annotators;
-- any other covariate that is stored with the cell.
+- any other covariate that is stored with the cell: `dispersion`, where labels are an ordered scale.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ _SENTENCES = {
     "gold_share": "share of the gold label",
     "majority_share": "share of the majority label",
     "words": "number of words",
+    "dispersion": "ordinal dispersion",
     "count_skewness": "skewness of the label counts",
 }
 Texts = Callable[[int, int], Sequence[Mapping[str, str]]]

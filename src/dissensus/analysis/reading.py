@@ -257,10 +257,10 @@ class CellReading:
     def held_fixed(self) -> dict[str, FloatArray]:
         """Further columns that the study's covariates name, each of shape (n,), beside those stored and measured."""
         return named_covariates.further_columns(
-            self.settings.covariates or (), self.covariates, self.counts, self._texts
+            self.settings.covariates or (), self.covariates, self.counts, self.texts
         )
 
-    def _texts(self, begin: int, end: int) -> Sequence[Mapping[str, str]]:
+    def texts(self, begin: int, end: int) -> Sequence[Mapping[str, str]]:
         """Text fields of the examples from place `begin` to before `end`; none where no text is stored."""
         return (
             self.stored.text[begin:end] if isinstance(self.stored, Curves) else self.stored.text(begin, end)

@@ -9,7 +9,21 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from dissensus.cli import claims, data, exchange, models, rates, settling, status, studies, study, tables
+from dissensus.cli import (
+    claims,
+    data,
+    exchange,
+    export,
+    merge,
+    models,
+    queue,
+    rates,
+    settling,
+    status,
+    studies,
+    study,
+    tables,
+)
 from dissensus.cli.output import note
 from dissensus.errors import DissensusError
 
@@ -61,6 +75,8 @@ app.command()(rates.rates)
 app.command()(status.status)
 app.command()(claims.claims)
 app.command()(tables.tables)
+app.command()(queue.queue)
+app.command()(merge.merge)
 app.command()(settling.settling)
 app.add_typer(studies.app, name="studies", help="Built-in studies: list, show.")
 app.add_typer(data.app, name="data", help="Data sets: list, show, fetch, check.")
@@ -68,6 +84,7 @@ app.add_typer(models.app, name="models", help="Models with a short name: list, f
 app.add_typer(
     exchange.app, name="import", help="What other tools recorded, into a curves store: cartography, aum."
 )
+app.add_typer(export.app, name="export", help="A study's results in the forms of others: lewidi.")
 
 
 def _version(requested: bool) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dissensus.cli.options import FOLDER, Json
 from dissensus.cli.output import emit_json, interval, note, number, say, table
 from dissensus.errors import SpecError
 
@@ -16,9 +17,7 @@ if TYPE_CHECKING:
 
 
 def claims(
-    folder: Annotated[
-        str | None, typer.Argument(metavar="DIR", help="A study's folder, as `run` writes it, or its URL.")
-    ] = None,
+    folder: Annotated[str | None, FOLDER] = None,
     parts: Annotated[
         bool, typer.Option("--parts", help="Show every number that a verdict rests on, with its tests.")
     ] = False,
@@ -31,7 +30,7 @@ def claims(
             help="Instead of a study's: how often the verdicts are false, on N simulated studies of each world.",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Decide the claims of arXiv 2604.16332 from a study's stored curves.
 

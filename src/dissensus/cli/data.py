@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -9,14 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dissensus.cli.options import Json
 from dissensus.cli.output import emit_json, moves, note, number, say, table, terminal_width
 
 if TYPE_CHECKING:
     from dissensus.data.check import DataReport
 
+_SHOWN = 5
+
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 DataDir = Annotated[
     Path | None,
     typer.Option("--data-dir", exists=True, file_okay=False, help="Where data files are looked up first."),
@@ -94,7 +97,22 @@ def check(
     if as_json:
         emit_json(asdict(report))
     else:
-        _print_report(report)
+        _print_report(report, file)
+
+
+@app.command()
+def annotators(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A data file with annotators by name, or counts.")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Say who annotated: agreement, competence, who looks like noise, and what entropy is without them."""
+    from dissensus.cli.annotators import print_annotators
+    from dissensus.data.sniff import recognise, sniff
+
+    can_leave_out = "leave_out" in type(recognise(file).spec).model_fields
+    print_annotators(sniff(file), can_leave_out=can_leave_out, as_json=as_json)
 
 
 class _Download:
@@ -121,7 +139,7 @@ class _Download:
             note("")
 
 
-def _print_report(report: DataReport) -> None:
+def _print_report(report: DataReport, file: Path) -> None:
     say(f"{report.name}: {report.rows} rows; text fields: {', '.join(report.fields)}")
     for line in report.notes:
         say(f"  note: {line}")
@@ -145,6 +163,15 @@ def _print_report(report: DataReport) -> None:
         low, middle, high = report.annotators
         named = f"; {report.named_annotators} annotators known by name" if report.named_annotators else ""
         say(f"annotations per item: {low:g} to {high:g}, median {middle:g}{named}")
+        for sentence in (report.disagreement, *report.flagged[:_SHOWN]):
+            if sentence:
+                say(sentence)
+        if len(report.flagged) > _SHOWN:
+            say(f"{len(report.flagged) - _SHOWN} more annotators are flagged")
+        if report.named_annotators:
+            say(f"who annotated: dissensus data annotators {file}")
+        if not math.isnan(report.dispersion):
+            say(f"ordinal dispersion: mean {number(report.dispersion, 3)} of 1")
         say(f"annotation entropy: mean {number(report.entropy_mean, 3)} bits")
         most = max(report.entropy_histogram) or 1
         for k, items in enumerate(report.entropy_histogram):

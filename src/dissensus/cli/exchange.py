@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dissensus.cli.options import Json
 from dissensus.cli.output import emit_json, number, say
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ Labels = Annotated[
         "--labels", metavar="A,B,...", help="Names of the model's labels, in the order of its outputs."
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 
 @app.command()

@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
+from dissensus.cli.options import Json
 from dissensus.cli.output import emit_json, note, say, table
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("list")
-def list_(as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False) -> None:
+def list_(as_json: Json = False) -> None:
     """List the models that have a short name, and which are on this machine."""
     from dissensus.models import list_models
 

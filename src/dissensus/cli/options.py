@@ -12,8 +12,25 @@ if TYPE_CHECKING:
     from dissensus.config import When
     from dissensus.run.engines.base import Engine
 
-Folder = Annotated[
-    str, typer.Argument(metavar="DIR", help="A study's folder, as `run` writes it, or its URL.")
+FOLDER = typer.Argument(metavar="DIR", help="A study's folder, as `run` writes it, or its URL.")
+Folder = Annotated[str, FOLDER]
+Folders = Annotated[
+    list[str], typer.Argument(metavar="DIR...", help="Folders of studies, as `run` writes them, or URLs.")
+]
+Study = Annotated[
+    str,
+    typer.Argument(metavar="STUDY", help="A built-in name, a YAML file, or the folder of a study to resume."),
+]
+Only = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--only",
+        metavar="KEY=VALUE[,VALUE]",
+        help="Only these cells; KEY: model, head, dataset, method, regime or seed. May be repeated.",
+    ),
+]
+Plan = Annotated[
+    bool, typer.Option("--plan", help="Say what is left to do and how long it will take; run nothing.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 DataDir = Annotated[

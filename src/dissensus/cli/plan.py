@@ -87,6 +87,10 @@ def sentence(plan: StudyPlan) -> str:
         _part(total, "training_tokens", "{} training tokens", _tokens),
         _part(total, "tracking_points", "{} tracking points", _count),
         _part(total, "tracked_tokens", "{} tracked tokens", _tokens),
+        _part(total, "validation_passes", "{} validation passes", _count) if work.validation_passes else "",
+        _part(total, "gradient_points", "{} points of the gradient probe", _count)
+        if work.gradient_points
+        else "",
         "" if total.unknown.get("curve_bytes") else f"at most {_bytes(work.curve_bytes)} of curves",
         ""
         if plan.resources.checkpoint_bytes is None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dissensus.cli.options import DataDir, Device, Fuse, Json, RunOptions, Threads, Workers
+from dissensus.cli.options import DataDir, Device, Fuse, Json, Only, Plan, RunOptions, Study, Threads, Workers
 from dissensus.cli.output import emit_json, note, number, say, table, verbatim
 from dissensus.errors import SpecError
 
@@ -21,20 +21,11 @@ if TYPE_CHECKING:
 
 
 def rates(
-    study: Annotated[
-        str, typer.Argument(metavar="STUDY", help="A built-in name, a YAML file, or the folder of a study.")
-    ],
+    study: Study,
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder of the short runs; default: runs/NAME-rates.")
     ] = None,
-    only: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--only",
-            metavar="KEY=VALUE[,VALUE]",
-            help="Only these conditions; KEY: model, head, dataset, method, regime or seed. May be repeated.",
-        ),
-    ] = None,
+    only: Only = None,
     rates: Annotated[
         str | None,
         typer.Option(
@@ -59,7 +50,7 @@ def rates(
     threads: Threads = None,
     fuse: Fuse = None,
     device: Device = None,
-    plan: Annotated[bool, typer.Option("--plan", help="Say what it will cost; run nothing.")] = False,
+    plan: Plan = False,
     yes: Annotated[bool, typer.Option("--yes", help="On a terminal: start without asking.")] = False,
     as_json: Json = False,
 ) -> None:

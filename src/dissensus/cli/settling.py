@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dissensus.cli.options import Json
+from dissensus.cli.options import Folders, Json
 from dissensus.cli.output import emit_json, interval, number, say, table
 from dissensus.errors import SpecError
 
@@ -20,9 +20,7 @@ SHOWN = 10
 
 
 def settling(
-    folders: Annotated[
-        list[str], typer.Argument(metavar="DIR...", help="Folders of studies, as `run` writes them, or URLs.")
-    ],
+    folders: Folders,
     out: Annotated[
         Path | None, typer.Option("--out", help="Where tables and figure go; default: DIR/settling.")
     ] = None,

@@ -6,13 +6,14 @@ from typing import Annotated
 
 import typer
 
+from dissensus.cli.options import Json
 from dissensus.cli.output import emit_json, table, verbatim
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("list")
-def list_(as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False) -> None:
+def list_(as_json: Json = False) -> None:
     """List the built-in studies."""
     from dissensus.study.builtin import builtin_names, load_study
     from dissensus.study.grid import expand

@@ -20,9 +20,12 @@ from dissensus.cli.options import (
     Folder,
     Fuse,
     Json,
+    Only,
+    Plan,
     QuotesOption,
     Retries,
     RunOptions,
+    Study,
     Threads,
     Workers,
 )
@@ -76,12 +79,7 @@ def quickstart(
 
 
 def run(
-    study: Annotated[
-        str,
-        typer.Argument(
-            metavar="STUDY", help="A built-in name, a YAML file, or the folder of a study to resume."
-        ),
-    ],
+    study: Study,
     out: Annotated[
         str | None,
         typer.Option(
@@ -98,22 +96,12 @@ def run(
     engine_option: EngineOptions = None,
     retries: Retries = None,
     data_dir: DataDir = None,
-    only: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--only",
-            metavar="KEY=VALUE[,VALUE]",
-            help="Only these cells; KEY: model, head, dataset, method, regime or seed. May be repeated.",
-        ),
-    ] = None,
+    only: Only = None,
     no_report: Annotated[
         bool, typer.Option("--no-report", help="Do not analyse, do not write the report.")
     ] = False,
     quotes: QuotesOption = None,
-    plan: Annotated[
-        bool,
-        typer.Option("--plan", help="Say what is left to do and how long it will take; run nothing."),
-    ] = False,
+    plan: Plan = False,
     as_json: Json = False,
 ) -> None:
     """Run a study, or resume it.

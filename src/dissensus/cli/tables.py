@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dissensus.cli.options import Folders
 from dissensus.cli.output import can_print, note, say, terminal_width, verbatim
 from dissensus.errors import SpecError
 
@@ -32,9 +33,7 @@ FILES = {Format.TEXT: "tables.txt", Format.CSV: "tables.csv", Format.LATEX: "tab
 
 
 def tables(
-    folders: Annotated[
-        list[str], typer.Argument(metavar="DIR...", help="Folders of studies, as `run` writes them, or URLs.")
-    ],
+    folders: Folders,
     paper: Annotated[
         bool, typer.Option("--paper", help="By the paper's definitions, whatever the studies' analysis says.")
     ] = False,
@@ -47,18 +46,25 @@ def tables(
         list[str] | None,
         typer.Option("--table", metavar="NAME", help="Only this table: 1, 2, 3, D, ... May be repeated."),
     ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Print the appendix tables too.")] = False,
 ) -> None:
     """Lay out finished cells as the tables of arXiv 2604.16332, its known figures beside ours.
 
-    Several studies are read together. Where a number is missing, its place says why. Without --paper each study's own
-    analysis settings hold. No torch is needed.
+    Prints Tables 1 to 3 and names the others; all of them with --all, as CSV or LaTeX, and with --out. Several studies
+    are read together. Where a number is missing, its place says why. Without --paper each study's own analysis settings
+    hold. No torch is needed.
     """
     from dissensus.analysis.paper.conditions import read_conditions
-    from dissensus.analysis.paper.tables import check_names, paper_tables
+    from dissensus.analysis.paper.tables import APPENDIX, MAIN, check_names, paper_tables
     from dissensus.files import write_atomic
     from dissensus.remote import study_folder
     from dissensus.report.paper_tables import csv_text, latex_text
 
+    if everything and only:
+        raise SpecError(
+            "--all and --table do not go together: --all prints every table; leave one of them out"
+        )
+    short = form is Format.TEXT and out is None and not everything and not only
     check_names(only or ())
     if len(set(folders)) < len(folders):
         raise SpecError("the same folder is given twice; name each once")
@@ -66,7 +72,7 @@ def tables(
     with ExitStack() as stack:
         places = [stack.enter_context(study_folder(folder)) for folder in folders]
         reading = read_conditions(places, paper=paper)
-    chosen = paper_tables(reading, only or ())
+    chosen = paper_tables(reading, MAIN if short else only or ())
     if form is Format.TEXT:
         width = FILE_WIDTH if out is not None else terminal_width(sys.stdout) or UNBOUNDED
         text = "\n".join(text_lines(reading, chosen, width, paper=paper))
@@ -75,6 +81,10 @@ def tables(
     if out is None:
         plain = text if can_print("±−", sys.stdout) else text.replace("±", "+-").replace("−", "-")
         verbatim(plain.removesuffix("\n"))
+        if short:
+            say("\nAppendix tables, each printed by --table NAME, all of them by --all:")
+            for name, about in APPENDIX.items():
+                say(f"  {name:<10}  {about}")
         if form is Format.TEXT:
             say("\nFigures, and tables in a file: add --out FOLDER.")
         return

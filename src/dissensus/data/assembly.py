@@ -13,6 +13,7 @@ from dissensus.config import DatasetSpec, EntropyCuts, HoldoutSpec, Regime, Trai
 from dissensus.config.sources import SourceSpec
 from dissensus.data.agreement import annotation_entropy, entropy_classes
 from dissensus.data.annotations import AnnotatedDataset, Example
+from dissensus.data.annotators.summary import annotator_notes
 from dissensus.data.notes import facts
 from dissensus.data.sources import load_source
 from dissensus.errors import DataError, MissingDependencyError
@@ -73,6 +74,7 @@ def assemble(
     load = load or (lambda source: load_source(source, data_dir=data_dir))
     tracked = load(spec.tracked)
     available = len(tracked)
+    of_annotators = annotator_notes(tracked)
     validation = None
     if spec.holdout is not None and spec.entropy_cuts is not None:
         tracked, validation = held_back(tracked, spec.holdout, spec.entropy_cuts)
@@ -88,7 +90,7 @@ def assemble(
     of_file = (
         f" (of all {available}, of which {len(tracked)} are tracked)" if len(tracked) < available else ""
     )
-    notes = [f"tracked set: {note}{of_file}" for note in tracked.notes]
+    notes = [f"tracked set: {note}{of_file}" for note in (*tracked.notes, *of_annotators)]
     notes += [f"tracked set: {note}" for note in facts(tracked)]
     classes = None
     if spec.entropy_cuts is not None:

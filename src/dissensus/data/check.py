@@ -9,6 +9,7 @@ import numpy as np
 
 from dissensus.data.agreement import annotation_entropy, gold_share
 from dissensus.data.annotations import NO_GOLD, AnnotatedDataset
+from dissensus.data.annotators.summary import summarise
 from dissensus.data.notes import is_tie
 from dissensus.data.sniff import sniff
 
@@ -49,6 +50,10 @@ class DataReport:
         labels: one entry per label, in label order.
         annotators: fewest, median and most annotations per item, over items that have any; None if none has.
         named_annotators: different annotators known by name.
+        disagreement: whether it is people or noise, in a sentence (`annotators.summary`); "" without two annotations of
+            an item.
+        flagged: the flagged annotators, a sentence each.
+        dispersion: mean ordinal dispersion in [0, 1]; NaN unless the labels are an ordered scale.
         without_annotations: items that nobody annotated.
         single_annotations: items with one annotation.
         without_gold: items without a gold label.
@@ -73,6 +78,9 @@ class DataReport:
     labels: tuple[LabelReport, ...]
     annotators: tuple[float, float, float] | None
     named_annotators: int
+    disagreement: str
+    flagged: tuple[str, ...]
+    dispersion: float
     without_annotations: int
     single_annotations: int
     without_gold: int
@@ -108,6 +116,7 @@ def check_dataset(dataset: AnnotatedDataset) -> DataReport:
         same[example.joined_text].append(row)
     repeated = [rows for rows in same.values() if len(rows) > 1]
     ids = dataset.ids
+    people = summarise(dataset)
     return DataReport(
         name=dataset.name,
         notes=dataset.notes,
@@ -117,7 +126,10 @@ def check_dataset(dataset: AnnotatedDataset) -> DataReport:
         annotators=(float(annotated.min()), float(np.median(annotated)), float(annotated.max()))
         if len(annotated)
         else None,
-        named_annotators=len({who for e in dataset for who, _ in e.annotations}),
+        named_annotators=len(people.rows),
+        disagreement=people.verdict,
+        flagged=tuple(row.sentence for row in people.flagged),
+        dispersion=people.dispersion,
         without_annotations=int((totals == 0).sum()),
         single_annotations=int((totals == 1).sum()),
         without_gold=int((gold == NO_GOLD).sum()),

@@ -24,6 +24,7 @@ from dissensus.report import words
 from dissensus.report.beside import AcrossView, across_view
 from dissensus.report.findings import NotLearned, findings, limits_of_reading, not_learned
 from dissensus.report.grid import Grid, backing_grid
+from dissensus.report.measures import measure_grids
 from dissensus.report.palette import LINES
 from dissensus.report.provenance import CellProvenance, cell_provenance, scrub, specification
 from dissensus.report.quotes import Quotes, keep_quotes, kept_quotes, quotes_words
@@ -72,6 +73,7 @@ class Page:
         missing: cells without a result.
         cells: facts of the completed cells.
         across: verdicts on the claims and what they are read beside; None where `claims` was not run, or not since.
+        measures: validation accuracy, gradients and what else the study measures (`report/measures.py`).
         sections: further ones (`report/sections.py`).
         specification: the study as YAML.
         name: of the study's file or folder in the commands.
@@ -101,6 +103,7 @@ class Page:
     missing: tuple[MissingCell, ...]
     cells: tuple[CellProvenance, ...]
     across: AcrossView | None
+    measures: tuple[Grid, ...]
     sections: tuple[Section, ...]
     specification: str
     name: str
@@ -201,6 +204,7 @@ def build(analysis: Analysis, *, quotes: Quotes = "all") -> Page:
             cell_provenance(analysis.reader.folder, cell) for cell in analysis.cells["cell"].to_pylist()
         ),
         across=across_view(across, alpha) if (across := load_across(analysis.reader)) else None,
+        measures=measure_grids(analysis.measures, rows),
         sections=further_sections(analysis),
         specification=specification(study),
         name=study.name,

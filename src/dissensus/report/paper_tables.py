@@ -17,16 +17,34 @@ CSV_COLUMNS = (
     *("table", *PLACE, "by", "level", "measure", "value", "sd", "low", "high"),
     *("seeds", "planned", "missing", "words"),
 )
+_GREEK = {"α": "alpha", "κ": "kappa", "ρ": "rho", "τ": "tau", "χ": "chi", "Δ": "Delta"}
+_SIGNS = {
+    "−": "-",
+    "±": r"\pm",
+    "×": r"\times",
+    "≥": r"\geq",
+    "≤": r"\leq",
+    "≈": r"\approx",
+    "→": r"\to",
+    "²": "^2",
+}
 _ESCAPED = {
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
-    "<": "$<$",
-    ">": "$>$",
-    "−": "$-$",
-    "±": r"$\pm$",
+    "|": r"\textbar{}",
+    '"': "''",
+    "--": "-{}-",  # else one long dash
+    "[": "{[}",  # at the start of a row, LaTeX would take it for an option of the line's end
+    "*": "{*}",
+    **{sign: f"${sign}$" for sign in "<>"},
+    **{sign: f"${word}$" for sign, word in _SIGNS.items()},
+    **{letter: f"$\\{word}$" for letter, word in _GREEK.items()},
 }
+_LATIN = "\u024f"
+"""The last letter that pdfLaTeX knows by itself; of the other signs, these."""
+_TYPOGRAPHIC = "‘’“”–—…"
 
 
 def entry_words(entry: Entry) -> str:
@@ -80,8 +98,11 @@ def csv_text(tables: Iterable[PaperTable]) -> str:
 
 
 def latex_text(reading: PaperReading, tables: Sequence[PaperTable]) -> str:
-    """A LaTeX table each, to be read in by \\input; the lines need the package booktabs."""
-    lines = [r"% Needs \usepackage{booktabs}.", *(f"% {escaped(line)}" for line in top_lines(reading))]
+    """A LaTeX table each, to be read in by \\input, no wider than the text; needs the packages booktabs and graphicx.
+
+    Names with letters beyond Latin and the signs of `escaped` need XeLaTeX or LuaLaTeX; the first line then says so.
+    """
+    lines = [f"% {escaped(line)}" for line in top_lines(reading)]
     for table in tables:
         if not table.rows:
             lines += ["", f"% {escaped(heading(table))}: {escaped(table.absent)}."]
@@ -93,6 +114,7 @@ def latex_text(reading: PaperReading, tables: Sequence[PaperTable]) -> str:
             "",
             r"\begin{table*}",
             r"\centering\small",
+            r"\sbox0{%",
             rf"\begin{{tabular}}{{{columns}}}",
             r"\toprule",
             rf"{head} \\",
@@ -102,16 +124,20 @@ def latex_text(reading: PaperReading, tables: Sequence[PaperTable]) -> str:
                 for row in table.rows
             ),
             r"\bottomrule",
-            r"\end{tabular}",
+            r"\end{tabular}}%",
+            r"\ifdim\wd0>\textwidth\resizebox{\textwidth}{!}{\usebox0}\else\usebox0\fi",
             rf"\caption{{{escaped(caption)}}}",
             rf"\label{{tab:paper-{table.name.lower()}}}",
             r"\end{table*}",
         ]
-    return "\n".join(lines) + "\n"
+    beyond = sorted({sign for line in lines for sign in line if sign > _LATIN and sign not in _TYPOGRAPHIC})
+    engine = f" Needs XeLaTeX or LuaLaTeX, and a font that has {' '.join(beyond)}" if beyond else ""
+    return "\n".join((rf"% Needs \usepackage{{booktabs,graphicx}}.{engine}", *lines)) + "\n"
 
 
 def escaped(text: str) -> str:
-    """Text with LaTeX's special characters escaped."""
+    """Text on one line with LaTeX's special characters escaped, and common signs as pdfLaTeX knows them."""
+    text = " ".join(text.split())
     return re.sub("|".join(map(re.escape, _ESCAPED)), lambda match: _ESCAPED[match[0]], text)
 
 

@@ -303,12 +303,15 @@ def prepare_cell(
 
     validation = None
     if data.validation is not None:
+        with group.all_or_none(where):
+            held_back = tracked_set(model.encode(data.validation), model, token_budget=when.token_budget)
         validation = Validation(
             folder / VALIDATION,
             data.validation,
-            tracked_set(model.encode(data.validation), model, token_budget=when.token_budget),
+            held_back,
             steps=(0, *epoch_ends(len(labels), spec.training)),
             group=group,
+            device=where,
         )
     gradients = None
     if when.gradients is not None:

@@ -9,6 +9,7 @@ import math
 import os
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from typer.testing import CliRunner
 from dissensus.analysis.paper.conditions import PaperReading, read_conditions
 from dissensus.analysis.paper.definitions import METHODS, MODELS, data_name, method_name, model_name
 from dissensus.analysis.paper.layout import Entry, PaperTable
-from dissensus.analysis.paper.tables import paper_tables
+from dissensus.analysis.paper.tables import APPENDIX, MAIN, TABLES, paper_tables
 from dissensus.cli.app import app
 from dissensus.cli.tables import text_lines
 from dissensus.config import StudySpec
@@ -392,7 +393,22 @@ def test_csv_has_one_number_a_line_and_latex_escapes(reading: PaperReading) -> N
     assert {x["level"] for x in lines if x["table"] == "3"} == {"1", "2", "4", "8", "16", "32", "trend"}
     assert all(x["value"] or x["missing"] or x["low"] or x["words"] for x in lines)
     assert escaped("50 % of a_b & <0.001 ± −1") == r"50 \% of a\_b \& $<$0.001 $\pm$ $-$1"
+    assert escaped(r"a\b{c}~d^e|f#g$h") == (
+        r"a\textbackslash{}b\{c\}\textasciitilde{}d\textasciicircum{}e\textbar{}f\#g\$h"
+    )
+    assert escaped("ρ ≥ 0.5, τ ≤ 2 × κ → R²") == (
+        r"$\rho$ $\geq$ 0.5, $\tau$ $\leq$ 2 $\times$ $\kappa$ $\to$ R$^2$"
+    )
+    # A row that begins with [ or * would be read as an option of the line before; a break would end a comment.
+    assert escaped('[0, 1) * a--b "c"\nd') == "{[}0, 1) {*} a-{}-b ''c'' d"
     text = latex_text(reading, tables)
+    assert text.startswith("% Needs \\usepackage{booktabs,graphicx}.\n%")
+    assert text.isascii()
+    foreign = replace(tables[0], title="矛盾 and Größe")
+    assert latex_text(reading, [foreign]).startswith(
+        "% Needs \\usepackage{booktabs,graphicx}. Needs XeLaTeX or LuaLaTeX, and a font that has 盾 矛\n"
+    )
+    assert text.count(r"\resizebox{\textwidth}") == text.count(r"\begin{tabular}")
     assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == sum(bool(t.rows) for t in tables)
 
 
@@ -429,6 +445,20 @@ def test_the_command_prints_or_writes_and_refuses_what_it_cannot_do(study: Path,
     assert printed.exit_code == 0
     assert "AULC: mean of the tracking points" in printed.output
     assert "about .308" in printed.output
+    short = run(app, ["tables", str(study), "--paper"]).output
+    assert [
+        line.split(".")[0] for line in short.splitlines() if line.startswith(("Table ", "Appendix "))
+    ] == [
+        *("Table 1", "Table 2", "Table 3"),
+        "Appendix tables, each printed by --table NAME, all of them by --all:",
+    ]
+    assert set(TABLES) == {*MAIN, *APPENDIX}
+    listed = [line.split()[0] for line in short.splitlines() if line.startswith("  ")]
+    assert set(APPENDIX) <= set(listed)
+    whole = run(app, ["tables", str(study), "--paper", "--all"]).output
+    assert whole.count("\nAppendix ") >= len(APPENDIX)
+    assert "--table NAME" not in whole
+    assert run(app, ["tables", str(study), "--all", "--table", "1"]).exit_code == 2
     written = run(
         app,
         ["tables", str(study), "--paper", "--format", "csv", "--table", "1", "--out", str(tmp_path / "out")],

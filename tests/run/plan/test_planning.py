@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,7 @@ TRIAL = Trial(
     device="CPU",
 )
 KNOWN = CellFacts(DATA, TRIAL)
+UNCOUNTED = Work(validation_passes=0, gradient_points=0)  # nothing is known, and neither is asked for
 
 
 def cell(**changes: Any) -> RunSpec:
@@ -114,7 +116,7 @@ def test_a_cell_that_has_not_begun() -> None:
     # 5 s + 8 x 0.5 s + 4000 x 0.001 s + 750 x 0.0002 s = 13.15 s.
     plan = plan_cell(cell(), status(), KNOWN)
     room = 5 * shard_bound(DATA) + examples_bound(DATA)
-    assert plan.work == Work(8, 4000, 5, 750, pytest.approx(13.15), room)
+    assert plan.work == Work(8, 4000, 5, 750, pytest.approx(13.15), room, 0, 0)
     assert (plan.model, plan.method, plan.reason) == ("m", "full", "")
 
 
@@ -122,7 +124,47 @@ def test_a_cell_that_was_interrupted_counts_what_is_left() -> None:
     # Of 8 steps 5 are taken: an epoch (100 examples) and a batch of 32. 68 are left, in 3 steps; 2 points of 5.
     done = status(state="interrupted", step=5, total_steps=8, tracking_points_done=3, tracking_points=5)
     work = plan_cell(cell(), done, KNOWN).work
-    assert work == Work(3, 1360, 2, 300, pytest.approx(5 + 1.5 + 1.36 + 0.06), 2 * shard_bound(DATA))
+    assert work == Work(3, 1360, 2, 300, pytest.approx(5 + 1.5 + 1.36 + 0.06), 2 * shard_bound(DATA), 0, 0)
+
+
+PROBED = {
+    "dataset": {
+        "name": "panel",
+        "tracked": {"source": "chaosnli", "path": "mine.jsonl"},
+        "train": {"source": "snli"},
+        "train_size": 100,
+        "entropy_cuts": {"low": 0.5, "high": 1.1},
+        "holdout": {"share": 0.2, "seed": 1},
+    },
+    "tracking": {"points": 5, "gradients": {"every": 3, "epoch_ends": True, "norms": "end"}},
+}
+
+
+def test_validation_passes_and_gradient_points_are_counted() -> None:
+    # 4 steps per epoch, 8 in all. Validation after 0, 4 and 8 steps: 3 passes of 80 bytes, 30 tokens each.
+    # Gradients after 0, 3, 4, 6 and 8 steps: 5 points over settled and contested, 240 bytes, 90 tokens each; norms of
+    # the 10 tracked examples once, after the last step.
+    data = replace(
+        DATA, validation=2, validation_bytes=80, class_bytes={"settled": 80, "middle": 160, "contested": 160}
+    )
+    known = CellFacts(data, replace(TRIAL, group_gradients=0.01, example_norms=0.2))
+    probed = cell(**PROBED)
+    work = plan_cell(probed, status(), known).work
+    assert (work.validation_passes, work.gradient_points) == (3, 5)
+    assert work.seconds == pytest.approx(13.15 + 3 * 30 * 0.0002 + 5 * 90 * 0.01 + 10 * 0.2)
+    # After 5 steps: validation after 8, gradients after 6 and 8.
+    done = status(state="interrupted", step=5, total_steps=8, tracking_points_done=3, tracking_points=5)
+    work = plan_cell(probed, done, known).work
+    assert (work.validation_passes, work.gradient_points) == (1, 2)
+    assert work.seconds == pytest.approx(5 + 1.5 + 1.36 + 0.06 + 30 * 0.0002 + 2 * 90 * 0.01 + 10 * 0.2)
+    # Where each example's norm is measured at all points, it is counted at all.
+    everywhere = {**PROBED["tracking"], "gradients": {"every": 3, "norms": "all"}}
+    work = plan_cell(cell(**{**PROBED, "tracking": everywhere}), status(), known).work
+    assert work.gradient_points == 4
+    assert work.seconds == pytest.approx(13.15 + 3 * 30 * 0.0002 + 4 * (90 * 0.01 + 10 * 0.2))
+    # Without data neither's seconds are known; the specification counts them all the same.
+    work = plan_cell(probed, status(), CellFacts(reason="no such file")).work
+    assert work == Work(steps=8, tracking_points=5, validation_passes=3, gradient_points=5)
 
 
 def test_a_cell_that_is_done_costs_nothing() -> None:
@@ -132,15 +174,17 @@ def test_a_cell_that_is_done_costs_nothing() -> None:
 
 def test_without_data_the_specification_gives_the_steps() -> None:
     plan = plan_cell(cell(), status(), CellFacts(reason="no such file"))
-    assert plan.work == Work(steps=8, tracking_points=5)
+    assert plan.work == Work(steps=8, tracking_points=5, validation_passes=0, gradient_points=0)
     assert plan.reason == "no such file"
 
 
 def test_what_an_earlier_run_has_found_gives_the_steps_too() -> None:
     trained = cell(regime="trained_on")
-    assert plan_cell(trained, status(), CellFacts(reason="r")).work == Work()
+    assert plan_cell(trained, status(), CellFacts(reason="r")).work == UNCOUNTED
     begun = status(state="failed", step=2, total_steps=20, tracking_points_done=1)
-    assert plan_cell(trained, begun, CellFacts(reason="r")).work == Work(steps=18, tracking_points=4)
+    assert plan_cell(trained, begun, CellFacts(reason="r")).work == Work(
+        steps=18, tracking_points=4, validation_passes=0, gradient_points=0
+    )
 
 
 def test_without_the_model_sizes_are_known_and_tokens_are_not() -> None:
@@ -358,7 +402,7 @@ def test_a_reserved_gpu_costs_nothing_where_there_is_none(tmp_path: Path) -> Non
 def test_a_finished_cell_tells_where_not_even_the_data_are_here() -> None:
     trained = cell(regime="trained_on")
     plan = plan_cell(trained, status(), CellFacts(whole=40.0, reason="no such file"))
-    assert plan.work == Work(seconds=40.0)
+    assert plan.work == replace(UNCOUNTED, seconds=40.0)
 
 
 def test_with_nothing_left_nothing_is_measured(asked: list[dict[str, Any]], tmp_path: Path) -> None:

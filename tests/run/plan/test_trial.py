@@ -15,7 +15,7 @@ from dissensus.data.assembly import assemble
 from dissensus.errors import DataError
 from dissensus.run.cell_data import assembled_data
 from dissensus.run.plan import measuring, trial
-from dissensus.run.plan.facts import Trial, combined, likeness
+from dissensus.run.plan.facts import Trial, combined, kind_key, likeness
 from dissensus.run.plan.measuring import Workers, data_sizes, measure_cells
 from dissensus.seeds import stream_seed
 
@@ -41,6 +41,7 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Little is measured here."""
     monkeypatch.setattr(trial, "STEP_SECONDS", 0.4)
     monkeypatch.setattr(trial, "TRACKING_SECONDS", 0.4)
+    monkeypatch.setattr(trial, "PROBE_SECONDS", 0.1)
     monkeypatch.setattr(trial, "PASS_SECONDS", 0.01)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
@@ -68,6 +69,31 @@ def test_one_cell_from_its_data_to_its_timing(
     assert timing.device == "CPU"
     assert timing.weights > 0
     assert (timing.weights_per_rank > 0) is (method["name"] == "lora")
+
+
+def test_the_gradient_probe_is_timed_where_the_cell_has_one(tiny_encoder_dir: Path, tmp_path: Path) -> None:
+    dataset = {
+        "name": "panel",
+        "tracked": {"source": "simulated", "size": 40, "annotators": 20},
+        "train": {"source": "simulated", "size": 96, "split": "train", "annotators": 5},
+        "entropy_cuts": {"low": 0.5, "high": 1.1},
+        "holdout": {"share": 0.2, "seed": 1},
+    }
+    plain = spec(tiny_encoder_dir)
+    means = spec(tiny_encoder_dir, dataset=dataset, tracking={"points": 2, "gradients": {}})
+    norms = spec(tiny_encoder_dir, dataset=dataset, tracking={"points": 2, "gradients": {"norms": "end"}})
+    assert len({kind_key(cell) for cell in (plain, means, norms)}) == 3
+    found = []
+    for name, cell in {"plain": plain, "means": means, "norms": norms}.items():
+        (tmp_path / name).mkdir()
+        found.append(tried(cell, tmp_path / name))
+    assert [t.group_gradients is not None and t.group_gradients > 0 for t in found] == [False, True, True]
+    assert [t.example_norms is not None for t in found] == [False, False, True]
+    sizes = data_sizes(means, None)
+    assert sizes.validation == 8
+    assert sizes.validation_bytes > 0
+    assert sum(sizes.class_bytes.values()) == sizes.text_bytes  # the tracked set without what is held back
+    assert set(sizes.class_bytes) == {"settled", "middle", "contested"}
 
 
 @pytest.mark.parametrize("head", ["classifier", "verbalizer"])
@@ -155,10 +181,12 @@ def test_repetitions_end(each: float, times: int, monkeypatch: pytest.MonkeyPatc
 
 
 def test_trials_side_by_side_are_one() -> None:
-    rest = (True, 0.5, 0.2, 0.3, 10, 1, "CPU")
-    slow = Trial(1.0, 2.0, 3.0, 4.0, 5, 6, 0.9, 1.1, *rest)
-    fast = Trial(3.0, 4.0, 5.0, 6.0, 7, 8, 0.8, 1.5, *rest)
-    assert combined([slow, fast]) == Trial(2.0, 3.0, 4.0, 5.0, 12, 14, 0.8, 1.5, *rest)
+    rest = (True, 0.5, 0.2, 0.3, 10, 1, "CPU", None)
+    slow = Trial(1.0, 2.0, 3.0, 4.0, 5, 6, 0.9, 1.1, *rest, 0.1, 1.0)
+    fast = Trial(3.0, 4.0, 5.0, 6.0, 7, 8, 0.8, 1.5, *rest, 0.3, 2.0)
+    assert combined([slow, fast]) == Trial(
+        2.0, 3.0, 4.0, 5.0, 12, 14, 0.8, 1.5, *rest, pytest.approx(0.2), 1.5
+    )
 
 
 def test_a_worker_that_cannot_try_the_cell_is_an_error_in_words(tiny_encoder_dir: Path) -> None:

@@ -33,6 +33,28 @@ TABLES: Mapping[str, Callable[[PaperReading], PaperTable | tuple[PaperTable, ...
     "gap": measures.gap_table,
 }
 """Short name -> the table, or tables that belong together."""
+MAIN = ("1", "2", "3")
+"""The tables of the paper's main part."""
+APPENDIX: Mapping[str, str] = {
+    "D": "label noise",
+    "F": "IA3",
+    "G": "decoder-only models",
+    "H": "data maps",
+    "J": "gradients of settled and contested items",
+    "K": "calibration",
+    "buckets": "training on entropy groups",
+    "norms": "gradient norms of single items",
+    "bins": "AULC in bins of entropy",
+    "bootstrap": "two intervals of rho",
+    "kendall": "Kendall's tau-b",
+    "soft": "training on annotators' shares",
+    "labels": "rho within each gold class",
+    "partials": "rho with one proxy held fixed",
+    "regression": "what entropy adds to the proxies",
+    "W": "learning order over seeds",
+    "gap": "learning time, contested minus settled",
+}
+"""The other ones, in a few words each."""
 
 
 def check_names(names: Sequence[str]) -> None:

@@ -50,7 +50,7 @@ def read_long(
             )
         if gold is not None and known.gold is None:
             items[item.id] = Item(item.id, text, gold, place=known.place)
-        reason = _left_out(record, spec.keep)
+        reason = _left_out(record, dict(spec.keep))
         if reason:
             left_out[reason] += 1
             continue

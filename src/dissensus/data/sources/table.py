@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
 from dissensus.config.base import Spec
 from dissensus.data.annotations import AnnotatedDataset
@@ -29,6 +29,18 @@ from dissensus.errors import DataError
 from dissensus.wording import file_tail
 
 Cell = str | int | float | bool
+
+
+def _pairs(value: Any) -> Any:
+    return tuple(value.items()) if isinstance(value, Mapping) else value
+
+
+Kept = Annotated[
+    tuple[tuple[str, Cell | tuple[Cell, ...]], ...],
+    BeforeValidator(_pairs),
+    PlainSerializer(dict, return_type=dict),
+]
+"""Column -> the value, or values, of rows that count; pairs, so that a specification stays frozen and has a hash."""
 
 
 class TextTable(Spec):
@@ -73,8 +85,8 @@ class TableSource(AnswerRules):
         None,
         description="One row per annotation: column of the round of annotation; a later one counts as last.",
     )
-    keep: dict[str, Cell | tuple[Cell, ...]] = Field(
-        {},
+    keep: Kept = Field(
+        (),
         description="One row per annotation: column and the value, or values, of rows that count, e.g. {status: "
         "submitted, was_skipped: false}; all others are left out.",
     )

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dissensus.curves import FloatArray
 from dissensus.data.annotations import AnnotatedDataset
+from dissensus.data.ordinal import ordinal_dispersion
 from dissensus.errors import DataError, SpecError
 from dissensus.models.encoding import Encoded, encode, lexical_overlap
 from dissensus.record.probes.base import Floats, MeasuredPoint
@@ -123,9 +124,12 @@ class LabelProbe:
     @property
     def covariates(self) -> Mapping[str, FloatArray]:
         """See `base.Probe`."""
-        overlap = lexical_overlap(self.dataset)
-        counts = {"token_count": self._encoded.lengths.astype(np.float64)}
-        return counts if overlap is None else {**counts, "lexical_overlap": overlap}
+        columns = {"token_count": self._encoded.lengths.astype(np.float64)}
+        if (overlap := lexical_overlap(self.dataset)) is not None:
+            columns["lexical_overlap"] = overlap
+        if self.dataset.scale == "ordinal":
+            columns["dispersion"] = ordinal_dispersion(self.dataset.counts, self.dataset.values)
+        return columns
 
     @property
     def facts(self) -> Mapping[str, Any]:

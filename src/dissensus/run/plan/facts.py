@@ -23,6 +23,9 @@ class DataFacts:
         id_bytes: the tracked ids, end to end.
         text_bytes: the tracked texts.
         train_bytes: the training texts.
+        validation: examples that are held back; 0 without a validation set.
+        validation_bytes: their texts.
+        class_bytes: texts of each entropy class of the tracked set, by its name; empty without entropy cuts.
     """
 
     train: int
@@ -31,6 +34,9 @@ class DataFacts:
     id_bytes: int
     text_bytes: int
     train_bytes: int
+    validation: int = 0
+    validation_bytes: int = 0
+    class_bytes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,8 @@ class Trial:
         weights_per_rank: those of the adapters, of each rank; 0 without LoRA.
         device: what it computed on: a GPU's name, or CPU.
         bf16: the tracking pass in bf16 beside fp32; None where it was not tried.
+        group_gradients: seconds of the gradient probe's mean gradients, a token; None in a cell without a probe.
+        example_norms: of single examples' gradient norms, an example; None where the probe measures none.
     """
 
     setup: float
@@ -76,6 +84,8 @@ class Trial:
     weights_per_rank: int
     device: str
     bf16: PrecisionTrial | None = None
+    group_gradients: float | None = None
+    example_norms: float | None = None
 
     def checkpoint_bytes(self, rank: int | None) -> int:
         """Bytes of a checkpoint of a cell of that rank: weight and AdamW's two moments, in float32."""
@@ -100,6 +110,8 @@ def combined(trials: Sequence[Trial]) -> Trial:
         low=min(trial.low for trial in trials),
         high=max(trial.high for trial in trials),
         bf16=averaged([trial.bf16 for trial in trials if trial.bf16 is not None]),
+        group_gradients=None if trials[0].group_gradients is None else mean("group_gradients"),
+        example_norms=None if trials[0].example_norms is None else mean("example_norms"),
     )
 
 
@@ -164,9 +176,11 @@ def data_key(cell: RunSpec) -> Key:
 
 
 def kind_key(cell: RunSpec) -> Key:
-    """What the seconds of a token depend on: the model and how it reads text, the method, the precisions."""
+    """What the seconds of a token depend on: model and how it reads text, method, precisions, gradient probe."""
     model = cell.model.model_copy(update={"tag": None, "dropout": None}).canonical()
-    return model, cell.method.name, cell.training.precision, cell.tracking.precision
+    probe = cell.tracking.gradients
+    gradients = "" if probe is None else f"{probe.mode} {probe.batch_size} {probe.norms is not None}"
+    return model, cell.method.name, cell.training.precision, cell.tracking.precision, gradients
 
 
 def likeness(cell: RunSpec) -> str:

@@ -17,7 +17,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from dissensus.config import RunSpec
+from dissensus.data.assembly import CellData
 from dissensus.errors import DissensusError, ModelError
 from dissensus.run.cell_data import assembled_data
 from dissensus.run.messages import CellOrder, Ended, Event, Failed, JobOrder, Over
@@ -151,7 +154,21 @@ def data_sizes(spec: RunSpec, data_dir: Path | None) -> DataFacts:
         id_bytes=sum(len(i.encode()) for i in data.tracked.ids),
         text_bytes=text_bytes(data.tracked),
         train_bytes=text_bytes(data.train),
+        validation=len(data.validation or ()),
+        validation_bytes=text_bytes(data.validation) if data.validation is not None else 0,
+        class_bytes=_class_bytes(data),
     )
+
+
+def _class_bytes(data: CellData) -> dict[str, int]:
+    """Bytes of the tracked texts of each entropy class."""
+    if data.classes is None:
+        return {}
+    ids = np.array(data.tracked.ids)
+    return {
+        str(name): text_bytes(data.tracked.subset(ids[data.classes == name].tolist()))
+        for name in np.unique(data.classes)
+    }
 
 
 def _typical(cells: Sequence[RunSpec]) -> RunSpec:

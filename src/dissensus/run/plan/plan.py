@@ -7,19 +7,19 @@ cells where some are like those to come, else from a short trial in workers of t
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from dissensus.config import RunSpec, StudySpec, When
 from dissensus.errors import DissensusError
-from dissensus.record.schedule import cell_points, total_steps
+from dissensus.record.schedule import cell_points, epoch_ends, gradient_points, total_steps
 from dissensus.run.allocation import DEFAULT_FUSE, allocate, executions, refuse_below_one
 from dissensus.run.engines.base import Engine, Needs
 from dissensus.run.engines.local import LocalEngine
 from dissensus.run.jobs import Job, jobs
-from dissensus.run.plan.facts import CellFacts, DataFacts, Measured, StudyFacts
+from dissensus.run.plan.facts import CellFacts, DataFacts, Measured, StudyFacts, Trial
 from dissensus.run.plan.measuring import Note, Workers, cell_sizes, finished_seconds, measure_cells
 from dissensus.run.plan.work import NOTHING, CellPlan, PlanRow, Resources, Work, row_of, summed
 from dissensus.run.step_warnings import StepWarning, step_warnings, train_size_of
@@ -247,11 +247,13 @@ def _work(cell: RunSpec, status: CellStatus, known: CellFacts) -> Work:
     """What is left of a cell that is not done; raises `DissensusError` where its tracking steps do not fit."""
     steps = _steps_of(cell, status, known)
     if steps is None:
-        return Work(seconds=known.whole)
+        validations, gradients = _beside(cell, None, None, 0)
+        return Work(seconds=known.whole, validation_passes=validations, gradient_points=gradients)
     n = known.data.train if known.data else train_size_of(cell)
     points = len(cell_points(steps, n, cell))
     taken, measured = min(status.step, steps), min(status.tracking_points_done, points)
     passes = points - measured
+    validations, gradients = _beside(cell, n, steps, taken)
     tokens = tracked = seconds = room = None
     if (data := known.data) and (trial := known.trial):
         batch = cell.training.batch_size
@@ -260,11 +262,46 @@ def _work(cell: RunSpec, status: CellStatus, known: CellFacts) -> Work:
         tracked = round(passes * data.text_bytes * trial.tracked_tokens)
         seconds = trial.setup + (steps - taken) * trial.update
         seconds += tokens * trial.gradient + tracked * trial.tracking
+        seconds += (validations or 0) * data.validation_bytes * trial.tracked_tokens * trial.tracking
+        seconds += _probe_seconds(cell, data, trial, gradients or 0)
     if known.whole is not None:
         seconds = known.whole * (1 - (taken / steps + measured / points) / 2)
     if data:
         room = passes * shard_bound(data) + (0 if measured else examples_bound(data))
-    return Work(steps - taken, tokens, passes, tracked, seconds, room)
+    return Work(steps - taken, tokens, passes, tracked, seconds, room, validations, gradients)
+
+
+def _beside(cell: RunSpec, n: int | None, steps: int | None, taken: int) -> tuple[int | None, int | None]:
+    """What is left of passes over the validation set and of points of the gradient probe; None: not known.
+
+    Args:
+        n: examples that it trains on; None where that is not known.
+        steps: of the whole cell; None where that is not known.
+        taken: of them.
+    """
+
+    def left(points: Iterable[int]) -> int:
+        return sum(taken == 0 or point > taken for point in points)
+
+    validations: int | None = 0
+    if cell.dataset.holdout is not None:
+        validations = None if n is None else left((0, *epoch_ends(n, cell.training)))
+    gradients: int | None = 0
+    if (probe := cell.tracking.gradients) is not None:
+        gradients = None
+        if steps is not None and (n is not None or not probe.epoch_ends):
+            gradients = left(gradient_points(steps, n or 0, cell.training, probe))
+    return validations, gradients
+
+
+def _probe_seconds(cell: RunSpec, data: DataFacts, trial: Trial, points: int) -> float:
+    """Seconds of the gradient probe at so many points that are left, the run's last one among them."""
+    probe = cell.tracking.gradients
+    if probe is None or trial.group_gradients is None:
+        return 0.0
+    tokens = sum(data.class_bytes.get(name, 0) for name in probe.groups) * trial.tracked_tokens
+    with_norms = {"all": points, "end": min(points, 1), None: 0}[probe.norms]
+    return points * tokens * trial.group_gradients + with_norms * data.tracked * (trial.example_norms or 0.0)
 
 
 def _steps_of(cell: RunSpec, status: CellStatus, known: CellFacts) -> int | None:

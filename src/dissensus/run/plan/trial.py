@@ -10,11 +10,12 @@ from __future__ import annotations
 import importlib
 import json
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 from pydantic import TypeAdapter
@@ -40,7 +41,11 @@ SAMPLE = 2000
 
 STEP_SECONDS = 5.0
 TRACKING_SECONDS = 4.0
+PROBE_SECONDS = 2.0
 """Measuring goes on for so long, with at least `FEWEST` and at most `MOST` repetitions."""
+
+NORM_EXAMPLES = 8
+"""Examples whose own gradient norms are timed."""
 
 FEWEST, MOST = 3, 20
 
@@ -135,6 +140,7 @@ def _timed(spec: RunSpec, run: TrainingRun, data: CellData, clock: Clock, setup:
     if "bf16" not in (spec.tracking.precision, spec.model.dtype) and spec.model.quantization is None:
         budget = spec.tracking.token_budget
         bf16 = try_precisions(model, sample, examples.gold, rounds=2, token_budget=budget, clock=clock)
+    group_gradients, example_norms = _probed(spec, run, tracked, clock)
     named = [(name, p.numel()) for name, p in model.module.named_parameters() if p.requires_grad]
     adapters = sum(count for name, count in named if ".lora_" in name)
     return Trial(
@@ -154,6 +160,8 @@ def _timed(spec: RunSpec, run: TrainingRun, data: CellData, clock: Clock, setup:
         weights_per_rank=adapters // (spec.method.rank or 1),
         device=_device_of(run),
         bf16=bf16,
+        group_gradients=group_gradients,
+        example_norms=example_norms,
     )
 
 
@@ -180,6 +188,54 @@ def _pass(spec: RunSpec, run: TrainingRun, clock: Clock, sample: Encoded) -> flo
     begin = clock()
     tracking_pass(run.model.module, tracked, len(sample), precision=spec.tracking.precision)
     return clock() - begin
+
+
+def _probed(
+    spec: RunSpec, run: TrainingRun, tracked: AnnotatedDataset, clock: Clock
+) -> tuple[float | None, float | None]:
+    """Seconds of the gradient probe: of mean gradients, a token of one batch, and of norms, an example of a few."""
+    from dissensus.record.gradients import GradientProbe
+    from dissensus.record.processes import ProcessGroup
+
+    wanted = spec.tracking.gradients
+    if wanted is None:
+        return None, None
+
+    def seconds(examples: AnnotatedDataset, sample: Encoded, norms: Literal["all"] | None) -> float:
+        """Of one point, all examples in one group, after one that is not counted."""
+        name = wanted.groups[0]
+        measured = wanted.model_copy(update={"groups": (name,), "norms": norms})
+        with tempfile.TemporaryDirectory() as scratch:
+            probe = GradientProbe(
+                Path(scratch),
+                run.model,
+                examples,
+                sample,
+                np.full(len(examples), name),
+                measured,
+                steps=range(MOST + 2),
+                seed=run.seed,
+                group=ProcessGroup(),
+            )
+            points = iter(range(MOST + 2))
+
+            def point() -> float:
+                begin = clock()
+                probe.step(next(points))
+                return clock() - begin
+
+            point()
+            return statistics.median(_repeated(point, PROBE_SECONDS))
+
+    batch = _some(tracked, wanted.batch_size)
+    encoded = run.model.encode(batch)
+    means = seconds(batch, encoded, None) / int(encoded.lengths.sum())
+    if wanted.norms is None:
+        return means, None
+    few = _some(tracked, NORM_EXAMPLES)
+    encoded = run.model.encode(few)
+    both, without = seconds(few, encoded, "all"), seconds(few, encoded, None)
+    return means, max(both - without, 0.0) / len(few)
 
 
 def _repeated(take: Callable[[], T], seconds: float) -> list[T]:

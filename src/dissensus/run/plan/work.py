@@ -23,6 +23,8 @@ class Work:
         tracked_tokens: real tokens of those passes.
         seconds: of one worker. Each cell counts a whole set-up.
         curve_bytes: an upper bound of what the curves and their examples take on the disk.
+        validation_passes: passes over the validation set; 0 without one.
+        gradient_points: points at which the gradient probe measures; 0 without one.
     """
 
     steps: int | None = None
@@ -31,9 +33,11 @@ class Work:
     tracked_tokens: int | None = None
     seconds: float | None = None
     curve_bytes: int | None = None
+    validation_passes: int | None = None
+    gradient_points: int | None = None
 
 
-NOTHING = Work(0, 0, 0, 0, 0.0, 0)
+NOTHING = Work(0, 0, 0, 0, 0.0, 0, 0, 0)
 """Of a cell that is done."""
 
 

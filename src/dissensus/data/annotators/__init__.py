@@ -1,0 +1,1 @@
+"""Annotators: agreement, competence, and noise told from disagreement, from answers that have names."""
