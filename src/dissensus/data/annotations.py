@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dissensus.data.conversations import Messages, chat_of, messages_of, read_aloud
-from dissensus.data.notes import tie_notes
+from dissensus.data.notes import AS_MANY, tie_notes
 from dissensus.data.spelling import alike
 from dissensus.errors import DataError
 
@@ -252,7 +252,8 @@ def majority(counts: Sequence[float]) -> int | None:
     """Index of the most frequent label; None when nobody answered. A tie goes to the first label in order."""
     if not counts or sum(counts) <= 0:
         return None
-    return int(np.argmax(np.asarray(counts, dtype=np.float64)))
+    exact = np.asarray(counts, dtype=np.float64)
+    return int(np.argmax(exact >= exact.max() * AS_MANY))
 
 
 def _text(value: object, key: str, where: str) -> str:
