@@ -13,8 +13,11 @@ from typer.testing import CliRunner, Result
 
 from dissensus.cli.app import app
 from dissensus.config.sources import SourceSpec
+from dissensus.data.annotation_tasks import AnnotationTask
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.data.sources import load_source
+from dissensus.exchange.annotation_tools import FORMS
+from dissensus.study.folder import StudyFolder
 from synthetic_study import study_spec
 
 TEXTS = {"a": "It rains.", "b": "-5 degrees", "c": "Nobody asked me.", "-d": "A dash in front."}
@@ -105,6 +108,49 @@ def test_new_answers_are_joined_and_an_annotators_second_one_is_kept_in_its_own_
     assert f"of the 2 items with new answers: {before:.3f} before, {after:.3f} after" in result.stdout
     assert f"mean annotation entropy: {(two_to_one + 1) / 3:.3f} bits before" in result.stdout
     assert sorted(path.name for path in tmp_path.iterdir()) == ["all.jsonl", "new.csv", "old.jsonl", "study"]
+
+
+def _annotated(tool: str, tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The queue's tasks as the tool exports them when dee has answered all with neg, and eve skipped them."""
+    if tool == "label-studio":
+        result = [{"from_name": "mood", "type": "choices", "value": {"choices": ["neg"]}}]
+        return [
+            task
+            | {
+                "id": n,
+                "annotations": [
+                    {"completed_by": "dee", "result": result, "was_cancelled": False},
+                    {"completed_by": "eve", "result": [], "was_cancelled": True},
+                ],
+            }
+            for n, task in enumerate(tasks)
+        ]
+    if tool == "argilla":
+        answers = [("dee", "submitted"), ("eve", "discarded")]
+        responses = {"mood": [{"value": "neg", "user_id": who, "status": how} for who, how in answers]}
+        return [task | {"status": "completed", "suggestions": {}, "responses": responses} for task in tasks]
+    return [
+        task | {"_input_hash": n, "_task_hash": n, "accept": ["neg"], "answer": how, "_annotator_id": who}
+        for n, task in enumerate(tasks)
+        for who, how in (("dee", "accept"), ("eve", "ignore"))
+    ]
+
+
+@pytest.mark.parametrize("tool", ["label-studio", "argilla", "prodigy"])
+def test_the_queues_tasks_come_back_from_each_tool(folder: Path, tmp_path: Path, tool: str) -> None:
+    dataset = load_source(StudyFolder(folder).spec.datasets[0].tracked)
+    tasks = [
+        AnnotationTask(e.id, e.text, dataset.labels, e.counts, "pos", 1.0, 1.0, "annotators disagree")
+        for e in dataset
+    ]
+    written = FORMS[tool](tasks)
+    rows = json.loads(written) if written.startswith("[") else [json.loads(x) for x in written.splitlines()]
+    back, out = tmp_path / "back.jsonl", tmp_path / "all.jsonl"
+    back.write_text("".join(json.dumps(row) + "\n" for row in _annotated(tool, rows)))
+    result = cli("merge", folder, back, "--out", out)
+    assert f"{len(tasks)} new answers to {len(tasks)} of 4 items, as round 2" in result.stdout, result.output
+    data = read_by_the_block(result)
+    assert [data[e.id].counts for e in dataset] == [(neg + 1, pos) for neg, pos in dataset.counts.tolist()]
 
 
 def test_the_same_file_twice_adds_nothing_and_another_one_is_a_round_of_its_own(

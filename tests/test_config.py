@@ -13,6 +13,7 @@ import pytest
 
 from dissensus.config import RunSpec, StudySpec
 from dissensus.config.base import Spec
+from dissensus.config.sources import SOURCES
 from dissensus.errors import SpecError
 from dissensus.run.allocation import executions
 from dissensus.study.grid import expand
@@ -75,7 +76,7 @@ def dataset(**tracked: Any) -> list[dict[str, Any]]:
         ),
         (
             {"datasets": dataset(part="snli")},
-            "datasets.0.tracked: needs the key 'source', one of: chaosnli, snli, mnli, lewidi, table, simulated",
+            f"datasets.0.tracked: needs the key 'source', one of: {', '.join(SOURCES.builtin)}",
         ),
         (
             {"datasets": dataset(source="lewidi", path=3)},

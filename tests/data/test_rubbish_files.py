@@ -8,6 +8,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -88,6 +90,13 @@ def test_rubbish_is_named(write: Write, case: str) -> None:
         sniff(path)
     assert message in str(caught.value)
     assert name in str(caught.value)
+
+
+def test_parquet_with_text_that_is_no_text(tmp_path: Path) -> None:
+    text = pa.array([b"fine", b"caf\xe9"], pa.binary()).view(pa.string())
+    pq.write_table(pa.table({"text": text, "label": ["yes", "no"]}), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match="is not Parquet that can be read"):
+        sniff(tmp_path / "a.parquet")
 
 
 def test_missing_file_and_folder(tmp_path: Path) -> None:

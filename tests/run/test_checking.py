@@ -12,6 +12,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
+from annotation_panel import labelstudio
 from dissensus.cli.app import app
 from dissensus.config import StudySpec
 from dissensus.data import assembly
@@ -90,6 +91,16 @@ def _unknown_label(study: dict[str, Any]) -> None:
     study["datasets"][0]["tracked"]["labels"] = ["yes", "maybe"]
 
 
+def _wrong_question(study: dict[str, Any]) -> None:
+    Path("tasks.json").write_text(json.dumps(labelstudio()))
+    study["datasets"][0]["tracked"] = {"source": "labelstudio", "path": "tasks.json", "question": "moood"}
+
+
+def _wrong_text_field(study: dict[str, Any]) -> None:
+    _wrong_question(study)
+    study["datasets"][0]["tracked"] |= {"question": "mood", "text": ["txt"]}
+
+
 def _too_few(study: dict[str, Any]) -> None:
     study["datasets"][0]["train_size"] = 100
 
@@ -106,6 +117,12 @@ def _noise(study: dict[str, Any]) -> None:
         (_wrong_path, "the data file nowhere.jsonl was not found", "needed by every cell"),
         (_wrong_column, "there is no field 'golden'; it has: text, gold, a, b", "needed by every cell"),
         (_unknown_label, "the label 'no' is not among the labels: yes, maybe", "needed by every cell"),
+        (
+            _wrong_question,
+            "there is no question 'moood'; its questions are: mood",
+            "needed by every cell",
+        ),
+        (_wrong_text_field, "there is no field 'txt'; it has: text", "needed by every cell"),
         (_too_few, "train_size is 100, but the pool has 12 examples", "needed by every cell"),
         (_noise, "must flip 11 of 12 labels", "needed by 4 of 8 cells"),
     ],

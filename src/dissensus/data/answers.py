@@ -31,7 +31,7 @@ def _number_as_text(value: object) -> object:
 
 
 Name = Annotated[str, BeforeValidator(_number_as_text)]
-Repeats = Literal["last", "first", "all", "refuse"]
+Repeats = Literal["last", "first", "all", "each", "refuse"]
 Scale = Literal["nominal", "ordinal"]
 
 
@@ -54,7 +54,7 @@ class AnswerRules(SourceSpec):
     repeats: Repeats = Field(
         "last",
         description="An annotator's second answer to an item: the last one counts, the first, all of them (as 1/k "
-        "each), or the data are refused.",
+        "each), each of them (as one each), or the data are refused.",
     )
     several: str | None = Field(
         None,
@@ -62,10 +62,10 @@ class AnswerRules(SourceSpec):
         "semicolon or bar where it separates labels that other answers hold alone. An empty text: none.",
     )
     leave_out: tuple[Name, ...] = Field((), description="Annotators whose answers do not count.")
-    scale: Scale = Field(
-        "nominal",
+    scale: Scale | None = Field(
+        None,
         description="ordinal: labels are steps of a scale, in the order of `labels` or by number; distances between "
-        "them are then reported beside entropy.",
+        "them are then reported beside entropy. Default: nominal, or ordinal for a corpus that is published so.",
     )
 
 
@@ -117,6 +117,8 @@ def collect(
     name: str,
     where: str,
     published_gold: bool = False,
+    fill_gold: bool = False,
+    scale: Scale = "nominal",
     labels: Sequence[str] = (),
     leave_out_unanswered: bool = False,
     notes: Sequence[str] = (),
@@ -130,6 +132,8 @@ def collect(
         name: of the data set.
         where: the file, for messages.
         published_gold: gold labels are the items' own; else the majority of the answers.
+        fill_gold: with `published_gold`: an item without a gold label of its own takes the majority.
+        scale: of the labels, where the rules name none.
         labels: names that the file itself lists, in its order; used where the rules name none.
         leave_out_unanswered: leave out items that nobody answered, and say how many.
         notes: what the reader of the file had to say; they come first.
@@ -146,7 +150,7 @@ def collect(
     reading = _labels(items, kept, rules, where, labels, published_gold)
     kept = _named(kept, reading)
     kept, more = _once(kept, rules.repeats, where)
-    said += [*reading.notes, *more, *_scale_notes(rules, reading.labels, where)]
+    said += [*reading.notes, *more, *_scale_notes(rules, scale, reading.labels, where)]
     if len(reading.labels) < 2:
         one = f"every answer is {reading.labels[0]!r}" if reading.labels else "no answer has a label"
         raise DataError(
@@ -183,7 +187,7 @@ def collect(
                     pairs.append((answer.annotator, position[label]))
         own = None if item.gold is None else reading.names.get(item.gold)
         gold = None if own is None else position[own]
-        if not published_gold:
+        if not published_gold or (fill_gold and gold is None):
             gold = majority(counts)
             ties += is_tie(counts)
         examples.append(Example(item.id, item.text, gold, tuple(counts), tuple(pairs), item.extra))
@@ -196,7 +200,7 @@ def collect(
         )
     if ties:
         said.append(tie_note(ties, reading.labels))
-    return AnnotatedDataset(name, reading.labels, tuple(examples), tuple(said), rules.scale)
+    return AnnotatedDataset(name, reading.labels, tuple(examples), tuple(said), rules.scale or scale)
 
 
 def _unchosen_golds(examples: Sequence[Example], labels: Sequence[str]) -> list[str]:
@@ -335,6 +339,8 @@ def _once(answers: Sequence[Answer], repeats: Repeats, where: str) -> tuple[list
     gone: set[int] = set()
     merged: dict[int, Answer] = {}
     for numbers in repeated.values():
+        if repeats == "each":
+            continue
         if repeats == "all":
             labels = tuple(label for i in numbers for label in answers[i].labels)
             merged[numbers[0]] = replace(answers[numbers[0]], labels=labels)
@@ -342,9 +348,12 @@ def _once(answers: Sequence[Answer], repeats: Repeats, where: str) -> tuple[list
         else:
             gone.update(numbers[:-1] if repeats == "last" else numbers[1:])
     kept = [merged.get(i, answer) for i, answer in enumerate(answers) if i not in gone]
-    counts = {"last": "the last one counts", "first": "the first one counts", "all": "each of k counts 1/k"}[
-        repeats
-    ]
+    counts = {
+        "last": "the last one counts",
+        "first": "the first one counts",
+        "all": "each of k counts 1/k",
+        "each": "each counts as one",
+    }[repeats]
     note = (
         f"{len(repeated)} times an annotator answered the same item again, {changed} of them otherwise ({shown(who)}: "
         f"item {shown(item)}, {len(repeated[item, who])} answers); {counts} (`repeats`)"
@@ -352,16 +361,16 @@ def _once(answers: Sequence[Answer], repeats: Repeats, where: str) -> tuple[list
     return kept, [note]
 
 
-def _scale_notes(rules: AnswerRules, labels: Sequence[str], where: str) -> list[str]:
+def _scale_notes(rules: AnswerRules, scale: Scale, labels: Sequence[str], where: str) -> list[str]:
     numbers = all(_is_number(label) for label in labels)
-    if rules.scale == "ordinal":
+    if (rules.scale or scale) == "ordinal":
         if not numbers and rules.labels is None:
             raise DataError(
                 f"{where}: `scale: ordinal` needs the order of the labels; name them, lowest first, with `labels: "
                 f"[{', '.join(labels)}]`"
             )
-        return []
-    whole = all(label.lstrip("-").isdecimal() for label in labels)
+        return [f"the labels are an ordinal scale: {', '.join(labels)}"]
+    whole = rules.scale is None and all(label.lstrip("-").isdecimal() for label in labels)
     if numbers and whole and len(labels) >= 4 and max(abs(int(label)) for label in labels) <= 100:
         return [
             f"the labels {labels[0]} to {labels[-1]} look like steps of a scale; `scale: ordinal` reports distances "

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 AS_MANY = 1 - 1e-9
-"""Of the highest count: a count above this share of it is as high. Answers of 1/k each, added in another order, differ by
-rounding."""
+"""Of the highest count: a count above this share of it is as high. Answers of 1/k each, added in another order, differ
+by rounding."""
 
 
 def is_tie(counts: Sequence[float]) -> bool:

@@ -24,7 +24,7 @@ from dissensus.wording import first_line
 
 csv.field_size_limit(2**31 - 1)  # the default refuses texts of more than 131,072 characters
 
-FORMS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
+FORMS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".manifest")
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def read_table(path: Path) -> Table:
         table = Table(path, tuple(_parquet_records(path)))
     elif form == ".json":
         table = Table(path, tuple(_json_records(path)))
-    elif form in (".jsonl", ".ndjson"):
+    elif form in (".jsonl", ".ndjson", ".manifest"):
         table = Table(path, tuple(read_jsonl(path)))
     else:
         raise DataError(
