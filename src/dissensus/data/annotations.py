@@ -72,6 +72,8 @@ class AnnotatedDataset:
         notes: what a loader has to say: which file form was read, how many records were left out. Not part of
             the fingerprint.
         scale: 'ordinal' where the labels are steps of a scale, lowest first; else 'nominal'.
+        annotator_facts: what is known of annotators, by name (age, education, as the corpus has it). Not part of the
+            fingerprint.
 
     Raises `DataError` on construction when ids repeat, a text field is missing, a gold label or the counts do
     not fit the labels.
@@ -82,6 +84,7 @@ class AnnotatedDataset:
     examples: tuple[Example, ...]
     notes: tuple[str, ...] = ()
     scale: Literal["nominal", "ordinal"] = "nominal"
+    annotator_facts: Mapping[str, Mapping[str, str | float | bool]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if len(self.labels) < 2:

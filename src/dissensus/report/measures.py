@@ -14,7 +14,7 @@ from dissensus.report.grid import Grid, grid_of
 from dissensus.report.tables import REGIMES, ConditionRow
 from dissensus.wording import number
 
-Rows = Sequence[Mapping[str, Any]]
+_Rows = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -48,15 +48,15 @@ class _Measure:
     text: str
     keys: tuple[str, ...]
     columns: tuple[_Column, ...]
-    rows: Callable[[Rows], Rows] | None = None
+    rows: Callable[[_Rows], _Rows] | None = None
 
 
-def _runs_of(rows: Rows, *names: str) -> Iterable[Rows]:
-    """Rows that stand together and agree in these columns."""
+def _runs_of(rows: _Rows, *names: str) -> Iterable[_Rows]:
+    """_Rows that stand together and agree in these columns."""
     return (list(alike) for _, alike in groupby(rows, key=lambda row: tuple(row[name] for name in names)))
 
 
-def _validation(rows: Rows) -> Rows:
+def _validation(rows: _Rows) -> _Rows:
     """A row per cell: accuracy before training, at its highest, at the end."""
     return [
         {
@@ -68,7 +68,7 @@ def _validation(rows: Rows) -> Rows:
     ]
 
 
-def _gradients(rows: Rows) -> Rows:
+def _gradients(rows: _Rows) -> _Rows:
     """A row per cell and pair of groups: cosine at the start, over the points and at the end; norms at both ends."""
     return [
         {
@@ -83,7 +83,7 @@ def _gradients(rows: Rows) -> Rows:
     ]
 
 
-def _last_point(rows: Rows) -> Rows:
+def _last_point(rows: _Rows) -> _Rows:
     return [
         row for cell in _runs_of(rows, "cell") for row in cell if row["step"] == max(r["step"] for r in cell)
     ]
