@@ -265,6 +265,7 @@ def _print_report(report: DataReport, read_by: Sequence[str] = ()) -> None:
             say(f"  {low:4.2f} to {high:4.2f}  {items:6d}  {'#' * round(40 * items / most)}".rstrip())
     for count, problem, examples in (
         (report.without_annotations, "items without annotations", ()),
+        (report.single_annotations, "items with one annotation, so that their entropy is 0", ()),
         (report.without_gold, "items without a gold label", ()),
         (report.tied, "items with a tie for the most frequent label", ()),
         (

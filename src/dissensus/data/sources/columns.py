@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +44,10 @@ TEXTS = (
     ("post",),
     ("input_text",),
 )
-GOLDS = ("gold", "gold_label", "hard_label", "label", "majority_label")
+GOLDS = (
+    *("gold", "gold_label", "hard_label", "label", "majority_label", "consensus", "consensus_label"),
+    *("final", "final_label", "majority", "aggregated", "aggregated_label", "adjudicated"),
+)
 COUNTS = ("label_count", "label_counts", "counts", "votes")
 ANNOTATIONS = ("annotations", "annotator_labels", "annotation", "labels")
 ANNOTATION = (
@@ -58,9 +62,26 @@ ANNOTATION = (
     "vote",
 )
 ANNOTATORS = (
-    *("annotator", "annotator_id", "worker", "worker_id", "workerid", "rater", "rater_id", "user_id", "user"),
+    *("annotator", "annotator_id", "worker", "worker_id", "workerid", "rater", "rater_id"),
     *("coder", "coder_id", "judge", "labeler", "labeler_id", "completed_by", "_annotator_id", "performer"),
 )
+USERS = ("user_id", "user", "username")
+"""Annotators in some tables; whoever wrote the text in others, where texts hardly repeat."""
+NOT_LABELS = (
+    "round",
+    "status",
+    "state",
+    "split",
+    "lang",
+    "language",
+    "source",
+    "batch",
+    "platform",
+    "project",
+    "agreement",
+)
+NOT_LABEL_ENDINGS = ("_id", "_at", "_by", "_time", "time", "date", "gender", "age", "count", "duration")
+"""Columns of annotation tools, and of what is known of annotators, that are no labels."""
 DISTRIBUTIONS = ("label_dist", "soft_label", "distribution")
 NUMBERS = ("annotators", "n_annotators", "number_of_annotations", "num_annotators", "n")
 ONE_EACH = re.compile(r"(annotator|ann|rater|annotation|label|coder)_?\d+")
@@ -97,10 +118,9 @@ def conventional_columns(table: Table, named: Mapping[str, Any] | None = None) -
     text = named.get("text") or next(
         (tuple(names[t] for t in group) for group in TEXTS if all(t in names for t in group)), None
     )
-    who = named.get("annotator") or _first(names, ANNOTATORS)
     long = named.get("rows") == "annotations" or any(key in named for key in _LONG)
-    if text is not None and (long or (who is not None and not named.keys() & _WIDE)):
-        one_per_row = _one_per_row(table, names, text, who, named)
+    if text is not None and (long or not named.keys() & _WIDE):
+        one_per_row = _one_per_row(table, names, text, named, long=long)
         if one_per_row is not None:
             return one_per_row
     if {key for key in _LONG if key in named} == {"item"}:  # a row is an item, and this is its id
@@ -110,7 +130,7 @@ def conventional_columns(table: Table, named: Mapping[str, Any] | None = None) -
         guessed = {
             "id": _first(names, IDS),
             "gold": _first(names, GOLDS),
-            **_labels_in_row(table, names, named),
+            **_labels_in_row(table, names, text or (), named),
         }
     labelled = {key for key, value in {**guessed, **named}.items() if value is not None} & _LABELS
     if text is None or long or not labelled:
@@ -159,7 +179,9 @@ _HOW = (
 )
 
 
-def _labels_in_row(table: Table, names: Mapping[str, str], named: Mapping[str, Any]) -> dict[str, Any]:
+def _labels_in_row(
+    table: Table, names: Mapping[str, str], text: Sequence[str], named: Mapping[str, Any]
+) -> dict[str, Any]:
     """Where the labels of an item are, if a row is an item."""
     chosen = named.get("annotations")
     if chosen is not None:
@@ -187,22 +209,58 @@ def _labels_in_row(table: Table, names: Mapping[str, str], named: Mapping[str, A
             "annotators": number,
             **labels_of(distribution),
         }
-    return {}
+    family = _numbered_family(table, text)
+    return {"annotations": family} if family else {}
+
+
+def _numbered_family(table: Table, text: Sequence[str]) -> tuple[str, ...]:
+    """Columns w1, w2, ... that share few values: one for each annotator. None where several stems have such columns."""
+    by_stem: dict[str, list[str]] = defaultdict(list)
+    for column in table.columns:
+        numbered = _NUMBERED.fullmatch(normal_name(column))
+        if numbered and column not in text:
+            by_stem[numbered[1]].append(column)
+    families = [tuple(columns) for columns in by_stem.values() if len(columns) > 1]
+    families = [columns for columns in families if _share_few_values(table, columns)]
+    return families[0] if len(families) == 1 else ()
+
+
+def _share_few_values(table: Table, columns: Sequence[str]) -> bool:
+    """Whether the columns hold labels: few different values, none of which is in one column alone but the rare ones."""
+    values = [Counter(filter(None, map(label_name, table.cells(column)))) for column in columns]
+    together = sum(values, Counter())
+    alone = sum(n for value, n in together.items() if sum(value in column for column in values) == 1)
+    few = 2 <= len(together) <= min(_MOST_LABELS, max(2, together.total() // 4))
+    return few and alone * 4 <= together.total()
+
+
+_NUMBERED = re.compile(r"(.*?)_?\d+")
+_MOST_LABELS = 20
 
 
 def _one_per_row(
-    table: Table, names: Mapping[str, str], text: Sequence[str], who: str | None, named: Mapping[str, Any]
+    table: Table, names: Mapping[str, str], text: Sequence[str], named: Mapping[str, Any], *, long: bool
 ) -> dict[str, Any] | None:
-    """The keys of the long form; None where no column is the annotation by its name."""
-    label = named.get("annotation") or next(
-        (names[n] for n in ANNOTATION if n in names and names[n] not in (who, named.get("gold"), *text)), None
-    )
-    if label is None or (isinstance(label, str) and any(isinstance(v, Mapping) for v in table.cells(label))):
+    """The keys of the long form; None where rows are items, or no column is seen to be the annotation.
+
+    `long`: somebody said that a row is an annotation.
+    """
+    user = _first(names, USERS)
+    who = named.get("annotator") or _first(names, ANNOTATORS) or user
+    if who is None and not long:
         return None
     item = _first({n: c for n, c in names.items() if n != "idx"}, IDS)
     if item is not None and len({str(value) for value in table.cells(item)}) == len(table.records):
         item = None  # an id of the annotation, not of the item
-    return {
+    others = tuple(filter(None, (who, named.get("gold"), *text)))
+    label = named.get("annotation") or next(
+        (names[n] for n in ANNOTATION if n in names and names[n] not in others), None
+    )
+    if label is None:
+        label = _only_label_column(table, names, (*others, *([item] if item else [])))
+    if label is None or (isinstance(label, str) and any(isinstance(v, Mapping) for v in table.cells(label))):
+        return None
+    keys = {
         "text": text,
         **({} if item is None else {"item": item}),
         **({} if who is None else {"annotator": who}),
@@ -210,6 +268,39 @@ def _one_per_row(
         **({"round": names["round"]} if "round" in names else {}),
         **named,
     }
+    if long:
+        return keys
+    rows = Counter(str([table_row.get(c) for c in ([item] if item else text)]) for table_row in table.records)
+    repeats = sum(n for n in rows.values() if n > 1)
+    if who == user and repeats * 2 < len(table.records):
+        return None
+    if not repeats and normal_name(label) in (*GOLDS, *ANNOTATIONS):
+        return None  # each row is an item, as it would be without the annotator
+    return keys
+
+
+def _only_label_column(table: Table, names: Mapping[str, str], others: Sequence[str]) -> str | None:
+    """The one column with few values that repeat, and whose name is not that of something else."""
+    known = {names[n] for n in (*IDS, *ANNOTATORS, *USERS, *GOLDS, *NOT_LABELS) if n in names}
+    seen = []
+    for column in table.columns:
+        if column in known or column in others or normal_name(column).endswith(NOT_LABEL_ENDINGS):
+            continue
+        if 2 <= _different(table, column) <= min(_MOST_LABELS, max(2, len(table.records) // 2)):
+            seen.append(column)
+    return seen[0] if len(seen) == 1 else None
+
+
+def _different(table: Table, column: str) -> int:
+    """How many different values a column has; counted no further than is too many for labels."""
+    seen: set[str] = set()
+    for value in table.cells(column):
+        name = label_name(value)
+        if name is not None:
+            seen.add(name)
+            if len(seen) > _MOST_LABELS:
+                break
+    return len(seen)
 
 
 def _separator(table: Table, column: str) -> dict[str, str]:
