@@ -246,7 +246,7 @@ def test_data_without_gold_labels_or_with_one_label_make_no_study(tmp_path: Path
     (tmp_path / "t.csv").write_text("text,gold,ann1,ann2\na,x,x,y\nb,,y,y\n")
     assert "1 of 2 items of t have no gold label" in refused("init", "t.csv")
     (tmp_path / "u.csv").write_text("text,ann1,ann2\na,x,x\nb,x,x\n")
-    assert "has labels ['x']; at least two are needed" in refused("init", "u.csv")
+    assert "every answer is 'x'; at least two are needed" in refused("init", "u.csv")
     assert not (tmp_path / "t.yaml").exists()
 
 

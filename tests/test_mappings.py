@@ -47,6 +47,8 @@ FREE = {
         "data.conversations.chat_of",
         "data.sources.base.FileSample.document",
         "data.sources.reading.Record.values",
+        "data.sources.reading.absent",
+        "data.sources.reading.each_key_once",
         "data.sources.reading.field_at",
         "data.sources.table.hub_table",
         "integrations.outputs.refuse_packed",

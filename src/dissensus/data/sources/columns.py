@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dissensus.config.base import nearest
-from dissensus.data.sources.reading import field_at, label_name, shown
+from dissensus.data.sources.reading import absent, label_name, shown
 from dissensus.errors import DataError
 
 if TYPE_CHECKING:
@@ -157,19 +157,11 @@ def _refuse_unknown(table: Table, named: Mapping[str, Any]) -> None:
         if value is None or (key == "text" and "texts" in named):
             continue
         for column in (value,) if isinstance(value, str) else value:
-            if not any(_holds(record.values, column) for record in table.records):
+            if all(absent(record.values, column) for record in table.records):
                 raise ColumnError(
                     f"{table.path}: there is no column {column!r} ({key}); {nearest(column, table.columns)}",
                     table,
                 )
-
-
-def _holds(values: Mapping[str, Any], column: str) -> bool:
-    try:
-        field_at(values, column)
-    except KeyError:
-        return False
-    return True
 
 
 _HOW = (
