@@ -85,18 +85,29 @@ def study() -> StudySpec:
     )
 
 
-def write_study(folder: Path, *, items: int = 1500, points: int = 20, most: int | None = None) -> int:
-    """Write the study's folder with curves in every cell (the first `most` of them); how many cells there are."""
-    spec = study()
+def write_study(
+    folder: Path,
+    *,
+    items: int = 1500,
+    points: int = 20,
+    most: int | None = None,
+    spec: StudySpec | None = None,
+    longer: str = "",
+) -> int:
+    """Write the study's folder with curves in every cell (the first `most` of them); how many cells there are.
+
+    `spec`: another study; `longer`: what every text ends with.
+    """
+    spec = spec or study()
     folder.mkdir(parents=True)
     (folder / "study.yaml").write_text(spec.to_yaml(), encoding="utf-8")
     cells = expand(spec)[:most]
     for number, cell in enumerate(cells):
-        _write_cell(folder / "cells" / cell.cell_id, cell, number, items, points)
+        _write_cell(folder / "cells" / cell.cell_id, cell, number, items, points, longer)
     return len(cells)
 
 
-def _write_cell(folder: Path, cell: RunSpec, number: int, items: int, points: int) -> None:
+def _write_cell(folder: Path, cell: RunSpec, number: int, items: int, points: int, longer: str) -> None:
     panel = np.random.default_rng([cell.dataset.name == "first", items])
     score = panel.standard_normal(items)
     behind = 1 - 0.62 / (1 + np.exp(-1.7 * score))
@@ -139,7 +150,10 @@ def _write_cell(folder: Path, cell: RunSpec, number: int, items: int, points: in
                 "lexical_overlap": panel.random(size=items),
             },
             text=tuple(
-                {"premise": f"Something is seen, for the {i // 2}th time.", "hypothesis": f"It is thing {i}."}
+                {
+                    "premise": f"Something is seen, for the {i // 2}th time.",
+                    "hypothesis": f"It is thing {i}.{longer}",
+                }
                 for i in range(items)
             ),
             provenance={"prompt": "{premise} {hypothesis}" if "smollm" in cell.model.name else None},

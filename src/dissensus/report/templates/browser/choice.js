@@ -37,22 +37,25 @@ const ORDERS = {
 
 const controls = {};
 for (const name of ["q", "kind", "dataset", "label", "group", "regime", "condition", "against", "order", "only"]) controls[name] = byId(`f-${name}`);
-const regimeFits = (regime) => !controls.regime.value || controls.regime.value === regime;
-const kindFits = (kind) => kind !== 255 && (!controls.kind.value || D.kinds[kind].key === controls.kind.value);
+// What the controls say, read once for each choice: ten thousand items ask for it.
+const wanted = {};
+const readWanted = () => { for (const [name, control] of Object.entries(controls)) wanted[name] = control.value; };
+const regimeFits = (regime) => !wanted.regime || wanted.regime === regime;
+const kindFits = (kind) => kind !== 255 && (!wanted.kind || D.kinds[kind].key === wanted.kind);
 
 function fits(i, words) {
-  const dataset = datasetOf(i), place = placeOf(i), wanted = controls;
-  if (wanted.dataset.value && dataset.name !== wanted.dataset.value) return false;
-  if (wanted.group.value && D.groups[dataset.group[place]] !== wanted.group.value) return false;
-  if (wanted.label.value && dataset.shown[dataset.gold[place]] !== wanted.label.value) return false;
-  if (wanted.kind.value && !dataset.kinds.some((told) => regimeFits(told.regime) && kindFits(told.kind[place]))) return false;
-  if (wanted.regime.value && !dataset.conditions.some((one) => regimeFits(one.regime) && one.tracks(place))) return false;
+  const dataset = datasetOf(i), place = placeOf(i);
+  if (wanted.dataset && dataset.name !== wanted.dataset) return false;
+  if (wanted.group && D.groups[dataset.group[place]] !== wanted.group) return false;
+  if (wanted.label && dataset.shown[dataset.gold[place]] !== wanted.label) return false;
+  if (wanted.kind && !dataset.kinds.some((told) => regimeFits(told.regime) && kindFits(told.kind[place]))) return false;
+  if (wanted.regime && !dataset.conditions.some((one) => regimeFits(one.regime) && one.tracks(place))) return false;
   if (choice.condition >= 0) {
     const one = D.conditions[choice.condition];
     if (one.dataset !== D.owner[i] || !one.condition.tracks(place)) return false;
   }
-  if (wanted.only.value === "ticked" && !choice.ticked.has(i)) return false;
-  if (wanted.only.value === "unlearned") {
+  if (wanted.only === "ticked" && !choice.ticked.has(i)) return false;
+  if (wanted.only === "unlearned") {
     const among = choice.condition >= 0 ? [D.conditions[choice.condition].condition] : dataset.conditions;
     if (!among.some((one) => regimeFits(one.regime) && one.unlearned[place] >= 0.5)) return false;
   }
@@ -60,11 +63,12 @@ function fits(i, words) {
 }
 
 function choose() {
-  choice.condition = Number(controls.condition.value);
-  choice.against = Number(controls.against.value);
-  const words = controls.q.value.toLowerCase().split(/\s+/).filter(Boolean), open = choice.shown[choice.active], kept = [];
+  readWanted();
+  choice.condition = Number(wanted.condition);
+  choice.against = Number(wanted.against);
+  const words = wanted.q.toLowerCase().split(/\s+/).filter(Boolean), open = choice.shown[choice.active], kept = [];
   for (let i = 0; i < D.total; i++) if (fits(i, words)) kept.push(i);
-  const order = ORDERS[controls.order.value];
+  const order = ORDERS[wanted.order];
   if (order) {
     const values = new Float64Array(D.total);
     for (const i of kept) { const value = order(i); values[i] = value === value ? value : -Infinity; }

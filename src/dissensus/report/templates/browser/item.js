@@ -47,16 +47,15 @@ function votesTable(item) {
 function mergedKinds(item) {
   const merged = new Map();
   for (const told of item.kinds) {
-    const key = `${told.kind.key}\n${told.label}`, known = merged.get(key);
-    if (!known) merged.set(key, { ...told, regimes: [told.regime], whys: [told.why] });
-    else {
-      known.regimes.push(told.regime);
-      if (told.score < known.score) known.score = told.score;
-      const named = `When ${told.regime.replace("_", " ")}: ${told.why}`;
-      if (!known.whys.includes(told.why)) known.whys.push(named);
-    }
+    const key = `${told.kind.key}\n${told.label}`, one = merged.get(key) || { ...told, regimes: [], all: [] };
+    one.regimes.push(told.regime);
+    one.all.push(told);
+    if (told.score < one.score) one.score = told.score;
+    merged.set(key, one);
   }
-  return [...merged.values()];
+  const alike = (one) => one.all.every((told) => told.why === one.why);
+  const named = (told) => `When ${told.regime.replace("_", " ")}: ${told.why}`;
+  return [...merged.values()].map((one) => ({ ...one, whys: alike(one) ? [one.why] : one.all.map(named) }));
 }
 
 function openItem(i, focus = false) {
