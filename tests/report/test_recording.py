@@ -12,7 +12,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from dissensus.cli import app
+from dissensus.cli.app import app
 from dissensus.curves import Curves
 from dissensus.exchange.imported import write_store
 from dissensus.report.recording import save_page, write_recording
@@ -75,5 +75,5 @@ def test_the_command_takes_a_store_and_opens_the_page(
 
 def test_a_folder_that_is_neither_is_refused_in_words(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["report", str(tmp_path)])
-    assert result.exit_code != 0
-    assert "it has no study.yaml" in str(result.exception)
+    assert result.exit_code == 2
+    assert "it has no study.yaml" in result.output

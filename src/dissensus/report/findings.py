@@ -201,7 +201,7 @@ def _reversal(rows: Sequence[ConditionRow]) -> list[str]:
         up = _by_method(in_regime, lambda row: row.contested.delta.side > 0)
         down = sum(row.contested.delta.side < 0 for row in in_regime)
         text = (
-            f"{REGIMES[regime]}: the contested group ended with a clearly higher mean gold-label loss than "
+            f"{REGIMES.get(regime, regime)}: the contested group ended with a clearly higher mean gold-label loss than "
             f"it began with in {up}"
         )
         text += f", with a clearly lower one in {down}" if down else ""

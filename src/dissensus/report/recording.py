@@ -94,7 +94,10 @@ def build_recording(curves: Curves, name: str, *, quotes: Quotes = "all") -> Pag
     study, alpha = analysis.study, 1 - analysis.study.analysis.confidence
     rows = tuple(_named(row, name, curves) for row in condition_rows(analysis.conditions))
     views, _ = condition_views(analysis, rows, expand(study), save=False)
-    view = replace(views[0], settings="As it was recorded")
+    as_recorded = "As it was recorded"
+    view = replace(
+        views[0], settings=as_recorded, collected=replace(views[0].collected, settings=as_recorded)
+    )
     families: tuple[Family, ...] = (Family(rows[0].family, (view,)),)
     quoted = None
     if quotes != "all":
@@ -165,7 +168,7 @@ def _analysis(curves: Curves) -> Analysis:
 
 def _named(row: ConditionRow, name: str, curves: Curves) -> ConditionRow:
     regimes = list(dict.fromkeys(curves.regime.tolist()))
-    regime = regimes[0] if len(regimes) == 1 else "held_out and trained_on"
+    regime = regimes[0] if len(regimes) == 1 else "held out and trained on"
     return replace(row, dataset=name, model="the recorded model", method="as recorded", regime=regime)
 
 
