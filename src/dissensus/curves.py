@@ -7,14 +7,16 @@ import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
-from typing import Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dissensus.data.annotations import NO_GOLD
 from dissensus.errors import StoreError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FloatArray = NDArray[np.float64]
 
@@ -95,7 +97,7 @@ class Curves:
             quotes: examples whose text the page holds, at most.
         """
         save_page = pkgutil.resolve_name("dissensus.report.recording:save_page")  # it stands above: by name
-        return cast(Path, save_page(self, Path(path), quotes=quotes))
+        return cast("Path", save_page(self, path, quotes=quotes))
 
     def on(self, gold: NDArray[np.int64]) -> Curves:
         """The same with other gold labels, shape (n,)."""

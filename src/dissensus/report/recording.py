@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -69,7 +70,9 @@ def write_recording(store: Path, *, quotes: Quotes | None = None) -> Path:
     return save_page(curves, store / "report.html", name=store.resolve().name, quotes=kept_quotes(store))
 
 
-def save_page(curves: Curves, path: Path, *, name: str = "", quotes: Quotes = "all") -> Path:
+def save_page(
+    curves: Curves, path: str | os.PathLike[str], *, name: str = "", quotes: Quotes = "all"
+) -> Path:
     """Write the page of curves in memory: a study's page with one condition.
 
     Args:
@@ -80,10 +83,10 @@ def save_page(curves: Curves, path: Path, *, name: str = "", quotes: Quotes = "a
 
     Returns the page's path.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, render(build_recording(curves, name or path.stem, quotes=quotes)))
-    return path
+    place = Path(path)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(place, render(build_recording(curves, name or place.stem, quotes=quotes)))
+    return place
 
 
 def build_recording(curves: Curves, name: str, *, quotes: Quotes = "all") -> Page:
