@@ -79,7 +79,7 @@ def read_labels(
     """
     seen = {word: answers.get(word, 0) + golds.get(word, 0) for word in (*answers, *golds)}
     known = listed if labels is None else labels
-    none = _not_answers(seen, answers, known, missing, where)
+    none = _not_answers(seen, answers, known, missing, where, all_named=labels is not None)
     spelt = {word: n for word, n in seen.items() if word not in none}
     names, merged = _one_name_each(spelt, known, exact, where)
     for word, name in names.items():
@@ -103,6 +103,8 @@ def _not_answers(
     known: Sequence[str],
     missing: Sequence[str] | None,
     where: str,
+    *,
+    all_named: bool,
 ) -> list[str]:
     if missing is not None:
         keys = {spelling_key(word) for word in missing}
@@ -110,7 +112,8 @@ def _not_answers(
     named = set(known)
     words = [word for word in seen if word not in named and (word in MISSING or _is_no_answer(word))]
     total = sum(answers.values())
-    for word in words:
+    # Where the study names all labels, none of these is one.
+    for word in words if not all_named else ():
         # A gap is a gap however many there are: most cells of a wide table of a crowd are. With fewer than two labels
         # left it may be one all the same.
         if answers.get(word, 0) > TOO_MANY * total and (word not in MISSING or len(seen) - len(words) < 2):

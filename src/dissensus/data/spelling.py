@@ -28,7 +28,7 @@ def spelling_key(name: str) -> str:
 
 
 def bare_key(name: str) -> str:
-    """What names share that differ in quotation marks around them, or in hyphens and underscores between letters, too."""
+    """What names share that differ in quotation marks around them, or in hyphens or underscores between letters."""
     key = spelling_key(name)
     bare = _QUOTES.sub("", key) or key
     return spelling_key(bare) if _NUMBER.fullmatch(bare) else _JOINTS.sub("", bare)

@@ -194,8 +194,8 @@ def _one_row_each(
     total = None if spec.counts is None or spec.labels is not None else cells.total_among(rows)
     if total is not None and not isinstance(spec.counts, str):
         raise DataError(
-            f"{table.path}: the counts of {total!r} are the sum of the others in every row, so it is no label. Name the "
-            "columns of labels alone in `counts`"
+            f"{table.path}: the counts of {total!r} are the sum of the others in every row, so it is no label. Name "
+            "the columns of labels alone in `counts`"
         )
     for record, row in zip(table.records, rows, strict=True):
         own = None if spec.id is None else record.need_name(spec.id)
