@@ -98,7 +98,6 @@ def _varierr(data_dir: Path | None, runs: Sequence[Path], out: Path) -> None:
 
 def _flips(runs: Sequence[Path], out: Path) -> None:
     from benchmarks.triage_flips import calibration, ranks
-    from benchmarks.triage_halves import split_halves
     from benchmarks.triage_worlds import worlds
 
     every: list[World] = [world for folder in runs for world in worlds(folder)]
@@ -106,7 +105,7 @@ def _flips(runs: Sequence[Path], out: Path) -> None:
         raise SpecError(f"the flips need --runs FOLDER; {RUNS_FIRST}")
     found = ranks(every)
     _write(out / "ranks.csv", found)
-    _write(out / "calibration.csv", [*calibration(every), *split_halves(every)])
+    _write(out / "calibration.csv", calibration(every))
     rows = [[r.world, r.score, r.task, f"{r.auroc:.2f}", f"{r.ap:.2f}"] for r in found]
     table(["world", "score", "task", "AUROC", "AP"], rows, numeric=["AUROC", "AP"])
 
