@@ -93,8 +93,8 @@ def groups(worlds: Sequence[World]) -> Iterator[tuple[str, tuple[World, ...]]]:
             yield f"{key[0]}, {key[1]}, {len(runs)} runs", runs
 
 
-def probabilities(runs: Sequence[World], votes: int, judge: Judge) -> FloatArray:
-    """P(mislabelled, contested, agreed) as triage gives it with so many votes an item (0: curves alone)."""
+def probabilities(runs: Sequence[World], votes: int, judge: Judge, *, with_curves: bool = True) -> FloatArray:
+    """P(mislabelled, contested, agreed) as triage gives it with so many votes per item (0: curves alone)."""
     curves, given = runs[0].curves, runs[0].curves.gold
     features = mean_over_runs([curve_evidence(run.curves).features for run in runs])
     asked = np.minimum(curves.counts.sum(axis=1), votes).astype(int)
@@ -105,7 +105,8 @@ def probabilities(runs: Sequence[World], votes: int, judge: Judge) -> FloatArray
     nobody = label_posterior(np.zeros_like(counts), given, weight=people.weight)
     said = np.full((len(given), len(CLASSES)), np.nan)
     for judged, model in judge.parts:
-        factors, shares = evidence_factors(features, model), np.array(model.shares)
+        factors = evidence_factors(features, model) if with_curves else None
+        shares = np.array(model.shares)
         together = combine(people.only(some), nobody, asked >= ENOUGH_VOTES, factors, shares)
         said[judged] = together.probabilities[judged]
     return said
@@ -117,8 +118,12 @@ def ranks(worlds: Sequence[World]) -> list[Found]:
     for name, runs in groups(worlds):
         scores = _peers(runs)
         for votes in VOTES:
-            said = probabilities(runs, votes, judge[runs[0].dataset, runs[0].regime])
-            scores[f"triage, {'curves alone' if not votes else f'{votes} votes'}"] = said[:, 0]
+            known = judge[runs[0].dataset, runs[0].regime]
+            said = probabilities(runs, votes, known)
+            scores[f"triage, {f'curves and {votes} votes' if votes else 'curves alone'}"] = said[:, 0]
+            if votes:
+                without = probabilities(runs, votes, known, with_curves=False)
+                scores[f"triage, {votes} votes alone"] = without[:, 0]
         for score, values in scores.items():
             table += [_found(name, score, task, values, *sides) for task, sides in _tasks(runs[0]).items()]
     return table

@@ -26,7 +26,7 @@ class World:
     Attributes:
         name: the run's cell.
         dataset: its data set.
-        method: 'full', 'lora', ...
+        method: 'full', 'lora-r8', ...
         regime: 'held_out' or 'trained_on'.
         curves: on the labels in question.
         shares: of all people, shape (n, K): the simulated population's, or those of a hundred annotators.
@@ -56,7 +56,7 @@ def worlds(folder: Path) -> Iterator[World]:
         yield World(
             cell.name,
             cell.spec.dataset.name,
-            cell.spec.method.name,
+            cell.spec.method.label,
             cell.spec.regime,
             curves,
             shares,
