@@ -20,7 +20,7 @@ from dissensus.files import write_atomic
 if TYPE_CHECKING:
     from benchmarks.triage_worlds import World
 
-COMMAND = "python -m benchmarks.triage --fit RUNS/panel"
+COMMAND = "python -m benchmarks.triage --fit RUNS/panel --fit RUNS/quickstart"
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = ROOT / "src/dissensus/analysis/triage/curve_model.json"
 RUNS_FIRST = (
@@ -50,16 +50,16 @@ def bench(
     ] = None,
     out: Annotated[Path, typer.Option("--out", help="Where the tables go.")] = ROOT / "results/triage",
     fit: Annotated[
-        Path | None,
-        typer.Option("--fit", help="Fit the curve model on this run of triage_panel.yaml instead."),
+        list[Path] | None,
+        typer.Option("--fit", help="Fit the curve model on a run of the panel instead. May be repeated."),
     ] = None,
 ) -> None:
     """Measure triage: errors among people's labels (VariErr), and flips planted in training labels."""
-    if fit is not None:
+    if fit:
         from benchmarks import triage_fit
         from benchmarks.triage_worlds import worlds
 
-        model = triage_fit.fit(tuple(worlds(fit)), COMMAND)
+        model = triage_fit.fit([world for folder in fit for world in worlds(folder)], COMMAND)
         write_atomic(MODEL, model.model_dump_json(indent=1) + "\n")
         say(f"the curve model: {MODEL}")
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -11,8 +12,6 @@ from numpy.typing import NDArray
 from benchmarks.triage_fit import fit_regime, samples
 from benchmarks.triage_worlds import World
 from dissensus.analysis.triage.curve_model import RegimeModel, curve_model
-
-SEED = 0
 
 
 @dataclass(frozen=True)
@@ -34,22 +33,34 @@ class Judge:
 
 
 def judges(worlds: Sequence[World]) -> dict[tuple[str, str], Judge]:
-    """(data set, regime) -> its judge: of the panel two models, each of the other half; elsewhere the packaged one."""
-    found = {}
+    """(data set, regime) -> its judge: of the panel two models, each of the other half; elsewhere the packaged one.
+
+    An item is in the same half in all studies of the panel.
+    """
+    found, halves = {}, _halves([world for world in worlds if world.simulated])
     for key in dict.fromkeys((world.dataset, world.regime) for world in worlds):
-        runs = [world for world in worlds if (world.dataset, world.regime) == key]
-        n = len(runs[0].kinds)
-        packaged = curve_model().held_out if key[1] == "held_out" else curve_model().trained_on
-        if key[0] != "panel":
-            found[key] = Judge(np.zeros(n, dtype=bool), (packaged, packaged))
-            continue
-        first = np.random.default_rng(SEED).random(n) < 0.5
-        halves = [
-            fit_regime([sample for run in runs for sample in samples(part(run, inside))])
-            for inside in (first, ~first)
-        ]
-        found[key] = Judge(first, (halves[0], halves[1]))
+        world = next(world for world in worlds if (world.dataset, world.regime) == key)
+        if world.simulated:
+            found[key] = Judge(_first(world), halves[world.regime])
+        else:
+            packaged = curve_model().held_out if key[1] == "held_out" else curve_model().trained_on
+            found[key] = Judge(np.zeros(len(world.kinds), dtype=bool), (packaged, packaged))
     return found
+
+
+def _halves(panel: Sequence[World]) -> dict[str, tuple[RegimeModel, RegimeModel]]:
+    """Regime -> the models of the first half and of the other."""
+    models = {}
+    for regime in dict.fromkeys(world.regime for world in panel):
+        runs = [world for world in panel if world.regime == regime]
+        first = fit_regime([sample for run in runs for sample in samples(part(run, _first(run)))])
+        other = fit_regime([sample for run in runs for sample in samples(part(run, ~_first(run)))])
+        models[regime] = (first, other)
+    return models
+
+
+def _first(world: World) -> NDArray[np.bool_]:
+    return np.array([zlib.crc32(item.encode()) % 2 == 0 for item in world.curves.ids])
 
 
 def part(world: World, kept: NDArray[np.bool_]) -> World:
