@@ -91,7 +91,9 @@ class Curves:
 
     def triage(self) -> tuple[Any, ...]:
         """Which examples are mislabelled, contested, hard or forgotten: a `dissensus.analysis.triage.Triaged` each."""
-        triage_curves = pkgutil.resolve_name("dissensus.analysis.triage:triage_curves")  # it stands above: by name
+        triage_curves = pkgutil.resolve_name(
+            "dissensus.analysis.triage:triage_curves"
+        )  # it stands above: by name
         return cast(tuple[Any, ...], triage_curves(self))
 
     def read(self, begin: int, end: int) -> Curves:
