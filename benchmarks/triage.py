@@ -20,7 +20,7 @@ from dissensus.files import write_atomic
 if TYPE_CHECKING:
     from benchmarks.triage_worlds import World
 
-COMMAND = "python -m benchmarks.triage --fit RUNS/panel"
+COMMAND = "python -m benchmarks.triage --fit RUNS/panel --fit RUNS/quickstart"
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = ROOT / "src/dissensus/analysis/triage/curve_model.json"
 RUNS_FIRST = (
@@ -50,16 +50,16 @@ def bench(
     ] = None,
     out: Annotated[Path, typer.Option("--out", help="Where the tables go.")] = ROOT / "results/triage",
     fit: Annotated[
-        Path | None,
-        typer.Option("--fit", help="Fit the curve model on this run of triage_panel.yaml instead."),
+        list[Path] | None,
+        typer.Option("--fit", help="Fit the curve model on a run of the panel instead. May be repeated."),
     ] = None,
 ) -> None:
     """Measure triage: errors among people's labels (VariErr), and flips planted in training labels."""
-    if fit is not None:
+    if fit:
         from benchmarks import triage_fit
         from benchmarks.triage_worlds import worlds
 
-        model = triage_fit.fit(tuple(worlds(fit)), COMMAND)
+        model = triage_fit.fit([world for folder in fit for world in worlds(folder)], COMMAND)
         write_atomic(MODEL, model.model_dump_json(indent=1) + "\n")
         say(f"the curve model: {MODEL}")
         return
@@ -98,7 +98,6 @@ def _varierr(data_dir: Path | None, runs: Sequence[Path], out: Path) -> None:
 
 def _flips(runs: Sequence[Path], out: Path) -> None:
     from benchmarks.triage_flips import calibration, ranks
-    from benchmarks.triage_halves import split_halves
     from benchmarks.triage_worlds import worlds
 
     every: list[World] = [world for folder in runs for world in worlds(folder)]
@@ -106,7 +105,7 @@ def _flips(runs: Sequence[Path], out: Path) -> None:
         raise SpecError(f"the flips need --runs FOLDER; {RUNS_FIRST}")
     found = ranks(every)
     _write(out / "ranks.csv", found)
-    _write(out / "calibration.csv", [*calibration(every), *split_halves(every)])
+    _write(out / "calibration.csv", calibration(every))
     rows = [[r.world, r.score, r.task, f"{r.auroc:.2f}", f"{r.ap:.2f}"] for r in found]
     table(["world", "score", "task", "AUROC", "AP"], rows, numeric=["AUROC", "AP"])
 

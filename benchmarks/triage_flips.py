@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.triage_halves import Judge, judges
 from benchmarks.triage_worlds import World
 from dissensus.analysis.noise.scores import confident_learning_scores, suspicion_scores
 from dissensus.analysis.triage.combining import combine
-from dissensus.analysis.triage.curve_model import CLASSES, RegimeModel, curve_model, evidence_factors
+from dissensus.analysis.triage.curve_model import CLASSES, evidence_factors
 from dissensus.analysis.triage.deciding import mean_over_runs
 from dissensus.analysis.triage.evidence import curve_evidence
 from dissensus.curves import Curves, FloatArray
@@ -92,53 +93,51 @@ def groups(worlds: Sequence[World]) -> Iterator[tuple[str, tuple[World, ...]]]:
             yield f"{key[0]}, {key[1]}, {len(runs)} runs", runs
 
 
-def probabilities(
-    runs: Sequence[World], votes: int, models: tuple[RegimeModel, RegimeModel] | None = None
-) -> FloatArray:
-    """P(mislabelled, contested, agreed) as triage gives it with so many votes an item (0: curves alone)."""
-    held_out, trained_on = models or (curve_model().held_out, curve_model().trained_on)
-    model = held_out if runs[0].regime == "held_out" else trained_on
-    features = mean_over_runs([curve_evidence(run.curves).features for run in runs])
+def probabilities(runs: Sequence[World], votes: int, judge: Judge, *, with_curves: bool = True) -> FloatArray:
+    """P(mislabelled, contested, agreed) as triage gives it with so many votes per item (0: curves alone)."""
     curves, given = runs[0].curves, runs[0].curves.gold
+    features = mean_over_runs([curve_evidence(run.curves).features for run in runs])
     asked = np.minimum(curves.counts.sum(axis=1), votes).astype(int)
-    counts = np.zeros_like(curves.counts)
-    some = asked > 0
-    counts[some] = (
-        subsample_annotators(curves.counts[some], asked[some], np.random.default_rng(votes)) if votes else 0
-    )
+    counts, some = np.zeros_like(curves.counts), asked > 0
+    if some.any():
+        counts[some] = subsample_annotators(curves.counts[some], asked[some], np.random.default_rng(votes))
     people = label_posterior(counts, given)
     nobody = label_posterior(np.zeros_like(counts), given, weight=people.weight)
-    together = combine(
-        people.only(asked > 0),
-        nobody,
-        asked >= ENOUGH_VOTES,
-        evidence_factors(features, model),
-        np.array(model.shares),
-    )
-    return together.probabilities
+    said = np.full((len(given), len(CLASSES)), np.nan)
+    for judged, model in judge.parts:
+        factors = evidence_factors(features, model) if with_curves else None
+        shares = np.array(model.shares)
+        together = combine(people.only(some), nobody, asked >= ENOUGH_VOTES, factors, shares)
+        said[judged] = together.probabilities[judged]
+    return said
 
 
 def ranks(worlds: Sequence[World]) -> list[Found]:
     """How well each score finds wrong labels, in every run and in the runs together."""
-    table = []
+    table, judge = [], judges(worlds)
     for name, runs in groups(worlds):
         scores = _peers(runs)
         for votes in VOTES:
-            said = probabilities(runs, votes)
-            scores[f"triage, {'curves alone' if not votes else f'{votes} votes'}"] = said[:, 0]
+            known = judge[runs[0].dataset, runs[0].regime]
+            said = probabilities(runs, votes, known)
+            scores[f"triage, {f'curves and {votes} votes' if votes else 'curves alone'}"] = said[:, 0]
+            if votes:
+                without = probabilities(runs, votes, known, with_curves=False)
+                scores[f"triage, {votes} votes alone"] = without[:, 0]
         for score, values in scores.items():
             table += [_found(name, score, task, values, *sides) for task, sides in _tasks(runs[0]).items()]
     return table
 
 
-def calibration(worlds: Sequence[World], said_of: str = "") -> list[Reliability]:
-    """Said against held, by bins, for the runs of each data set and regime together."""
+def calibration(worlds: Sequence[World]) -> list[Reliability]:
+    """Said against held, by bins."""
     table: list[Reliability] = []
+    judge = judges(worlds)
     for name, runs in groups(worlds):
         for votes in VOTES:
-            said = probabilities(runs, votes)
+            said = probabilities(runs, votes, judge[runs[0].dataset, runs[0].regime])
             for k, claim in enumerate(CLASSES):
-                table += reliability(f"{name}{said_of}", votes, claim, said[:, k], runs[0].kinds == k)
+                table += reliability(name, votes, claim, said[:, k], runs[0].kinds == k)
     return table
 
 

@@ -1,43 +1,70 @@
-"""Calibration on examples that the curve model was not fitted on: fitted on one half of the panel, read on the other."""
+"""Curve models of the panel's halves: each half is judged by a model that was fitted on the other."""
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.triage_fit import fit_regime, samples
-from benchmarks.triage_flips import Reliability, probabilities, reliability
 from benchmarks.triage_worlds import World
-from dissensus.analysis.triage.curve_model import CLASSES
-
-SEED = 0
+from dissensus.analysis.triage.curve_model import RegimeModel, curve_model
 
 
-def split_halves(worlds: Sequence[World]) -> list[Reliability]:
-    """Reliability of curves alone on the simulated panel, each half of the items judged by a model of the other."""
-    table = []
-    panel = [world for world in worlds if world.dataset == "panel"]
+@dataclass(frozen=True)
+class Judge:
+    """Models that have not seen what they judge.
+
+    Attributes:
+        first: which examples the second model judges, shape (n,); the first model judges the others.
+        models: fitted on the first half, and on the other.
+    """
+
+    first: NDArray[np.bool_]
+    models: tuple[RegimeModel, RegimeModel]
+
+    @property
+    def parts(self) -> tuple[tuple[NDArray[np.bool_], RegimeModel], ...]:
+        """Which examples each model judges."""
+        return (~self.first, self.models[0]), (self.first, self.models[1])
+
+
+def judges(worlds: Sequence[World]) -> dict[tuple[str, str], Judge]:
+    """(data set, regime) -> its judge: of the panel two models, each of the other half; elsewhere the packaged one.
+
+    An item is in the same half in all studies of the panel.
+    """
+    found, halves = {}, _halves([world for world in worlds if world.simulated])
+    for key in dict.fromkeys((world.dataset, world.regime) for world in worlds):
+        world = next(world for world in worlds if (world.dataset, world.regime) == key)
+        if world.simulated:
+            found[key] = Judge(_first(world), halves[world.regime])
+        else:
+            packaged = curve_model().held_out if key[1] == "held_out" else curve_model().trained_on
+            found[key] = Judge(np.zeros(len(world.kinds), dtype=bool), (packaged, packaged))
+    return found
+
+
+def _halves(panel: Sequence[World]) -> dict[str, tuple[RegimeModel, RegimeModel]]:
+    """Regime -> the models of the first half and of the other."""
+    models = {}
     for regime in dict.fromkeys(world.regime for world in panel):
         runs = [world for world in panel if world.regime == regime]
-        first = np.random.default_rng(SEED).random(len(runs[0].kinds)) < 0.5
-        said, kinds = [], []
-        for inside in (first, ~first):
-            model = fit_regime([sample for run in runs for sample in samples(_part(run, inside))])
-            for run in runs:
-                judged = _part(run, ~inside)
-                said.append(probabilities([judged], 0, (model, model)))
-                kinds.append(judged.kinds)
-        everything, truth = np.concatenate(said), np.concatenate(kinds)
-        for k, claim in enumerate(CLASSES):
-            name = f"panel, {regime}, each half by a model of the other"
-            table += reliability(name, 0, claim, everything[:, k], truth == k)
-    return table
+        first = fit_regime([sample for run in runs for sample in samples(part(run, _first(run)))])
+        other = fit_regime([sample for run in runs for sample in samples(part(run, ~_first(run)))])
+        models[regime] = (first, other)
+    return models
 
 
-def _part(world: World, kept: NDArray[np.bool_]) -> World:
+def _first(world: World) -> NDArray[np.bool_]:
+    return np.array([zlib.crc32(item.encode()) % 2 == 0 for item in world.curves.ids])
+
+
+def part(world: World, kept: NDArray[np.bool_]) -> World:
+    """Some examples of a world."""
     return replace(
         world,
         curves=world.curves.subset(kept),

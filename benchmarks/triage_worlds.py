@@ -15,9 +15,6 @@ from dissensus.curves import Curves, FloatArray
 from dissensus.data.sources.simulated import SimulatedSource, load
 from dissensus.stats.label_posterior import true_kind
 
-HERE = Path(__file__).parent
-STUDIES = {"panel": HERE / "triage_panel.yaml", "md": HERE / "triage_md.yaml"}
-
 
 @dataclass(frozen=True)
 class World:
@@ -25,8 +22,9 @@ class World:
 
     Attributes:
         name: the run's cell.
-        dataset: its data set.
-        method: 'full', 'lora', ...
+        dataset: its data set; of the simulated panel, whose items all studies share, the study.
+        simulated: whether it is the simulated panel.
+        method: 'full', 'lora-r8', ...
         regime: 'held_out' or 'trained_on'.
         curves: on the labels in question.
         shares: of all people, shape (n, K): the simulated population's, or those of a hundred annotators.
@@ -36,6 +34,7 @@ class World:
 
     name: str
     dataset: str
+    simulated: bool
     method: str
     regime: str
     curves: Curves
@@ -46,8 +45,10 @@ class World:
 
 def worlds(folder: Path) -> Iterator[World]:
     """The completed cells of a study's folder that are no variant."""
-    for cell in StudyReader.at(folder).all().own:
+    reading = StudyReader.at(folder).all()
+    for cell in reading.own:
         curves, source = cell.curves, cell.spec.dataset.tracked
+        simulated = isinstance(source, SimulatedSource)
         shares, flipped = curves.counts / curves.counts.sum(axis=1, keepdims=True), None
         if cell.given is not None:
             curves, flipped = curves.on(cell.given.labels), cell.given.flipped
@@ -55,8 +56,9 @@ def worlds(folder: Path) -> Iterator[World]:
             shares, flipped = _population(source, curves)
         yield World(
             cell.name,
-            cell.spec.dataset.name,
-            cell.spec.method.name,
+            reading.study.name if simulated else cell.spec.dataset.name,
+            simulated,
+            cell.spec.method.label,
             cell.spec.regime,
             curves,
             shares,

@@ -103,6 +103,13 @@ class Curves:
         """The same with other gold labels, shape (n,)."""
         return replace(self, gold=gold)
 
+    def triage(self) -> tuple[Any, ...]:
+        """Which examples are mislabelled, contested, hard or forgotten: a `dissensus.analysis.triage.Triaged` each."""
+        triage_curves = pkgutil.resolve_name(
+            "dissensus.analysis.triage:triage_curves"
+        )  # it stands above: by name
+        return cast(tuple[Any, ...], triage_curves(self))
+
     def read(self, begin: int, end: int) -> Curves:
         """The examples from place `begin` to before `end`; their arrays are views of these."""
         rows = slice(begin, end)

@@ -68,6 +68,7 @@ def test_flipped_labels_stand_out_from_curves_alone(k: int) -> None:
         if row in suspects
     )
     assert [row.id for row in rows] == list(curves.ids)
+    assert [row.why for row in curves.triage()] == [row.why for row in rows]
     assert all("votes" not in row.why for row in rows)
 
 
@@ -189,3 +190,25 @@ def test_no_label_and_no_probability_are_not_told() -> None:
     assert [row.kind for row in rows[:2]] == ["not told", "not told"]
     assert rows[0].why == "It has no label to judge."
     assert rows[1].why == "Nobody voted, and the curves lack probabilities here."
+
+
+def test_one_label_or_one_scored_label_is_not_told() -> None:
+    # Completions record the gold one alone, and losses from a trainer's own pass have no other label at all.
+    curves, _ = learned_world(n=60)
+    single = replace(
+        curves,
+        labels=("gold",),
+        log_probs=curves.log_probs[:, :, :1],
+        counts=curves.counts[:, :1],
+        gold=np.zeros(60, dtype=np.int64),
+    )
+    gold_only = replace(
+        curves,
+        log_probs=np.where(np.arange(3) == curves.gold[:, None, None], curves.log_probs, np.nan).astype(
+            np.float32
+        ),
+    )
+    for recorded in (single, gold_only):
+        assert set(kinds(triage_curves(recorded))) == {"not told"}
+    assert "Only one label was recorded" in triage_curves(single)[0].why
+    assert triage_curves(curves.subset(np.zeros(60, dtype=bool))) == ()

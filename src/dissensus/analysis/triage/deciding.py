@@ -25,7 +25,8 @@ from dissensus.wording import number
 SURE = 0.5
 """Probability that a claim must reach to be made."""
 SURE_ALONE = 2 / 3
-"""The same for "people agree on the label", where nobody voted: most labels are agreed on, so half says nothing."""
+"""The same for "people agree" and "people divide" where nobody voted: curves tell little of either, and most labels are
+agreed on, so that half says nothing."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def decide(
             why = "It has no label to judge."
         elif np.isnan(chances).any():
             why = f"Nobody voted, and {silent}."
-        elif chances.max() < SURE or (not asked[place] and chances[2] == chances.max() < SURE_ALONE):
+        elif chances.max() < SURE or (not asked[place] and chances[0] < chances.max() < SURE_ALONE):
             says = ", ".join(
                 f"{name} {number(p)}"
                 for name, p in zip(("mislabelled", "contested", "agreed"), chances, strict=True)

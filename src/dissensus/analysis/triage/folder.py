@@ -60,6 +60,8 @@ def chosen(
 ) -> tuple[TriagedExample, ...]:
     """Examples of these kinds, those that ask for a person first, the surest of a kind first.
 
+    Of those not told the most suspect stand first.
+
     Args:
         rows: all examples.
         kinds: of `KINDS`; none: all.
@@ -78,8 +80,9 @@ def chosen(
 
 
 def _urgency(row: TriagedExample) -> tuple[int, float]:
-    score = row.triaged.score
-    return KINDS.index(row.triaged.kind), 0.0 if math.isnan(score) else -score
+    told = row.triaged
+    urgent = told.suspicion if math.isnan(told.score) else told.score
+    return KINDS.index(told.kind), 0.0 if math.isnan(urgent) else -urgent
 
 
 def _with_texts(

@@ -15,7 +15,7 @@ from dissensus.analysis.triage.combining import combine
 from dissensus.analysis.triage.curve_model import RegimeModel, curve_model, evidence_factors
 from dissensus.analysis.triage.deciding import Run, Votes, decide, mean_over_runs
 from dissensus.analysis.triage.evidence import CurveEvidence, curve_evidence, silence_of
-from dissensus.analysis.triage.kinds import Triaged
+from dissensus.analysis.triage.kinds import NOT_TOLD, Triaged
 from dissensus.config import AnalysisSpec
 from dissensus.curves import Curves, FloatArray
 from dissensus.data.agreement import annotation_entropy, backed
@@ -97,6 +97,9 @@ def _of_regime(name: str, regime: str, parts: Sequence[_Recorded]) -> tuple[Tria
         item: place for place, item in enumerate(dict.fromkeys(i for p in parts for i in p.curves.ids))
     }
     n, labels = len(position), parts[0].curves.labels
+    if len(labels) < 2:
+        why = "Only one label was recorded, so that no other can be right instead."
+        return tuple(Triaged(item, name, regime, NOT_TOLD, float("nan"), None, why) for item in position)
     counts, given = np.zeros((n, len(labels))), np.full(n, -1)
     runs: list[Run] = []
     silences: list[str] = []
