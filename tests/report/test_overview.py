@@ -31,8 +31,8 @@ def kinds(**items: int) -> list[Kind]:
 def test_what_was_trained_on_what_is_one_sentence() -> None:
     study = study_spec(regimes=["held_out", "trained_on"])
     assert trained_words(expand(study), 1234) == (
-        "minilm-l6 was fine-tuned on snli by LoRA (rank 8) and full fine-tuning; the loss of 1,234 items of snli, held "
-        "out or trained on, was tracked."
+        "minilm-l6 was fine-tuned on SNLI pairs by LoRA (rank 8) and full fine-tuning; the loss of 1,234 items of snli, "
+        "held out or trained on, was tracked."
     )
 
 
@@ -41,6 +41,7 @@ def test_did_it_learn(rows: tuple[ConditionRow, ...]) -> None:
     yes, no = replace(first, learned="yes", accuracy=0.75), replace(second, learned="no")
     assert learned_words([yes], yes)[0] == "yes"
     assert learned_words([yes], yes)[1].endswith("it is right on 75% of the items at the end.")
+    assert learned_words([yes, yes], yes)[1].startswith("It learned in both conditions. In ")
     assert learned_words([no, no], no) == ("no", "None of the 2 conditions learned: read no single curve.")
     assert learned_words([yes, no], yes) == (
         "partly",

@@ -23,6 +23,7 @@ TILES = (
 )
 """Kind -> what its tile says of so many items, and of none."""
 NOTHING_TOLD = "Which items are mislabelled, ambiguous or hard cannot be told from these curves."
+ALL_LEARNED = {1: "It learned.", 2: "It learned in both conditions."}
 NAMED = 2
 """Conditions that did not learn and are named one by one; models and data sets likewise."""
 
@@ -120,11 +121,10 @@ def most_telling(rows: Sequence[ConditionRow]) -> ConditionRow:
 
 
 def trained_words(cells: Sequence[RunSpec], items: int) -> str:
-    """'minilm-l6 was fine-tuned on snli by LoRA and IA3; the loss of 1,514 items of chaosnli was tracked.'"""
+    """'minilm-l6 was fine-tuned on SNLI pairs by IA3; the loss of 1,514 items of chaosnli, held out, was tracked.'"""
     models = dict.fromkeys(file_tail(cell.model.name) for cell in cells)
-    pools = dict.fromkeys(
-        file_tail(train.source) for cell in cells if (train := cell.dataset.train) is not None
-    )
+    trains = (cell.dataset.train for cell in cells)
+    pools = dict.fromkeys(train.in_words().partition(" (")[0] for train in trains if train is not None)
     datasets = dict.fromkeys(cell.dataset.name for cell in cells)
     regimes = [REGIMES.get(regime, regime) for regime in dict.fromkeys(cell.regime for cell in cells)]
     on = f" on {_listed(pools, 'data sets')}" if pools else ""
@@ -148,7 +148,7 @@ def learned_words(rows: Sequence[ConditionRow], telling: ConditionRow) -> tuple[
         why = f" ({telling.learned_why})" if telling.learned_why else ""
         return "not told", f"Whether it learned cannot be told{why}."
     if states["yes"] == total:
-        return "yes", ("It learned." if total == 1 else f"It learned in all {total} conditions.") + how
+        return "yes", ALL_LEARNED.get(total, f"It learned in all {total} conditions.") + how
     not_yes = [row.title for row in rows if row.learned != "yes"]
     shown = f": not, or not surely, in {'; '.join(not_yes)}" if len(not_yes) <= NAMED else ""
     return "partly", f"It learned in {states['yes']} of {total} conditions{shown}."

@@ -65,7 +65,7 @@ function openItem(i, focus = false) {
   const top = Math.max(0.5, ...losses) * 1.05;
   const parts = [make("p", { class: "small" }, bdi(item.dataset.name), " · ", make("span", { class: "id" }, bdi(item.id)))];
   for (const told of mergedKinds(item)) {
-    const sure = Number.isFinite(told.score) ? ` (${Math.round(100 * told.score)}%)` : "";
+    const sure = Number.isFinite(told.score) ? ` (${told.score > 0.99 ? "over 99" : Math.round(100 * told.score)}%)` : "";
     const where = told.regimes.length < item.kinds.length ? ` when ${told.regimes.join(" and ").replaceAll("_", " ")}` : "";
     const label = told.label ? [" Suggested label: ", bdi(told.label), "."] : [];
     parts.push(make("p", { class: "told" }, make("b", {}, told.kind.title), `${sure}${where}. `, bdi(told.whys.join(" ")), ...label, ` ${told.kind.step}`));
