@@ -31,8 +31,8 @@ def kinds(**items: int) -> list[Kind]:
 def test_what_was_trained_on_what_is_one_sentence() -> None:
     study = study_spec(regimes=["held_out", "trained_on"])
     assert trained_words(expand(study), 1234) == (
-        "minilm-l6 was fine-tuned on SNLI pairs by LoRA (rank 8) and full fine-tuning; the loss of 1,234 items of snli, "
-        "held out or trained on, was tracked."
+        "minilm-l6 was fine-tuned on SNLI pairs by LoRA (rank 8) and full fine-tuning; the loss of 1,234 items of "
+        "snli, held out or trained on, was tracked."
     )
 
 
