@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,6 +88,13 @@ class Curves:
     def on(self, gold: NDArray[np.int64]) -> Curves:
         """The same with other gold labels, shape (n,)."""
         return replace(self, gold=gold)
+
+    def triage(self) -> tuple[Any, ...]:
+        """Which examples are mislabelled, contested, hard or forgotten: a `dissensus.analysis.triage.Triaged` each."""
+        triage_curves = pkgutil.resolve_name(
+            "dissensus.analysis.triage:triage_curves"
+        )  # it stands above: by name
+        return cast(tuple[Any, ...], triage_curves(self))
 
     def read(self, begin: int, end: int) -> Curves:
         """The examples from place `begin` to before `end`; their arrays are views of these."""
