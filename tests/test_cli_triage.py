@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from dissensus.analysis.triage import KINDS
 from dissensus.cli.app import app
 from dissensus.cli.triage import Kind
 from dissensus.report.quotes import keep_quotes
-from synthetic_study import study_spec, write_study
+from synthetic_study import dataset, study_spec, write_study
 
 
 @pytest.fixture
@@ -95,13 +96,20 @@ def test_a_single_recording(folder: Path) -> None:
     assert "queue" not in result.stdout  # the queue is a study's
 
 
-def test_the_queue_ranks_by_triage(folder: Path) -> None:
-    result = cli("queue", folder, "--by", "triage", "--json")
-    if result.exit_code == 0:
-        tasks = json.loads(result.stdout)["tasks"]
-        assert [task["score"] for task in tasks] == sorted((task["score"] for task in tasks), reverse=True)
-    else:
-        assert "finds no label" in result.stderr
+def test_the_queue_ranks_by_triage(tmp_path: Path) -> None:
+    # Of 90 items three have a gold label that 4, 8 and 12 of a hundred people chose.
+    made = dataset(90)
+    wrong = {f"item-{k:05d}": (4.0 * (k + 1), 96.0 - 4.0 * k, 0.0) for k in range(3)}
+    examples = tuple(replace(e, counts=wrong.get(e.id, e.counts)) for e in made.examples)
+    write_study(tmp_path, study_spec(), data=replace(made, examples=examples))
+    result = cli("queue", tmp_path, "--by", "triage", "--json")
+    assert result.exit_code == 0, result.output
+    tasks = json.loads(result.stdout)["tasks"]
+    assert {task["id"] for task in tasks[:3]} == set(wrong)
+    assert tasks[0]["why"].startswith("Perhaps 'neutral'. ")
+    assert [task["score"] for task in tasks[:3]] == sorted((t["score"] for t in tasks[:3]), reverse=True)
+    assert "labels are probably wrong" in result.stderr
+    assert "next: dissensus queue" in cli("triage", tmp_path).stdout
 
 
 def test_what_it_refuses(folder: Path, tmp_path: Path) -> None:
