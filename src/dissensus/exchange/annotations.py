@@ -16,12 +16,13 @@ from dissensus.data.sources.columns import conventional_columns
 from dissensus.data.sources.reading import Record
 from dissensus.data.sources.table import TableSource, build
 from dissensus.data.sources.tabular import Table, read_table
+from dissensus.display import ShortRepr
 from dissensus.errors import DataError
 from dissensus.exchange.imported import NO_TEXT
 
 
-@dataclass(frozen=True)
-class Answers:
+@dataclass(frozen=True, repr=False)
+class Answers(ShortRepr):
     """The annotators' answers to n examples.
 
     Attributes:

@@ -1,0 +1,199 @@
+"""Series that plots draw, as frozen arrays with their rows for a CSV file: what is drawn is what is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dissensus.analysis.reading import SIDES
+from dissensus.curves import FloatArray
+from dissensus.display import ShortRepr
+from dissensus.plot.sources import Condition, Recording
+from dissensus.report.figures import DrawnCurve
+from dissensus.stats import GroupCurve, group_curves
+from dissensus.stats.groups import GROUPS
+
+ALL = "all"
+"""The one group where no example has annotations."""
+Row = tuple[str | float | int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class GroupSeries:
+    """Mean loss along training by entropy group.
+
+    Attributes:
+        curves: a group each, averaged over seeds that share the first one's tracking points.
+        sizes: group -> examples of the first seed.
+        steps: optimiser steps of the tracking points, shape (T,).
+    """
+
+    curves: tuple[DrawnCurve, ...]
+    sizes: dict[str, int]
+    steps: NDArray[np.int64]
+
+    columns = ("group", "seed", "step", "progress", "mean_loss_nats", "low", "high", "examples")
+
+    def rows(self) -> Iterator[Row]:
+        """The mean with its band ('seed' is 'mean'), then each seed's own, if there are several."""
+        for curve in self.curves:
+            size = self.sizes[curve.group]
+            for at, step in enumerate(self.steps.tolist()):
+                place = (step, float(curve.progress[at]))
+                band = (float(curve.mean[at]), float(curve.low[at]), float(curve.high[at]))
+                yield (curve.group, "mean", *place, *band, size)
+                for seed, mean in enumerate(curve.seeds[:, at].tolist() if len(curve.seeds) > 1 else (), 1):
+                    yield (curve.group, seed, *place, mean, float("nan"), float("nan"), size)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ExampleSeries(ShortRepr):
+    """Metrics of each example, averaged over the seeds in which they are defined; sorted by id.
+
+    Attributes:
+        ids: shape (n,).
+        group: contested, middle or settled; '' without annotations.
+        entropy: bits.
+        aulc: nats.
+        confidence: mean probability of the gold label over the tracking points.
+        variability: its standard deviation.
+    """
+
+    ids: NDArray[np.str_]
+    group: NDArray[np.str_]
+    entropy: FloatArray
+    aulc: FloatArray
+    confidence: FloatArray
+    variability: FloatArray
+
+    columns = ("id", "group", "entropy_bits", "aulc_nats", "confidence", "variability")
+
+    def rows(self) -> Iterator[Row]:
+        """One per example."""
+        arrays = (self.ids, self.group, self.entropy, self.aulc, self.confidence, self.variability)
+        yield from zip(*(array.tolist() for array in arrays), strict=True)
+
+
+@dataclass(frozen=True)
+class Change:
+    """Mean change of loss of a group or of a side of it, end minus start.
+
+    Attributes:
+        group: contested, middle, settled; or all.
+        side: backed, rejected; '' for the whole group.
+        mean: nats, averaged over seeds; NaN where it is not defined.
+        low: lower end of the interval; NaN without one.
+        high: upper end.
+        n: examples of the first seed.
+    """
+
+    group: str
+    side: str
+    mean: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True)
+class ChangeSeries:
+    """Changes of all groups, each followed by its sides.
+
+    Attributes:
+        changes: in the groups' order; groups and sides without an example are left out.
+    """
+
+    changes: tuple[Change, ...]
+
+    columns = ("group", "side", "mean_change_nats", "low", "high", "examples")
+
+    def rows(self) -> Iterator[Row]:
+        """One per group or side."""
+        for one in self.changes:
+            yield (one.group, one.side, one.mean, one.low, one.high, one.n)
+
+
+def group_series(condition: Condition) -> GroupSeries:
+    """Mean gold-label loss of each entropy group with its band; of all examples where none has annotations."""
+    first = condition.seeds[0]
+    alike = [seed for seed in condition.seeds if np.array_equal(seed.curves.steps, first.curves.steps)]
+    bands = [_bands(seed, seed.curves.losses, _groups(seed)) for seed in alike]
+    drawn = []
+    for name in (*GROUPS, ALL):
+        of_group = [band[name] for band in bands if name in band]
+        if of_group:
+            mean, low, high = (
+                np.mean([getattr(one, end) for one in of_group], axis=0) for end in ("mean", "low", "high")
+            )
+            seeds = np.stack([one.mean for one in of_group])
+            drawn.append(DrawnCurve(name, first.curves.progress, mean, low, high, seeds))
+    sizes = {name: band.n for name, band in bands[0].items()}
+    return GroupSeries(
+        tuple(drawn), {curve.group: sizes.get(curve.group, 0) for curve in drawn}, first.curves.steps
+    )
+
+
+def example_series(condition: Condition) -> ExampleSeries:
+    """Entropy, AULC, confidence and variability of each example."""
+    seeds = condition.seeds
+    ids, place = np.unique(np.concatenate([np.array(seed.curves.ids) for seed in seeds]), return_inverse=True)
+    _, first = np.unique(place, return_index=True)
+
+    def mean(columns: list[FloatArray]) -> FloatArray:
+        values = np.concatenate(columns)
+        finite = np.isfinite(values)
+        count = np.bincount(place[finite], minlength=len(ids))
+        total = np.bincount(place[finite], weights=values[finite], minlength=len(ids))
+        out = np.full(len(ids), np.nan)
+        np.divide(total, count, out=out, where=count > 0)
+        return out
+
+    return ExampleSeries(
+        ids=ids,
+        group=np.concatenate([seed.group for seed in seeds])[first],
+        entropy=np.concatenate([seed.entropy for seed in seeds])[first],
+        aulc=mean([seed.metrics.aulc for seed in seeds]),
+        confidence=mean([seed.metrics.cartography.confidence for seed in seeds]),
+        variability=mean([seed.metrics.cartography.variability for seed in seeds]),
+    )
+
+
+def change_series(condition: Condition) -> ChangeSeries:
+    """Mean change of the gold-label loss, end minus start, of each group and of its backed and rejected sides."""
+    whole = [_bands(seed, _change(seed), _groups(seed)) for seed in condition.seeds]
+    sides = [
+        _bands(seed, _change(seed), np.char.add(np.char.add(_groups(seed), " "), seed.side))
+        for seed in condition.seeds
+    ]
+    changes: list[Change] = []
+    for group in (*GROUPS, ALL):
+        changes += _mean_change(whole, group, group, "")
+        for side in SIDES:
+            changes += _mean_change(sides, f"{group} {side}", group, side)
+    return ChangeSeries(tuple(changes))
+
+
+def _mean_change(bands: list[dict[str, GroupCurve]], name: str, group: str, side: str) -> list[Change]:
+    known = [band[name] for band in bands if name in band]
+    if not known:
+        return []
+    mean, low, high = (
+        float(np.mean([getattr(one, end)[0] for one in known])) for end in ("mean", "low", "high")
+    )
+    return [Change(group, side, mean, low, high, known[0].n)]
+
+
+def _change(seed: Recording) -> FloatArray:
+    return seed.metrics.unlearning.delta[:, None]
+
+
+def _bands(seed: Recording, values: FloatArray, groups: NDArray[np.str_]) -> dict[str, GroupCurve]:
+    return group_curves(values, groups, confidence=seed.confidence, clusters=seed.clusters)
+
+
+def _groups(seed: Recording) -> NDArray[np.str_]:
+    """Entropy groups; one of all examples where none has annotations."""
+    return seed.group if np.any(seed.group != "") else np.full(len(seed.group), ALL)
