@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import import_module
@@ -225,10 +225,8 @@ class Curves:
 
         `dissensus.exchange.to_pandas` says what the columns are; it needs pandas (the extra `exchange`).
         """
-        frames = import_module(
-            "dissensus.exchange.frames"
-        )  # by name: it stands above, and is made from curves
-        return cast("pandas.DataFrame", frames.to_pandas(self, text=text, noise_floor=noise_floor))
+        to_pandas = _above("exchange.frames", "to_pandas")
+        return cast("pandas.DataFrame", to_pandas(self, text=text, noise_floor=noise_floor))
 
     def on(self, gold: NDArray[np.int64]) -> Curves:
         """The same with other gold labels, shape (n,)."""
@@ -319,6 +317,12 @@ class Curves:
             provenance=self.provenance,
             values={name: v[index] for name, v in self.values.items()},
         )
+
+
+def _above(module: str, name: str) -> Callable[..., object]:
+    """A function of a layer above, which makes something of curves, by name: docs/design/layers.md."""
+    function: Callable[..., object] = getattr(import_module(f"dissensus.{module}"), name)
+    return function
 
 
 def _known_mean(values: FloatArray) -> float:

@@ -128,7 +128,7 @@ def curves_on(axes: Axes, series: GroupSeries, ylim: tuple[float, float] | None 
         words = f"{curve.group} (n = {series.sizes[curve.group]})"
         handles.append(Line2D([], [], **points, linestyle=DASHES[curve.group], linewidth=1.7, label=words))
     if handles:
-        axes.legend(handles=handles, frameon=False)
+        axes.legend(handles=handles, frameon=False, title=_no_interval("band", series.withheld))
 
 
 def curve_limits(many: Sequence[GroupSeries]) -> tuple[float, float]:
@@ -194,7 +194,12 @@ def groups_on(axes: Axes, series: ChangeSeries) -> None:
         names.append(f"{'   ' if one.side else ''}{one.side or one.group} (n = {one.n})")
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set_xlabel("change of gold-label loss, end minus start (nats)")
+    why = _no_interval("interval", series.withheld)
+    axes.set_xlabel("change of gold-label loss, end minus start (nats)" + (f"\n{why}" if why else ""))
+
+
+def _no_interval(kind: str, withheld: str) -> str | None:
+    return f"no {kind} where there are too few:\n{withheld}" if withheld else None
 
 
 def _drawn(ax: Axes | None, title: str, draw: Callable[[Axes], None]) -> Axes:

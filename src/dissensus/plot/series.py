@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,11 +30,13 @@ class GroupSeries:
         curves: a group each, averaged over seeds that share the first one's tracking points.
         sizes: group -> examples of the first seed.
         steps: optimiser steps of the tracking points, shape (T,).
+        withheld: why a group has no band; '' where each has one.
     """
 
     curves: tuple[DrawnCurve, ...]
-    sizes: dict[str, int]
+    sizes: Mapping[str, int]
     steps: NDArray[np.int64]
+    withheld: str = ""
 
     columns = ("group", "seed", "step", "progress", "mean_loss_nats", "low", "high", "examples")
 
@@ -69,12 +72,16 @@ class ExampleSeries(ShortRepr):
     confidence: FloatArray
     variability: FloatArray
 
-    columns = ("id", "group", "entropy_bits", "aulc_nats", "confidence", "variability")
+    entropy_columns = ("id", "group", "entropy_bits", "aulc_nats")
+    map_columns = ("id", "group", "variability", "confidence")
 
-    def rows(self) -> Iterator[Row]:
-        """One per example."""
-        arrays = (self.ids, self.group, self.entropy, self.aulc, self.confidence, self.variability)
-        yield from zip(*(array.tolist() for array in arrays), strict=True)
+    def entropy_rows(self) -> Iterator[Row]:
+        """One per example, of entropy against AULC."""
+        yield from _together(self.ids, self.group, self.entropy, self.aulc)
+
+    def map_rows(self) -> Iterator[Row]:
+        """One per example, of the data map."""
+        yield from _together(self.ids, self.group, self.variability, self.confidence)
 
 
 @dataclass(frozen=True)
@@ -104,9 +111,11 @@ class ChangeSeries:
 
     Attributes:
         changes: in the groups' order; groups and sides without an example are left out.
+        withheld: why a group has no interval; '' where each has one.
     """
 
     changes: tuple[Change, ...]
+    withheld: str = ""
 
     columns = ("group", "side", "mean_change_nats", "low", "high", "examples")
 
@@ -114,6 +123,10 @@ class ChangeSeries:
         """One per group or side."""
         for one in self.changes:
             yield (one.group, one.side, one.mean, one.low, one.high, one.n)
+
+
+def _together(*arrays: NDArray[Any]) -> Iterator[Row]:
+    return zip(*(array.tolist() for array in arrays), strict=True)
 
 
 def group_series(condition: Condition) -> GroupSeries:
@@ -131,9 +144,8 @@ def group_series(condition: Condition) -> GroupSeries:
             seeds = np.stack([one.mean for one in of_group])
             drawn.append(DrawnCurve(name, first.curves.progress, mean, low, high, seeds))
     sizes = {name: band.n for name, band in bands[0].items()}
-    return GroupSeries(
-        tuple(drawn), {curve.group: sizes.get(curve.group, 0) for curve in drawn}, first.curves.steps
-    )
+    known = {curve.group: sizes.get(curve.group, 0) for curve in drawn}
+    return GroupSeries(tuple(drawn), known, first.curves.steps, _withheld(bands))
 
 
 def example_series(condition: Condition) -> ExampleSeries:
@@ -173,7 +185,13 @@ def change_series(condition: Condition) -> ChangeSeries:
         changes += _mean_change(whole, group, group, "")
         for side in SIDES:
             changes += _mean_change(sides, f"{group} {side}", group, side)
-    return ChangeSeries(tuple(changes))
+    return ChangeSeries(tuple(changes), _withheld(whole))
+
+
+def _withheld(bands: Sequence[Mapping[str, GroupCurve]]) -> str:
+    """The first reason why a group has no interval."""
+    reasons = (f"{name}: {one.withheld}" for band in bands for name, one in band.items() if one.withheld)
+    return next(reasons, "")
 
 
 def _mean_change(bands: list[dict[str, GroupCurve]], name: str, group: str, side: str) -> list[Change]:

@@ -25,6 +25,7 @@ LINES = {
     "settled": "dashed",
     "flipped": "dash-dotted",
     "plain": "dashed",
+    "all": "solid",
 }
 """Group -> how its line is drawn, in words; `DASHES` is what is drawn."""
 THEME = {
