@@ -152,13 +152,13 @@ class Curves:
         return len(self.ids)
 
     def __contains__(self, example_id: object) -> bool:
-        return example_id in self._places
+        return isinstance(example_id, str) and example_id in self._places
 
     def __iter__(self) -> Iterator[ExampleCurve]:
         return map(self._example, range(len(self)))
 
     def __getitem__(self, example_id: str) -> ExampleCurve:
-        if example_id in self._places:
+        if example_id in self:
             return self._example(self._places[example_id])
         if not isinstance(example_id, str):
             raise DataError(

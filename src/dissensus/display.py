@@ -46,18 +46,18 @@ def one_line(name: str, fields: Iterable[tuple[str, Any]]) -> str:
 def html_table(title: str, rows: Iterable[tuple[str, Any]]) -> str:
     """A caption and two columns, everything escaped: the values are other people's data."""
     body = "".join(
-        f"<tr><th style='text-align:left'>{escape(name)}</th>"
-        f"<td style='text-align:left'>{escape(_with_range(value))}</td></tr>"
+        f"<tr><th style='text-align:left'>{_escaped(name)}</th>"
+        f"<td style='text-align:left'>{_escaped(_with_range(value))}</td></tr>"
         for name, value in rows
     )
-    return f"<table><caption>{escape(title)}</caption><tbody>{body}</tbody></table>"
+    return f"<table><caption>{_escaped(title)}</caption><tbody>{body}</tbody></table>"
 
 
 def html_grid(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A caption, headings and rows of texts, everything escaped."""
-    head = "".join(f"<th>{escape(name)}</th>" for name in columns)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><caption>{escape(title)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    head = "".join(f"<th>{_escaped(name)}</th>" for name in columns)
+    body = "".join("<tr>" + "".join(f"<td>{_escaped(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<table><caption>{_escaped(title)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def in_short(value: Any) -> str:
@@ -85,6 +85,11 @@ def cut(text: str, longest: int = LONGEST) -> str:
     """A text on one line, control characters shown as escapes, cut where it is longer."""
     plain = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
     return plain if len(plain) <= longest else f"{plain[: longest - 3]}..."
+
+
+def _escaped(text: str) -> str:
+    """For HTML, control characters and marks of writing direction shown as escapes."""
+    return escape(cut(text, 400))
 
 
 def _with_range(value: Any) -> str:

@@ -207,7 +207,7 @@ def _drawn(ax: Axes | None, title: str, draw: Callable[[Axes], None]) -> Axes:
         axes = _new_axes() if ax is None else ax
         draw(axes)
         if title:
-            axes.set_title(title)
+            axes.set_title(title, loc="left", parse_math=False)
     return axes
 
 
