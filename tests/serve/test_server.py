@@ -128,7 +128,6 @@ def test_no_host_and_two_hosts_are_refused(server: StudyServer) -> None:
             "/../study.yaml",
             "/%2e%2e/study.yaml",
             "/static/page.html",
-            "//",
             "/page.js/",
         ),
         *("http://127.0.0.1/study.yaml", "/etc/passwd", "/state.json/../study.yaml"),
