@@ -71,7 +71,8 @@ def test_the_table_and_the_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     say_found(monkeypatch, timing())
     result = cli("run", "s.yaml", "--plan", "--workers", "2", "--threads", "1")
     assert result.exit_code == 0, result.output
-    said, *warned = result.stderr.splitlines()
+    said, *warned, after = result.stderr.splitlines()
+    assert after == "next: the same command without --plan"
     assert said == "plan of the study mine, in runs/mine: nothing is run"
     # 100 rows in batches of 10: one epoch is 10 steps. Once per condition, not per seed.
     assert [line.partition(" steps")[0] for line in warned] == [

@@ -91,7 +91,11 @@ def test_a_whole_run_draws_a_bar_and_its_tables_fit(
         assert "0/3 cells" not in shown  # the bar is gone, what ended stays
         for name in ("full", "lora-r8", "ia3"):
             assert re.search(rf"^\[\d/3\] {name}: done in ", shown, re.MULTILINE)
-        assert shown.splitlines()[-1] == "report: out/report.html"
+        assert shown.splitlines()[-3:] == [
+            "report: out/report.html",
+            "next: open out/report.html in a browser",
+            "then: dissensus queue out",
+        ]
         assert all(len(line) <= columns for line in shown.splitlines())
         assert "rho(entropy" in shown
         assert "un-learned:" in shown

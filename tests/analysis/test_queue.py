@@ -136,7 +136,7 @@ def test_a_budget_is_spent_and_said_item_by_item(tmp_path: Path) -> None:
     labels = [task.labels_wanted or 0 for task in queue.tasks]
     assert labels == sorted(labels, reverse=True)
     assert all(labels)
-    assert "; entropy known to ±0.29 bits, with " in queue.tasks[0].why
+    assert "; share of 'entailment' known to ±30%, with " in queue.tasks[0].why
     assert queue.notes[-1].startswith(f"10 labels over {len(labels)} of 60 candidates")
     assert len(queue_of(tmp_path, top=1, budget=10).tasks) == 1
 

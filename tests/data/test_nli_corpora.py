@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from dissensus.data.check import sniff
 from dissensus.data.sources import chaosnli, load_source, nli
 from dissensus.data.sources.chaosnli import ChaosNLISource
 from dissensus.data.sources.nli import NLISource
@@ -216,3 +217,48 @@ def test_nothing_is_no_word_of_a_pair(write: Write) -> None:
 
 def test_simulated_panel_is_dispatched() -> None:
     assert len(load_source(SimulatedSource(size=8))) == 8
+
+
+def test_pairs_as_datasets_writes_them(write: Write) -> None:
+    rows = [
+        {"premise": f"p{k}", "hypothesis": f"h{k}", "label": label} for k, label in enumerate((2, 0, 1, -1))
+    ]
+    data = sniff(write("x.jsonl", rows))
+    assert data.labels == ("entailment", "neutral", "contradiction")
+    assert data.gold.tolist() == [2, 0, 1]
+    assert data.notes[1:] == (
+        "read from a file that `datasets` wrote: 0, 1, 2 are entailment, neutral, contradiction",
+        "1 pairs without a gold label left out",
+    )
+    mnli = "promptID,pairID,premise,hypothesis,genre,label\n1,1e,p,h,fiction,2\n2,2n,q,h,fiction,-1\n"
+    written = sniff(write("train.csv", mnli))
+    assert (written.ids, written.name) == (("1e",), "mnli")
+    assert written["1e"].extra == {"genre": "fiction"}
+    with pytest.raises(DataError, match="line 3: the label is '7'; expected 0, 1 or 2, or -1 for none"):
+        load_source(
+            NLISource(source="snli", path=str(write("y.csv", "premise,hypothesis,label\np,h,2\np,h,7\n")))
+        )
+
+
+@pytest.mark.parametrize("labels", [("0", "1"), ("0", "1", "2", "3"), ("no", "yes")])
+def test_other_pairs_with_labels_are_not_taken_for_nli(write: Write, labels: tuple[str, ...]) -> None:
+    rows = "".join(f"{k},p{k},h{k},{label}\n" for k, label in enumerate(labels))
+    data = sniff(write("x.csv", f"id,premise,hypothesis,label\n{rows}"))
+    assert data.labels == labels
+
+
+def test_annotations_of_pairs_are_not_taken_for_gold_labels(write: Write) -> None:
+    rows = "1,a,p,h,0\n1,b,p,h,2\n2,a,q,h,1\n2,b,q,h,1\n"
+    data = sniff(write("x.csv", f"id,annotator,premise,hypothesis,label\n{rows}"))
+    assert data.counts.tolist() == [[1, 0, 1], [0, 2, 0]]
+
+
+def test_published_csv_has_five_columns_of_labels(write: Write) -> None:
+    head = "gold_label,sentence1,sentence2,captionID,pairID,label1,label2,label3,label4,label5"
+    text = (
+        f"{head}\nneutral,p,h,c,1n,neutral,entailment,neutral,neutral,contradiction\n-,p,i,c,2n,neutral,,,,\n"
+    )
+    data = sniff(write("snli_1.0_dev.csv", text + "entailment,q,h,c,3e,entailment,,,,\n"))
+    assert data.ids == ("1n", "3e")
+    assert data.counts.tolist() == [[1, 3, 1], [1, 0, 0]]
+    assert "1 pairs without a gold label left out" in data.notes

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dissensus.config import DatasetSpec
-from dissensus.data.annotations import AnnotatedDataset
+from dissensus.data.annotations import AnnotatedDataset, majority
 from dissensus.data.assembly import assemble
 from dissensus.data.notes import facts, is_tie
 
@@ -40,6 +40,13 @@ def test_a_tie_needs_two_highest_counts_and_somebody_who_was_asked() -> None:
         True,
         False,
     ]
+
+
+def test_a_tie_of_shared_votes_is_one_in_whatever_order_they_are_added() -> None:
+    one, other = (0.1 + 0.2) + 0.3, 0.1 + (0.2 + 0.3)  # .6000000000000001 and .6
+    assert one != other
+    assert is_tie((other, one))
+    assert majority((other, one)) == majority((one, other)) == 0
 
 
 def test_facts_of_the_counts_and_texts() -> None:

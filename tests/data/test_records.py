@@ -109,3 +109,17 @@ def test_a_message_without_words_is_nothing_to_score() -> None:
     assert is_blank([{"role": "assistant", "content": None}])
     assert not is_blank([{"role": "assistant", "content": "yes"}])
     assert not is_blank([{"role": "assistant", "content": "", "tool_calls": [{"name": "look"}]}])
+
+
+def test_labels_that_differ_in_spelling_alone_are_said() -> None:
+    records = [{"id": "1", "text": "t", "gold": "Yes", "counts": {"Yes": 1, "yes": 1}}]
+    data = AnnotatedDataset.from_records(records, labels=["no", "Yes", "yes"], text=["text"])
+    assert data.notes == (
+        "the labels 'Yes' and 'yes' differ in spelling alone, and are counted as different labels",
+    )
+
+
+def test_a_count_that_is_no_number_of_people_is_refused() -> None:
+    records = [{"id": "1", "text": "t", "gold": "a", "counts": [1e308, 1]}]
+    with pytest.raises(DataError, match="below 1e9"):
+        AnnotatedDataset.from_records(records, labels=["a", "b"], text=["text"])

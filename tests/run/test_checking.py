@@ -111,6 +111,23 @@ def _noise(study: dict[str, Any]) -> None:
     study["training"] = {"noise": {"kind": "annotators", "rate": 0.9}}
 
 
+def _noise_among_settled(study: dict[str, Any]) -> None:
+    """The pool's items could be flipped; the tracked ones, on which all agree, cannot."""
+    data = study["datasets"][0]
+    data["entropy_cuts"] = {"low": 0.1, "high": 0.5}
+    data["tracked"]["annotations"] = ["gold"]
+    study["regimes"] = ["trained_on"]
+    study["training"] = {"noise": {"kind": "annotators", "rate": 0.5, "among": "settled"}}
+
+
+def _targets(study: dict[str, Any]) -> None:
+    file = Path(study["datasets"][0]["tracked"]["path"])
+    bare = [row | ({"a": "", "b": ""} if n == 5 else {}) for n, row in enumerate(ROWS)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in bare))
+    study["regimes"] = ["trained_on"]
+    study["training"] = {"targets": "annotators"}
+
+
 @pytest.mark.parametrize(
     ("spoil", "words", "needed"),
     [
@@ -125,6 +142,8 @@ def _noise(study: dict[str, Any]) -> None:
         (_wrong_text_field, "there is no field 'txt'; it has: text", "needed by every cell"),
         (_too_few, "train_size is 100, but the pool has 12 examples", "needed by every cell"),
         (_noise, "must flip 11 of 12 labels", "needed by 4 of 8 cells"),
+        (_noise_among_settled, "must flip 6 of 12 labels", "needed by every cell"),
+        (_targets, "1 tracked example(s) have no annotations", "needed by every cell"),
     ],
 )
 def test_what_is_wrong_with_data_is_said_once_and_no_worker_starts(

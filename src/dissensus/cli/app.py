@@ -14,6 +14,7 @@ from dissensus.cli import (
     data,
     exchange,
     export,
+    init,
     merge,
     models,
     queue,
@@ -29,6 +30,7 @@ from dissensus.cli.output import note
 from dissensus.errors import DissensusError
 
 EPILOG = (
+    "Start with `dissensus quickstart`, or with your own data: `dissensus init FILE`. "
     "Exit codes: 0 done; 1 the work ran and something failed (named); "
     "2 bad input or usage; 130 stopped with Ctrl-C."
 )
@@ -72,6 +74,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 study.register(app)
+app.command()(init.init)
 app.command()(rates.rates)
 app.command()(status.status)
 app.command()(claims.claims)

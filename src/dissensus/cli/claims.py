@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dissensus.cli.options import FOLDER, Json
-from dissensus.cli.output import emit_json, interval, note, number, say, table
+from dissensus.cli.output import emit_json, interval, next_step, note, number, say, table
 from dissensus.errors import SpecError
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def claims(
         return
     show_claims(across.claims, parts=parts)
     say(f"from {across.cells} of {across.planned} cells; all numbers are in {folder.rstrip('/')}/analysis")
+    next_step(("report", folder))
 
 
 def show_claims(verdicts: Sequence[ClaimVerdict], *, parts: bool = False) -> None:

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import math
+import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dissensus.cli.options import Json
-from dissensus.cli.output import emit_json, moves, note, number, say, table, terminal_width
+from dissensus.cli.columns import NamedColumns, column_options, columns_shown
+from dissensus.cli.init import seen_from_here
+from dissensus.cli.options import DataDir, Json
+from dissensus.cli.output import (
+    emit_json,
+    moves,
+    next_step,
+    note,
+    number,
+    say,
+    table,
+    terminal_width,
+    verbatim,
+)
 
 if TYPE_CHECKING:
     from dissensus.data.check import DataReport
@@ -19,11 +33,6 @@ if TYPE_CHECKING:
 _SHOWN = 5
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-
-DataDir = Annotated[
-    Path | None,
-    typer.Option("--data-dir", exists=True, file_okay=False, help="Where data files are looked up first."),
-]
 
 
 @app.command("list")
@@ -44,6 +53,10 @@ def list_(data_dir: DataDir = None, as_json: Json = False) -> None:
     brought = [name for name in SOURCES.names() if name not in SOURCES.builtin]
     if brought:
         say(f"Installed packages bring further sources: {', '.join(brought)}. `data show NAME` loads one.")
+    if any(s.folder is None for s in listings):
+        next_step("dissensus data pull NAME")
+    else:
+        next_step("dissensus studies list")
 
 
 @app.command()
@@ -69,6 +82,8 @@ def show(
     for file in source.files:
         say(f"file:      {file.url}")
     say(f"here:      {local_path or f'no; fetch it with: dissensus data pull {name}'}")
+    if local_path is None:
+        next_step(("data", "pull", name))
 
 
 @app.command()
@@ -80,39 +95,109 @@ def pull(names: Annotated[list[str], typer.Argument(metavar="NAME...")]) -> None
         with _Download() as progress:
             folder = fetch(name, progress=progress)
         say(f"{name}: {folder}")
+    next_step("dissensus studies list")
 
 
 @app.command()
+@column_options
 def check(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A data file in a known format, or a plain table.")
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="A data file in a known format, a plain table, or a study (YAML), all of its data.",
+        ),
     ],
+    data_dir: DataDir = None,
     as_json: Json = False,
+    *,
+    columns: NamedColumns,
 ) -> None:
-    """Say what is in a data file: rows, labels, annotators, entropy, and what may be wrong with it."""
-    from dissensus.data.check import check_dataset
-    from dissensus.data.sniff import sniff
+    """Say what is in a data file: rows, labels, annotators, entropy, and what may be wrong with it.
 
-    report = check_dataset(sniff(file))
+    Of a data file it also prints the `tracked:` block of a study that reads it so.
+    """
+    from dissensus.data.check import check_dataset
+    from dissensus.data.sniff import load_recognised, recognise
+    from dissensus.study.drafting import tracked_lines
+
+    if file.suffix.lower() in (".yaml", ".yml"):
+        _check_study(file, columns, data_dir, as_json)
+        return
+    with columns_shown("data check", file):
+        seen = recognise(file, columns.named)
+        report = check_dataset(load_recognised(seen, data_dir=data_dir))
+    spec = seen_from_here(seen.spec, file)
     if as_json:
-        emit_json(asdict(report))
-    else:
-        _print_report(report, file)
+        emit_json(
+            {
+                **asdict(report),
+                "tracked": {"source": spec.source, **spec.model_dump(exclude_defaults=True, mode="json")},
+            }
+        )
+        return
+    _print_report(report, (str(file), *columns.words))
+    say("In a study:")
+    for line in tracked_lines(spec):
+        verbatim(f"  {line}")
+    next_step(("init", str(file), *columns.words))
+
+
+def _check_study(file: Path, columns: NamedColumns, data_dir: Path | None, as_json: bool) -> None:
+    """Each source of a study's data sets, once; what is wrong with one is said after the others."""
+    from dissensus.config import StudySpec
+    from dissensus.data.check import check_dataset
+    from dissensus.data.sources import load_source
+    from dissensus.errors import DataError, SpecError
+
+    if columns.words:
+        raise SpecError(
+            f"{file} is a study, and names its columns itself; {columns.words[0]} is for a data file"
+        )
+    reports: list[tuple[str, DataReport]] = []
+    wrong: list[str] = []
+    for dataset in StudySpec.from_yaml(file).datasets:
+        for part, source in (("tracked", dataset.tracked), ("train", dataset.train)):
+            if source is None:
+                continue
+            try:
+                reports.append(
+                    (f"{dataset.name}, {part}", check_dataset(load_source(source, data_dir=data_dir)))
+                )
+            except DataError as error:
+                wrong.append(f"{dataset.name}, {part}: {error}")
+    if as_json and not wrong:
+        emit_json([{"of": of, **asdict(report)} for of, report in reports])
+        return
+    if not as_json:
+        for of, report in reports:
+            say(f"data set {of}:")
+            _print_report(report)
+            say()
+    if wrong:
+        raise DataError("\n".join(wrong))
+    next_step(("run", str(file), "--plan"))
 
 
 @app.command()
+@column_options
 def annotators(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="A data file with annotators by name, or counts.")
     ],
     as_json: Json = False,
+    *,
+    columns: NamedColumns,
 ) -> None:
     """Say who annotated: agreement, competence, who looks like noise, and what entropy is without them."""
     from dissensus.cli.annotators import print_annotators
-    from dissensus.data.sniff import recognise, sniff
+    from dissensus.data.sniff import load_recognised, recognise
 
-    can_leave_out = "leave_out" in type(recognise(file).spec).model_fields
-    print_annotators(sniff(file), can_leave_out=can_leave_out, as_json=as_json)
+    with columns_shown("data annotators", file):
+        seen = recognise(file, columns.named)
+        dataset = load_recognised(seen)
+    can_leave_out = "leave_out" in type(seen.spec).model_fields
+    print_annotators(dataset, can_leave_out=can_leave_out, as_json=as_json)
 
 
 class _Download:
@@ -139,7 +224,8 @@ class _Download:
             note("")
 
 
-def _print_report(report: DataReport, file: Path) -> None:
+def _print_report(report: DataReport, read_by: Sequence[str] = ()) -> None:
+    """Print it; `read_by`: the file and the options that read it."""
     say(f"{report.name}: {report.rows} rows; text fields: {', '.join(report.fields)}")
     for line in report.notes:
         say(f"  note: {line}")
@@ -168,8 +254,8 @@ def _print_report(report: DataReport, file: Path) -> None:
                 say(sentence)
         if len(report.flagged) > _SHOWN:
             say(f"{len(report.flagged) - _SHOWN} more annotators are flagged")
-        if report.named_annotators:
-            say(f"who annotated: dissensus data annotators {file}")
+        if report.named_annotators and read_by:
+            say(f"who annotated: {shlex.join(('dissensus', 'data', 'annotators', *read_by))}")
         if not math.isnan(report.dispersion):
             say(f"ordinal dispersion: mean {number(report.dispersion, 3)} of 1")
         say(f"annotation entropy: mean {number(report.entropy_mean, 3)} bits")
@@ -179,6 +265,7 @@ def _print_report(report: DataReport, file: Path) -> None:
             say(f"  {low:4.2f} to {high:4.2f}  {items:6d}  {'#' * round(40 * items / most)}".rstrip())
     for count, problem, examples in (
         (report.without_annotations, "items without annotations", ()),
+        (report.single_annotations, "items with one annotation, so that their entropy is 0", ()),
         (report.without_gold, "items without a gold label", ()),
         (report.tied, "items with a tie for the most frequent label", ()),
         (

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from dissensus.cli.options import Json
-from dissensus.cli.output import emit_json, note, say, table
+from dissensus.cli.output import emit_json, next_step, note, say, table
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -30,6 +30,8 @@ def list_(as_json: Json = False) -> None:
         ),
         numeric=("parameters",),
     )
+    if not all(m.cached for m in models):
+        next_step("dissensus models pull NAME")
 
 
 @app.command()
@@ -44,3 +46,4 @@ def pull(
         say(f"{name}: {model.location}")
         if model.note:
             note(f"  {model.note}")
+    next_step(f"name it in a study, as models: [{{name: {names[0]}}}]")

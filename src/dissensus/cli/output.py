@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
+import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TextIO
@@ -46,7 +48,7 @@ def table(
     what they have in common is left out and said. In a file or a log every row is one line, however long.
     """
     right = frozenset(numeric)
-    cells = [[str(value) for value in row] for row in rows]
+    cells = [[shown_as_text(str(value)) for value in row] for row in rows]
     width = terminal_width(sys.stdout)
     if width is None:
         lines = [list(columns), *cells]
@@ -85,6 +87,16 @@ def note(message: str) -> None:
     typer.echo(_fitted(message, sys.stderr), err=True)
 
 
+def next_step(*commands: str | Sequence[str]) -> None:
+    """What to do next, at the end of a command, one thing after the other; beside the results, never with --json.
+
+    A command is given in parts, which are quoted as a shell wants them, or as words.
+    """
+    for number_of, command in enumerate(commands):
+        words = command if isinstance(command, str) else shlex.join(("dissensus", *command))
+        note(f"{'then' if number_of else 'next'}: {words}")
+
+
 def verbatim(text: str) -> None:
     """Results that somebody may copy, as they are: no line is broken."""
     typer.echo(text)
@@ -111,7 +123,18 @@ def duration(seconds: float) -> str:
     return f"{rounded // 3600} h {rounded % 3600 // 60:02d} min"
 
 
+_UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""Characters that a terminal obeys instead of showing: control characters but tab and new line, and those that turn the
+direction of writing."""
+
+
+def shown_as_text(message: str) -> str:
+    """A message with the characters that a terminal would obey written as escapes: names come from files."""
+    return _UNSEEN.sub(lambda one: ascii(one[0])[1:-1], message)
+
+
 def _fitted(message: str, stream: TextIO) -> str:
+    message = shown_as_text(message)
     width = terminal_width(stream)
     if width is None or all(len(line) <= width for line in message.split("\n")):
         return message

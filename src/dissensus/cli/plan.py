@@ -41,8 +41,8 @@ def print_plan(
     options: RunOptions,
     *,
     as_json: bool,
-) -> None:
-    """Measure, count and print; nothing is run."""
+) -> int:
+    """Measure, count and print; nothing is run. How many cells are left to run."""
     from dissensus.run.plan.plan import plan_study
     from dissensus.run.runner import terminated_is_interrupted
 
@@ -62,7 +62,7 @@ def print_plan(
         )
     if as_json:
         emit_json(plan.to_json())
-        return
+        return plan.total.left
     gpus = plan.resources.gpu_hours > 0
     columns = (*COLUMNS, "GPU-hours") if gpus else COLUMNS
     rows = [_cells(row, gpus=gpus) for row in (*plan.rows, plan.total)]
@@ -74,6 +74,7 @@ def print_plan(
         say(line)
     for warning in plan.warnings:
         note(f"warning: {warning.line}")
+    return plan.total.left
 
 
 def sentence(plan: StudyPlan) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dissensus.cli.options import DataDir, Device, Fuse, Json, Only, Plan, RunOptions, Study, Threads, Workers
-from dissensus.cli.output import emit_json, note, number, say, table, verbatim
+from dissensus.cli.output import emit_json, next_step, note, number, say, table, verbatim
 from dissensus.errors import SpecError
 
 if TYPE_CHECKING:
@@ -91,7 +91,11 @@ def rates(
         say(f"all runs: {folder}/rates.csv, {folder}/rates.json")
     if write is not None:
         write_atomic(write, chosen.to_yaml())
-        note(f"{write}: the study with these rates. Next: dissensus run {write}")
+        note(f"{write}: the study with these rates")
+        if not as_json:
+            next_step(("run", str(write)))
+    elif not as_json and chosen != spec:
+        next_step("paste these lines into the study; or the same command with --write FILE, and run FILE")
     if any(search.best is None for search in searches):
         raise typer.Exit(1)
 
@@ -177,6 +181,7 @@ def _print_plan(
         say(
             "Not counted: rates that join where the best lies at an end of the grid, up to three more per condition."
         )
+        next_step("the same command without --plan")
 
 
 def _show(spec: StudySpec, searches: Sequence[RateSearch], chosen: StudySpec) -> None:

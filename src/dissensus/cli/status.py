@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from dissensus.cli.options import Folder, Json
-from dissensus.cli.output import duration, emit_json, number, say, table
+from dissensus.cli.output import duration, emit_json, next_step, number, say, table
 from dissensus.wording import first_line
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ def status(folder: Folder, as_json: Json = False) -> None:
     known = ("done", "running", "interrupted", "failed", "pending")
     counted = ", ".join(f"{states.count(state)} {state}" for state in known if state in states)
     say(f"{len(states)} cells: {counted}")
+    if "running" not in states:  # else somebody runs it already
+        next_step(("report" if set(states) == {"done"} else "run", folder))
 
 
 def _remarks(cell: CellStatus) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from dissensus.cli.options import Json
-from dissensus.cli.output import emit_json, table, verbatim
+from dissensus.cli.output import emit_json, next_step, table, verbatim
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -32,6 +32,7 @@ def list_(as_json: Json = False) -> None:
             ((n, len(expand(s)), s.title) for n, s in studies),
             numeric=("cells",),
         )
+        next_step("dissensus run NAME --plan")
 
 
 @app.command()
@@ -55,3 +56,4 @@ def show(
             verbatim(cell.cell_id)
     else:
         verbatim((load_study(study).to_yaml() if resolved else builtin_text(study)).rstrip("\n"))
+    next_step(("run", study, "--plan"))

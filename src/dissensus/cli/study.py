@@ -29,7 +29,7 @@ from dissensus.cli.options import (
     Threads,
     Workers,
 )
-from dissensus.cli.output import emit_json, note, say
+from dissensus.cli.output import emit_json, next_step, note, say
 from dissensus.cli.summary import print_cell_notes, summary
 from dissensus.errors import DissensusError
 
@@ -134,7 +134,9 @@ def run(
 
         if is_url(place):
             fetch_study(Remote(place), folder)
-        print_plan(spec, folder, options, as_json=as_json)
+        left = print_plan(spec, folder, options, as_json=as_json)
+        if not as_json:
+            next_step("the same command without --plan" if left else ("report", place))
     else:
         remote = place if is_url(place) else None
         chosen = read_quotes(quotes) if quotes is not None else None
@@ -170,6 +172,7 @@ def analyze(folder: Folder, as_json: Json = False) -> None:
         say(f"tables: {folder.rstrip('/')}/analysis")
         if tables.measures:
             say(f"measures there: {', '.join(tables.measures)}")
+        next_step(("report", folder))
 
 
 def report(
@@ -193,7 +196,8 @@ def report(
 
     chosen = read_quotes(quotes) if quotes is not None else None
     with study_folder(folder) as local:
-        _say_page(write_report(local, quotes=chosen), kept_quotes(local))
+        page = write_report(local, quotes=chosen)
+        _say_page(page, kept_quotes(local))
         if figures:
             from dissensus.plot.files import write_figures
 
@@ -202,6 +206,7 @@ def report(
                 f"figures: {len(written.names)} files in {written.folder}, of {written.conditions} conditions"
             )
             say("  conditions.tex is the table for LaTeX, references.bib what to cite beside the data sets")
+    next_step(f"open {page} in a browser", ("queue", folder))
 
 
 def _say_page(page: Path, quotes: Quotes) -> None:
@@ -314,6 +319,12 @@ def _run_and_report(
     _name_failures(result)
     if trouble:
         raise typer.Exit(1)
+    if not as_json:
+        place = remote or str(out)
+        if rows:
+            next_step(f"open {out / 'report.html'} in a browser", ("queue", place))
+        else:
+            next_step(("report", place))
 
 
 def _say_what_did_not_learn(tables: Analysis) -> None:

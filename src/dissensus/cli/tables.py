@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dissensus.cli.options import Folders
-from dissensus.cli.output import can_print, note, say, terminal_width, verbatim
+from dissensus.cli.output import can_print, next_step, note, say, terminal_width, verbatim
 from dissensus.errors import SpecError
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def tables(
             for name, about in APPENDIX.items():
                 say(f"  {name:<10}  {about}")
         if form is Format.TEXT:
-            say("\nFigures, and tables in a file: add --out FOLDER.")
+            next_step("add --out FOLDER, for figures and for the tables in a file")
         return
     from dissensus.report.paper_figures import paper_figures
 

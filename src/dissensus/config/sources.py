@@ -45,6 +45,12 @@ SOURCES = ExtensionPoint(
         "snli": "dissensus.data.sources.nli:SOURCE",
         "mnli": "dissensus.data.sources.nli:SOURCE",
         "lewidi": "dissensus.data.sources.lewidi:SOURCE",
+        "goemotions": "dissensus.data.sources.goemotions:SOURCE",
+        "civil_comments": "dissensus.data.sources.civil_comments:SOURCE",
+        "helpsteer2": "dissensus.data.sources.ratings:HELPSTEER2_SOURCE",
+        "measuring_hate_speech": "dissensus.data.sources.ratings:HATE_SPEECH_SOURCE",
+        "popquorn": "dissensus.data.sources.ratings:POPQUORN_SOURCE",
+        "preference_pairs": "dissensus.data.sources.preferences:SOURCE",
         "table": "dissensus.data.sources.table:SOURCE",
         "labelstudio": "dissensus.data.sources.labelstudio:SOURCE",
         "argilla": "dissensus.data.sources.argilla:SOURCE",
@@ -66,6 +72,10 @@ class SourceSpec(Spec):
     """Base of every source's specification. What else is known of the data is asked of it by these methods."""
 
     source: str
+
+    def __hash__(self) -> int:
+        """By content: a source's keys may hold mappings, which have no hash of their own."""
+        return hash(self.canonical())
 
     def in_words(self) -> str:
         """How a report names the data."""

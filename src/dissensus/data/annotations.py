@@ -18,12 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dissensus.data.conversations import Messages, chat_of, messages_of, read_aloud
-from dissensus.data.notes import tie_notes
+from dissensus.data.notes import AS_MANY, tie_notes
+from dissensus.data.spelling import alike
 from dissensus.display import cut, html_table
 from dissensus.errors import DataError
 
 NO_GOLD = -1
 """Stands in integer arrays of gold labels where an example has none."""
+
+
+MOST_ANNOTATORS = 1e9
+"""Counts are below it: above, they are no people, and their sums lose the ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,8 @@ class AnnotatedDataset:
         notes: what a loader has to say: which file form was read, how many records were left out. Not part of
             the fingerprint.
         scale: 'ordinal' where the labels are steps of a scale, lowest first; else 'nominal'.
+        annotator_facts: what is known of annotators, by name (age, education, as the corpus has it). Not part of the
+            fingerprint.
 
     Raises `DataError` on construction when ids repeat, a text field is missing, a gold label or the counts do
     not fit the labels.
@@ -78,6 +85,7 @@ class AnnotatedDataset:
     examples: tuple[Example, ...]
     notes: tuple[str, ...] = ()
     scale: Literal["nominal", "ordinal"] = "nominal"
+    annotator_facts: Mapping[str, Mapping[str, str | float | bool]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if len(self.labels) < 2:
@@ -254,14 +262,19 @@ class AnnotatedDataset:
                 )
             )
         notes = tie_notes((example.counts for example in examples), names) if gold is None else ()
-        return cls(name, names, tuple(examples), notes)
+        same = [
+            f"the labels {' and '.join(map(repr, twins))} differ in spelling alone, and are counted as different labels"
+            for twins in alike(names)
+        ]
+        return cls(name, names, tuple(examples), (*same, *notes))
 
 
 def majority(counts: Sequence[float]) -> int | None:
     """Index of the most frequent label; None when nobody answered. A tie goes to the first label in order."""
     if not counts or sum(counts) <= 0:
         return None
-    return int(np.argmax(np.asarray(counts, dtype=np.float64)))
+    exact = np.asarray(counts, dtype=np.float64)
+    return int(np.argmax(exact >= exact.max() * AS_MANY))
 
 
 def _text(value: object, key: str, where: str) -> str:
@@ -301,5 +314,7 @@ def _check(example: Example, name: str, labels: tuple[str, ...], fields: tuple[s
         raise DataError(
             f"{where} has {len(example.counts)} label counts; expected one for each of {list(labels)}"
         )
-    if not all(np.isfinite(c) and c >= 0 for c in example.counts):
-        raise DataError(f"{where} has label counts {example.counts}; expected finite numbers of at least 0")
+    if not all(0 <= c < MOST_ANNOTATORS for c in example.counts):
+        raise DataError(
+            f"{where} has label counts {example.counts}; expected finite numbers of at least 0, below 1e9"
+        )

@@ -11,17 +11,26 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from dissensus.config.sources import SourceSpec
 from dissensus.data.annotations import AnnotatedDataset, Example, majority
-from dissensus.data.label_names import LabelReading, label_key, read_labels
+from dissensus.data.gold_like import gold_like_notes
+from dissensus.data.label_names import LabelReading, read_labels
 from dissensus.data.notes import is_tie, tie_note
-from dissensus.data.sources.reading import shown
+from dissensus.data.sources.reading import cell_name, shown
+from dissensus.data.spelling import alike, spelling_key
 from dissensus.errors import DataError
 
+
+def _number_as_text(value: object) -> object:
+    """A number as a name: YAML reads `missing: [-1]` as one."""
+    return cell_name(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+Name = Annotated[str, BeforeValidator(_number_as_text)]
 Repeats = Literal["last", "first", "all", "each", "refuse"]
 Scale = Literal["nominal", "ordinal"]
 
@@ -29,11 +38,11 @@ Scale = Literal["nominal", "ordinal"]
 class AnswerRules(SourceSpec):
     """How answers are counted: the keys that every source of annotators' answers has."""
 
-    labels: tuple[str, ...] | None = Field(
+    labels: tuple[Name, ...] | None = Field(
         None,
         description="Label names, in order; default: those seen, sorted (by number where all are numbers).",
     )
-    missing: tuple[str, ...] | None = Field(
+    missing: tuple[Name, ...] | None = Field(
         None,
         description="Words that stand for no answer; default: NA, N/A, null, None and their like, 'skip', 'I don't "
         "know', and -1 where the other labels are 0, 1, 2. An empty list: none.",
@@ -52,7 +61,7 @@ class AnswerRules(SourceSpec):
         description="Separator of several labels in one answer ('a,b': each of k counts 1/k); default: a comma, "
         "semicolon or bar where it separates labels that other answers hold alone. An empty text: none.",
     )
-    leave_out: tuple[str, ...] = Field((), description="Annotators whose answers do not count.")
+    leave_out: tuple[Name, ...] = Field((), description="Annotators whose answers do not count.")
     scale: Scale | None = Field(
         None,
         description="ordinal: labels are steps of a scale, in the order of `labels` or by number; distances between "
@@ -142,6 +151,12 @@ def collect(
     kept = _named(kept, reading)
     kept, more = _once(kept, rules.repeats, where)
     said += [*reading.notes, *more, *_scale_notes(rules, scale, reading.labels, where)]
+    if len(reading.labels) < 2:
+        one = f"every answer is {reading.labels[0]!r}" if reading.labels else "no answer has a label"
+        raise DataError(
+            f"{where}: {one}; at least two are needed. Name all labels on offer with `labels: [FIRST, SECOND]`"
+            + "".join(f" ({note})" for note in reading.notes)
+        )
     position = {label: k for k, label in enumerate(reading.labels)}
     by_item: dict[str, list[Answer]] = {item.id: [] for item in items}
     for answer in kept:
@@ -155,6 +170,11 @@ def collect(
         items = [item for item in items if by_item[item.id]]
         if not items:
             raise DataError(f"{where} holds no answer to any of its {bare} items")
+    said += gold_like_notes(list(by_item.values()))
+    said += [
+        f"{' and '.join(map(repr, same))} are counted as different annotators, and differ in spelling alone"
+        for same in alike(dict.fromkeys(answer.annotator for answer in kept))[:5]
+    ]
     examples, ties, several = [], 0, 0
     for item in items:
         counts = [0.0] * len(position)
@@ -173,9 +193,24 @@ def collect(
         examples.append(Example(item.id, item.text, gold, tuple(counts), tuple(pairs), item.extra))
     if several:
         said.append(f"{several} answers name several labels; each of k labels counts 1/k")
+    unchosen = _unchosen_golds(examples, reading.labels) if published_gold else []
+    if unchosen:
+        said.append(
+            f"no annotator chose {', '.join(map(repr, unchosen))}, which gold labels are: do both use the same names?"
+        )
     if ties:
         said.append(tie_note(ties, reading.labels))
     return AnnotatedDataset(name, reading.labels, tuple(examples), tuple(said), rules.scale or scale)
+
+
+def _unchosen_golds(examples: Sequence[Example], labels: Sequence[str]) -> list[str]:
+    """Gold labels that nobody chose for any item; none where nobody answered at all."""
+    chosen = {k for example in examples for k, count in enumerate(example.counts) if count}
+    return (
+        [labels[k] for k in sorted({e.gold for e in examples if e.gold is not None} - chosen)]
+        if chosen
+        else []
+    )
 
 
 def text_id(text: Mapping[str, str]) -> str:
@@ -207,7 +242,7 @@ def _split(answers: Sequence[Answer], rules: AnswerRules) -> tuple[list[Answer],
     if rules.several == "":
         return list(answers), []
     spelt = Counter(label for answer in answers for label in answer.labels)
-    alone = {label_key(label) for label in spelt} | {label_key(label) for label in rules.labels or ()}
+    alone = {spelling_key(label) for label in spelt} | {spelling_key(label) for label in rules.labels or ()}
     parts: dict[str, list[str]] = {}
     doubtful: list[str] = []
     for label in spelt:
@@ -215,7 +250,7 @@ def _split(answers: Sequence[Answer], rules: AnswerRules) -> tuple[list[Answer],
             pieces = [piece for piece in map(str.strip, label.split(separator)) if piece]
             if len(pieces) < 2 or label in (rules.labels or ()):
                 continue
-            if rules.several or all(label_key(piece) in alone for piece in pieces):
+            if rules.several or all(spelling_key(piece) in alone for piece in pieces):
                 parts[label] = pieces
             else:
                 doubtful.append(label)

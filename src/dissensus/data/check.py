@@ -55,6 +55,7 @@ class DataReport:
         flagged: the flagged annotators, a sentence each.
         dispersion: mean ordinal dispersion in [0, 1]; NaN unless the labels are an ordered scale.
         without_annotations: items that nobody annotated.
+        single_annotations: items with one annotation.
         without_gold: items without a gold label.
         tied: items of which two labels or more share the highest count.
         entropy_edges: edges of the histogram's bins, in bits: ten equal ones from 0 to log2 of the label count.
@@ -81,6 +82,7 @@ class DataReport:
     flagged: tuple[str, ...]
     dispersion: float
     without_annotations: int
+    single_annotations: int
     without_gold: int
     tied: int
     entropy_edges: tuple[float, ...]
@@ -129,6 +131,7 @@ def check_dataset(dataset: AnnotatedDataset) -> DataReport:
         flagged=tuple(row.sentence for row in people.flagged),
         dispersion=people.dispersion,
         without_annotations=int((totals == 0).sum()),
+        single_annotations=int((totals == 1).sum()),
         without_gold=int((gold == NO_GOLD).sum()),
         tied=sum(map(is_tie, counts.tolist())),
         entropy_edges=tuple(float(edge) for edge in edges),

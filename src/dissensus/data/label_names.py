@@ -6,16 +6,15 @@ decides otherwise.
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dissensus.data.sources.reading import sorted_labels
+from dissensus.data.spelling import spelling_key
 from dissensus.errors import DataError
 
-MISSING = ("NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "NULL", "Null", "null", "None")
-"""Spellings, letter by letter, of a missing value in R, pandas, SQL, JSON, Python and spreadsheets."""
+MISSING = ("NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "NULL", "Null", "null")
+"""Spellings, letter by letter, of a missing value in R, pandas, SQL, JSON and spreadsheets."""
 
 NO_ANSWER = (
     "i don't know",
@@ -27,15 +26,13 @@ NO_ANSWER = (
     "skip",
     "skipped",
 )
-"""Answers, in any case, of somebody who does not choose a label."""
+"""Words that may be labels too: those of somebody who does not choose one, in any case, and Python's 'None'."""
 
 TOO_MANY = 1 / 3
-"""A word for "no answer" that is so large a share of all answers may be a label: the study must say."""
+"""A word of `NO_ANSWER` that is so large a share of all answers may be a label: the study must say."""
 
 _Merged = tuple[str, list[tuple[str, float]]]
 """A label's name, and its spellings with how often each is there."""
-
-_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
 
 
 @dataclass(frozen=True)
@@ -92,21 +89,12 @@ def read_labels(
             )
     order = (*known, *sorted_labels(set(names.values()) - set(known)))
     notes = [_missing_note(none, seen, missing is None)] if none else []
+    keys = set(map(spelling_key, seen))
+    absent = [word for word in missing or () if spelling_key(word) not in keys]
+    notes += [f"no answer is {', '.join(map(repr, absent))}, which `missing` names"] if absent else []
     notes += [_merged_note(merged)] if merged else []
     notes += _doubtful(order, labels, missing)
     return LabelReading(order, {**names, **dict.fromkeys(none)}, tuple(notes))
-
-
-def label_key(name: str) -> str:
-    """What spellings of one label share: NFKC, case folded, spaces joined, numbers without trailing zeros."""
-    key = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
-    if _NUMBER.fullmatch(key):
-        whole, _, fraction = key.lstrip("+").partition(".")
-        sign, digits = ("-", whole[1:]) if whole.startswith("-") else ("", whole)
-        digits, fraction = digits.lstrip("0") or "0", fraction.rstrip("0")
-        key = sign + digits + (f".{fraction}" if fraction else "")
-        return "0" if key == "-0" else key
-    return key
 
 
 def _not_answers(
@@ -117,28 +105,30 @@ def _not_answers(
     where: str,
 ) -> list[str]:
     if missing is not None:
-        keys = {label_key(word) for word in missing}
-        return [word for word in seen if label_key(word) in keys]
+        keys = {spelling_key(word) for word in missing}
+        return [word for word in seen if spelling_key(word) in keys]
     named = set(known)
-    words = [
-        word
-        for word in seen
-        if word not in named
-        and (word in MISSING or " ".join(word.casefold().replace("’", "'").split()) in NO_ANSWER)
-    ]
+    words = [word for word in seen if word not in named and (word in MISSING or _is_no_answer(word))]
     total = sum(answers.values())
     for word in words:
-        if total and answers.get(word, 0) > TOO_MANY * total and len(seen) - len(words) < 2:
+        # A gap is a gap however many there are: most cells of a wide table of a crowd are. With fewer than two labels
+        # left it may be one all the same.
+        if answers.get(word, 0) > TOO_MANY * total and (word not in MISSING or len(seen) - len(words) < 2):
             raise _ambiguous(word, answers[word], total, where)
     words += [
-        word for word in seen if label_key(word) == "-1" and word not in named and _from_zero(seen, word)
+        word for word in seen if spelling_key(word) == "-1" and word not in named and _from_zero(seen, word)
     ]
     return words
 
 
+def _is_no_answer(word: str) -> bool:
+    folded = " ".join(word.casefold().replace("’", "'").split())
+    return word == "None" or folded in NO_ANSWER
+
+
 def _from_zero(seen: Iterable[str], minus_one: str) -> bool:
     """Whether the other labels are 0, 1, 2 and so on, three at least: -1 is then "no label", as in `datasets`."""
-    others = {label_key(word) for word in seen} - {label_key(minus_one)}
+    others = {spelling_key(word) for word in seen} - {spelling_key(minus_one)}
     return {"0", "1", "2"} <= others and all(word.isdecimal() for word in others)
 
 
@@ -155,7 +145,7 @@ def _one_name_each(
     """Spelling -> name, and what was merged. A label that is known by name lends its own."""
     by_key: dict[str, str] = {}
     for label in known:
-        twin = by_key.setdefault(label if exact else label_key(label), label)
+        twin = by_key.setdefault(label if exact else spelling_key(label), label)
         if twin != label and set(spelt) <= set(known):
             return {word: word for word in spelt}, []  # every spelling is named: they are kept apart
         if twin != label:
@@ -165,7 +155,7 @@ def _one_name_each(
             )
     groups: dict[str, list[tuple[str, float]]] = {}
     for word, n in spelt.items():
-        groups.setdefault(word if exact else label_key(word), []).append((word, n))
+        groups.setdefault(word if exact else spelling_key(word), []).append((word, n))
     names: dict[str, str] = {}
     merged: list[_Merged] = []
     for key, spellings in groups.items():
@@ -186,30 +176,40 @@ def _missing_note(none: Sequence[str], seen: Mapping[str, float], guessed: bool)
 
 def _merged_note(merged: Sequence[_Merged]) -> str:
     shown = "; ".join(
-        f"{' and '.join(f'{word!r} ({n})' for word, n in spellings)} as {name!r}"
+        f"{' and '.join(f'{word!r} ({n:g})' for word, n in spellings)} as {name!r}"
         for name, spellings in merged[:5]
     )
     rest = f"; and {len(merged) - 5} more" if len(merged) > 5 else ""
     return f"read as one label: {shown}{rest}; `same_labels: exact` keeps spellings apart"
 
 
+_UNSURE = frozenset(
+    (
+        *("unsure", "not sure", "unclear", "undecided", "cannot tell", "can't tell", "none", "null", "other"),
+        *("missing", "no answer", "n.a.", "-", "--", "?", ".", "99", "-9", "-99", "999", "-999"),
+    )
+)
+"""Labels, folded, that stand for no answer in some data sets and are labels in others."""
+
+
 def _doubtful(order: Sequence[str], labels: Sequence[str] | None, missing: Sequence[str] | None) -> list[str]:
     """Labels that may be no labels, where neither `labels` nor `missing` says."""
     if labels is not None or missing is not None:
         return []
-    if "-1" in order and all(label_key(word).lstrip("-").isdecimal() for word in order) and len(order) <= 3:
-        return ["-1 is read as a label; if it means that there is none, say `missing: [-1]`"]
-    unsure = {
-        "unsure",
-        "not sure",
-        "unclear",
-        "undecided",
-        "cannot tell",
-        "can't tell",
-        "none",
-        "null",
-        "other",
-    }
-    doubtful = [word for word in order if word.casefold() in unsure]
-    words = ", ".join(doubtful)
-    return [f"{words!r} counted as a label; if it is no answer, say `missing: [{words}]`"] if doubtful else []
+    doubtful = [word for word in order if word.casefold() in _UNSURE]
+    if doubtful and all(spelling_key(word).lstrip("-").isdecimal() for word in order) and len(order) > 9:
+        doubtful = []  # 99 is one of many numbers
+    if (
+        "-1" in order
+        and all(spelling_key(word).lstrip("-").isdecimal() for word in order)
+        and len(order) <= 3
+    ):
+        doubtful.append("-1")
+    notes = [
+        f"{', '.join(map(repr, doubtful))} counted as a label; if it is no answer, say `missing: "
+        f"[{', '.join(map(repr, doubtful))}]`"
+    ]
+    both = [word for word in ("true", "false") if word in order and {"0", "1"} & set(order)]
+    return (notes if doubtful else []) + (
+        [f"{both[0]!r} is a label beside numbers; if it is one of them, write it as one"] if both else []
+    )

@@ -16,10 +16,15 @@ if TYPE_CHECKING:
     from dissensus.data.annotations import AnnotatedDataset
 
 
+AS_MANY = 1 - 1e-9
+"""Of the highest count: a count above this share of it is as high. Answers of 1/k each, added in another order, differ
+by rounding."""
+
+
 def is_tie(counts: Sequence[float]) -> bool:
     """Whether two labels or more share the highest count, and somebody was asked."""
     top = max(counts, default=0.0)
-    return top > 0 and sum(count == top for count in counts) > 1
+    return top > 0 and sum(count >= top * AS_MANY for count in counts) > 1
 
 
 def tie_note(

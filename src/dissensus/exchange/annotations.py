@@ -8,17 +8,22 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 
 from dissensus.curves import FloatArray
-from dissensus.data.annotations import AnnotatedDataset
+from dissensus.data.annotations import NO_GOLD, AnnotatedDataset
 from dissensus.data.sniff import sniff
 from dissensus.data.sources.columns import conventional_columns
 from dissensus.data.sources.reading import Record
 from dissensus.data.sources.table import TableSource, build
 from dissensus.data.sources.tabular import Table, read_table
+from dissensus.data.spelling import match_ids
 from dissensus.display import ShortRepr
 from dissensus.errors import DataError
 from dissensus.exchange.imported import NO_TEXT
+
+_FEWEST_COMPARED = 6
+"""Gold labels that are compared at least before an order of labels is called wrong."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -66,9 +71,10 @@ def _without_text(path: Path) -> tuple[Table, TableSource] | None:
         keys = conventional_columns(table)
     except DataError:
         return None
-    return table, TableSource.parse(
-        {"source": "table", "path": str(path), "rows": "items", **keys}, str(path)
-    )
+    if "annotation" in keys and "item" not in keys:
+        return None  # one row per annotation: without texts, an id alone says of which item
+    row = "annotations" if "annotation" in keys else "items"
+    return table, TableSource.parse({"source": "table", "path": str(path), "rows": row, **keys}, str(path))
 
 
 def label_names(
@@ -106,22 +112,27 @@ def answers_for(
         gold: label indices, shape (n,), with which the annotations' own gold labels are compared.
 
     Raises:
-        DataError: no annotation belongs to any of the examples.
+        DataError: no annotation belongs to any of the examples, an id could be joined with two, or most gold labels
+            differ and would agree in another order of the labels.
     """
     n = len(ids)
     counts = np.zeros((n, len(labels)))
     if annotations is None:
         note = "no annotations were given, so the annotation entropy of every example is NaN"
         return Answers(counts, (NO_TEXT,) * n, (note,))
-    column = [list(labels).index(label) for label in annotations.labels]
+    column = np.array([list(labels).index(label) for label in annotations.labels])
+    match = match_ids(ids, annotations.ids, f"the curves and the annotations of {annotations.name!r}")
     text: list[Mapping[str, str]] = [dict.fromkeys(annotations.fields, "")] * n
-    other_gold = 0
+    annotated_gold = np.full(n, NO_GOLD)
     for row, example_id in enumerate(ids):
-        if example_id in annotations:
-            example = annotations[example_id]
+        if example_id in match.known:
+            example = annotations[match.known[example_id]]
             counts[row, column] = example.counts
             text[row] = example.text
-            other_gold += example.gold is not None and column[example.gold] != gold[row]
+            annotated_gold[row] = NO_GOLD if example.gold is None else column[example.gold]
+    both = (annotated_gold != NO_GOLD) & (gold != NO_GOLD)
+    _refuse_permuted(gold[both], annotated_gold[both], labels, annotations.name)
+    other_gold = int((annotated_gold[both] != gold[both]).sum())
     silent = np.flatnonzero(counts.sum(axis=1) == 0)
     if len(silent) == n:
         raise DataError(
@@ -129,7 +140,7 @@ def answers_for(
             f"{annotations.ids[0]!r}); expected a column 'id' with the same ids, and a column of label counts or of "
             "annotators' labels"
         )
-    notes = []
+    notes = [f"annotations: {note}" for note in (*annotations.notes, *match.notes("in the annotations"))]
     if len(silent):
         notes.append(
             f"{len(silent)} of {n} examples have no annotations, e.g. {ids[silent[0]]!r}; their entropy is NaN"
@@ -140,3 +151,29 @@ def answers_for(
             "trained on is kept"
         )
     return Answers(counts, tuple(text), tuple(notes))
+
+
+def _refuse_permuted(
+    gold: NDArray[np.int64], annotated: NDArray[np.int64], labels: Sequence[str], name: str
+) -> None:
+    """Raise where most gold labels differ, and two thirds would agree if the labels stood in another order.
+
+    `gold` is of the curves, `annotated` of the annotations: label indices, shape (n,). With few examples, any two
+    columns agree in some order.
+    """
+    n, same = len(gold), int((gold == annotated).sum())
+    if n < _FEWEST_COMPARED or same * 2 >= n:
+        return
+    pairs = np.zeros((len(labels), len(labels)), dtype=np.int64)
+    np.add.at(pairs, (annotated, gold), 1)
+    _, outputs = linear_sum_assignment(pairs, maximize=True)
+    agreeing = int(pairs[np.arange(len(labels)), outputs].sum())
+    if agreeing * 3 < n * 2:
+        return
+    order = [labels[k] for k in np.argsort(outputs)]
+    raise DataError(
+        f"{n - same} of {n} gold labels of the curves are others than those of the annotations in {name!r}. The labels "
+        f"of the model's outputs were taken as {', '.join(labels)}; in the order {', '.join(order)}, {agreeing} of {n} "
+        f"would agree. Give that order with `--labels {','.join(order)}` (in Python, `labels={order}`), or mend the "
+        "annotations"
+    )

@@ -90,6 +90,7 @@ def read_aum(
             "mode": "free",
             "source": "aum",
             "note": BOUND,
+            "data_notes": list(answers.notes),
             "files": {file.name: file_sha256(file)},
         },
         values={"margin": margins.astype(np.float32)},

@@ -86,6 +86,7 @@ def read_cartography(
             "source": "cartography",
             "note": WHEN,
             "steps_per_epoch": steps_per_epoch,
+            "data_notes": list(answers.notes),
             "files": {file.name: file_sha256(file) for file in files},
         },
     )

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from dissensus.curves import Curves, FloatArray
-from dissensus.data.label_names import label_key
+from dissensus.data.spelling import spelling_key
 from dissensus.errors import DataError
 from dissensus.stats.lewidi_measures import average_manhattan, average_wasserstein
 
@@ -85,13 +85,13 @@ def soft_submission(curves: Curves, task_name: str, *, split: str | None = None)
             )
         raise DataError(f"the task {task_name!r} is unknown; known: {', '.join(TASKS)}")
     task = TASKS[task_name]
-    place = {label_key(label): k for k, label in enumerate(task.labels)}
-    if other := [label for label in curves.labels if label_key(label) not in place]:
+    place = {spelling_key(label): k for k, label in enumerate(task.labels)}
+    if other := [label for label in curves.labels if spelling_key(label) not in place]:
         raise DataError(
             f"the label {other[0]!r} is none of {task_name}'s, which are {', '.join(task.labels)}; this cell is of "
             "another data set, or of another form of it"
         )
-    column = [place[label_key(label)] for label in curves.labels]
+    column = [place[spelling_key(label)] for label in curves.labels]
     rows, ids, split = _of_split(curves.ids, split)
     predictions, shares = np.zeros((len(rows), len(place))), np.zeros((len(rows), len(place)))
     with np.errstate(over="ignore"):

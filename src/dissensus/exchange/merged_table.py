@@ -42,7 +42,7 @@ def earlier_merge(old: OldAnnotations, path: Path) -> OldAnnotations:
             f"{path} is there and is no table that `dissensus merge` wrote; it is left as it is. Give another --out"
         )
     spec = TableSource.model_validate({**_columns(old, names), "path": str(path.absolute())})
-    _, read, _ = read_long(table, spec, TextReader(spec, None))
+    _, read, _ = read_long(table, spec, TextReader(spec, None, table))
     if other := next((answer for answer in read if answer.item not in old.dataset), None):
         raise DataError(
             f"{path}, {other.place}: the item {other.item!r} is not among the {len(old.dataset)} of the study. Is it "

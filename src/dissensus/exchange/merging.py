@@ -13,7 +13,6 @@ from dissensus.config.sources import SourceSpec
 from dissensus.data.agreement import annotation_entropy
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.data.answers import Answer, AnswerRules, Item, collect
-from dissensus.data.label_names import label_key
 from dissensus.data.sniff import recognise
 from dissensus.data.sources import load_source
 from dissensus.data.sources.base import FileSample
@@ -21,6 +20,7 @@ from dissensus.data.sources.long_form import read_long
 from dissensus.data.sources.paths import resolve_path
 from dissensus.data.sources.table import TableSource, TextReader
 from dissensus.data.sources.tabular import read_table
+from dissensus.data.spelling import spelling_key
 from dissensus.errors import DataError
 from dissensus.exchange.annotation_tools import unguarded
 from dissensus.files import file_sha256
@@ -102,7 +102,7 @@ def old_annotations(spec: SourceSpec, *, data_dir: Path | None = None) -> OldAnn
     if isinstance(spec, TableSource) and spec.annotation is not None and spec.path is not None:
         texts = None if spec.texts is None else read_table(resolve_path(spec.texts.path, data_dir))
         table = read_table(resolve_path(spec.path, data_dir))
-        items, read, _ = read_long(table, spec, TextReader(spec, texts))
+        items, read, _ = read_long(table, spec, TextReader(spec, texts, table))
         dataset = collect(
             items,
             read,
@@ -201,7 +201,8 @@ def _new_answers(old: OldAnnotations, path: Path) -> list[Answer]:
     else:
         spec = recognise(path).spec
     if isinstance(spec, TableSource) and spec.annotation is not None:
-        items, answers, _ = read_long(read_table(path), spec, TextReader(spec, None))
+        table = read_table(path)
+        items, answers, _ = read_long(table, spec, TextReader(spec, None, table))
     else:
         if isinstance(spec, AnswerRules):
             spec = spec.model_copy(update={"labels": labels})
@@ -293,7 +294,7 @@ def multiset(answers: Iterable[Answer]) -> Counter[tuple[str, str, tuple[str, ..
 
 
 def _key(answer: Answer) -> tuple[str, str, tuple[str, ...]]:
-    return answer.item, answer.annotator, tuple(sorted(map(label_key, answer.labels)))
+    return answer.item, answer.annotator, tuple(sorted(map(spelling_key, answer.labels)))
 
 
 def file_cell(value: object) -> str:

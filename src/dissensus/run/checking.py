@@ -14,15 +14,13 @@ from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
-
 from dissensus.config import ModelSpec, RunSpec
 from dissensus.config.sources import SourceSpec
 from dissensus.data.annotations import AnnotatedDataset
 from dissensus.data.assembly import assemble
-from dissensus.data.noise import inject_noise
 from dissensus.data.sources import load_source
 from dissensus.errors import DataError, DissensusError, MissingDependencyError, MissingFileError, ModelError
+from dissensus.run.cell_data import annotators_shares, training_labels
 from dissensus.seeds import stream_seed
 
 KEPT = 2
@@ -69,8 +67,8 @@ def _check_data(
     load = _Loader(data_dir)
     alike: dict[tuple[str, str, str, str], list[RunSpec]] = {}
     for cell in cells:
-        noise = cell.training.noise.model_dump_json() if cell.training.noise else ""
-        alike.setdefault((_key(cell), cell.dataset.model_dump_json(), cell.regime, noise), []).append(cell)
+        labels = f"{cell.training.noise!r} {cell.training.targets}"
+        alike.setdefault((_key(cell), cell.dataset.model_dump_json(), cell.regime, labels), []).append(cell)
     wrong: dict[str, int] = {}
     seen: set[str] = set()
     absent: set[str] = set()
@@ -97,12 +95,11 @@ def _check_data(
 
 def _try(cell: RunSpec, load: _Loader) -> None:
     """Make what a cell trains on and tracks."""
-    seed = cell.seed
-    data = assemble(cell.dataset, cell.regime, sample_seed=stream_seed(seed, "sample"), load=load)
-    noise = cell.training.noise
-    if noise is not None:
-        rng = np.random.default_rng(stream_seed(seed, "noise"))
-        inject_noise(data.train.gold, data.train.counts, kind=noise.kind, rate=noise.rate, rng=rng)
+    sample_seed = stream_seed(cell.seed, "sample")
+    data = assemble(cell.dataset, cell.regime, sample_seed=sample_seed, load=load)
+    training_labels(cell, data, None)
+    if cell.training.targets == "annotators":
+        annotators_shares(data)
 
 
 def _check_models(cells: Sequence[RunSpec], on_stage: Callable[[str], None]) -> list[str]:

@@ -10,12 +10,11 @@ from pathlib import Path
 from dissensus.config import FEWEST_STEPS, RunSpec
 from dissensus.data.assembly import assemble
 from dissensus.data.sources.paths import resolve_path
-from dissensus.data.sources.table import TableSource
 from dissensus.errors import DissensusError
 from dissensus.record.schedule import total_steps, warmup_steps
 
-LARGEST_TABLE = 50 * 2**20
-"""Bytes of a table of one's own that is read before a run for its number of rows alone."""
+LARGEST_FILE = 50 * 2**20
+"""Bytes of a data file of one's own that is read before a run for its number of items alone."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ def train_size_of(cell: RunSpec) -> int | None:
 
 
 def steps_before_a_run(cells: Sequence[RunSpec], data_dir: Path | None) -> list[tuple[RunSpec, int | None]]:
-    """Each cell with its optimiser steps, from the study and, for a small table of one's own, from its rows."""
+    """Each cell with its optimiser steps, from the study and, for a small file of one's own, from its items."""
     known: dict[tuple[str, str], int | None] = {}
     steps_of: list[tuple[RunSpec, int | None]] = []
     for cell in cells:
@@ -103,18 +102,18 @@ def steps_before_a_run(cells: Sequence[RunSpec], data_dir: Path | None) -> list[
         if size is None:
             key = (cell.dataset.canonical(), cell.regime)
             if key not in known:
-                known[key] = _rows_of_a_table(cell, data_dir)
+                known[key] = _items_of_a_file(cell, data_dir)
             size = known[key]
         steps_of.append((cell, None if size is None else total_steps(size, cell.training)))
     return steps_of
 
 
-def _rows_of_a_table(cell: RunSpec, data_dir: Path | None) -> int | None:
-    tracked = cell.dataset.tracked
-    if not isinstance(tracked, TableSource) or tracked.path is None or cell.dataset.train is not None:
+def _items_of_a_file(cell: RunSpec, data_dir: Path | None) -> int | None:
+    path = getattr(cell.dataset.tracked, "path", None)
+    if not isinstance(path, str) or cell.dataset.train is not None:
         return None
     try:
-        if resolve_path(tracked.path, data_dir).stat().st_size > LARGEST_TABLE:
+        if resolve_path(path, data_dir).stat().st_size > LARGEST_FILE:
             return None
         return len(assemble(cell.dataset, cell.regime, sample_seed=cell.seed, data_dir=data_dir).train)
     except (DissensusError, OSError):  # the run itself says what is wrong

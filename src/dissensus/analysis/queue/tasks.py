@@ -83,7 +83,7 @@ def tasks_of(
         replace(
             task,
             labels_wanted=labels,
-            why=f"{task.why}; entropy known to ±{before:.2f} bits, with {labels} more to ±{after:.2f}",
+            why=f"{task.why}; share of {_top(task)!r} known to ±{before:.0%}, with {labels} more to ±{after:.0%}",
         )
         for task, labels, before, after in zip(
             tasks, plan.labels.tolist(), plan.before.tolist(), plan.after.tolist(), strict=True
@@ -91,12 +91,18 @@ def tasks_of(
         if labels
     ]
     wanted.sort(key=lambda task: -(task.labels_wanted or 0))
-    mean = (plan.before.mean(), plan.after.mean())
+    asked = plan.labels > 0
+    mean = (plan.before[asked].mean(), plan.after[asked].mean()) if asked.any() else (0.0, 0.0)
     note = (
-        f"{budget} labels over {len(wanted)} of {len(tasks)} candidates: entropy is known to ±{mean[0]:.3f} bits now "
-        f"and to ±{mean[1]:.3f} then, on average"
+        f"{budget} labels over {len(wanted)} of {len(tasks)} candidates: there, the share of the most frequent label "
+        f"is known to ±{mean[0]:.1%} now and to ±{mean[1]:.1%} then, on average"
     )
     return tuple(wanted), (note,)
+
+
+def _top(task: AnnotationTask) -> str:
+    """The most frequent label of an item; of equals the first."""
+    return task.labels[task.votes.index(max(task.votes))]
 
 
 def _task(items: StudyItems, candidate: Candidate) -> AnnotationTask:

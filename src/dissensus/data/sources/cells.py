@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import ast
+import io
+import itertools
 import json
 import re
+import tokenize
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dissensus.data.sources.reading import Record, label_name, not_shares, shown, whole_if_near
+from dissensus.data.annotations import MOST_ANNOTATORS
+from dissensus.data.sources.reading import (
+    Record,
+    RepeatedKeyError,
+    each_key_once,
+    label_name,
+    not_shares,
+    shown,
+    whole_if_near,
+)
 
 if TYPE_CHECKING:
     from dissensus.data.sources.table import TableSource
@@ -18,13 +30,21 @@ _NUMPY_TEXTS = re.compile(r"""\[\s*(?:'[^']*'|"[^"]*")(?:\s+(?:'[^']*'|"[^"]*"))
 _NUMPY_NUMBERS = re.compile(r"\[\s*[-+\w.]+(?:\s+[-+\w.]+)*\s*\]")
 """Arrays as NumPy prints them, without commas: Python would read two texts side by side as one."""
 
+_NUMPY_REPR = re.compile(r"array\(\s*(\[.*\])\s*(?:,\s*dtype=[^)]*)?\)", re.DOTALL)
+
 TRUE, FALSE = ("1", "true", "yes", "x"), ("0", "false", "no", "")
 """Cells of a column that says whether a label was chosen; compared in lower case."""
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """An answer in a cell: who gave it ('' where that is not known), and the labels as the cell spells them."""
+    """Answers in a cell.
+
+    Attributes:
+        annotator: who gave it; '' where that is not known.
+        labels: as the cell spells them.
+        weight: how many annotators gave it, where only that is known; NaN where the cell of the number is empty.
+    """
 
     annotator: str
     labels: tuple[str, ...]
@@ -48,7 +68,7 @@ def row_answers(record: Record, spec: TableSource) -> list[Given]:
         counts = _numbers(record, spec.counts, spec, "counts")
     elif spec.distribution is not None:
         shares = _numbers(record, spec.distribution, spec, "distribution")
-        wrong = not_shares(shares.values()) if shares else None
+        wrong = not_shares(share for share in shares.values() if share == share) if shares else None
         if wrong:
             raise record.error(f"in the distribution, {wrong}")
         n = _number_of_annotators(record, spec) if shares else 0.0
@@ -154,9 +174,8 @@ def _numbers(
         return {}
     out: dict[str, float] = {}
     for label, number in pairs:
-        out[label] = out.get(label, 0.0) + (
-            0.0 if _empty(number) else _number(record, number, f"{setting} of {label!r}")
-        )
+        value = float("nan") if _empty(number) else _number(record, number, f"{setting} of {label!r}")
+        out[label] = out[label] + value if label in out else value
     return out
 
 
@@ -179,9 +198,29 @@ def _number(record: Record, value: Any, described: str) -> float:
         )
     except (ValueError, OverflowError):
         number = -1.0
-    if not 0 <= number < float("inf"):
-        raise record.error(f"{described} is {shown(value)}; expected a number of at least 0")
+    if not 0 <= number < MOST_ANNOTATORS:
+        raise record.error(f"{described} is {shown(value)}; expected a number of at least 0, and below 1e9")
     return number
+
+
+def _lost_in_literal(text: str) -> str:
+    """What Python would lose of a literal without a word; '' where it loses nothing."""
+    try:
+        tokens = [
+            token.type
+            for token in tokenize.generate_tokens(io.StringIO(text).readline)
+            if token.string.strip()
+        ]
+    except (tokenize.TokenError, SyntaxError):
+        return ""
+    if any(one == other == tokenize.STRING for one, other in itertools.pairwise(tokens)):
+        return "two texts stand side by side without a comma"
+    for node in ast.walk(ast.parse(text, mode="eval")):
+        if isinstance(node, ast.Dict):
+            keys = [ast.dump(key) for key in node.keys if key is not None]
+            if len(set(keys)) < len(keys):
+                return "a key is there more than once, and only one of its values could be read"
+    return ""
 
 
 def _empty(value: Any) -> bool:
@@ -194,11 +233,16 @@ def _empty(value: Any) -> bool:
 
 def opened(record: Record, column: str, value: Any) -> Any:
     """A string that holds a list or a mapping, as JSON or as Python wrote it (CSV files often do), opened."""
-    if not isinstance(value, str) or value.strip()[:1] not in ("[", "{"):
+    if not isinstance(value, str):
         return value
-    text = value.strip()
+    array = _NUMPY_REPR.fullmatch(value.strip())
+    if value.strip()[:1] not in ("[", "{") and array is None:
+        return value
+    text = value.strip() if array is None else array[1]
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=each_key_once)
+    except RepeatedKeyError as error:
+        raise record.error(f"in {column!r}, {error}") from None
     except (ValueError, RecursionError):
         pass
     if "..." in text and _NUMPY_NUMBERS.fullmatch(text):
@@ -211,8 +255,10 @@ def opened(record: Record, column: str, value: Any) -> Any:
         return text[1:-1].split()
     try:
         opened = ast.literal_eval(text)  # literals only: nothing is run
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
         opened = None
+    if opened is not None and (lost := _lost_in_literal(text)):
+        raise record.error(f"{column!r} is {shown(value)}, where {lost}")
     if not isinstance(opened, list | dict | tuple):
         raise record.error(
             f"{column!r} is {shown(value)}; expected a JSON list or object, or labels with separators"

@@ -1,4 +1,4 @@
-"""The harmonised JSON of the Learning With Disagreements shared tasks (Leonardelli et al., SemEval-2023 task 11).
+"""The harmonised JSON of the Learning With Disagreements shared tasks: SemEval-2023 task 11, and the edition of 2025.
 
 One JSON object per item, keyed by the item's number within its split. What varies between the corpora, and is read:
 
@@ -6,8 +6,9 @@ One JSON object per item, keyed by the item's number within its split. What vari
   An annotator who gave several labels ("entailment,neutral") counts 1/k for each of them.
 - `text`: one text, or several (a mapping, or a JSON object inside a string), as in dialogue corpora.
 - `hard_label` is the gold label; where it is missing or empty, the majority of the annotations is.
-- where `annotations` is missing, or speaks of other labels than `soft_label` does, `soft_label` times
-  `number of annotations` gives the counts.
+- where `annotations` is missing, or is on another scale than `soft_label`, `soft_label` times `number of annotations`
+  gives the counts. Each item's annotations are compared with its own soft label.
+- `X_annotators_meta.json` beside `X_train.json` says who the annotators are.
 
 Ids are unique within a split only, so they get the split in front: `train-17`.
 """
@@ -15,6 +16,7 @@ Ids are unique within a split only, so they get the split in front: `train-17`.
 from __future__ import annotations
 
 import json
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,10 +24,11 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from dissensus.config.sources import SourceSpec
-from dissensus.data.annotations import AnnotatedDataset, Example, majority
-from dissensus.data.notes import is_tie, tie_note
-from dissensus.data.sources.base import FileSample, PublishedData, Recognised, RemoteFile, Source
+from dissensus.data.annotations import AnnotatedDataset
+from dissensus.data.answers import Answer, AnswerRules, Item, Repeats, Scale, collect
+from dissensus.data.sources.base import FileSample, Recognised, Source
+from dissensus.data.sources.lewidi_annotators import annotator_facts, corpus_of
+from dissensus.data.sources.lewidi_published import PUBLISHED, PUBLISHED_2025, publisher_of
 from dissensus.data.sources.paths import find_file, resolve_path
 from dissensus.data.sources.reading import (
     Record,
@@ -38,146 +41,168 @@ from dissensus.data.sources.reading import (
 )
 from dissensus.errors import DataError
 
-_ADDRESS = (
-    "https://raw.githubusercontent.com/Le-Wi-Di/le-wi-di.github.io/"
-    "45d7b06e4c36b59472d6bdf9281f7f1e395eb0e0/LeWiDi_2-2023/"
-)
-_FILES = {
-    "ArMIS_dataset/ArMIS_dev.json": "482112222496c64a704ea22f710bf184196beee848f5109406e3ca6196502526",
-    "ArMIS_dataset/ArMIS_test.json": "95498bb854fe476ee33a88cfecb3b05f26e0e1baef6c1083072a56b61586c06a",
-    "ArMIS_dataset/ArMIS_train.json": "549dcd92484fa916e4b8076476fba451cda09b8dca0ba501e70cf5a72c1397f7",
-    "ConvAbuse_dataset/ConvAbuse_dev.json": "d95f9e740b07076e070ed47a8e010894d7cdbacb3246c89a000c26a17c61a04e",
-    "ConvAbuse_dataset/ConvAbuse_test.json": "4a88c6cf2530eb3610bd1e9e7291916ad7fdaedc01dca4e68bcc3e846310afd9",
-    "ConvAbuse_dataset/ConvAbuse_train.json": "f68d9c1e234afaf7e582103daac4e0f362da6418be3ff38e6cce76cfa3b674fc",
-    "HS-Brexit_dataset/HS-Brexit_dev.json": "77c17f95985cbb6db47ffcda637e717a9074f2660e15b5c0c1f9006f50da60a7",
-    "HS-Brexit_dataset/HS-Brexit_test.json": "24e5e1615818ff6e3b96e50245cfe10636ef8ec0ea51f2c2a60acb68858fd195",
-    "HS-Brexit_dataset/HS-Brexit_train.json": "d204d83c7b1a73f037b3aff36aac61357c08a96f96292a37ac7655eb562d81fb",
-    "MD-Agreement_dataset/MD-Agreement_dev.json": "b42b6b54015589504de259241e14c17ff605baab4eb146effcb17a95fbfd69f5",
-    "MD-Agreement_dataset/MD-Agreement_test.json": "a30f185ece8bc99a45ce50e0311593ee1a6882a816c93f6915cabd368f3fad53",
-    "MD-Agreement_dataset/MD-Agreement_train.json": "0b100595f7d10fd9b4624c647af2888597472b2dea90643dc788278714f57a6d",
-}
-PUBLISHED = PublishedData(
-    name="lewidi",
-    what="Learning With Disagreements, 2nd edition: MD-Agreement, HS-Brexit, ConvAbuse, ArMIS",
-    licence="research use; see each corpus",
-    citation="Leonardelli et al., SemEval-2023 task 11, and each corpus' own paper",
-    homepage="https://github.com/Le-Wi-Di/le-wi-di.github.io",
-    files=tuple(RemoteFile(_ADDRESS + name, name, sha) for name, sha in _FILES.items()),
-    expects=tuple(_FILES),
-)
 _MEANINGS: Mapping[str, Mapping[str, str]] = {
     "MD-Agreement": {"0": "not offensive", "1": "offensive"},
     "HS-Brexit": {"0": "no hate speech", "1": "hate speech"},
     "ArMIS": {"0": "not misogynist", "1": "misogynist"},
+    "MP": {"0": "not ironic", "1": "ironic"},
 }
 """Label -> meaning in those corpora whose files hold numbers. (ConvAbuse has two scales.)"""
 
+_LIKERT = ("sarcasm detection", "paraphrase detection")
+"""Tasks (`annotation task`) whose labels are steps of a scale: CSC and Paraphrase."""
 
-class LeWiDiSource(SourceSpec):
-    """A data set in the harmonised JSON of SemEval-2023 task 11 (Learning With Disagreements)."""
+_ROUNDED = 0.011
+"""Soft labels are published with two decimals, or more."""
+
+
+class LeWiDiSource(AnswerRules):
+    """A data set in the harmonised JSON of Learning With Disagreements (SemEval-2023 task 11; the edition of 2025)."""
 
     source: Literal["lewidi"] = "lewidi"
     dataset: str = Field("MD-Agreement", description="File stem before `_train.json`.")
     splits: tuple[str, ...] = ("train",)
     path: str | None = Field(None, description="One JSON file instead of dataset and splits.")
+    repeats: Repeats = Field(
+        "each",
+        description="An annotator's second answer to an item: each counts (as published), the last, the first, all of "
+        "them (as 1/k each), or the data are refused.",
+    )
 
     def in_words(self) -> str:
         """How a report names the data."""
-        return f"LeWiDi {self.dataset} ({', '.join(self.splits)})"
+        splits = "" if self.path else f" ({', '.join(self.splits)})"
+        return f"LeWiDi {Path(self.path).stem if self.path else self.dataset}{splits}"
 
     def label_meanings(self) -> Mapping[str, str]:
         """What the corpus' numbers mean."""
-        return _MEANINGS.get(self.dataset, {})
+        return _MEANINGS.get(corpus_of(Path(self.path)) if self.path else self.dataset, {})
 
 
 @dataclass(frozen=True, slots=True)
-class _Item:
-    id: str
-    text: Mapping[str, str]
-    gold: str | None
-    votes: tuple[tuple[str, str, float], ...]  # annotator ('' if unknown), label, weight
-    soft: tuple[tuple[str, float], ...]  # label, soft label times the number of annotations
-    extra: Mapping[str, str | float | bool]
+class _Annotated:
+    """An item with its annotations and its soft label, which may be on two scales.
+
+    Attributes:
+        item: id, text, gold label.
+        votes: the annotations.
+        soft: label -> its soft label times the number of annotations; empty without one.
+        differs: the annotations are not distributed as the soft label says.
+        likert: the task's labels are steps of a scale.
+    """
+
+    item: Item
+    votes: tuple[Answer, ...]
+    soft: Mapping[str, float]
+    differs: bool
+    likert: bool
+
+    def counted_from_soft(self) -> tuple[Answer, ...]:
+        """Answers of nobody by name, as many for each label as the soft label says."""
+        return tuple(
+            Answer(self.item.id, "", (label,), n, place=self.item.place)
+            for label, n in self.soft.items()
+            if n > 0
+        )
 
 
 def load(spec: LeWiDiSource, *, data_dir: Path | None = None) -> AnnotatedDataset:
     """Load a LeWiDi corpus; see `dissensus.data.sources.load_source`."""
     if spec.path is not None:
         path = resolve_path(spec.path, data_dir)
-        return read([(None, path)], name=path.stem)
+        return read([(None, path)], spec, name=path.stem)
     if len(set(spec.splits)) < len(spec.splits) or not spec.splits:
         raise DataError(f"splits of {spec.dataset} must be given, each once; given: {list(spec.splits)}")
     parts: list[tuple[str | None, Path]] = []
     for split in spec.splits:
         file = f"{spec.dataset}_{split}.json"
-        folders = ("lewidi/", f"lewidi/{spec.dataset}/", f"lewidi/{spec.dataset}_dataset/", "")
-        description = f"the LeWiDi file {file}"
-        parts.append(
-            (split, find_file([f + file for f in folders], data_dir, what=description, published=PUBLISHED))
+        places = [
+            f"{folder}{inner}{file}"
+            for folder in ("lewidi/", "lewidi-2025/")
+            for inner in ("", f"{spec.dataset}/", f"{spec.dataset}_dataset/")
+        ]
+        published = publisher_of(file)
+        what = (
+            f"the LeWiDi file {file}{'' if published else f' ({PUBLISHED.homepage}, folder LeWiDi_3-2025)'}"
         )
-    return read(parts, name=f"{spec.dataset}-{'+'.join(spec.splits)}")
+        parts.append((split, find_file([*places, file], data_dir, what=what, published=published)))
+    return read(parts, spec, name=f"{spec.dataset}-{'+'.join(spec.splits)}")
 
 
-def read(parts: Sequence[tuple[str | None, Path]], *, name: str) -> AnnotatedDataset:
+def read(
+    parts: Sequence[tuple[str | None, Path]], rules: AnswerRules | None = None, *, name: str
+) -> AnnotatedDataset:
     """Read (split, file) pairs into one data set; a split of None takes the one that each item names.
 
     Labels are those seen in annotations, hard and soft labels, in order (by number where all are numbers).
 
     Raises:
-        DataError: a file is not in the harmonised format, or an id repeats within a split.
+        DataError: a file is not in the harmonised format or holds no labels, or an id repeats within a split.
     """
-    items = [item for split, path in parts for item in _items(path, split)]
-    notes = []
-    # Some corpora annotate on a finer scale than that of their hard and soft labels (ConvAbuse: -3 to 1, against
-    # 0 and 1, where an annotated 1 means the opposite of a hard 1). Gold and counts must speak of the same labels.
-    offered = {label for item in items for label, _ in item.soft}
-    voted = {label for item in items for _, label, _ in item.votes}
-    if offered and not voted <= offered:
-        notes.append(
-            f"annotations use the labels {', '.join(sorted_labels(voted))}, hard and soft labels "
-            f"{', '.join(sorted_labels(offered))}: counts are soft labels times n, the number of annotations"
+    annotated = [one for split, path in parts for one in _annotated(path, split)]
+    where = " and ".join(str(path) for _, path in parts)
+    if not any(one.votes or one.soft or one.item.gold for one in annotated):
+        raise DataError(
+            f"{where}: none of {len(annotated)} items has labels: 'annotations', 'soft_label' and 'hard_label' are "
+            "missing or empty (or soft labels are one for each label, which does not say who chose several), as in "
+            "files of an evaluation phase. Take the file that was published after it"
         )
-        items = [replace(item, votes=()) for item in items]
-    elif recounted := sum(not item.votes and bool(item.soft) for item in items):
-        notes.append(f"{recounted} items without annotations: counts are soft labels times n")
-    items = [item if item.votes else replace(item, votes=_unnamed(item.soft)) for item in items]
-    golds = {item.gold for item in items if item.gold is not None}
-    labels = sorted_labels({label for item in items for _, label, _ in item.votes} | offered | golds)
-    position = {label: i for i, label in enumerate(labels)}
-    fields = tuple(dict.fromkeys(key for item in items for key in item.text))
-    examples, by_majority, ties, bare = [], 0, 0, 0
-    for item in items:
-        counts = [0.0] * len(labels)
-        for _, label, weight in item.votes:
-            counts[position[label]] += weight
-        if item.gold is None:
-            by_majority += 1
-            ties += is_tie(counts)
-        bare += not item.votes
-        examples.append(
-            Example(
-                id=item.id,
-                text={key: item.text.get(key, "") for key in fields},
-                gold=majority(counts) if item.gold is None else position[item.gold],
-                counts=tuple(counts),
-                annotations=tuple((who, position[label]) for who, label, _ in item.votes if who),
-                extra=item.extra,
-            )
-        )
-    if by_majority:
+    notes, annotated = _on_one_scale(annotated)
+    if by_majority := sum(one.item.gold is None for one in annotated):
         notes.append(f"{by_majority} items without a hard label took the majority")
-    if ties:
-        notes.append(tie_note(ties, labels))
-    if bare:
+    if bare := sum(not one.votes for one in annotated):
         notes.append(f"{bare} items have no annotations")
-    return AnnotatedDataset(name, labels, tuple(examples), notes=tuple(notes))
+    fields = tuple(dict.fromkeys(key for one in annotated for key in one.item.text))
+    items = [replace(one.item, text={key: one.item.text.get(key, "") for key in fields}) for one in annotated]
+    scale: Scale = "ordinal" if all(one.likert for one in annotated) else "nominal"
+    facts, more = annotator_facts(parts)
+    dataset = collect(
+        items,
+        [answer for one in annotated for answer in one.votes],
+        rules or LeWiDiSource(),
+        name=name,
+        where=where,
+        published_gold=True,
+        fill_gold=True,
+        scale=scale,
+        labels=sorted_labels({label for one in annotated for label in one.soft}),
+        notes=[*notes, *more],
+    )
+    return replace(dataset, annotator_facts=facts)
 
 
-def _unnamed(soft: tuple[tuple[str, float], ...]) -> tuple[tuple[str, str, float], ...]:
-    return tuple(("", label, count) for label, count in soft if count > 0)
+def _on_one_scale(annotated: Sequence[_Annotated]) -> tuple[list[str], list[_Annotated]]:
+    """Items whose votes are of the same scale as gold and soft labels; what was decided, in words.
+
+    Some corpora annotate on a finer scale than that of their hard and soft labels (ConvAbuse: -3 to 1, against 0 and 1,
+    where an annotated 1 means the opposite of a hard 1). Part of such a corpus may hold 0 and 1 alone.
+    """
+    notes = []
+    differing = [one for one in annotated if one.differs]
+    if differing:
+        first = differing[0]
+        compared = sum(bool(one.votes and one.soft) for one in annotated)
+        votes = Counter(label for answer in first.votes for label in answer.labels)
+        notes.append(
+            f"annotations are not distributed as the soft label of {len(differing)} of {compared} items (the first: "
+            f"{first.item.id}, annotations {_counts(votes)}, soft label times n {_counts(first.soft)}), as where both "
+            "are on different scales: counts are soft labels times n, the number of annotations, and who annotated is "
+            "left out"
+        )
+        unknown = sum(bool(one.votes) and not one.soft for one in annotated)
+        if unknown:
+            notes.append(f"{unknown} items have annotations and no soft label; they were left without either")
+        annotated = [replace(one, votes=()) for one in annotated]
+    elif recounted := sum(not one.votes and bool(one.soft) for one in annotated):
+        notes.append(f"{recounted} items without annotations: counts are soft labels times n")
+    return notes, [one if one.votes else replace(one, votes=one.counted_from_soft()) for one in annotated]
 
 
-def _items(path: Path, split: str | None) -> list[_Item]:
+def _counts(counts: Mapping[str, float]) -> str:
+    return ", ".join(f"{label}: {n:g}" for label, n in sorted(counts.items()))
+
+
+def _annotated(path: Path, split: str | None) -> list[_Annotated]:
     document = read_json(path)
     if not isinstance(document, dict) or not document:
         raise DataError(
@@ -193,7 +218,7 @@ def _items(path: Path, split: str | None) -> list[_Item]:
         records.append(Record(path, place, values))
     texts = _texts(records)
     return [
-        _item(record, key, split, text) for key, record, text in zip(document, records, texts, strict=True)
+        _one(record, key, split, text) for key, record, text in zip(document, records, texts, strict=True)
     ]
 
 
@@ -228,43 +253,52 @@ def _as_object(text: str) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _item(record: Record, key: str, split: str | None, text: Mapping[str, str]) -> _Item:
-    own_split = label_name(record.values.get("split"))
-    prefix = split or own_split
-    votes = _votes(record)
-    gold = label_name(record.values.get("hard_label"))
+def _one(record: Record, key: str, split: str | None, text: Mapping[str, str]) -> _Annotated:
+    prefix = split or label_name(record.values.get("split"))
+    item_id = f"{prefix}-{key}" if prefix else key
+    votes = _votes(record, item_id)
     soft = _soft_label(record, len(votes))
-    extra: dict[str, str | float | bool] = {}
-    if prefix:
-        extra["split"] = prefix
-    others = record.values.get("other_info")
-    for name, value in (
-        *(others.items() if isinstance(others, Mapping) else ()),
-        ("lang", record.values.get("lang")),
-    ):
-        if isinstance(value, str | int | float | bool):
-            extra[str(name)] = value
-    return _Item(
-        id=f"{prefix}-{key}" if prefix else key,
-        text=text,
-        gold=gold,
-        votes=votes,
-        soft=soft,
-        extra=extra,
+    item = Item(
+        item_id, text, label_name(record.values.get("hard_label")), _extra(record, prefix), record.place
     )
+    likert = record.values.get("annotation task") in _LIKERT
+    return _Annotated(item, votes, soft, bool(votes and soft) and _differ(votes, soft), likert)
 
 
-def _votes(record: Record) -> tuple[tuple[str, str, float], ...]:
+def _extra(record: Record, split: str | None) -> dict[str, str | float | bool]:
+    others = record.values.get("other_info")
+    facts = dict(others) if isinstance(others, Mapping) else {}
+    reasons, names = facts.get("explanations"), record.values.get("annotators")
+    if isinstance(reasons, list) and isinstance(names, str) and len(reasons) == len(names.split(",")):
+        said = zip(names.split(","), reasons, strict=True)
+        facts["explanations"] = "\n".join(f"{who.strip()}: {str(reason).strip()}" for who, reason in said)
+    facts["lang"] = record.values.get("lang")
+    return {
+        **({"split": split} if split else {}),
+        **{str(name): value for name, value in facts.items() if isinstance(value, str | int | float | bool)},
+    }
+
+
+def _differ(votes: Sequence[Answer], soft: Mapping[str, float]) -> bool:
+    """Whether the annotations are not distributed as the soft label says, rounding aside."""
+    counts: defaultdict[str, float] = defaultdict(float)
+    for answer in votes:
+        for label in answer.labels:
+            counts[label] += 1 / len(answer.labels)
+    n, total = len(votes), sum(soft.values())
+    if abs(n - total) > 0.5:  # some annotations are blank: the soft label counts others
+        return False
+    return any(abs(counts[label] / n - soft.get(label, 0) / total) > _ROUNDED for label in {*counts, *soft})
+
+
+def _votes(record: Record, item: str) -> tuple[Answer, ...]:
     stored = record.values.get("annotations")
     names = record.values.get("annotators")
     if stored is None:
         return ()
     if isinstance(stored, Mapping):
-        votes = []
-        for who, answer in stored.items():
-            several = _labels_of(record, answer, str(who))
-            votes += [(str(who), label, 1 / len(several)) for label in several]
-        return tuple(votes)
+        answers = [(str(who), _labels_of(record, answer, str(who))) for who, answer in stored.items()]
+        return tuple(Answer(item, who, labels, place=record.place) for who, labels in answers if labels)
     if isinstance(stored, int | float):
         stored = label_name(stored)
     if not isinstance(stored, str):
@@ -273,35 +307,37 @@ def _votes(record: Record) -> tuple[tuple[str, str, float], ...]:
         )
     if not stored.strip():
         return ()
-    answers = stored.split(",")
-    who_said = names.split(",") if isinstance(names, str) and names.strip() else [""] * len(answers)
-    if len(who_said) != len(answers):
+    said = stored.split(",")
+    who_said = names.split(",") if isinstance(names, str) and names.strip() else [""] * len(said)
+    if len(who_said) != len(said):
         raise record.error(
-            f"there are {len(answers)} annotations but {len(who_said)} annotators; expected one each"
+            f"there are {len(said)} annotations but {len(who_said)} annotators; expected one each"
         )
-    pairs = zip(who_said, map(label_name, answers), strict=True)
-    return tuple((who.strip(), label, 1.0) for who, label in pairs if label is not None)
+    pairs = zip(who_said, map(label_name, said), strict=True)
+    return tuple(
+        Answer(item, who.strip(), (label,), place=record.place) for who, label in pairs if label is not None
+    )
 
 
-def _labels_of(record: Record, answer: object, who: str) -> list[str]:
+def _labels_of(record: Record, answer: object, who: str) -> tuple[str, ...]:
     if isinstance(answer, str):
-        return [label for label in map(label_name, answer.split(",")) if label is not None]
+        return tuple(label for label in map(label_name, answer.split(",")) if label is not None)
     if answer is None:
-        return []
+        return ()
     label = label_name(answer)
     if label is None:
         raise record.error(f"the annotation of {who!r} is {shown(answer)}; expected a label")
-    return [label]
+    return (label,)
 
 
-def _soft_label(record: Record, votes: int) -> tuple[tuple[str, float], ...]:
-    """(label, share x n) pairs, n being the number of annotations; empty without a soft label."""
+def _soft_label(record: Record, votes: int) -> dict[str, float]:
+    """Label -> share x n, n being the number of annotations; empty without a soft label."""
     soft_label = record.values.get("soft_label")
     # A multi-label corpus gives each label its own yes/no distribution: no single distribution, so no counts.
     if not isinstance(soft_label, Mapping) or any(
         isinstance(share, Mapping) for share in soft_label.values()
     ):
-        return ()
+        return {}
     shares: dict[str, float] = {}
     for key, share in soft_label.items():
         label = label_name(key)
@@ -314,25 +350,25 @@ def _soft_label(record: Record, votes: int) -> tuple[tuple[str, float], ...]:
             raise record.error(f"'soft_label' gives {shown(key)} the share {shown(share)}; expected 0 to 1")
         shares[label] = float(share)
     if not shares:
-        return ()
+        return {}
     wrong = not_shares(shares.values())
     if wrong:
         raise record.error(f"in 'soft_label', {wrong}")
     n = record.values.get("number of annotations", votes or None)
     if isinstance(n, bool) or not isinstance(n, int | float) or not 0 < n < 1e9:
         raise record.error(f"'number of annotations' is {shown(n)}; expected a number of at least 1")
-    return tuple((label, whole_if_near(share * n)) for label, share in shares.items())
+    return {label: whole_if_near(share * n) for label, share in shares.items()}
 
 
 def recognise(sample: FileSample) -> Recognised | None:
     """A file in the harmonised JSON, by the fields of its items."""
-    items = list((sample.document or {}).values())[:1]
-    if not any(
-        isinstance(i, Mapping) and "text" in i and {"annotations", "soft_label"} & i.keys() for i in items
-    ):
+    first = next(iter((sample.document or {}).values()), None)
+    if not isinstance(first, Mapping) or "text" not in first:
+        return None
+    if not {"annotations", "soft_label", "annotators", "annotation task"} & first.keys():
         return None
     spec = LeWiDiSource.parse({"source": "lewidi", "path": str(sample.path)}, str(sample.path))
     return Recognised(spec, "LeWiDi harmonised JSON")
 
 
-SOURCE = Source(LeWiDiSource, load, (PUBLISHED,), recognise)
+SOURCE = Source(LeWiDiSource, load, (PUBLISHED, PUBLISHED_2025), recognise)

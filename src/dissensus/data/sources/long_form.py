@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dissensus.data.answers import Answer, Item, text_id
 from dissensus.data.sources import cells
-from dissensus.data.sources.columns import ANNOTATORS, normal_name
+from dissensus.data.sources.columns import ANNOTATORS, ColumnError, normal_name
 from dissensus.data.sources.reading import Record, cell_name, label_name, shown
+from dissensus.data.spelling import alike, spelling_key
 from dissensus.errors import DataError
 
 if TYPE_CHECKING:
@@ -28,19 +31,19 @@ def read_long(
     items: dict[str, Item] = {}
     answers: list[tuple[tuple[Any, ...], Answer]] = []
     left_out: Counter[str] = Counter()
-    empty = 0
+    empty = nameless = 0
     for number, record in enumerate(table.records):
         own = None if spec.item is None else record.need_name(spec.item)
         text = texts.of(record, own)
         item = Item(own or text_id(text), text, None, place=record.place)
         known = items.setdefault(item.id, item)
-        if known.text != text:
+        if known.text != text and [*map(_folded, known.text.values())] != [*map(_folded, text.values())]:
             raise record.error(
                 f"the item {item.id!r} has another text than in {known.place}; one id must stand for one text. Is "
                 f"{spec.item!r} the column of items?"
             )
         gold = None if spec.gold is None else cells.gold_cell(record, spec.gold)
-        if gold is not None and known.gold is not None and gold != known.gold:
+        if gold is not None and known.gold is not None and spelling_key(gold) != spelling_key(known.gold):
             raise record.error(
                 f"the item {item.id!r} has the gold labels {known.gold!r} and {gold!r}; expected one per item. A label "
                 "that differs from row to row is an annotation"
@@ -56,6 +59,7 @@ def read_long(
             empty += 1
             continue
         who = "" if spec.annotator is None else cell_name(record.need(spec.annotator)) or ""
+        nameless += not who
         turn = "" if spec.round is None else cell_name(record.need(spec.round)) or ""
         answers.append(((_order(turn), number), Answer(item.id, who, labels, round=turn, place=record.place)))
     if not answers:
@@ -69,45 +73,84 @@ def read_long(
         notes.append(
             "who annotated is not known, so that an annotator's second answer counts as another one's"
         )
+    elif nameless:
+        notes.append(f"{nameless} rows name no annotator; each counts as somebody else's")
+    notes += [
+        f"the items {' and '.join(map(repr, same))} differ in spelling alone, and are counted as different items"
+        for same in alike(items)[:5]
+    ]
     return list(items.values()), [answer for _, answer in answers], notes
 
 
 def refuse_annotations_as_items(
-    table: Table, spec: TableSource, items: Sequence[Item], answers: Sequence[Answer]
+    table: Table, spec: TableSource, items: Sequence[Item], per_row: Sequence[float]
 ) -> None:
     """Raise where rows that hold one label each repeat an item: they are annotations, and would all have entropy 0.
+
+    Args:
+        table: whose rows were read as items.
+        spec: how.
+        items: one per row.
+        per_row: annotations that each row holds.
 
     Raises:
         DataError: ids repeat, or half of the rows share their texts with others, or some do and a column says who
             annotated; the message has the specification that reads the table.
     """
-    per_item = Counter(answer.item for answer in answers)
-    whole = all(answer.weight == 1 for answer in answers)
-    if not whole or (max(per_item.values(), default=1) > 1 and not spec.id):
+    if sum(n <= 1 for n in per_row) < _NEARLY_ALL * len(per_row):
         return
     ids = Counter(item.id for item in items)
-    texts = Counter(tuple(" ".join(t.split()).casefold() for t in item.text.values()) for item in items)
+    texts = Counter(tuple(map(_folded, item.text.values())) for item in items)
     shared = sum(n for n in texts.values() if n > 1)
     who = next((c for c in table.columns if normal_name(c) in ANNOTATORS), None)
     repeated_id = next((key for key, n in ids.items() if n > 1), None)
-    single = len(answers) <= len(items)
-    if not single or not (repeated_id or shared * 2 >= len(items) or (shared and who)):
+    if not (repeated_id or shared * 2 >= len(items) or (shared and who)):
         return
-    label = (spec.annotations[0] if spec.annotations else None) or spec.gold or "COLUMN"
-    reads = (
-        f"{{source: table, path: {table.path.name}, text: [{', '.join(spec.text)}], "
-        f"item: {spec.id or 'COLUMN'}, annotator: {who or 'COLUMN'}, annotation: {label}}}"
-    )
+    if spec.annotations is not None and len(spec.annotations) > 1:
+        reads = "Put all annotations of an item into one row, or name one column with `annotation`"
+    else:
+        reads = f"Read it with `{_long_spec(table, spec, who)}`"
     what = (
         f"the id {repeated_id!r} is in {ids[repeated_id]} rows"
         if repeated_id
-        else (f"{shared} of {len(items)} rows share their text with another")
+        else f"{shared} of {len(items)} rows share their text with another"
     )
     otherwise = "" if repeated_id else ". If each row is an item of its own, say `rows: items`"
-    raise DataError(
-        f"{table.path}: {what}, and each row holds one label: it seems to be one annotation per row. Read it with "
-        f"`{reads}`{otherwise}"
+    raise ColumnError(
+        f"{table.path}: {what}, and each row holds one label: it seems to be one annotation per row",
+        table,
+        f". {reads}{otherwise}",
     )
+
+
+_NEARLY_ALL = 0.8
+"""Share of rows with one label at most: an annotator may give several to some items."""
+
+
+def _long_spec(table: Table, spec: TableSource, who: str | None) -> str:
+    """The specification that reads a table's rows as annotations."""
+    columns = spec.annotations or spec.counts or spec.distribution or spec.gold or "COLUMN"
+    annotation = (columns,) if isinstance(columns, str) else columns
+    keys = {
+        "source": "table",
+        "path": table.path.name,
+        "text": list(spec.text),
+        "item": spec.id,
+        "annotator": who,
+        "annotation": annotation[0] if len(annotation) == 1 else annotation,
+    }
+    return "{" + ", ".join(f"{key}: {_yaml(value)}" for key, value in keys.items() if value) + "}"
+
+
+def _yaml(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_yaml, value))}]"
+    text = str(value)
+    return text if _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)
+
+
+_PLAIN = re.compile(r"[^\W\d][\w./-]*(?: [\w./-]+)*")
+"""Texts that YAML reads as they are."""
 
 
 def refuse_other_separator(table: Table, column: str, separator: str, answers: Sequence[Answer]) -> None:
@@ -144,6 +187,10 @@ def refuse_other_separator(table: Table, column: str, separator: str, answers: S
                     f"{column!r} is {shown(value)}, which has no {separator!r} and seems to be separated by {other!r}. "
                     f"Say `separator: {other!r}`, or mend the cell"
                 )
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.split()).casefold()
 
 
 def _left_out(record: Record, keep: Mapping[str, Any]) -> str:

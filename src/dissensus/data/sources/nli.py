@@ -1,9 +1,10 @@
 """SNLI (Bowman et al., EMNLP 2015) and MultiNLI (Williams et al., NAACL 2018): pairs with a gold label.
 
-Three forms are read: the published JSONL (`sentence1`, `sentence2`, `gold_label`, `annotator_labels`), a derived
-pool (`premise`, `hypothesis`, `label`, `split`), and the `datasets` copies on the Hugging Face hub. Labels come in
-ChaosNLI's order, so that a training pool and a tracked set agree. Pairs without a gold label ('-': no majority
-among the annotators) are left out, and the data set's notes say how many.
+Four forms are read: the published files (`sentence1`, `sentence2`, `gold_label`, and `annotator_labels` in JSONL or
+`label1` to `label5` in CSV), a derived pool (`premise`, `hypothesis`, `label`, `split`), the `datasets` copies on the
+Hugging Face hub, and what `datasets` writes of them to JSONL or CSV (`premise`, `hypothesis`, `label`: 0, 1, 2, or -1
+for none). Labels come in ChaosNLI's order, so that a training pool and a tracked set agree. Pairs without a gold label
+('-': no majority among the annotators) are left out, and the data set's notes say how many.
 """
 
 from __future__ import annotations
@@ -20,10 +21,14 @@ from dissensus.config.sources import SourceSpec
 from dissensus.data.annotations import AnnotatedDataset, Example
 from dissensus.data.sources.base import FileSample, PublishedData, Recognised, RemoteFile, Source
 from dissensus.data.sources.chaosnli import NLI_LABELS
-from dissensus.data.sources.columns import ANNOTATIONS, COUNTS, normal_name
+from dissensus.data.sources.columns import ANNOTATIONS, ANNOTATORS, COUNTS, normal_name
 from dissensus.data.sources.paths import data_dirs, find_file, resolve_path
 from dissensus.data.sources.reading import Record, cell_name, label_name, load_hub, read_jsonl, shown
+from dissensus.data.sources.tabular import read_table
 from dissensus.errors import DataError
+
+_NUMBERS = ("0", "1", "2")
+_ONE_LABEL = re.compile(r"label_?[1-5]")
 
 POOL = "snli/snli_dev_test_pool.jsonl.gz"
 
@@ -90,7 +95,9 @@ class NLISource(SourceSpec):
         ("dev", "test"),
         description="Splits to join, in this order; MNLI: train, dev_matched, dev_mismatched.",
     )
-    path: str | None = Field(None, description="One JSONL file (.gz allowed) instead of the splits.")
+    path: str | None = Field(
+        None, description="One JSONL, CSV, TSV or Parquet file (.gz allowed for text) instead of the splits."
+    )
     hub: bool = Field(False, description="Read the `datasets` copy on the Hugging Face hub.")
 
     @model_validator(mode="before")
@@ -141,7 +148,7 @@ def load(spec: NLISource, *, data_dir: Path | None = None) -> AnnotatedDataset:
 
 
 def read(paths: Iterable[Path], *, name: str, splits: tuple[str, ...] | None = None) -> AnnotatedDataset:
-    """Read files in the published or the pool's format (told apart by their fields) into one data set.
+    """Read files in one of the known forms (told apart by their fields) into one data set.
 
     Args:
         paths: files, joined in this order.
@@ -149,15 +156,19 @@ def read(paths: Iterable[Path], *, name: str, splits: tuple[str, ...] | None = N
         splits: keep pool records of these splits, in this order; None keeps all.
 
     Raises:
-        DataError: a line is neither format, has an unknown label, or an id repeats.
+        DataError: a line is of no known form, has an unknown label, or an id repeats.
     """
     examples: list[Example] = []
     dropped, forms = 0, set()
     for path in paths:
-        for record in read_jsonl(path):
-            published = "gold_label" in record.values
-            forms.add("the published files" if published else "the derived pool")
-            example = _published(record) if published else _pooled(record)
+        for number, record in enumerate(_records(path), 1):
+            if "gold_label" in record.values:
+                form, example = "the published files", _published(record)
+            elif "split" in record.values:
+                form, example = "the derived pool", _pooled(record)
+            else:
+                form, example = _BY_NUMBER, _numbered(record, f"{name}-{number}", {})
+            forms.add(form)
             if example is None:
                 dropped += 1
             elif splits is None or example.extra.get("split") in splits:
@@ -165,6 +176,14 @@ def read(paths: Iterable[Path], *, name: str, splits: tuple[str, ...] | None = N
     if splits is not None:
         examples.sort(key=lambda e: splits.index(str(e.extra["split"])))
     return _dataset(name, examples, f"read from {' and '.join(sorted(forms))}", dropped)
+
+
+_BY_NUMBER = f"a file that `datasets` wrote: 0, 1, 2 are {', '.join(NLI_LABELS)}"
+
+
+def _records(path: Path) -> Iterable[Record]:
+    lines = {".jsonl", ".ndjson"} & {suffix.lower() for suffix in path.suffixes}
+    return read_jsonl(path) if lines else read_table(path).records
 
 
 def _places(source: str, folder: str) -> Iterator[str]:
@@ -182,7 +201,8 @@ def _published(record: Record) -> Example | None:
     gold = record.need_name("gold_label")
     if gold == "-":
         return None
-    annotator_labels = record.values.get("annotator_labels") or []
+    in_columns = [v for c, v in record.values.items() if _ONE_LABEL.fullmatch(normal_name(c))]
+    annotator_labels = record.values.get("annotator_labels") or in_columns
     if not isinstance(annotator_labels, list):
         raise record.error(f"'annotator_labels' is {shown(annotator_labels)}; expected a list of labels")
     counts = [0.0] * len(NLI_LABELS)
@@ -216,6 +236,23 @@ def _pooled(record: Record) -> Example | None:
     )
 
 
+def _numbered(record: Record, otherwise: str, extra: dict[str, str | float | bool]) -> Example | None:
+    """A pair as `datasets` has it, with its label as a number in our order; -1 (or nothing) stands for '-'."""
+    label = label_name(record.need("label"))
+    if label in (None, "-1", "-"):
+        return None
+    if label not in _NUMBERS:
+        raise record.error(f"the label is {shown(record.need('label'))}; expected 0, 1 or 2, or -1 for none")
+    genre = cell_name(record.values.get("genre"))
+    return Example(
+        id=next(filter(None, (cell_name(record.values.get(c)) for c in ("pairID", "id", "uid"))), otherwise),
+        text={name: record.need_text(name) for name in ("premise", "hypothesis")},
+        gold=_NUMBERS.index(label),
+        counts=(0.0,) * len(NLI_LABELS),
+        extra=extra if genre is None else {**extra, "genre": genre},
+    )
+
+
 def _index(record: Record, label: str) -> int:
     if label not in NLI_LABELS:
         raise record.error(
@@ -232,36 +269,45 @@ def _from_hub(spec: NLISource, name: str) -> AnnotatedDataset:
         rows: Any = load_hub(repository, split=_SPLITS[spec.source][split][1])
         for number, row in enumerate(rows):
             record = Record(Path(repository), f"{split}, row {number + 1}", row)
-            label = record.need("label")
-            if label is None or label == -1:  # stands for '-'
+            example = _numbered(record, f"{spec.source}-{split}-{number}", {"split": split})
+            if example is None:
                 dropped += 1
-                continue
-            if label not in (0, 1, 2):  # in our order
-                raise record.error(f"the label is {shown(label)}; expected 0, 1 or 2, or -1 for none")
-            examples.append(
-                Example(
-                    id=cell_name(row.get("pairID")) or f"{spec.source}-{split}-{number}",
-                    text={name: record.need_text(name) for name in ("premise", "hypothesis")},
-                    gold=int(label),
-                    counts=(0.0,) * len(NLI_LABELS),
-                    extra={"split": split},
-                )
-            )
+            else:
+                examples.append(example)
     return _dataset(name, examples, f"read from {repository} on the hub", dropped)
 
 
 def recognise(sample: FileSample) -> Recognised | None:
-    """A published SNLI or MNLI file, or the derived pool, by its fields."""
+    """A published SNLI or MNLI file, the derived pool, or a file that `datasets` wrote, by its fields."""
     columns = sample.columns
-    published = {"gold_label", "sentence1", "sentence2"} <= columns
     labelled = {normal_name(column) for column in columns} & {*COUNTS, *ANNOTATIONS}
-    if not published and (not {"id", "premise", "hypothesis", "label", "split"} <= columns or labelled):
+    if {"gold_label", "sentence1", "sentence2"} <= columns:
+        form = "SNLI/MNLI as published"
+    elif labelled or not {"premise", "hypothesis", "label"} <= columns:
+        return None
+    elif {"id", "split"} <= columns:
+        form = "an SNLI pool"
+    elif _all_numbers(sample):
+        form = "SNLI/MNLI pairs as `datasets` writes them, whose class names are lost"
+    else:
         return None
     source = (
-        "mnli" if {"mnli", "multinli"} & set(re.split(r"[^a-z]+", sample.path.name.casefold())) else "snli"
+        "mnli"
+        if {"mnli", "multinli"} & set(re.split(r"[^a-z]+", sample.path.name.casefold()))
+        or "promptID" in columns
+        else "snli"
     )
     spec = NLISource.parse({"source": source, "path": str(sample.path)}, str(sample.path))
-    return Recognised(spec, "SNLI/MNLI JSONL" if published else "an SNLI pool")
+    return Recognised(spec, form)
+
+
+def _all_numbers(sample: FileSample) -> bool:
+    """Whether every label is one of NLI's numbers, and nothing says who gave it or that a row is an annotation."""
+    assert sample.table is not None  # it has columns
+    if {normal_name(column) for column in sample.columns} & {*ANNOTATORS}:
+        return False
+    seen = {label_name(cell) for cell in sample.table.cells("label")}
+    return seen <= {*_NUMBERS, "-1", None} and "2" in seen
 
 
 SOURCE = Source(NLISource, load, tuple(PUBLISHED.values()), recognise)

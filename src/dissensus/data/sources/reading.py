@@ -85,6 +85,15 @@ def field_at(values: Mapping[str, Any], key: str) -> Any:
     raise KeyError(key)
 
 
+def absent(values: Mapping[str, Any], key: str) -> bool:
+    """Whether there is no field `key` (see `field_at`)."""
+    try:
+        field_at(values, key)
+    except KeyError:
+        return True
+    return False
+
+
 def shown(value: object) -> str:
     """A value for an error message, shortened."""
     text = repr(value)
@@ -179,8 +188,8 @@ def read_jsonl(path: Path) -> Iterator[Record]:
     """Records of a JSONL file, one object per line; `DataError` names the line that is not one."""
     for number, line in read_lines(path):
         try:
-            values = json.loads(line, object_pairs_hook=_each_key_once)
-        except _RepeatedKeyError as error:
+            values = json.loads(line, object_pairs_hook=each_key_once)
+        except RepeatedKeyError as error:
             raise DataError(f"{path}, line {number}: {error}") from None
         except (ValueError, RecursionError) as error:
             reason = (
@@ -200,8 +209,8 @@ def read_json(path: Path) -> Any:
     """One JSON document; `DataError` names the line and column where it stops being JSON."""
     text = read_text(path)
     try:
-        document = json.loads(text, object_pairs_hook=_each_key_once)
-    except _RepeatedKeyError as error:
+        document = json.loads(text, object_pairs_hook=each_key_once)
+    except RepeatedKeyError as error:
         raise DataError(f"{path}: {error}") from None
     except json.JSONDecodeError as error:
         raise DataError(
@@ -213,16 +222,17 @@ def read_json(path: Path) -> Any:
     return document
 
 
-class _RepeatedKeyError(ValueError):
+class RepeatedKeyError(ValueError):
     """An object of a JSON document has a key twice."""
 
 
-def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object's values by key, for `json.loads`; RepeatedKeyError where a key is there twice."""
     values = dict(pairs)
     if len(values) < len(pairs):
         twice = next(key for key in values if sum(key == other for other, _ in pairs) > 1)
         held = " and ".join(shown(value) for key, value in pairs if key == twice)
-        raise _RepeatedKeyError(
+        raise RepeatedKeyError(
             f"the key {twice!r} is there more than once, with {held}; only one could be read. Remove the others"
         )
     return values

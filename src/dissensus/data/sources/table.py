@@ -22,8 +22,9 @@ from dissensus.data.sources.base import FileSample, Recognised, Source
 from dissensus.data.sources.columns import conventional_columns
 from dissensus.data.sources.long_form import read_long, refuse_annotations_as_items, refuse_other_separator
 from dissensus.data.sources.paths import resolve_path
-from dissensus.data.sources.reading import Record, load_hub, shown
+from dissensus.data.sources.reading import Record, absent, load_hub, shown
 from dissensus.data.sources.tabular import Table, read_table
+from dissensus.data.spelling import IdMatch, match_ids
 from dissensus.errors import DataError
 from dissensus.wording import file_tail
 
@@ -154,7 +155,7 @@ def build(
     """Annotated data from a table and the columns that `spec` names; `texts` holds the text columns if given."""
     if not table.records:
         raise DataError(f"{name or table.name} has no rows")
-    reader = TextReader(spec, texts)
+    reader = TextReader(spec, texts, table)
     notes = list(table.notes)
     if spec.annotation is not None:
         items, answers, more = read_long(table, spec, reader)
@@ -181,10 +182,14 @@ def _one_row_each(
     table: Table, spec: TableSource, texts: TextReader
 ) -> tuple[list[Item], list[Answer], list[str]]:
     """Items and answers of a table with one row per item."""
+    for column in spec.annotations if spec.annotations and len(spec.annotations) > 1 else ():
+        if all(absent(record.values, column) for record in table.records):
+            table.records[0].need(column)  # which names the columns there are
     occurrences: Counter[str] = Counter()
     items: list[Item] = []
     answers: list[Answer] = []
-    repeated = 0
+    per_row: list[float] = []
+    repeated = gaps = 0
     for record in table.records:
         own = None if spec.id is None else record.need_name(spec.id)
         text = texts.of(record, own)
@@ -197,15 +202,20 @@ def _one_row_each(
                 item_id += f"-{occurrences[item_id]}"
         gold = None if spec.gold is None else cells.gold_cell(record, spec.gold)
         items.append(Item(item_id, text, gold, place=record.place))
+        row = cells.row_answers(record, spec)
+        gaps += any(given.weight != given.weight for given in row)
         answers += [
-            Answer(item_id, given.annotator, given.labels, given.weight, place=record.place)
-            for given in cells.row_answers(record, spec)
+            Answer(item_id, given.annotator, given.labels, weight, place=record.place)
+            for given in row
+            for weight in [0.0 if given.weight != given.weight else given.weight]
         ]
+        per_row.append(sum(given.weight for given in row if given.weight == given.weight))
     if spec.rows is None:
-        refuse_annotations_as_items(table, spec, items, answers)
+        refuse_annotations_as_items(table, spec, items, per_row)
     if spec.annotations is not None and len(spec.annotations) == 1:
         refuse_other_separator(table, spec.annotations[0], spec.separator, answers)
     notes = [f"{repeated} rows repeat another row's text; their ids got a number"] if repeated else []
+    notes += [f"{gaps} rows have an empty cell among their numbers; it counts as 0"] if gaps else []
     if spec.distribution is not None:
         notes.append("counts are the shares of each label times n, the number of annotators")
     if spec.annotations is None and spec.counts is None and spec.distribution is None:
@@ -219,10 +229,12 @@ class TextReader:
     Args:
         spec: which columns.
         texts: the second table, with one row per item.
+        table: the table whose texts they are.
     """
 
-    def __init__(self, spec: TableSource, texts: Table | None) -> None:
+    def __init__(self, spec: TableSource, texts: Table | None, table: Table) -> None:
         self._columns = spec.text
+        self._match = IdMatch({}, ())
         self._by_id: dict[str, Record] | None = None
         self._used: set[str] = set()
         if texts is not None:
@@ -233,25 +245,31 @@ class TextReader:
                 if key in self._by_id:
                     raise record.error(f"the id {key!r} is there twice; expected one row per item")
                 self._by_id[key] = record
-            self._path = texts.path
+            self._path, self._notes = texts.path, texts.notes
+            column = spec.item or spec.id or ""
+            ids = [record.need_name(column) for record in table.records]
+            self._match = match_ids(ids, self._by_id, f"{table.path} and {texts.path}")
 
     def of(self, record: Record, item_id: str | None) -> dict[str, str]:
         """The texts of a row, by column."""
         if self._by_id is not None:
             assert item_id is not None
-            if item_id not in self._by_id:
+            known = self._match.known.get(item_id)
+            if known is None:
                 raise record.error(
                     f"the item {item_id!r} has no row in {self._path}, whose ids are like "
                     f"{next(iter(self._by_id), '')!r}; are both ids written alike?"
                 )
-            self._used.add(item_id)
-            record = self._by_id[item_id]
+            self._used.add(known)
+            record = self._by_id[known]
         return {column: _text_cell(record, column) for column in self._columns}
 
     def notes(self) -> list[str]:
         """What a reader should know of the second table."""
         unused = 0 if self._by_id is None else len(self._by_id) - len(self._used)
-        return [f"{unused} texts of {self._path.name} belong to no item of the table"] if unused else []
+        left = [f"{self._path.name}: {note}" for note in self._notes] if self._by_id is not None else []
+        left += [f"{unused} texts of {self._path.name} belong to no item of the table"] if unused else []
+        return [*left, *self._match.notes(f"in {self._path.name}" if self._by_id is not None else "")]
 
 
 def _text_cell(record: Record, column: str) -> str:
@@ -299,11 +317,11 @@ def _class_name(value: Any, names: list[str]) -> Any:
     return value
 
 
-def recognise(sample: FileSample) -> Recognised | None:
-    """A table whose columns have conventional names; `DataError` where it is a table and they have not."""
+def recognise(sample: FileSample, named: Mapping[str, Any] | None = None) -> Recognised | None:
+    """A table whose columns are named or have conventional names; `DataError` where it is a table and they have not."""
     if sample.table is None:
         return None
-    keys = conventional_columns(sample.table)
+    keys = conventional_columns(sample.table, named)
     path = str(sample.path)
     spec = TableSource.parse({"source": "table", "path": path, **keys}, path)
     shown_keys = ", ".join(

@@ -1,7 +1,8 @@
 """Tables in files: JSONL, JSON, CSV, TSV and Parquet as rows, with a note wherever a file could be read otherwise.
 
-CSV may have commas or semicolons. TSV is read without quoting where every line then has as many cells as the header
-(most programs write it so), and with it where that does not fit.
+Cells of CSV are separated by what cuts the header into most of them: commas, semicolons or tabs. TSV is read without
+quoting where every line then has as many cells as the header (most programs write it so), and with it where that does
+not fit.
 """
 
 from __future__ import annotations
@@ -91,12 +92,44 @@ def read_table(path: Path) -> Table:
 
 def _separated(path: Path, form: str) -> Table:
     lines = [line for _, line in read_lines(path, blank=True)]
-    if form == ".tsv":
-        return _tab_separated(path, lines)
+    if len(lines) == 1 and "\r" in lines[0].strip():
+        lines = lines[0].splitlines(keepends=True)  # old spreadsheets end lines with a carriage return alone
     header = next((line for line in lines if line.strip()), "")
-    if "," not in header and header.count(";") >= 1:
-        return Table(path, tuple(_csv_records(path, lines, ";")), ("cells are separated by semicolons",))
-    return Table(path, tuple(_csv_records(path, lines, ",")))
+    usual = "\t" if form == ".tsv" else ","
+    separator = max((usual, *_SEPARATORS), key=lambda one: len(_cells(header, one)))
+    table = _tab_separated(path, lines) if separator == "\t" else _comma_separated(path, lines, separator)
+    if separator == usual:
+        return table
+    return Table(path, table.records, (f"cells are separated by {_SEPARATORS[separator]}", *table.notes))
+
+
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+
+
+def _cells(line: str, separator: str) -> list[str]:
+    """The cells of one line."""
+    return next(csv.reader([line], delimiter=separator), [])
+
+
+def _comma_separated(path: Path, lines: Sequence[str], separator: str) -> Table:
+    records = tuple(_csv_records(path, lines, separator))
+    return Table(path, records, _swallowed(lines, separator) if any('"' in line for line in lines) else ())
+
+
+def _swallowed(lines: Sequence[str], separator: str) -> tuple[str, ...]:
+    """A note where a quotation mark that nobody closed may have made one cell of several rows."""
+    reader = csv.reader(lines, delimiter=separator)
+    size, first = 0, 1
+    for row in reader:
+        block = lines[first - 1 : reader.line_num]
+        if size and len(block) > 1 and all(line.count(separator) == size - 1 for line in block):
+            return (
+                f"lines {first} to {reader.line_num} are read as one row, with a text of several lines in quotation "
+                "marks; each would be a row of its own without them. If a mark is there by mistake, double it",
+            )
+        size = size or (len(row) if any(row) else 0)
+        first = reader.line_num + 1
+    return ()
 
 
 def _tab_separated(path: Path, lines: Sequence[str]) -> Table:
@@ -110,7 +143,7 @@ def _tab_separated(path: Path, lines: Sequence[str]) -> Table:
         len(c) > 1 and c.endswith('"') and c[1:-1].count('"') == 2 * c[1:-1].count('""') for c in quoted
     )
     if any(any(cells) and len(cells) != len(header) for cells in plain) or (quoted and closed):
-        return Table(path, tuple(_csv_records(path, lines, "\t")))
+        return Table(path, tuple(_csv_records(path, lines, "\t")), _swallowed(lines, "\t"))
     note = "read as TSV without quoting: every line has all its cells so, and quotation marks are part of the text"
     return Table(path, tuple(_csv_records(path, lines, "\t", quoting=csv.QUOTE_NONE)), (note,))
 
@@ -124,9 +157,7 @@ def _csv_records(
         reader = csv.reader(lines, delimiter=delimiter, strict=True)
     try:
         header = next(row for row in reader if any(row))
-        twice = [column for column, n in Counter(header).items() if n > 1]
-        if twice:
-            raise DataError(f"{path}: the column {twice[0]!r} is there twice; give every column its own name")
+        _refuse_repeated(path, header)
         for row in reader:
             if not any(row):
                 continue
@@ -140,9 +171,16 @@ def _csv_records(
         raise DataError(f"{path}, line {reader.line_num}: not valid {path.suffix} ({error})") from None
 
 
+def _refuse_repeated(path: Path, columns: Sequence[str]) -> None:
+    twice = [column for column, n in Counter(columns).items() if n > 1]
+    if twice:
+        raise DataError(f"{path}: the column {twice[0]!r} is there twice; give every column its own name")
+
+
 def _parquet_records(path: Path) -> Iterator[Record]:
     try:
         with pq.ParquetFile(path) as file:
+            _refuse_repeated(path, file.schema_arrow.names)
             number = 0
             for batch in file.iter_batches():
                 for values in batch.to_pylist():
