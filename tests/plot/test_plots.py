@@ -105,7 +105,7 @@ def test_a_data_map_has_each_examples_confidence_and_variability(curves: Curves,
         expected = np.column_stack([card.variability[member], card.confidence[member]])
         same_dots(dots.get_offsets(), expected)
         assert colors.same_color(dots.get_facecolor()[0][:3], COLOURS[name])
-    assert "probability of the gold label" in ax.get_ylabel()
+    assert ax.get_ylabel() == "confidence (mean p(gold))"
 
 
 def test_entropy_against_aulc_has_both_of_every_example_and_rho(curves: Curves, ax: Axes) -> None:
@@ -130,7 +130,7 @@ def test_groups_have_mean_change_interval_and_sides(curves: Curves, ax: Axes) ->
         expected.append(whole[name])
         for part in ("backed", "rejected"):
             if f"{name} {part}" in parts:
-                names.append(f"   {part} (n = {parts[f'{name} {part}'].n})")
+                names.append(f"· {part} (n = {parts[f'{name} {part}'].n})")
                 expected.append(parts[f"{name} {part}"])
     assert [text.get_text() for text in ax.get_yticklabels()] == names
     for bar, band in zip(ax.containers, expected, strict=True):

@@ -25,9 +25,11 @@ from dissensus.plot.sources import Source, condition_of
 from dissensus.report.figures import Cloud, draw_cloud, draw_curves, limits
 from dissensus.report.palette import COLOURS, DASHES, INK, LABEL_COLOURS, LABEL_DASHES, MARKERS, SOFT, STYLE
 from dissensus.stats import spearman
-from dissensus.stats.groups import GROUPS
+from dissensus.stats.groups import CONTESTED, GROUPS, SETTLED
 from dissensus.wording import number
 
+LEGEND: Any = {"facecolor": "white", "edgecolor": "none", "framealpha": 0.8}
+"""What a legend hides of the dots shines through."""
 SHOWN_LABELS = 1 + len(LABEL_COLOURS)
 """Labels whose losses one example's plot draws: the gold label, and those that most annotators chose."""
 
@@ -112,7 +114,7 @@ def example(source: Source, example_id: str, *, condition: str | None = None, ax
         left = len(order) - SHOWN_LABELS
         axes.set(xlim=(0, 1), xlabel="training progress", ylabel="loss on the label (nats)")
         axes.set_ylim(bottom=0)
-        axes.legend(frameon=False, title=f"{left} more labels not drawn" if left > 0 else None)
+        axes.legend(**LEGEND, title=f"{left} more labels not drawn" if left > 0 else None)
 
     return _drawn(ax, f"{cut(example_id, 60)} ({first.regime.replace('_', ' ')})", draw)
 
@@ -128,7 +130,7 @@ def curves_on(axes: Axes, series: GroupSeries, ylim: tuple[float, float] | None 
         words = f"{curve.group} (n = {series.sizes[curve.group]})"
         handles.append(Line2D([], [], **points, linestyle=DASHES[curve.group], linewidth=1.7, label=words))
     if handles:
-        axes.legend(handles=handles, frameon=False, title=_no_interval("band", series.withheld))
+        axes.legend(handles=handles, **LEGEND, title=_no_interval("band", series.withheld))
 
 
 def curve_limits(many: Sequence[GroupSeries]) -> tuple[float, float]:
@@ -139,9 +141,9 @@ def curve_limits(many: Sequence[GroupSeries]) -> tuple[float, float]:
 
 
 def data_map_on(axes: Axes, series: ExampleSeries) -> None:
-    """Draw a data map. Contested and settled examples come last, so that the middle does not hide them."""
+    """Draw a data map, with contested and settled examples above the others, which would hide them."""
     known = np.isfinite(series.variability) & np.isfinite(series.confidence)
-    for group in ("", *sorted(GROUPS, key=lambda name: name != "middle")):
+    for group in (*GROUPS, ""):
         member = known & (series.group == group)
         if member.any():
             axes.scatter(
@@ -153,16 +155,17 @@ def data_map_on(axes: Axes, series: ExampleSeries) -> None:
                 alpha=0.55,
                 linewidths=0,
                 rasterized=True,
+                zorder=2.5 if group in (CONTESTED, SETTLED) else 2,
                 label=f"{group or 'no annotations'} (n = {int(member.sum())})",
             )
     axes.set(
         ylim=(-0.02, 1.02),
-        xlabel="variability (sd of the gold label's probability)",
-        ylabel="confidence (mean probability of the gold label)",
+        xlabel="variability (sd of p(gold) over training)",
+        ylabel="confidence (mean p(gold))",
     )
     axes.set_xlim(left=0)
     if known.any():
-        axes.legend(frameon=False)
+        axes.legend(**LEGEND)
 
 
 def entropy_on(axes: Axes, series: ExampleSeries) -> None:
@@ -191,11 +194,11 @@ def groups_on(axes: Axes, series: ChangeSeries) -> None:
             elinewidth=1.0 if one.side else 1.6,
             linestyle="none",
         )
-        names.append(f"{'   ' if one.side else ''}{one.side or one.group} (n = {one.n})")
+        names.append(f"{'· ' if one.side else ''}{one.side or one.group} (n = {one.n})")
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
     why = _no_interval("interval", series.withheld)
-    axes.set_xlabel("change of gold-label loss, end minus start (nats)" + (f"\n{why}" if why else ""))
+    axes.set_xlabel("change of gold-label loss,\nend minus start (nats)" + (f"\n{why}" if why else ""))
 
 
 def _no_interval(kind: str, withheld: str) -> str | None:

@@ -2,6 +2,7 @@
 "use strict";
 const SVG = "http://www.w3.org/2000/svg";
 const WIDTH = 240, HEIGHT = 120, LEFT = 26, BOTTOM = 14, TOP = 6;
+const FIRST = ["running", "failed", "interrupted", "done", "pending"];
 let last = "";
 
 function element(name, text, className) {
@@ -64,7 +65,8 @@ function show(state) {
     state.cells.length + " cells: " + [...counts].map(([name, n]) => n + " " + name).join(", ");
   const losses = state.cells.flatMap((cell) => cell.lines.flatMap((line) => line.mean)).filter((v) => v !== null);
   const top = losses.reduce((most, loss) => Math.max(most, loss), 0.1) * 1.05;
-  document.getElementById("cells").replaceChildren(...state.cells.map((cell) => card(cell, top)));
+  const cells = [...state.cells].sort((a, b) => FIRST.indexOf(a.state) - FIRST.indexOf(b.state));
+  document.getElementById("cells").replaceChildren(...cells.map((cell) => card(cell, top)));
 }
 
 async function poll() {
