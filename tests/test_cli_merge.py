@@ -289,3 +289,60 @@ def test_a_study_that_refuses_second_answers_takes_the_last_of_the_joined_table(
     result = cli("merge", folder, tmp_path / "new.csv")
     assert read_by_the_block(result)["b"].counts == (0.0, 2.0)
     assert "of the joined table the last one counts" in result.stderr
+
+
+def label_studio(path: Path, *tasks: tuple[dict[str, str], list[str]]) -> Path:
+    """An export of Label Studio; of each task its data and one annotator's answers, '' for a skipped one."""
+    exported = [
+        {
+            "id": number,
+            "data": data,
+            "annotations": [
+                {
+                    **{"id": k, "completed_by": "dee", "was_cancelled": not label},
+                    "result": [{"from_name": "q", "value": {"choices": [label]}}] * bool(label),
+                }
+                for k, label in enumerate(labels)
+            ],
+        }
+        for number, (data, labels) in enumerate(tasks, 1)
+    ]
+    path.write_text(json.dumps(exported))
+    return path
+
+
+def test_a_tools_own_numbers_are_not_taken_for_ids_of_other_texts(tmp_path: Path) -> None:
+    old = tmp_path / "old.csv"
+    old.write_text("id,text,ann1,ann2\n1,One.,pos,neg\n2,Two.,neg,neg\n3,Three.,pos,pos\n")
+    folder = study(
+        tmp_path / "study",
+        {"source": "table", "path": str(old), "id": "id", "text": ["text"], "annotations": ["ann1", "ann2"]},
+    )
+    numbered = label_studio(
+        tmp_path / "numbered.json", ({"text": "Three."}, ["pos"]), ({"text": "Two."}, ["neg"])
+    )
+    assert "the item '1' has the text 'Three.'; in the data set it is 'One.'" in refused(
+        "merge", folder, numbered
+    )
+    assert not (folder / "annotations.jsonl").exists()
+    table = tmp_path / "table.csv"
+    table.write_text("item_id,text,annotator,annotation\n1,Eleven.,dee,pos\n")
+    joined = cli("merge", folder, table)
+    assert joined.exit_code == 0
+    assert "the item '1' has the text 'Eleven.'; in the data set it is 'One.'" in " ".join(
+        joined.stderr.split()
+    )
+
+
+def test_what_of_the_new_file_does_not_count_is_said(folder: Path, tmp_path: Path) -> None:
+    export = label_studio(
+        tmp_path / "new.json",
+        ({"text": TEXTS["a"], "item_id": "a"}, ["pos", "neg"]),
+        ({"text": TEXTS["b"], "item_id": "b"}, [""]),
+    )
+    said = " ".join(cli("merge", folder, export).stderr.split())
+    assert "new.json: annotations that do not count: 1 cancelled" in said
+    assert "1 times an annotator answered the same item again" in said
+    (tmp_path / "new.csv").write_text("item_id,annotator,annotation\na,eve,pos\nb,eve,NA\n")
+    said = " ".join(cli("merge", folder, tmp_path / "new.csv").stderr.split())
+    assert "new.csv: read as no answer: 'NA' (1)" in said

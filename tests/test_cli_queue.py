@@ -47,6 +47,8 @@ def test_it_lists_items_with_texts_votes_and_reason_and_ends_with_the_next_step(
         in lines[2]
     )
     assert lines[-1] == f"when it is labelled: dissensus merge {folder} EXPORT --out ALL.jsonl"
+    named = cli("queue", folder, "--dataset", "snli", "--top", 3).stdout.splitlines()
+    assert named[-1] == f"when it is labelled: dissensus merge {folder} --dataset snli EXPORT --out ALL.jsonl"
     assert len(cli("queue", folder, "--json").stdout) > 0
     assert (
         len(json.loads(cli("queue", folder, "--json").stdout)["tasks"]) == 20

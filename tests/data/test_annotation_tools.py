@@ -420,3 +420,77 @@ def test_wrong_types_name_their_place(write: Write) -> None:
     assert "line 3: 'mood.responses' has 4 values, 3 users and 4 statuses" in message
     with pytest.raises(DataError, match="'answer' is 'yes'; expected one of accept, reject, ignore"):
         sniff(write("b.jsonl", [panel.prodigy()[0] | {"answer": "yes"}]))
+
+
+def _one_text_under_many_ids(case: str) -> tuple[str, object]:
+    """The panel where each annotation has an item of its own: projects of one annotator each, HITs published again."""
+    if case == "Prodigy":
+        return "p.jsonl", [{**row, "_input_hash": k} for k, row in enumerate(panel.prodigy())]
+    if case == "MTurk":
+        rows = list(csv.DictReader(io.StringIO(panel.mturk())))
+        return "m.csv", as_csv([{**row, "HITId": f"H{k}"} for k, row in enumerate(rows)])
+    tasks = [
+        {**task, "id": 100 * k + task["id"], "annotations": [one]}
+        for task in panel.labelstudio()
+        for k, one in enumerate(task["annotations"])
+    ]
+    return "ls.json", array(tasks)
+
+
+@pytest.mark.parametrize("case", ["Label Studio", "Prodigy", "MTurk"])
+def test_one_text_under_many_ids_is_refused_with_the_key_that_joins_them(write: Write, case: str) -> None:
+    path = write(*_one_text_under_many_ids(case))
+    assert "`item: text` with `text: [text]` joins them by that text" in refusal(lambda: sniff(path))
+    data = source(case.casefold().replace(" ", ""), path=str(path), item="text")
+    assert data.labels == panel.LABELS or case == "Prodigy"
+    order = [data.labels.index(label) for label in panel.LABELS]
+    np.testing.assert_array_equal(data.counts[:, order], panel.COUNTS)
+
+
+@pytest.mark.parametrize("form", ["JSON", "JSON-MIN"])
+def test_the_last_of_two_answers_is_the_later_one_wherever_it_stands(write: Write, form: str) -> None:
+    if form == "JSON":
+        rows = panel.labelstudio()
+        first = rows[0]["annotations"][0]
+        later = copy.deepcopy(first)
+        later["result"][0]["value"]["choices"] = ["dull"]
+        first["updated_at"], later["updated_at"] = "2024-05-02T09:00:00Z", "2024-05-03T09:00:00Z"
+        rows[0]["annotations"] = [later, first]
+    else:
+        rows = panel.labelstudio_min()
+        rows[0]["updated_at"] = "2024-05-02T09:00:00Z"
+        rows.insert(0, {**rows[0], "mood": "dull", "updated_at": "2024-05-03T09:00:00Z"})
+    data = sniff(write("ls.json", array(rows)))
+    assert data.ids[0] == str(rows[0]["id"])
+    assert data[data.ids[0]].counts[data.labels.index("dull")] == 1
+
+
+def test_what_a_reviewer_or_requester_rejected_does_not_count(write: Write) -> None:
+    tasks = panel.labelstudio()
+    tasks[0]["annotations"][0]["reviews"] = [{"accepted": True}, {"accepted": False}]
+    data = sniff(write("ls.json", array(tasks)))
+    assert any("1 rejected by a reviewer" in note for note in data.notes)
+    rows = list(csv.DictReader(io.StringIO(panel.mturk())))
+    rows[0]["Reject"] = "careless"
+    data = sniff(write("m.csv", as_csv(rows)))
+    assert any("1 marked for rejection (Reject)" in note for note in data.notes)
+
+
+def test_a_file_that_lacks_the_status_says_so(write: Write) -> None:
+    rows = [
+        {key: value for key, value in row.items() if key != "AssignmentStatus"}
+        for row in csv.DictReader(io.StringIO(panel.mturk()))
+    ]
+    assert any(
+        "does not say which assignments were rejected" in n for n in sniff(write("m.csv", as_csv(rows))).notes
+    )
+    path = write("t.tsv", panel.toloka().replace("ASSIGNMENT:status", "ASSIGNMENT:state"))
+    assert any("does not say which assignments were rejected or skipped" in n for n in sniff(path).notes)
+
+
+def test_sessions_named_by_their_time_are_said_to_be_no_annotators(write: Write) -> None:
+    rows = [
+        {**row, "_annotator_id": f"db-2024-05-0{k % 3 + 1}_10-00-00"} for k, row in enumerate(panel.prodigy())
+    ]
+    notes = sniff(write("p.jsonl", rows)).notes
+    assert any("3 sessions are named by their time" in note for note in notes)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from dissensus.data.annotations import AnnotatedDataset
@@ -182,6 +182,7 @@ def test_any_json_is_data_or_a_data_error(tmp_path: Path, rows: list[dict[str, o
     st.binary(max_size=80), st.sampled_from(["jsonl", "json", "csv", "tsv", "parquet", "jsonl.gz", "csv.gz"])
 )
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(b",", "csv")
 def test_any_bytes_are_data_or_a_data_error(tmp_path: Path, content: bytes, form: str) -> None:
     path = tmp_path / f"fuzz.{form}"
     path.write_bytes(content)

@@ -123,11 +123,53 @@ CASES = [
         "'?', 'unsure' counted as a label",
     ),
     Case(
+        "the same beside `NA`",
+        "t.csv",
+        wide("yes,no,unsure", "yes,yes,NA"),
+        "'unsure' counted as a label; if it is no answer, say `missing: ['NA', 'unsure']`",
+    ),
+    Case(
+        "`missing` without `NA`, which a cell holds",
+        "t.csv",
+        wide("yes,no,unsure", "yes,yes,NA"),
+        "'NA' counted as a label, for `missing` replaces",
+        {"text": ["text"], "annotations": ["rater1", "rater2", "rater3"], "missing": ["unsure"]},
+    ),
+    Case(
+        "'unknown', `#REF!` of a spreadsheet",
+        "t.csv",
+        wide("yes,no,Unknown", "yes,yes,#REF!"),
+        "'#REF!', 'Unknown' counted as a label",
+    ),
+    Case("`-1` beside 1 to 4", "t.csv", wide("1,2,-1", "3,4,2"), "'-1' counted as a label"),
+    Case(
         "labels that differ in case, width or spaces",
         "t.csv",
         wide("Pos,pos,neg", "pos,\uff50os,neg "),
         "read as one label: 'pos' (2) and 'Pos' (1) and",
         counts=[[1, 2], [1, 2]],
+    ),
+    Case(
+        "a zero-width space in a label",
+        "t.csv",
+        wide("pos,neg,pos\u200b", "neg,neg,pos"),
+        "read as one label: 'pos' (2) and 'pos\\u200b' (1) as 'pos'",
+        counts=[[1, 2], [2, 1]],
+    ),
+    Case(
+        "labels that differ in quotation marks or hyphens",
+        "t.csv",
+        wide("non-toxic,non_toxic,toxic", "'toxic',toxic,toxic"),
+        "the labels 'non-toxic' and 'non_toxic' differ in punctuation alone",
+    ),
+    Case(
+        "`y` beside yes", "t.csv", wide("y,yes,no", "yes,n,no"), "the labels 'y' and 'yes' count as different"
+    ),
+    Case(
+        "numbers beside words",
+        "t.csv",
+        wide("0,neg,1", "pos,1,1"),
+        "some labels are numbers (0, 1) and some are not (neg, pos)",
     ),
     Case(
         "`1.50` and `1.5`",
@@ -149,6 +191,20 @@ CASES = [
         [{"text": "a", "annotations": [1, True, 0]}],
         "'true' is a label beside",
     ),
+    Case("`TRUE` beside 0 and 1", "t.csv", wide("1,TRUE,0", "0,0,1"), "'TRUE' is a label beside"),
+    Case(
+        "scores instead of labels",
+        "t.csv",
+        wide(*(f"0.{k}1,0.{k}2,0.{k}3" for k in range(5))),
+        "15 different numbers, such as '0.02', look like scores",
+    ),
+    Case(
+        "free text instead of labels",
+        "t.csv",
+        "item,text,annotator,label\n" + "".join(f"{k},t{k},a,words {k}\n" for k in range(11)),
+        "11 different labels in 11 answers, such as 'words 0', look like free text",
+        {"text": ["text"], "item": "item", "annotator": "annotator", "annotation": "label"},
+    ),
     Case(
         "one separator gone wrong (`0;1;1`)",
         "t.csv",
@@ -162,6 +218,13 @@ CASES = [
         "id,text,annotations\na,x,['pos' 'neg' 'pos']\nb,y,['neg' 'neg']\n",
         "read as a table",
         counts=[[1, 2], [2, 0]],
+    ),
+    Case(
+        "tuples as Python prints them",
+        "t.csv",
+        "id,text,annotations\na,x,\"('pos', 'neg')\"\nb,y,\"('pos', 'pos')\"\n",
+        "read as a table",
+        counts=[[1, 1], [0, 2]],
     ),
     Case(
         "a list with a comma lost (`['pos' 'neg', 'pos']`)",
@@ -325,6 +388,39 @@ CASES = [
         "FILE, line 2: counts of 'p' is '1e308'",
         {"text": ["text"], "counts": ["p", "n"]},
         error=True,
+    ),
+    Case(
+        "a total among the counts",
+        "t.jsonl",
+        [
+            {"text": "x", "counts": {"p": 3, "n": 1, "total": 4}},
+            {"text": "y", "counts": {"p": 0, "n": 2, "total": 2}},
+        ],
+        "'total' is the sum of the other counts in every row and was left out",
+        counts=[[1, 3], [2, 0]],
+    ),
+    Case(
+        "the same as a column",
+        "t.csv",
+        "text,p,n,total\nx,3,1,4\ny,0,2,2\n",
+        "FILE: the counts of 'total' are the sum of the others in every row",
+        {"text": ["text"], "counts": ["p", "n", "total"]},
+        error=True,
+    ),
+    Case(
+        "texts of annotations that differ in spaces or case",
+        "t.csv",
+        "text,who,label\nA b,1,p\na b ,2,n\nc,1,p\n",
+        "1 rows have a text that differs from an earlier one in spaces or case alone",
+        {"text": ["text"], "annotator": "who", "annotation": "label"},
+        counts=[[1, 1], [0, 1]],
+    ),
+    Case(
+        "a column of drafts that `keep` does not name",
+        "t.csv",
+        "item,text,who,label,status\na,x,1,p,submitted\na,x,2,n,draft\nb,y,1,p,submitted\n",
+        "the column 'status' is not read, so that all its rows count: 'submitted' (2), 'draft' (1)",
+        LONG,
     ),
     Case(
         "one annotation per row, read as items",

@@ -17,6 +17,7 @@ from dissensus.errors import DataError
         (".5", "0.5", "0.50"),
         ("-1", "-1.0", "-01"),
         ("not  sure", "Not sure"),
+        ("pos", "pos\u200b", "\ufeffpos"),
     ],
 )
 def test_spellings_of_one_name(spellings: tuple[str, ...]) -> None:

@@ -67,6 +67,8 @@ def merge(
     for line in old.notes:
         note(f"note: {line}")
     merged = merging.merge(old, file)
+    for line in merged.notes:
+        note(f"note: {file.name}: {line}")
     write_atomic(place, merged_table.merged_text(merged))
     if merged.unknown:
         aside = place.with_name(f"{place.name.removesuffix('.jsonl')}.unknown.jsonl")

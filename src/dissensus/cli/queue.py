@@ -95,7 +95,9 @@ def queue(
         quotes = kept_quotes(local)
     for line in chosen.notes:
         note(f"note: {line}")
-    back = f"dissensus merge {shlex.quote(folder)}"
+    back = f"dissensus merge {shlex.quote(folder)}" + (
+        f" --dataset {shlex.quote(dataset)}" if dataset else ""
+    )
     if to is not None:
         text = FORMS[to.value](chosen.tasks)
         if out is None:

@@ -19,7 +19,7 @@ from dissensus.config.sources import SourceSpec
 from dissensus.data.annotations import AnnotatedDataset, Example, majority
 from dissensus.data.gold_like import gold_like_notes
 from dissensus.data.label_names import LabelReading, read_labels
-from dissensus.data.notes import is_tie, tie_note
+from dissensus.data.notes import is_number, is_tie, no_label_notes, tie_note
 from dissensus.data.sources.reading import cell_name, shown
 from dissensus.data.spelling import alike, spelling_key
 from dissensus.errors import DataError
@@ -150,7 +150,11 @@ def collect(
     reading = _labels(items, kept, rules, where, labels, published_gold)
     kept = _named(kept, reading)
     kept, more = _once(kept, rules.repeats, where)
-    said += [*reading.notes, *more, *_scale_notes(rules, scale, reading.labels, where)]
+    said += [
+        *reading.notes,
+        *more,
+        *_scale_notes(rules, scale, reading.labels, where, len(kept) or len(items)),
+    ]
     if len(reading.labels) < 2:
         one = f"every answer is {reading.labels[0]!r}" if reading.labels else "no answer has a label"
         raise DataError(
@@ -361,8 +365,10 @@ def _once(answers: Sequence[Answer], repeats: Repeats, where: str) -> tuple[list
     return kept, [note]
 
 
-def _scale_notes(rules: AnswerRules, scale: Scale, labels: Sequence[str], where: str) -> list[str]:
-    numbers = all(_is_number(label) for label in labels)
+def _scale_notes(
+    rules: AnswerRules, scale: Scale, labels: Sequence[str], where: str, n_answers: int
+) -> list[str]:
+    numbers = all(map(is_number, labels))
     if (rules.scale or scale) == "ordinal":
         if not numbers and rules.labels is None:
             raise DataError(
@@ -376,15 +382,7 @@ def _scale_notes(rules: AnswerRules, scale: Scale, labels: Sequence[str], where:
             f"the labels {labels[0]} to {labels[-1]} look like steps of a scale; `scale: ordinal` reports distances "
             "between them beside entropy"
         ]
-    return []
-
-
-def _is_number(label: str) -> bool:
-    try:
-        float(label)
-    except ValueError:
-        return False
-    return True
+    return no_label_notes(labels, n_answers, named=rules.labels is not None)
 
 
 def _at(place: str) -> str:

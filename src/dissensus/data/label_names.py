@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dissensus.data.sources.reading import sorted_labels
-from dissensus.data.spelling import spelling_key
+from dissensus.data.spelling import nearly_alike, spelling_key
 from dissensus.errors import DataError
 
 MISSING = ("NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "NULL", "Null", "null")
@@ -79,7 +79,7 @@ def read_labels(
     """
     seen = {word: answers.get(word, 0) + golds.get(word, 0) for word in (*answers, *golds)}
     known = listed if labels is None else labels
-    none = _not_answers(seen, answers, known, missing, where)
+    none = _not_answers(seen, answers, known, missing, where, all_named=labels is not None)
     spelt = {word: n for word, n in seen.items() if word not in none}
     names, merged = _one_name_each(spelt, known, exact, where)
     for word, name in names.items():
@@ -93,7 +93,7 @@ def read_labels(
     absent = [word for word in missing or () if spelling_key(word) not in keys]
     notes += [f"no answer is {', '.join(map(repr, absent))}, which `missing` names"] if absent else []
     notes += [_merged_note(merged)] if merged else []
-    notes += _doubtful(order, labels, missing)
+    notes += _doubtful(order, labels, missing, none)
     return LabelReading(order, {**names, **dict.fromkeys(none)}, tuple(notes))
 
 
@@ -103,6 +103,8 @@ def _not_answers(
     known: Sequence[str],
     missing: Sequence[str] | None,
     where: str,
+    *,
+    all_named: bool,
 ) -> list[str]:
     if missing is not None:
         keys = {spelling_key(word) for word in missing}
@@ -110,7 +112,8 @@ def _not_answers(
     named = set(known)
     words = [word for word in seen if word not in named and (word in MISSING or _is_no_answer(word))]
     total = sum(answers.values())
-    for word in words:
+    # Where the study names all labels, none of these is one.
+    for word in words if not all_named else ():
         # A gap is a gap however many there are: most cells of a wide table of a crowd are. With fewer than two labels
         # left it may be one all the same.
         if answers.get(word, 0) > TOO_MANY * total and (word not in MISSING or len(seen) - len(words) < 2):
@@ -187,29 +190,84 @@ _UNSURE = frozenset(
     (
         *("unsure", "not sure", "unclear", "undecided", "cannot tell", "can't tell", "none", "null", "other"),
         *("missing", "no answer", "n.a.", "-", "--", "?", ".", "99", "-9", "-99", "999", "-999"),
+        *(
+            "unknown",
+            "abstain",
+            "abstained",
+            "refused",
+            "undefined",
+            "not applicable",
+            "no opinion",
+            "na",
+            "nat",
+        ),
+        *(
+            "no label",
+            "unlabeled",
+            "unlabelled",
+            "cannot say",
+            "can't say",
+            "no response",
+            "blank",
+            "empty",
+            "tbd",
+        ),
+        *("#ref!", "#value!", "#name?", "#div/0!", "#num!", "error"),
     )
 )
 """Labels, folded, that stand for no answer in some data sets and are labels in others."""
 
 
-def _doubtful(order: Sequence[str], labels: Sequence[str] | None, missing: Sequence[str] | None) -> list[str]:
-    """Labels that may be no labels, where neither `labels` nor `missing` says."""
-    if labels is not None or missing is not None:
+def _doubtful(
+    order: Sequence[str], labels: Sequence[str] | None, missing: Sequence[str] | None, none: Sequence[str]
+) -> list[str]:
+    """Labels that may be no labels, where neither `labels` nor `missing` says; `none` are read as no answer."""
+    if labels is not None:
         return []
-    doubtful = [word for word in order if word.casefold() in _UNSURE]
+    if missing is not None:
+        unnamed = [word for word in order if word in MISSING] if missing else []
+        return [
+            f"{', '.join(map(repr, unnamed))} counted as a label, for `missing` replaces the usual words and does not "
+            "name it"
+        ] * bool(unnamed)
+    doubtful = [word for word in order if word.casefold().replace("’", "'") in _UNSURE]
     if doubtful and all(spelling_key(word).lstrip("-").isdecimal() for word in order) and len(order) > 9:
         doubtful = []  # 99 is one of many numbers
-    if (
-        "-1" in order
-        and all(spelling_key(word).lstrip("-").isdecimal() for word in order)
-        and len(order) <= 3
-    ):
+    below = [word for word in order if word.startswith("-") and word.lstrip("-").isdecimal()]
+    if below == ["-1"] and all(spelling_key(word).lstrip("-").isdecimal() for word in order):
         doubtful.append("-1")
     notes = [
         f"{', '.join(map(repr, doubtful))} counted as a label; if it is no answer, say `missing: "
-        f"[{', '.join(map(repr, doubtful))}]`"
+        f"[{', '.join(map(repr, (*none, *doubtful)))}]`"
     ]
-    both = [word for word in ("true", "false") if word in order and {"0", "1"} & set(order)]
-    return (notes if doubtful else []) + (
-        [f"{both[0]!r} is a label beside numbers; if it is one of them, write it as one"] if both else []
-    )
+    return (notes if doubtful else []) + _looking_alike([word for word in order if word not in doubtful])
+
+
+def _looking_alike(order: Sequence[str]) -> list[str]:
+    """Sentences on labels that count as different and may be the same."""
+    notes = []
+    for same in nearly_alike(order)[:5]:
+        notes.append(
+            f"the labels {' and '.join(map(repr, same))} differ in punctuation alone, and count as different labels; "
+            "if they are one, write them alike"
+        )
+    by_fold = {word.casefold(): word for word in order}
+    for short, long in (("y", "yes"), ("n", "no"), ("t", "true"), ("f", "false")):
+        if short in by_fold and long in by_fold:
+            notes.append(
+                f"the labels {by_fold[short]!r} and {by_fold[long]!r} count as different labels; if they are one, "
+                "write them alike"
+            )
+    numbers = [word for word in order if spelling_key(word).lstrip("-").replace(".", "", 1).isdecimal()]
+    words = [word for word in order if word not in numbers]
+    if not numbers or not words:
+        return notes
+    both = [by_fold[word] for word in ("true", "false") if word in by_fold and {"0", "1"} & set(order)]
+    if both:
+        notes.append(f"{both[0]!r} is a label beside numbers; if it is one of them, write it as one")
+    else:
+        notes.append(
+            f"some labels are numbers ({', '.join(numbers[:3])}) and some are not ({', '.join(words[:3])}); if they "
+            "stand for the same, write them alike"
+        )
+    return notes

@@ -35,14 +35,50 @@ def tie_note(
     have = "item has" if ties == 1 else "items have"
     return (
         f"{ties} {have} a tie for the most frequent label; the first in label order was taken "
-        f"({', '.join(labels)})"
+        f"({_few(labels)})"
     )
+
+
+def _few(labels: Sequence[str]) -> str:
+    return ", ".join(labels[:_SHOWN]) + (", ..." if len(labels) > _SHOWN else "")
+
+
+_SHOWN = 12
 
 
 def tie_notes(counts: Iterable[Sequence[float]], labels: Sequence[str]) -> tuple[str, ...]:
     """`tie_note` where gold is the majority of `counts`; nothing without a tie."""
     ties = sum(map(is_tie, counts))
     return (tie_note(ties, labels),) if ties else ()
+
+
+def no_label_notes(labels: Sequence[str], n_answers: int, *, named: bool) -> list[str]:
+    """A sentence where labels look like scores or like free text; `named`: the study lists the labels."""
+    if len(labels) <= MANY_LABELS:
+        return []
+    if all(map(is_number, labels)) and not all(float(label).is_integer() for label in labels):
+        return [
+            f"{len(labels)} different numbers, such as {labels[1]!r}, look like scores; each counts as a label"
+        ]
+    if not named and len(labels) * 2 > n_answers:
+        return [
+            f"{len(labels)} different labels in {n_answers} answers, such as {labels[0][:60]!r}, look like free text; "
+            "each counts as a label"
+        ]
+    return []
+
+
+MANY_LABELS = 10
+"""Above it, numbers with fractions, or labels that hardly repeat, may be no labels."""
+
+
+def is_number(label: str) -> bool:
+    """Whether a label is a number as Python reads it."""
+    try:
+        float(label)
+    except ValueError:
+        return False
+    return True
 
 
 def facts(dataset: AnnotatedDataset) -> tuple[str, ...]:
@@ -73,7 +109,7 @@ def facts(dataset: AnnotatedDataset) -> tuple[str, ...]:
     if ties and not any("a tie for" in note for note in dataset.notes):
         sentences.append(
             f"{ties} of {n} items have a tie for the most frequent label; where the majority is taken for gold, the "
-            f"first in label order is ({', '.join(dataset.labels)})"
+            f"first in label order is ({_few(dataset.labels)})"
         )
     times = Counter(example.joined_text for example in dataset)
     repeated = [count for count in times.values() if count > 1]

@@ -5,17 +5,20 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dissensus.errors import DataError
+
+_UNSEEN = re.compile("[\u200b\u200e\u200f\u2060\ufeff\u00ad]")
+"""Characters that nobody sees: zero-width spaces, byte order marks, marks of direction, soft hyphens."""
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)")
 
 
 def spelling_key(name: str) -> str:
-    """What spellings of one name share: NFKC, case folded, spaces joined, numbers without needless zeros."""
-    key = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+    """What spellings of one name share: NFKC, case folded, spaces joined, no unseen characters or needless zeros."""
+    key = " ".join(_UNSEEN.sub("", unicodedata.normalize("NFKC", name)).casefold().split())
     if not _NUMBER.fullmatch(key):
         return key
     whole, _, fraction = key.lstrip("+-").partition(".")
@@ -24,11 +27,31 @@ def spelling_key(name: str) -> str:
     return f"-{number}" if key.startswith("-") and number != "0" else number
 
 
+def bare_key(name: str) -> str:
+    """What names share that differ in quotation marks around them, or in hyphens or underscores between letters."""
+    key = spelling_key(name)
+    bare = _QUOTES.sub("", key) or key
+    return spelling_key(bare) if _NUMBER.fullmatch(bare) else _JOINTS.sub("", bare)
+
+
+_QUOTES = re.compile(r"""^["'`\u2018-\u201f]+|["'`\u2018-\u201f.,;:!]+$""")
+_JOINTS = re.compile(r"(?<=[^\W\d_])[\s_\u2010-\u2015-]+(?=[^\W\d_])")
+
+
 def alike(names: Iterable[str]) -> list[tuple[str, ...]]:
     """Names that differ in spelling alone, together; nothing of a name that has no such twin."""
+    return _together(names, spelling_key)
+
+
+def nearly_alike(names: Iterable[str]) -> list[tuple[str, ...]]:
+    """Names that differ in quotation marks, hyphens or underscores alone (`bare_key`), together."""
+    return _together(names, bare_key)
+
+
+def _together(names: Iterable[str], key: Callable[[str], str]) -> list[tuple[str, ...]]:
     by_key: dict[str, dict[str, None]] = defaultdict(dict)
     for name in names:
-        by_key[spelling_key(name)][name] = None
+        by_key[key(name)][name] = None
     return [tuple(same) for same in by_key.values() if len(same) > 1]
 
 

@@ -18,6 +18,7 @@ from dissensus.data.sources import load_source
 from dissensus.data.sources.base import FileSample
 from dissensus.data.sources.long_form import read_long
 from dissensus.data.sources.paths import resolve_path
+from dissensus.data.sources.reading import shown
 from dissensus.data.sources.table import TableSource, TextReader
 from dissensus.data.sources.tabular import read_table
 from dissensus.data.spelling import spelling_key
@@ -61,6 +62,7 @@ class Merged:
         again: of the new answers, those to an item that the annotator had answered before.
         known: answers of the file that were there already.
         unknown: answers to items that the data set does not have: they are not merged.
+        notes: how the file was read, a sentence each.
         before: the data set as it is read without the new answers.
         after: with them.
     """
@@ -74,6 +76,7 @@ class Merged:
     again: int
     known: int
     unknown: tuple[Answer, ...]
+    notes: tuple[str, ...]
     before: AnnotatedDataset
     after: AnnotatedDataset
 
@@ -142,9 +145,10 @@ def merge(old: OldAnnotations, path: Path) -> Merged:
     an annotator. Another answer by an annotator to the same item is kept beside the first, in its own round.
 
     Raises:
-        DataError: the file is missing or malformed, has labels that the data set does not have, or none of its items.
+        DataError: the file is missing or malformed, has labels that the data set does not have, none of its items, or
+            other texts for them under a tool's own numbers.
     """
-    new, digest = _new_answers(old, path), f"{path.name} {file_sha256(path)}"
+    (new, notes), digest = _new_answers(old, path), f"{path.name} {file_sha256(path)}"
     merged_before = digest.rpartition(" ")[2] in {name.rpartition(" ")[2] for name in old.files if name}
     there, answered = multiset(old.answers), {(a.item, a.annotator) for a in old.answers if a.annotator}
     turn = max((int(answer.round) for answer in old.answers), default=0) + 1
@@ -180,21 +184,24 @@ def merge(old: OldAnnotations, path: Path) -> Merged:
         again=again,
         known=known,
         unknown=tuple(unknown),
+        notes=notes,
         before=_read(old, old.answers),
         after=_read(old, answers),
     )
 
 
-def _new_answers(old: OldAnnotations, path: Path) -> list[Answer]:
-    """The answers of a file, with the data set's names of the items where a spreadsheet guarded them."""
+def _new_answers(old: OldAnnotations, path: Path) -> tuple[list[Answer], tuple[str, ...]]:
+    """The answers of a file, with the data set's names of the items where a spreadsheet guarded them; and notes."""
     labels = old.dataset.labels
     if not path.is_file():
         raise DataError(f"the file {path} does not exist{' (it is a folder)' if path.is_dir() else ''}")
     table = FileSample(path.absolute()).table if path.suffix.lower() != ".json" else None
-    if table is not None and {"item_id", "annotation"} <= set(table.columns):
+    by_our_id = table is not None and {"item_id", "annotation"} <= set(table.columns)
+    if table is not None and by_our_id:
+        texts = tuple(field for field in old.dataset.fields if field in {*table.columns} - _OWN)
         spec: SourceSpec = TableSource.model_validate(
             {
-                **{"path": str(path), "text": (), "item": "item_id", "annotation": "annotation"},
+                **{"path": str(path), "text": texts, "item": "item_id", "annotation": "annotation"},
                 **({"annotator": "annotator"} if "annotator" in table.columns else {}),
             }
         )
@@ -202,26 +209,72 @@ def _new_answers(old: OldAnnotations, path: Path) -> list[Answer]:
         spec = recognise(path).spec
     if isinstance(spec, TableSource) and spec.annotation is not None:
         table = read_table(path)
-        items, answers, _ = read_long(table, spec, TextReader(spec, None, table))
+        items, answers, notes = read_long(table, spec, TextReader(spec, None, table))
+        notes = [*table.notes, *notes]
     else:
         if isinstance(spec, AnswerRules):
             spec = spec.model_copy(update={"labels": labels})
         read = load_source(spec)
         items, answers = [Item(example.id, example.text) for example in read], _answers_of(read)
+        notes = list(read.notes)
     ids = {item.id: item.id if item.id in old.dataset else unguarded(item.id) for item in items}
     answers = [replace(answer, item=ids[answer.item]) for answer in answers]
+    if other := _other_text(old, items, ids):
+        if not by_our_id:
+            raise DataError(
+                f"{path}: {other}. Annotations are joined by `item_id`, as `dissensus queue` writes it, and by the "
+                "tool's own numbers where an export lacks it; is it in the export?"
+            )
+        notes.append(f"{other}; joined by `item_id` all the same")
     unknown = [answer for answer in answers if answer.item not in old.dataset]
-    return [*_spelt(old, [answer for answer in answers if answer.item in old.dataset], path), *unknown]
+    spelt, more = _spelt(old, [answer for answer in answers if answer.item in old.dataset], path)
+    said = dict.fromkeys(note for note in (*notes, *more) if "a tie for" not in note)
+    return [*spelt, *unknown], tuple(said)
 
 
-def _spelt(old: OldAnnotations, answers: Sequence[Answer], path: Path) -> list[Answer]:
-    """Answers with the label names of the old data, by its rules; those that stand for no answer left out.
+_OWN = {"item_id", "annotator", "annotation"}
+"""Columns of a table of new answers that are no texts."""
+
+
+def _other_text(old: OldAnnotations, items: Sequence[Item], ids: Mapping[str, str]) -> str:
+    """The first id that stands for another text than in the data set, in words; '' where there is none."""
+    for item in items:
+        if ids[item.id] not in old.dataset:
+            continue
+        known = old.dataset[ids[item.id]].text
+        here = {field: text for field, text in item.text.items() if text.strip()}
+        by_name = {field: text for field, text in here.items() if field in known}
+        theirs = {_folded(text) for text in known.values()}
+        same = (
+            all(_folded(known[field]) in _spellings(text) for field, text in by_name.items())
+            if by_name
+            else not here or any(theirs & _spellings(text) for text in here.values())
+        )
+        if not same:
+            text, ours = next(iter((by_name or here).values())), next(iter(known.values()))
+            return f"the item {item.id!r} has the text {shown(text)}; in the data set it is {shown(ours)}"
+    return ""
+
+
+def _spellings(text: str) -> set[str]:
+    """A text as it is, and without what guards a cell of a spreadsheet."""
+    return {_folded(text), _folded(unguarded(text))}
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.split()).casefold()
+
+
+def _spelt(
+    old: OldAnnotations, answers: Sequence[Answer], path: Path
+) -> tuple[list[Answer], tuple[str, ...]]:
+    """Answers with the label names of the old data, by its rules; those that stand for no answer left out; and notes.
 
     Raises:
         DataError: a label is not among the old ones.
     """
     if not answers:
-        return []
+        return [], ()
     # Every answer as an annotator's own, so that none is taken for another's repetition.
     numbered = [replace(answer, annotator=str(number)) for number, answer in enumerate(answers)]
     items = [Item(item, old.dataset[item].text) for item in dict.fromkeys(answer.item for answer in answers)]
@@ -231,7 +284,8 @@ def _spelt(old: OldAnnotations, answers: Sequence[Answer], path: Path) -> list[A
     for example in read:
         for who, label in example.annotations:
             labels.setdefault(int(who), []).append(read.labels[label])
-    return [replace(answers[number], labels=tuple(names)) for number, names in sorted(labels.items())]
+    spelt = [replace(answers[number], labels=tuple(names)) for number, names in sorted(labels.items())]
+    return spelt, read.notes
 
 
 def _answers_of(dataset: AnnotatedDataset) -> list[Answer]:

@@ -8,7 +8,7 @@ import itertools
 import json
 import re
 import tokenize
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 _NUMPY_TEXTS = re.compile(r"""\[\s*(?:'[^']*'|"[^"]*")(?:\s+(?:'[^']*'|"[^"]*"))*\s*\]""")
 _NUMPY_NUMBERS = re.compile(r"\[\s*[-+\w.]+(?:\s+[-+\w.]+)*\s*\]")
 """Arrays as NumPy prints them, without commas: Python would read two texts side by side as one."""
+
+_TUPLE = re.compile(r"""\(\s*['"].*['"]\s*,?\s*\)|\(\s*[-+\d.]+\s*,[-+\d.,\s]*\)""", re.DOTALL)
+"""A tuple as Python prints it; other text in brackets may be a label."""
 
 _NUMPY_REPR = re.compile(r"array\(\s*(\[.*\])\s*(?:,\s*dtype=[^)]*)?\)", re.DOTALL)
 
@@ -76,6 +79,21 @@ def row_answers(record: Record, spec: TableSource) -> list[Given]:
     else:
         return []
     return [Given("", (label,), number) for label, number in counts.items()]
+
+
+def total_among(rows: Sequence[Sequence[Given]]) -> str | None:
+    """The label, called like a total, whose number is the sum of the others' in every row; None where there is none."""
+    counted = [{given.labels[0]: given.weight for given in row} for row in rows if row]
+    for name in dict.fromkeys(
+        label for row in counted for label in row if label.strip().casefold() in _TOTALS
+    ):
+        others = [(row.get(name), [n for label, n in row.items() if label != name]) for row in counted]
+        if all(total is not None and len(rest) > 1 and total == sum(rest) for total, rest in others):
+            return name
+    return None
+
+
+_TOTALS = ("total", "sum", "all", "n", "count", "votes", "annotators", "total_votes", "n_annotators")
 
 
 def label_columns(spec: TableSource) -> tuple[str, ...]:
@@ -235,6 +253,12 @@ def opened(record: Record, column: str, value: Any) -> Any:
     """A string that holds a list or a mapping, as JSON or as Python wrote it (CSV files often do), opened."""
     if not isinstance(value, str):
         return value
+    if _TUPLE.fullmatch(value.strip()):
+        try:
+            written = ast.literal_eval(value.strip())
+        except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
+            return value
+        return written if isinstance(written, tuple) else value
     array = _NUMPY_REPR.fullmatch(value.strip())
     if value.strip()[:1] not in ("[", "{") and array is None:
         return value

@@ -57,6 +57,8 @@ def read(table: Table, spec: LabelStudioSource) -> AnnotatedDataset:
         for one in own:
             if is_set(one.get("was_cancelled")) or is_set(one.get("skipped")):
                 export.leave_out("cancelled (skipped tasks)")
+            elif _is_rejected(one):
+                export.leave_out("rejected by a reviewer")
             elif is_set(one.get("ground_truth")) or is_set(one.get("honeypot")):
                 export.leave_out("ground truth")
             else:
@@ -76,7 +78,20 @@ def read(table: Table, spec: LabelStudioSource) -> AnnotatedDataset:
 
 
 def _annotations(record: Record) -> list[Record]:
-    return [one for key in ANNOTATIONS for one in objects(record, key)]
+    """A task's annotations, the latest last: an export has them in any order."""
+    return sorted((one for key in ANNOTATIONS for one in objects(record, key)), key=_time)
+
+
+def _time(annotation: Record) -> str:
+    """When an annotation was last changed, in ISO 8601, which sorts as text; '' where the export does not say."""
+    changed = annotation.get("updated_at") or annotation.get("created_at")
+    return changed if isinstance(changed, str) else ""
+
+
+def _is_rejected(annotation: Record) -> bool:
+    """Whether a reviewer's last word on an annotation was no."""
+    reviews = list(objects(annotation, "reviews"))
+    return bool(reviews) and reviews[-1].get("accepted") is False
 
 
 def _results(annotation: Record) -> list[Record]:
@@ -119,8 +134,8 @@ def _read_min(table: Table, spec: LabelStudioSource) -> AnnotatedDataset:
     question = export.question(questions)
     fields = export.text_fields(table.records, (*MIN_OWN, *questions))
     ordinal = True
-    for record in table.records:
-        item = export.add_item(record, fields, record.get("id"))
+    items = [export.add_item(record, fields, record.get("id")) for record in table.records]
+    for record, item in sorted(zip(table.records, items, strict=True), key=lambda pair: _time(pair[0])):
         value = opened(record, question, record.get(question))
         labels: list[str] = []
         for part in value if isinstance(value, list) else [value]:

@@ -29,15 +29,18 @@ def read_long(
         DataError: an item has two texts or two gold labels, or no row is kept.
     """
     items: dict[str, Item] = {}
+    by_text: dict[tuple[str, ...], str] = {}
     answers: list[tuple[tuple[Any, ...], Answer]] = []
     left_out: Counter[str] = Counter()
-    empty = nameless = 0
+    empty = nameless = respelt = 0
     for number, record in enumerate(table.records):
         own = None if spec.item is None else record.need_name(spec.item)
         text = texts.of(record, own)
-        item = Item(own or text_id(text), text, None, place=record.place)
+        same = tuple(map(_folded, text.values()))
+        item = Item(own or by_text.setdefault(same, text_id(text)), text, None, place=record.place)
         known = items.setdefault(item.id, item)
-        if known.text != text and [*map(_folded, known.text.values())] != [*map(_folded, text.values())]:
+        respelt += own is None and known.text != text
+        if known.text != text and tuple(map(_folded, known.text.values())) != same:
             raise record.error(
                 f"the item {item.id!r} has another text than in {known.place}; one id must stand for one text. Is "
                 f"{spec.item!r} the column of items?"
@@ -69,6 +72,12 @@ def read_long(
     answers.sort(key=lambda pair: pair[0])
     notes = [f"{n} rows were left out, with {reason}" for reason, n in left_out.items()]
     notes += [f"{empty} rows hold no annotation"] if empty else []
+    if respelt:
+        notes.append(
+            f"{respelt} rows have a text that differs from an earlier one in spaces or case alone, and are read as "
+            "annotations of the same item; an `item` column tells items apart"
+        )
+    notes += _unread_states(table, spec)
     if spec.annotator is None:
         notes.append(
             "who annotated is not known, so that an annotator's second answer counts as another one's"
@@ -80,6 +89,55 @@ def read_long(
         for same in alike(items)[:5]
     ]
     return list(items.values()), [answer for _, answer in answers], notes
+
+
+def _unread_states(table: Table, spec: TableSource) -> list[str]:
+    """A sentence for each column that seems to say which rows count, and is not read."""
+    several = spec.annotation if isinstance(spec.annotation, tuple) else (spec.annotation,)
+    used = {spec.item, spec.annotator, spec.round, spec.gold, *several, *dict(spec.keep), *spec.text}
+    notes = []
+    for column in table.columns:
+        if column in used or normal_name(column) not in _STATES:
+            continue
+        values = Counter(cell_name(value) or "" for value in table.cells(column))
+        if 2 <= len(values) <= 8:
+            said = ", ".join(f"{value!r} ({n})" for value, n in values.most_common(4))
+            notes.append(
+                f"the column {column!r} is not read, so that all its rows count: {said}; `keep: {{{column}: VALUE}}` "
+                "counts some alone"
+            )
+    return notes
+
+
+_STATES = frozenset(
+    (
+        *("status", "state", "response_status", "assignmentstatus", "assignment_status", "review_status"),
+        *("skipped", "is_skipped", "was_skipped", "cancelled", "is_cancelled", "was_cancelled", "discarded"),
+        *(
+            "rejected",
+            "is_rejected",
+            "draft",
+            "is_draft",
+            "valid",
+            "is_valid",
+            "invalid",
+            "accepted",
+            "approved",
+        ),
+        *(
+            "is_gold",
+            "is_golden",
+            "golden",
+            "is_control",
+            "control",
+            "is_test",
+            "test_question",
+            "attention_check",
+        ),
+        *("ground_truth", "is_prediction", "deleted", "is_deleted", "spam", "is_spam"),
+    )
+)
+"""Columns, as `normal_name` writes them, that say whether an annotation counts."""
 
 
 def refuse_annotations_as_items(

@@ -42,9 +42,15 @@ def read(table: Table, spec: MTurkSource) -> AnnotatedDataset:
         item = export.add_item(given, fields, record.get("HITId"))
         if _is_rejected(record):
             export.leave_out("rejected (AssignmentStatus)")
+        elif cell_name(record.get("Reject")) is not None:
+            export.leave_out("marked for rejection (Reject)")
         else:
             who = annotator_name(record, record.get("WorkerId"))
             export.add_answer(item, who, own.get(question, ()), record.place)
+    if "AssignmentStatus" not in table.columns:
+        export.note(
+            "the file does not say which assignments were rejected (AssignmentStatus); all of them count"
+        )
     return export.dataset(table.name)
 
 

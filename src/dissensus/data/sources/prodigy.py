@@ -6,6 +6,7 @@ classification accept and reject are the labels themselves, and ignored tasks do
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Literal
 
@@ -48,6 +49,7 @@ def read(table: Table, spec: ProdigySource) -> AnnotatedDataset:
     own = [column for column in table.columns if column.startswith("_")]
     fields = export.text_fields(table.records, (*own, "answer", "label", "html", "image", "audio"))
     options: dict[str, None] = {}
+    unnamed: set[str] = set()
     for record in table.records:
         if question is not None and cell_name(record.get("label")) != question:
             continue
@@ -62,8 +64,20 @@ def read(table: Table, spec: ProdigySource) -> AnnotatedDataset:
         labels = label_names(record, record.get("accept"), "'accept'") if choice else (answer,)
         who = record.get("_annotator_id")
         who = record.get("_session_id") if who is None else who
-        export.add_answer(item, annotator_name(record, who), labels, record.place)
+        name = annotator_name(record, who)
+        if _TIME.search(name):
+            unnamed.add(name)
+        export.add_answer(item, name, labels, record.place)
+    if unnamed:
+        export.note(
+            f"{len(unnamed)} sessions are named by their time, e.g. {min(unnamed)!r}, and not by annotator: each "
+            "counts as one annotator, whoever took part in it (`?session=NAME` tells annotators apart)"
+        )
     return export.dataset(table.name, labels=tuple(options) if choice else ("reject", "accept"))
+
+
+_TIME = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d$")
+"""Prodigy's name of a session that was started without one."""
 
 
 def _id(record: Record) -> str | None:

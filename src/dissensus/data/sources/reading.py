@@ -14,7 +14,7 @@ from typing import IO, Any, cast
 from dissensus.errors import DataError, MissingDependencyError
 from dissensus.wording import first_line
 
-_WHOLE = re.compile(r"[+-]?\d+\.0+")
+_WHOLE = re.compile(r"[+-]?\d+\.0*")
 
 
 @dataclass(frozen=True, slots=True)

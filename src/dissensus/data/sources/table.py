@@ -190,7 +190,14 @@ def _one_row_each(
     answers: list[Answer] = []
     per_row: list[float] = []
     repeated = gaps = 0
-    for record in table.records:
+    rows = [cells.row_answers(record, spec) for record in table.records]
+    total = None if spec.counts is None or spec.labels is not None else cells.total_among(rows)
+    if total is not None and not isinstance(spec.counts, str):
+        raise DataError(
+            f"{table.path}: the counts of {total!r} are the sum of the others in every row, so it is no label. Name "
+            "the columns of labels alone in `counts`"
+        )
+    for record, row in zip(table.records, rows, strict=True):
         own = None if spec.id is None else record.need_name(spec.id)
         text = texts.of(record, own)
         item_id = own
@@ -202,7 +209,7 @@ def _one_row_each(
                 item_id += f"-{occurrences[item_id]}"
         gold = None if spec.gold is None else cells.gold_cell(record, spec.gold)
         items.append(Item(item_id, text, gold, place=record.place))
-        row = cells.row_answers(record, spec)
+        row = [given for given in row if given.labels != (total,)]
         gaps += any(given.weight != given.weight for given in row)
         answers += [
             Answer(item_id, given.annotator, given.labels, weight, place=record.place)
@@ -216,6 +223,11 @@ def _one_row_each(
         refuse_other_separator(table, spec.annotations[0], spec.separator, answers)
     notes = [f"{repeated} rows repeat another row's text; their ids got a number"] if repeated else []
     notes += [f"{gaps} rows have an empty cell among their numbers; it counts as 0"] if gaps else []
+    if total is not None:
+        notes.append(
+            f"{total!r} is the sum of the other counts in every row and was left out; to keep it as a label, name all "
+            "with `labels`"
+        )
     if spec.distribution is not None:
         notes.append("counts are the shares of each label times n, the number of annotators")
     if spec.annotations is None and spec.counts is None and spec.distribution is None:

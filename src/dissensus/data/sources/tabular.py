@@ -156,7 +156,9 @@ def _csv_records(
     else:
         reader = csv.reader(lines, delimiter=delimiter, strict=True)
     try:
-        header = next(row for row in reader if any(row))
+        header = next((row for row in reader if any(row)), None)
+        if header is None:
+            raise DataError(f"{path} has no header; expected a first line with the names of the columns")
         _refuse_repeated(path, header)
         for row in reader:
             if not any(row):

@@ -55,6 +55,10 @@ def read(table: Table, spec: TolokaSource) -> AnnotatedDataset:
             value = opened(output, question, output.get(question))
             who = annotator_name(record, record.get("ASSIGNMENT:worker_id"))
             export.add_answer(item, who, label_names(record, value, repr(question)), record.place)
+    if "ASSIGNMENT:status" not in table.columns:
+        export.note(
+            "the file does not say which assignments were rejected or skipped (ASSIGNMENT:status); all count"
+        )
     return export.dataset(table.name)
 
 

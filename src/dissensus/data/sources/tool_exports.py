@@ -111,7 +111,11 @@ class Export:
         if self._spec.text is not None:
             return self._spec.text
         columns = dict.fromkeys(column for record in records for column in record.values)
-        skipped = {*ignored, self._spec.item, *queue_facts(columns)}
+        skipped = {*ignored, *queue_facts(columns)}
+        if normal_name(self._spec.item or "") not in {name for group in TEXTS for name in group}:
+            skipped.add(
+                self._spec.item or ""
+            )  # `item: text` joins items by their text, which is read all the same
         texts = [
             column
             for column in columns
@@ -156,7 +160,7 @@ class Export:
         else:
             item_id = cell_name(record.get(ITEM_ID)) or cell_name(own_id) or text_id(text)
         known = self._items.setdefault(item_id, Item(item_id, text, place=record.place))
-        if known.text != text:
+        if known.text != text and folded_texts(known.text) != folded_texts(text):
             raise record.error(
                 f"the item {item_id!r} has another text than in {known.place}; one id must stand for one text. "
                 "`item` names the field of the item's id"
@@ -193,6 +197,7 @@ class Export:
             raise DataError(
                 f"{self._where}: none of the annotations of its {len(self._items)} items counts{said}"
             )
+        self._refuse_one_text_under_many_ids()
         if reasons:
             self.note(f"annotations that do not count: {'; '.join(reasons)}")
         if self._unnamed:
@@ -215,6 +220,33 @@ class Export:
             notes=self._notes,
             scale=scale,
         )
+
+    def _refuse_one_text_under_many_ids(self) -> None:
+        """Raise where nearly all items have one annotation and share their text: entropy would be 0 everywhere.
+
+        Raises:
+            DataError: names the key that joins them.
+        """
+        if self._spec.item is not None:
+            return
+        per_item = Counter(answer.item for answer in self._answers)
+        texts = Counter(folded_texts(self._items[item].text) for item in per_item)
+        shared = sum(n for n in texts.values() if n > 1)
+        if shared * 2 < len(per_item) or sum(n == 1 for n in per_item.values()) < 0.8 * len(per_item):
+            return
+        fields = next(iter(self._items.values())).text
+        first = next(iter(fields))
+        raise DataError(
+            f"{self._where}: {shared} of {len(per_item)} items share their text with another, and nearly all have one "
+            "annotation: the same text seems to stand under several ids. "
+            f"`item: {first}` with `text: [{', '.join(fields)}]` joins them by that text; `item` may name any field "
+            "that tells items apart"
+        )
+
+
+def folded_texts(text: Mapping[str, str]) -> tuple[str, ...]:
+    """Texts without what a reader does not see: case and spacing."""
+    return tuple(" ".join(one.split()).casefold() for one in text.values())
 
 
 def annotator_name(record: Record, value: object) -> str:
