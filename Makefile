@@ -19,7 +19,7 @@ ARGS ?=
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-lowest test-next check bench validate format install clean
+.PHONY: help quickstart test test-lowest test-next check bench bench-triage validate format install clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ validate: install ## How often intervals cover the truth: what is missing of doc
 
 bench: install ## Time tracking, training, a grid and the analysis beside their peers (ARGS="--suite tracking")
 	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-triage: install ## Measure triage against people and planted flips (ARGS="--data-dir DATA --runs RUNS/panel")
+	$(BIN)/python -m benchmarks.triage $(ARGS)
 
 format: install ## Let ruff format the code and mend what it safely can
 	$(BIN)/ruff check --fix

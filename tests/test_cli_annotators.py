@@ -99,11 +99,3 @@ def test_without_names_there_is_alpha_and_no_table(tmp_path: Path) -> None:
     assert "annotators not known by name" in text
     assert "alpha (nominal): " in text
     assert "leave_out" not in text
-
-
-@pytest.mark.usefixtures("no_crowd_kit")
-def test_a_source_without_leave_out_is_not_told_to_use_it(tmp_path: Path) -> None:
-    path = tmp_path / "lewidi.json"
-    item = {"annotators": "x,y", "soft_label": {"0": 0.5, "1": 0.5}, "hard_label": "0", "annotations": "0,1"}
-    path.write_text(json.dumps({str(k): {**item, "text": f"text {k}"} for k in range(3)}))
-    assert "This source has no key `leave_out`" in run("annotators", path)

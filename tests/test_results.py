@@ -65,3 +65,13 @@ def test_where_runs_end_comes_out_of_the_examples(ends: Path) -> None:
         assert run["change"] == pytest.approx(change, abs=1e-5), run
         assert run["contested"] == pytest.approx(values["final_loss"][contested].mean(), abs=1e-5)
         assert run["settled"] == pytest.approx(values["final_loss"][backed].mean(), abs=1e-5)
+
+
+def test_the_tables_of_triage_are_those_that_its_page_quotes() -> None:
+    page = (RESULTS / "triage/README.md").read_text(encoding="utf-8")
+    for row in pyarrow.csv.read_csv(RESULTS / "triage/varierr.csv").to_pylist():
+        if not row["score"].startswith("what curves add"):
+            assert f"| {row['score']} | {row['ap']:.1f} |" in page
+    ranks = pyarrow.csv.read_csv(RESULTS / "triage/ranks.csv").to_pylist()
+    row = next(r for r in ranks if (r["world"], r["task"]) == ("md-agreement, trained_on, full", "flipped"))
+    assert f"{row['positives']} of {row['n']}" in page

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping
+import pkgutil
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
@@ -225,12 +225,19 @@ class Curves:
 
         `dissensus.exchange.to_pandas` says what the columns are; it needs pandas (the extra `exchange`).
         """
-        to_pandas = _above("exchange.frames", "to_pandas")
+        to_pandas = pkgutil.resolve_name("dissensus.exchange.frames:to_pandas")  # it stands above: by name
         return cast("pandas.DataFrame", to_pandas(self, text=text, noise_floor=noise_floor))
 
     def on(self, gold: NDArray[np.int64]) -> Curves:
         """The same with other gold labels, shape (n,)."""
         return replace(self, gold=gold)
+
+    def triage(self) -> tuple[Any, ...]:
+        """Which examples are mislabelled, contested, hard or forgotten: a `dissensus.analysis.triage.Triaged` each."""
+        triage_curves = pkgutil.resolve_name(
+            "dissensus.analysis.triage:triage_curves"
+        )  # it stands above: by name
+        return cast(tuple[Any, ...], triage_curves(self))
 
     def read(self, begin: int, end: int) -> Curves:
         """The examples from place `begin` to before `end`; their arrays are views of these."""
@@ -317,12 +324,6 @@ class Curves:
             provenance=self.provenance,
             values={name: v[index] for name, v in self.values.items()},
         )
-
-
-def _above(module: str, name: str) -> Callable[..., object]:
-    """A function of a layer above, which makes something of curves, by name: docs/design/layers.md."""
-    function: Callable[..., object] = getattr(import_module(f"dissensus.{module}"), name)
-    return function
 
 
 def _known_mean(values: FloatArray) -> float:

@@ -35,7 +35,7 @@ RUBBISH: dict[str, tuple[str, bytes, str]] = {
         GOOD_LINE.encode() + '{"id": "2", "text": "caf\xe9"}'.encode("latin-1"),
         "line 2: not UTF-8",
     ),
-    "utf-16": ("a.jsonl", GOOD_LINE.encode("utf-16"), "line 1: not a text file"),
+    "null bytes": ("a.jsonl", b"\x00" + GOOD_LINE.encode(), "line 1: not a text file"),
     "deep": ("a.jsonl", DEEP.encode(), "line 1: not JSON"),
     "half a character": (
         "a.jsonl",
@@ -72,6 +72,7 @@ RUBBISH: dict[str, tuple[str, bytes, str]] = {
     "json object cut off": ("a.json", b'{"1": {"text": "a"', "line 1, column"),
     "json object of others": ("a.json", b'{"a": 1, "b": 2}', "its items are not LeWiDi's"),
     "ragged csv": ("a.csv", b"id,text,label\n1,a,yes\n2,b\n", "line 3: 2 cells, but the header has 3"),
+    "utf-16": ("a.csv", "id;text\n1;a\n".encode("utf-16"), 'Save it as "CSV UTF-8"'),
     "header only": ("a.csv", b"id,text,label\n", "has no rows"),
     "column twice": ("a.csv", b"id,text,text\n1,a,b\n", "the column 'text' is there twice"),
     "open quote": ("a.csv", b'id,text,label\n1,"a,yes\n', "not valid .csv"),

@@ -220,3 +220,13 @@ def test_a_datasets_dataset_with_class_labels() -> None:
     assert data.labels == tuple(names)
     assert data.gold.tolist() == [2, -1]
     assert data.counts.tolist() == [[1, 0, 2], [0, 1, 0]]
+
+
+@pytest.mark.parametrize(
+    "content", ["sep=;\nid;text;a1;a2\n7;x, y;yes;no\n", "id|text|a1|a2\n7|x, y|yes|no\n"]
+)
+def test_what_a_spreadsheet_says_of_its_separator_is_no_row(write: Write, content: str) -> None:
+    data = load(write("t.csv", content), id="id", annotations=["a1", "a2"])
+    assert data.ids == ("7",)
+    assert data["7"].text == {"text": "x, y"}
+    assert data.notes[0].startswith("cells are separated by ")

@@ -93,6 +93,6 @@ def test_what_cannot_be_shown_is_refused(datalab: type, curves: Curves) -> None:
 
 def test_a_missing_library_is_named_with_its_extra(curves: Curves, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cleanlab.datalab.internal.issue_manager", None)
-    module._register.cache_clear()
+    module.register_issue.cache_clear()
     with pytest.raises(MissingDependencyError, match=r"pip install 'dissensus\[cleanlab\]'"):
         add_to_datalab(None, curves, curves.ids)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 import re
+import shlex
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dissensus.cli.output import emit_json, interval, number, say, table, terminal_width
+from dissensus.cli.output import emit_json, interval, next_step, number, say, table, terminal_width
 
 if TYPE_CHECKING:
     from dissensus.data.annotations import AnnotatedDataset
@@ -21,12 +23,12 @@ MOST = 15
 """Annotators that a terminal shows."""
 
 
-def print_annotators(dataset: AnnotatedDataset, *, can_leave_out: bool, as_json: bool) -> None:
+def print_annotators(dataset: AnnotatedDataset, *, file: Path, as_json: bool) -> None:
     """Print who annotated a data set.
 
     Args:
         dataset: the data set.
-        can_leave_out: whether its source has the key `leave_out`.
+        file: it was read from; named in the next step.
         as_json: print JSON.
     """
     from dissensus.data.annotators.competence import competence
@@ -47,6 +49,8 @@ def print_annotators(dataset: AnnotatedDataset, *, can_leave_out: bool, as_json:
         emit_json(_document(dataset, panel, summary, models, missing))
         return
     _print_summary(summary)
+    for line in dataset.notes:
+        say(f"note: {line}")
     if not panel.names:
         return
     _print_rows(panel, summary.rows, models)
@@ -55,7 +59,7 @@ def print_annotators(dataset: AnnotatedDataset, *, can_leave_out: bool, as_json:
     if models is not None and models.left_out:
         say(f"{models.left_out} answers of several labels are left out of Dawid-Skene and MACE.")
     say()
-    _print_next_step(summary, can_leave_out)
+    _print_next_step(summary, file)
 
 
 def _print_summary(summary: AnnotatorSummary) -> None:
@@ -122,22 +126,16 @@ def _print_rows(panel: Panel, rows: tuple[AnnotatorRow, ...], models: Competence
     )
 
 
-def _print_next_step(summary: AnnotatorSummary, can_leave_out: bool) -> None:
+def _print_next_step(summary: AnnotatorSummary, file: Path) -> None:
     flagged = summary.flagged
-    if not can_leave_out:
-        say(
-            "Next: dissensus init FILE writes a study. This source has no key `leave_out`; to leave an annotator out, "
-            "write the answers as a table, a row each, and read it with `source: table`."
-        )
-    elif flagged:
+    if flagged:
         names = ", ".join(_yaml_name(row.name) for row in flagged[:MOST])
         more = f" (and {len(flagged) - MOST} more)" if len(flagged) > MOST else ""
-        say("Next: read some of their answers. To leave them out, add to the source in your study:")
+        say("Read some of their answers. To leave them out, add to the source in your study:")
         say(f"  leave_out: [{names}]{more}")
     else:
-        say(
-            "Next: dissensus init FILE writes a study. To leave an annotator out, add to its source: leave_out: [NAME]"
-        )
+        say("To leave an annotator out, add to its source: leave_out: [NAME]")
+    next_step(f"dissensus init {shlex.quote(str(file))}")
 
 
 def _yaml_name(name: str) -> str:

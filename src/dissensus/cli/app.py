@@ -25,6 +25,7 @@ from dissensus.cli import (
     studies,
     study,
     tables,
+    triage,
 )
 from dissensus.cli.output import note
 from dissensus.errors import DissensusError
@@ -79,6 +80,7 @@ app.command()(rates.rates)
 app.command()(status.status)
 app.command()(claims.claims)
 app.command()(tables.tables)
+app.command()(triage.triage)
 app.command()(queue.queue)
 app.command()(merge.merge)
 app.command()(settling.settling)

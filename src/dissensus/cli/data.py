@@ -196,8 +196,7 @@ def annotators(
     with columns_shown("data annotators", file):
         seen = recognise(file, columns.named)
         dataset = load_recognised(seen)
-    can_leave_out = "leave_out" in type(seen.spec).model_fields
-    print_annotators(dataset, can_leave_out=can_leave_out, as_json=as_json)
+    print_annotators(dataset, file=file, as_json=as_json)
 
 
 class _Download:

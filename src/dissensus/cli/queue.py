@@ -28,7 +28,7 @@ QUOTED = 90
 class Criterion(StrEnum):
     """Criteria; `analysis.queue.criteria` has what they mean."""
 
-    ENTROPY, UNLEARNING, REJECTED = "entropy", "unlearning", "rejected"
+    ENTROPY, UNLEARNING, REJECTED, TRIAGE = "entropy", "unlearning", "rejected", "triage"
 
 
 class Tool(StrEnum):
@@ -44,7 +44,7 @@ def queue(
         typer.Option(
             "--by",
             help="entropy: annotators disagree most; unlearning: the loss on the gold label rises in training; "
-            "rejected: most annotators reject the gold label.",
+            "rejected: most annotators reject the gold label; triage: votes and curves together speak against it.",
         ),
     ] = Criterion.ENTROPY,
     dataset: Annotated[

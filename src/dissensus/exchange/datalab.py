@@ -64,8 +64,9 @@ def add_to_datalab(
     unknown = [name for name in issues if name not in ISSUES]
     if unknown:
         raise SpecError(f"the issue {unknown[0]!r} is unknown; expected {' or '.join(ISSUES)}")
-    _register()
-    _check_ids(lab, ids)
+    for name, about in ISSUES.items():
+        register_issue(name, about)
+    check_ids(lab, ids)
     if "unlearned" in issues and (judged := learning_of(curves, share=share)).learned == "no":
         reason = f"the issue 'unlearned' is withheld, for the model learned nothing: {judged.why}"
         issues = [name for name in issues if name != "unlearned"]
@@ -113,7 +114,8 @@ def _by_row(values: NDArray[Any], rows: NDArray[np.intp]) -> NDArray[Any]:
     return np.asarray(np.where(rows >= 0, values[np.maximum(rows, 0)], empty))
 
 
-def _check_ids(lab: Any, ids: Sequence[str]) -> None:
+def check_ids(lab: Any, ids: Sequence[str]) -> None:
+    """Raise `DataError` unless there is one id per row of the Datalab, and none twice."""
     size = len(lab.data)
     if size != len(ids):
         raise DataError(
@@ -124,8 +126,12 @@ def _check_ids(lab: Any, ids: Sequence[str]) -> None:
 
 
 @cache
-def _register() -> None:
-    """Make our issue types known to Datalab, once."""
+def register_issue(name: str, about: str) -> None:
+    """Make an issue type of ours known to Datalab, once.
+
+    Raises:
+        MissingDependencyError: cleanlab is not installed.
+    """
     try:
         import pandas
         from cleanlab.datalab.internal.issue_manager import IssueManager
@@ -133,24 +139,20 @@ def _register() -> None:
     except ImportError:
         raise MissingDependencyError("cleanlab[datalab]", "cleanlab", "adding issues to a Datalab") from None
 
-    def manager(name: str, about: str) -> Any:
-        class Manager(IssueManager):  # type: ignore[misc]
-            """Hands Datalab the columns that were worked out here."""
+    class Manager(IssueManager):  # type: ignore[misc]
+        """Hands Datalab the columns that were worked out here."""
 
-            description = about
-            issue_name = name
+        description = about
+        issue_name = name
 
-            def find_issues(self, columns: dict[str, FloatArray], **_: Any) -> None:
-                """Take the columns; Datalab calls it."""
-                # The issue's name in a column's is what Datalab finds the columns of an issue by.
-                names = {"is_issue": f"is_{name}_issue"}
-                self.issues = pandas.DataFrame(
-                    {names.get(key, f"{name}_{key}"): column for key, column in columns.items()}
-                )
-                self.summary = self.make_summary(score=float(np.nanmean(columns["score"])))
-                self.info = {"rows_undefined": int(np.isnan(columns["score"]).sum())}
+        def find_issues(self, columns: dict[str, FloatArray], **_: Any) -> None:
+            """Take the columns; Datalab calls it."""
+            # The issue's name in a column's is what Datalab finds the columns of an issue by.
+            names = {"is_issue": f"is_{name}_issue"}
+            self.issues = pandas.DataFrame(
+                {names.get(key, f"{name}_{key}"): column for key, column in columns.items()}
+            )
+            self.summary = self.make_summary(score=float(np.nanmean(columns["score"])))
+            self.info = {"rows_undefined": int(np.isnan(columns["score"]).sum())}
 
-        return Manager
-
-    for name, what in ISSUES.items():
-        register(manager(name, what))
+    register(Manager)

@@ -1,4 +1,4 @@
-"""Criteria of a queue: entropy, un-learning, a rejected gold label. Each ranks items and says why, item by item."""
+"""Criteria of a queue: entropy, un-learning, a rejected gold label, triage. Each ranks items and says why for each."""
 
 from __future__ import annotations
 
@@ -11,10 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dissensus.analysis.queue.items import StudyItems
+from dissensus.analysis.triage import Triaged, triage_study
+from dissensus.analysis.triage.kinds import MISLABELLED, NOT_TOLD
 from dissensus.curves import FloatArray
 from dissensus.errors import DataError
 from dissensus.stats.label_budget import PRIOR
 from dissensus.wording import number
+
+DIVIDED = 0.25
+"""Probability of a wrong label from which on an item with divided evidence is worth another look."""
 
 
 @dataclass(frozen=True)
@@ -158,10 +163,44 @@ def by_unlearning(items: StudyItems) -> Ranking:
     return Ranking(tuple(candidates), notes)
 
 
+def by_triage(items: StudyItems) -> Ranking:
+    """Items whose label is probably wrong, the surest first; after them those on which the evidence is divided.
+
+    The score is the probability that the label is mislabelled (`analysis.triage`), of an item with both regimes the
+    larger one.
+
+    Raises:
+        DataError: no label is suspect.
+    """
+    best: dict[str, Triaged] = {}
+    for row in triage_study(items.reader.all()):
+        if row.dataset == items.dataset and (row.id not in best or row.suspicion > best[row.id].suspicion):
+            best[row.id] = row
+    divided = [row for row in best.values() if row.kind == NOT_TOLD and row.suspicion >= DIVIDED]
+    suspects = [row for row in best.values() if row.kind == MISLABELLED]
+    if not suspects and not divided:
+        raise DataError(
+            f"triage finds no label of {items.dataset} that is probably wrong; rank by entropy instead: --by entropy"
+        )
+    ranked = [
+        *sorted(suspects, key=lambda row: -row.suspicion),
+        *sorted(divided, key=lambda row: -row.suspicion),
+    ]
+    notes = (
+        f"{len(suspects)} labels are probably wrong; on {len(divided)} more the evidence is divided, and they follow",
+    )
+    return Ranking(tuple(Candidate(row.id, row.suspicion, _with_label(row)) for row in ranked), notes)
+
+
+def _with_label(row: Triaged) -> str:
+    return row.why if row.label is None else f"Perhaps {row.label!r}. {row.why}"
+
+
 CRITERIA: Mapping[str, Callable[[StudyItems], Ranking]] = {
     "entropy": by_entropy,
     "unlearning": by_unlearning,
     "rejected": by_rejected,
+    "triage": by_triage,
 }
 
 

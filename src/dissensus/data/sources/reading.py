@@ -253,6 +253,10 @@ def refuse_half_characters(values: object, source: str, where: str) -> None:
 
 
 def _decode(raw: bytes, path: Path, number: int) -> str:
+    if number == 1 and raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise DataError(
+            f'{path} is UTF-16 (a spreadsheet\'s "Unicode text"); expected UTF-8. Save it as "CSV UTF-8"'
+        )
     if b"\x00" in raw:
         raise DataError(f"{path}, line {number}: not a text file (it holds null bytes); expected UTF-8 text")
     try:

@@ -8,6 +8,7 @@ not fit.
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -94,6 +95,9 @@ def _separated(path: Path, form: str) -> Table:
     lines = [line for _, line in read_lines(path, blank=True)]
     if len(lines) == 1 and "\r" in lines[0].strip():
         lines = lines[0].splitlines(keepends=True)  # old spreadsheets end lines with a carriage return alone
+    said = _SEPARATOR_LINE.fullmatch(lines[0].strip()) if lines else None
+    if said:  # a spreadsheet's own first line, which is no row; a blank line keeps the numbers of the others
+        lines = ["\n", *lines[1:]]
     header = next((line for line in lines if line.strip()), "")
     usual = "\t" if form == ".tsv" else ","
     separator = max((usual, *_SEPARATORS), key=lambda one: len(_cells(header, one)))
@@ -103,7 +107,8 @@ def _separated(path: Path, form: str) -> Table:
     return Table(path, table.records, (f"cells are separated by {_SEPARATORS[separator]}", *table.notes))
 
 
-_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+_SEPARATOR_LINE = re.compile("sep=.", re.IGNORECASE)
 
 
 def _cells(line: str, separator: str) -> list[str]:
