@@ -178,6 +178,13 @@ def analyze(folder: Folder, as_json: Json = False) -> None:
 def report(
     folder: Folder,
     quotes: QuotesOption = None,
+    figures: Annotated[
+        bool,
+        typer.Option(
+            "--figures",
+            help="For a paper: figures (PDF, SVG), their data, a LaTeX table, BibTeX, in DIR/figures.",
+        ),
+    ] = False,
 ) -> None:
     """Write the report of a study.
 
@@ -191,6 +198,14 @@ def report(
     with study_folder(folder) as local:
         page = write_report(local, quotes=chosen)
         _say_page(page, kept_quotes(local))
+        if figures:
+            from dissensus.plot.files import write_figures
+
+            written = write_figures(local)
+            say(
+                f"figures: {len(written.names)} files in {written.folder}, of {written.conditions} conditions"
+            )
+            say("  conditions.tex is the table for LaTeX, references.bib what to cite beside the data sets")
     next_step(f"open {page} in a browser", ("queue", folder))
 
 
