@@ -36,7 +36,7 @@ PLOTTING = ("matplotlib", ".report")
 # What starts slowly enough to be felt before a command prints its first line.
 SLOW = ("scipy", "matplotlib")
 
-READING = (".metrics", ".stats", ".analysis", ".report")
+READING = (".metrics", ".stats", ".analysis", ".report", ".plot", ".serve")
 """What is made of stored curves. Nothing that trains knows of it."""
 
 # One rule a row of the table, in its order. A dot in front means a module of dissensus.
@@ -45,6 +45,7 @@ RULES = (
     Rule("files", only=("errors",)),
     Rule("seeds", only=()),
     Rule("threads", only=()),
+    Rule("display", only=()),
     Rule("wording", only=()),
     Rule("config", only=("errors", "config"), never=MODELLING),
     Rule("data", never=(*MODELLING, ".train", ".record", ".models", *READING)),
@@ -77,6 +78,8 @@ RULES = (
     Rule("run.messages", never=MODELLING),
     Rule("analysis", never=(*MODELLING, ".train", ".record", ".models", ".run", ".report")),
     Rule("report", never=(*MODELLING, ".train", ".record", ".models", ".run")),
+    Rule("plot", never=(*MODELLING, ".train", ".record", ".models", ".run")),
+    Rule("serve", never=(*MODELLING, *PLOTTING, ".train", ".record", ".models", ".run")),
     Rule(
         "live", never=(*MODELLING, *PLOTTING, *FILES, ".train", ".record", ".study", ".run", ".integrations")
     ),
@@ -93,13 +96,13 @@ RULES = (
         eager=(
             *(*OPTIONAL, *SLOW),
             *(".train", ".record", ".models", ".study", ".run", ".analysis", ".report"),
-            *(".metrics", ".stats", ".exchange"),
+            *(".metrics", ".stats", ".exchange", ".plot", ".serve"),
         ),
     ),
     # Beyond the table: what an extra brings may be missing, so nothing outside training loads it on import.
     Rule("", eager=OPTIONAL, exempt=("models", "record", "train", "integrations")),
-    # Plotting is the report's; it costs most of a second, and a font cache on the first day.
-    Rule("", eager=("matplotlib",), exempt=("report",)),
+    # Plotting is the report's and the plots'; it costs most of a second, and a font cache on the first day.
+    Rule("", eager=("matplotlib",), exempt=("report", "plot")),
 )
 
 # Modules of the table that later work brings. A rule binds its module as soon as it is there.

@@ -8,6 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dissensus import plot
+    from dissensus.analysis.results import load_results
     from dissensus.curves import Curves
     from dissensus.data.agreement import annotation_entropy
     from dissensus.data.annotations import AnnotatedDataset, Example
@@ -29,8 +31,10 @@ __all__ = [
     "annotation_entropy",
     "aulc",
     "load_curves",
+    "load_results",
     "open_curves",
     "partial_spearman",
+    "plot",
     "spearman",
 ]
 
@@ -43,6 +47,7 @@ _MODULES = {
     "annotation_entropy": "data.agreement",
     "aulc": "metrics.aulc",
     "load_curves": "open",
+    "load_results": "analysis.results",
     "open_curves": "open",
     "partial_spearman": "stats.partial",
     "spearman": "stats.correlation",
@@ -50,6 +55,8 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "plot":  # the module: matplotlib comes with it
+        return import_module(f"{__name__}.plot")
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
@@ -13,12 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dissensus.data.annotations import NO_GOLD
-from dissensus.errors import StoreError
+from dissensus.display import cut, html_grid, html_table, one_line
+from dissensus.errors import DataError, StoreError
+from dissensus.wording import number
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pandas
+
 FloatArray = NDArray[np.float64]
+
+MANY = 20_000
+"""Ids among which near ones are looked for at most; more would take seconds."""
 
 
 class CurveSource(Protocol):
@@ -35,7 +43,64 @@ class CurveSource(Protocol):
         """The curves of the examples from place `begin` to before `end`; called in several threads."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
+class ExampleCurve:
+    """One example's curve and what is known of it: what `curves["its id"]` gives.
+
+    Attributes:
+        id: of the example.
+        text: field name -> text; empty where no text is stored.
+        labels: label names, length K.
+        gold: name of the gold label; None where there is none.
+        votes: label -> annotators who chose it.
+        regime: 'held_out' or 'trained_on'.
+        steps: optimiser steps of the tracking points, shape (T,).
+        progress: the same in [0, 1], shape (T,).
+        losses: loss on the gold label, nats, shape (T,); NaN without a gold label.
+        log_probs: natural-log probabilities of the labels, shape (T, K); NaN for a label that was not scored.
+    """
+
+    id: str
+    text: Mapping[str, str]
+    labels: tuple[str, ...]
+    gold: str | None
+    votes: Mapping[str, float]
+    regime: str
+    steps: NDArray[np.int64]
+    progress: FloatArray
+    losses: FloatArray
+    log_probs: NDArray[np.float32]
+
+    @property
+    def votes_words(self) -> str:
+        """'45 neutral, 55 entailment', or 'no annotations'."""
+        chosen = {label: count for label, count in self.votes.items() if count}
+        return ", ".join(f"{count:g} {label}" for label, count in chosen.items()) or "no annotations"
+
+    def __repr__(self) -> str:
+        ends = " to ".join(number(loss) for loss in self.losses[[0, -1]]) if len(self.losses) else "none"
+        fields = (
+            ("gold", self.gold),
+            ("votes", self.votes_words),
+            ("regime", self.regime),
+            ("loss", f"{ends} nats"),
+        )
+        return one_line("ExampleCurve", (("id", self.id), *fields))
+
+    def _repr_html_(self) -> str:
+        facts = (("gold", self.gold or "none"), ("votes", self.votes_words), ("regime", self.regime))
+        about = html_table(self.id, ((name, cut(text, 300)) for name, text in (*self.text.items(), *facts)))
+        rows = (
+            (str(step), number(loss), *(number(share, 3) for share in shares))
+            for step, loss, shares in zip(
+                self.steps.tolist(), self.losses.tolist(), np.exp(self.log_probs).tolist(), strict=True
+            )
+        )
+        columns = ("step", "gold-label loss (nats)", *(f"p({label})" for label in self.labels))
+        return about + html_grid("", columns, rows)
+
+
+@dataclass(frozen=True, repr=False)
 class Curves:
     """Log-probabilities of n tracked examples over K labels at T tracking points.
 
@@ -99,6 +164,83 @@ class Curves:
         save_page = pkgutil.resolve_name("dissensus.report.recording:save_page")  # it stands above: by name
         return cast("Path", save_page(self, path, quotes=quotes))
 
+    def __contains__(self, example_id: object) -> bool:
+        return isinstance(example_id, str) and example_id in self._places
+
+    def __iter__(self) -> Iterator[ExampleCurve]:
+        return map(self._example, range(len(self)))
+
+    def __getitem__(self, example_id: str) -> ExampleCurve:
+        if example_id in self:
+            return self._example(self._places[example_id])
+        if not isinstance(example_id, str):
+            raise DataError(
+                f"curves[{example_id!r}]: expected an example's id, a text such as "
+                f"{cut(repr(self.ids[0])) if self.ids else 'nothing (there are no examples)'}; "
+                "places are read by curves.read(begin, end), a selection by curves.subset(mask)"
+            )
+        near = difflib.get_close_matches(example_id, self.ids[:MANY], n=3, cutoff=0.5) or self.ids[:3]
+        listed = ", ".join(repr(cut(one)) for one in near) or "none"
+        raise DataError(
+            f"no example has the id {cut(example_id)!r}; the nearest of {len(self)} ids: {listed}"
+        )
+
+    @cached_property
+    def _places(self) -> Mapping[str, int]:
+        return {example_id: place for place, example_id in enumerate(self.ids)}
+
+    def _example(self, place: int) -> ExampleCurve:
+        one = self.read(place, place + 1)
+        gold = int(self.gold[place])
+        return ExampleCurve(
+            id=self.ids[place],
+            text=self.text[place] if self.text else {},
+            labels=self.labels,
+            gold=None if gold == NO_GOLD else self.labels[gold],
+            votes=dict(zip(self.labels, self.counts[place].tolist(), strict=True)),
+            regime=str(self.regime[place]),
+            steps=self.steps,
+            progress=self.progress,
+            losses=one.losses[0],
+            log_probs=one.log_probs[0],
+        )
+
+    def __repr__(self) -> str:
+        return f"Curves({'; '.join(words for _, words in self._summary())})"
+
+    def _repr_html_(self) -> str:
+        further = (
+            ("covariates", ", ".join(self.covariates)),
+            ("text fields", ", ".join(self.text[0]) if self.text else ""),
+            ("further values", ", ".join(self.values)),
+        )
+        return html_table(
+            "Curves", (*self._summary(), *((n, cut(words, 300)) for n, words in further if words))
+        )
+
+    def _summary(self) -> tuple[tuple[str, str], ...]:
+        """(name, words) of what is shown of them, from the first and the last point alone."""
+        points = len(self.steps)
+        steps = f" (steps {self.steps[0]} to {self.steps[-1]} of {self.total_steps})" if points else ""
+        regimes = ", ".join(sorted(set(self.regime.tolist()))) or "none"
+        annotated = int((self.counts.sum(axis=1) > 0).sum())
+        ends = [_known_mean(self.read_points([at]).losses) for at in (0, -1)] if points and len(self) else []
+        return (
+            ("examples", f"{len(self)} examples x {points} tracking points{steps}"),
+            ("labels", cut(f"{len(self.labels)} labels: {', '.join(self.labels)}", 120)),
+            ("regime", regimes),
+            ("annotations", f"annotators' labels on {annotated}"),
+            ("mean loss", f"mean gold-label loss {' to '.join(map(number, ends)) or 'undefined'} nats"),
+        )
+
+    def to_pandas(self, *, text: bool = False, noise_floor: float = 0.1) -> pandas.DataFrame:
+        """One row per example: gold, votes, entropy, metrics, covariates, with `text` its text fields, too.
+
+        `dissensus.exchange.to_pandas` says what the columns are; it needs pandas (the extra `exchange`).
+        """
+        to_pandas = pkgutil.resolve_name("dissensus.exchange.frames:to_pandas")  # it stands above: by name
+        return cast("pandas.DataFrame", to_pandas(self, text=text, noise_floor=noise_floor))
+
     def on(self, gold: NDArray[np.int64]) -> Curves:
         """The same with other gold labels, shape (n,)."""
         return replace(self, gold=gold)
@@ -123,6 +265,15 @@ class Curves:
             covariates={name: column[rows] for name, column in self.covariates.items()},
             text=self.text[rows],
             values={name: column[rows] for name, column in self.values.items()},
+        )
+
+    def read_points(self, points: list[int]) -> Curves:
+        """The curves at some tracking points alone, named by place (-1: the last)."""
+        return replace(
+            self,
+            steps=self.steps[points],
+            log_probs=self.log_probs[:, points],
+            values={name: values[:, points] for name, values in self.values.items()},
         )
 
     @property
@@ -186,3 +337,9 @@ class Curves:
             provenance=self.provenance,
             values={name: v[index] for name, v in self.values.items()},
         )
+
+
+def _known_mean(values: FloatArray) -> float:
+    """Mean of the finite ones; NaN where there is none."""
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if finite.size else float("nan")

@@ -18,6 +18,7 @@ import pytest
 from dissensus.curves import Curves
 from dissensus.errors import DataError, MissingDependencyError
 from dissensus.exchange import example_table, to_datasets, to_pandas, to_polars, to_xarray
+from synthetic_curves import curves_of
 
 NAN = math.nan
 
@@ -151,3 +152,14 @@ def test_none_of_the_libraries_is_loaded_before_it_is_needed() -> None:
     code = f"import dissensus.exchange, sys; print([m for m in {heavy!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_texts_are_columns_where_they_are_asked_for() -> None:
+    curves = curves_of(9)
+    table = example_table(curves, text=True)
+    assert table["hypothesis"].to_pylist() == [text["hypothesis"] for text in curves.text]
+    assert table.column_names[: -len(curves.text[0])] == example_table(curves).column_names
+    with pytest.raises(DataError, match=r"a text field is named 'gold'.*rename it in the data"):
+        example_table(replace(curves, text=tuple({"gold": "x"} for _ in curves.ids)), text=True)
+    with pytest.raises(DataError, match="no text is stored"):
+        example_table(replace(curves, text=()), text=True)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dissensus.curves import Curves
+from dissensus.display import ShortRepr
 from dissensus.errors import SpecError
 from dissensus.store import StoredCurves
 from dissensus.store.files import ROW_GROUP
@@ -24,8 +25,8 @@ PLACEHOLDERS = frozenset((*_WORDS, *_SIGNS))
 """Texts that stand for no text, spaces and case aside: examples that have one have nothing in common."""
 
 
-@dataclass(frozen=True)
-class Clusters:
+@dataclass(frozen=True, repr=False)
+class Clusters(ShortRepr):
     """The clusters among n examples.
 
     Attributes:

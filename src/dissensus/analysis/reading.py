@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -43,7 +43,7 @@ SIDES = (BACKED, REJECTED)
 BoolArray = NDArray[np.bool_]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class CellReading:
     """One completed cell of n examples at T tracking points, as the study's analysis reads it.
 
@@ -73,6 +73,9 @@ class CellReading:
 
     def __len__(self) -> int:
         return len(self.stored)
+
+    def __repr__(self) -> str:
+        return f"CellReading({self.name}: {len(self)} examples x {len(self.steps)} tracking points)"
 
     @cached_property
     def name(self) -> str:
@@ -170,13 +173,7 @@ class CellReading:
     def _at(self, place: int) -> CurveSource:
         """The curves at one tracking point alone, on the gold label."""
         if isinstance(self.stored, Curves):
-            one = slice(place, place + 1)
-            return replace(
-                self.curves,
-                steps=self.steps[one],
-                log_probs=self.curves.log_probs[:, one],
-                values={name: values[:, one] for name, values in self.curves.values.items()},
-            )
+            return self.curves.read_points([place])
         return _OnGold(self.stored.at([place]), self.gold)
 
     @property

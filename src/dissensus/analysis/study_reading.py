@@ -18,6 +18,7 @@ from dissensus.analysis.reading import CellReading
 from dissensus.config import RunSpec, StudySpec
 from dissensus.curves import Curves
 from dissensus.data.noise import NoisyLabels, load_noise
+from dissensus.display import html_grid
 from dissensus.errors import DissensusError, StoreError
 from dissensus.store import StoredCurves, open_curves
 from dissensus.study.folder import StudyFolder
@@ -28,7 +29,7 @@ KEPT = 2**28
 """Bytes of curves that a command which reads cells twice (first for tables, then for the page) keeps in between."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class StudyReading:
     """A study and the readings of those of its cells that are complete: what verdicts and tables are made from.
 
@@ -41,6 +42,23 @@ class StudyReading:
     study: StudySpec
     cells: tuple[CellReading, ...]
     planned: int
+
+    def __repr__(self) -> str:
+        conditions = len(self.conditions())
+        return f"StudyReading({self.study.name}: {len(self.cells)} of {self.planned} cells, {conditions} conditions)"
+
+    def _repr_html_(self) -> str:
+        rows = (
+            (
+                name,
+                ", ".join(str(cell.spec.seed) for cell in cells),
+                str(len(cells[0])),
+                str(len(cells[0].steps)),
+            )
+            for name, cells in self.conditions().items()
+        )
+        columns = ("condition", "seeds", "examples", "tracking points")
+        return html_grid(f"{self.study.name}: {len(self.cells)} of {self.planned} cells", columns, rows)
 
     @cached_property
     def own(self) -> tuple[CellReading, ...]:

@@ -39,6 +39,7 @@ from dissensus.analysis.measures.tables import EVERY_TABLE, MeasureTables, table
 from dissensus.analysis.rows import SummaryRow, rows_of
 from dissensus.analysis.study_reading import StudyReader
 from dissensus.config import StudySpec
+from dissensus.display import ShortRepr
 from dissensus.errors import DissensusError, StoreError
 from dissensus.files import file_sha256, write_atomic
 from dissensus.study.folder import StudyFolder
@@ -50,8 +51,8 @@ TABLES = ("examples", "cells", "conditions", "groups", "missing")
 MISSING_SCHEMA = pa.schema([(c, pa.string()) for c in ("cell", "condition", "state", "error")])
 
 
-@dataclass(frozen=True)
-class Analysis:
+@dataclass(frozen=True, repr=False)
+class Analysis(ShortRepr):
     """The tables of one study.
 
     Attributes:

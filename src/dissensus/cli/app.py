@@ -19,6 +19,7 @@ from dissensus.cli import (
     models,
     queue,
     rates,
+    serve,
     settling,
     status,
     studies,
@@ -83,6 +84,7 @@ app.command()(triage.triage)
 app.command()(queue.queue)
 app.command()(merge.merge)
 app.command()(settling.settling)
+app.command()(serve.serve)
 app.add_typer(studies.app, name="studies", help="Built-in studies: list, show.")
 app.add_typer(data.app, name="data", help="Data sets: list, show, fetch, check.")
 app.add_typer(models.app, name="models", help="Models with a short name: list, fetch.")

@@ -39,6 +39,7 @@ Only = Annotated[
 Plan = Annotated[
     bool, typer.Option("--plan", help="Say what is left to do and how long it will take; run nothing.")
 ]
+OpenPage = Annotated[bool, typer.Option("--open", help="Open the page in the browser.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 DataDir = Annotated[
     Path | None,

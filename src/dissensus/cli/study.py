@@ -21,6 +21,7 @@ from dissensus.cli.options import (
     Fuse,
     Json,
     Only,
+    OpenPage,
     Plan,
     QuotesOption,
     Retries,
@@ -32,7 +33,7 @@ from dissensus.cli.options import (
 )
 from dissensus.cli.output import emit_json, next_step, note, say
 from dissensus.cli.summary import print_cell_notes, summary
-from dissensus.errors import DissensusError
+from dissensus.errors import DissensusError, SpecError
 
 if TYPE_CHECKING:
     from dissensus.analysis.rows import SummaryRow
@@ -179,7 +180,14 @@ def analyze(folder: Folder, as_json: Json = False) -> None:
 def report(
     folder: StudyOrStore,
     quotes: QuotesOption = None,
-    show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    show: OpenPage = False,
+    figures: Annotated[
+        bool,
+        typer.Option(
+            "--figures",
+            help="For a paper: figures (PDF, SVG), their data, a LaTeX table, BibTeX, in DIR/figures.",
+        ),
+    ] = False,
 ) -> None:
     """Write the report of a study, or of a single recording.
 
@@ -193,6 +201,8 @@ def report(
 
     chosen = read_quotes(quotes) if quotes is not None else None
     recording = is_store(Path(folder))
+    if recording and figures:
+        raise SpecError(f"--figures draws a study; {folder} is a single recording: see dissensus.plot")
     if recording:
         page = write_recording(Path(folder), quotes=chosen)
         _say_page(page, kept_quotes(Path(folder)))
@@ -200,6 +210,16 @@ def report(
         with study_folder(folder) as local:
             page = write_report(local, quotes=chosen)
             _say_page(page, kept_quotes(local))
+            if figures:
+                from dissensus.plot.files import write_figures
+
+                written = write_figures(local)
+                say(
+                    f"figures: {len(written.names)} files in {written.folder}, of {written.conditions} conditions"
+                )
+                say(
+                    "  conditions.tex is the table for LaTeX, references.bib what to cite beside the data sets"
+                )
     if show and typer.launch(str(page)) != 0:
         note(f"note: no browser could be started; open {page} yourself")
     next_step(f"open {page} in a browser", ("triage" if recording else "queue", folder))

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from dissensus.data.conversations import Messages, chat_of, messages_of, read_aloud
 from dissensus.data.notes import AS_MANY, tie_notes
 from dissensus.data.spelling import alike
+from dissensus.display import cut, html_table
 from dissensus.errors import DataError
 
 NO_GOLD = -1
@@ -61,7 +62,7 @@ class Example:
         return "\x1f".join(" ".join(value.split()).casefold() for value in self.text.values())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AnnotatedDataset:
     """A validated, ordered collection of examples over one set of labels.
 
@@ -106,6 +107,23 @@ class AnnotatedDataset:
 
     def __len__(self) -> int:
         return len(self.examples)
+
+    def __repr__(self) -> str:
+        return f"AnnotatedDataset({'; '.join(words for _, words in self._summary())})"
+
+    def _repr_html_(self) -> str:
+        return html_table(f"AnnotatedDataset {self.name}", self._summary()[1:])
+
+    def _summary(self) -> tuple[tuple[str, str], ...]:
+        """(name, words) of what is shown of it."""
+        answers = sum(sum(example.counts) for example in self.examples)
+        return (
+            ("name", cut(self.name)),
+            ("examples", f"{len(self)} examples"),
+            ("text fields", cut(f"text: {', '.join(self.fields)}", 120)),
+            ("labels", cut(f"{len(self.labels)} labels: {', '.join(self.labels)}", 120)),
+            ("annotations", f"{answers / len(self):.4g} annotations per example"),
+        )
 
     def __iter__(self) -> Iterator[Example]:
         return iter(self.examples)

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from dissensus.data.annotations import NO_GOLD
+from dissensus.display import ShortRepr
 from dissensus.errors import DataError, SpecError
 from dissensus.files import write_atomic
 from dissensus.wording import first_line
@@ -20,8 +21,8 @@ from dissensus.wording import first_line
 _COLUMNS = ("id", "gold", "label", "flipped")
 
 
-@dataclass(frozen=True)
-class NoisyLabels:
+@dataclass(frozen=True, repr=False)
+class NoisyLabels(ShortRepr):
     """Gold labels of which some were flipped.
 
     Attributes:

@@ -18,6 +18,7 @@ from dissensus.data.sources.reading import Record
 from dissensus.data.sources.table import TableSource, build
 from dissensus.data.sources.tabular import Table, read_table
 from dissensus.data.spelling import match_ids
+from dissensus.display import ShortRepr
 from dissensus.errors import DataError
 from dissensus.exchange.imported import NO_TEXT
 
@@ -25,8 +26,8 @@ _FEWEST_COMPARED = 6
 """Gold labels that are compared at least before an order of labels is called wrong."""
 
 
-@dataclass(frozen=True)
-class Answers:
+@dataclass(frozen=True, repr=False)
+class Answers(ShortRepr):
     """The annotators' answers to n examples.
 
     Attributes:

@@ -21,22 +21,23 @@ if TYPE_CHECKING:
     import polars
 
 
-def example_table(curves: Curves, *, noise_floor: float = 0.1) -> pa.Table:
+def example_table(curves: Curves, *, text: bool = False, noise_floor: float = 0.1) -> pa.Table:
     """All that is known of each example, one row each, in the order of the curves.
 
     Columns: id; gold (a label's name, null without one); count_LABEL for each label (annotators who chose it);
     entropy (bits); regime; aulc, aulc_soft, initial_loss, final_loss, delta, rise (nats); slope (nats per unit
     of training); unlearned (null where that is not defined, and for all where the model learned nothing; see
     `learning_of`); confidence, variability, correctness (shares);
-    margin_mean, margin_final (nats); forgetting_events; then the covariates. The metrics' own docstrings define them.
-    Undefined numbers are NaN.
+    margin_mean, margin_final (nats); forgetting_events; then the covariates, and with `text` each text field. The
+    metrics' own docstrings define them. Undefined numbers are NaN.
 
     Args:
         curves: n examples at T tracking points.
+        text: with a column for each text field, under its name; null where an example lacks the field.
         noise_floor: the smallest rise that counts as un-learning, nats.
 
     Raises:
-        DataError: a covariate has the name of one of the columns.
+        DataError: a covariate or a text field has the name of one of the columns, or no text is stored.
         SpecError: the noise floor is negative or not a number.
     """
     metrics = example_metrics(curves, noise_floor=noise_floor)
@@ -63,15 +64,30 @@ def example_table(curves: Curves, *, noise_floor: float = 0.1) -> pa.Table:
         "margin_final": pa.array(edge.final),
         "forgetting_events": pa.array(metrics.forgetting.events),
     }
-    clashing = sorted(columns.keys() & curves.covariates.keys())
+    columns = _joined(
+        columns, {name: pa.array(column) for name, column in curves.covariates.items()}, "covariate"
+    )
+    return pa.table(_joined(columns, _text_columns(curves), "text field") if text else columns)
+
+
+def _text_columns(curves: Curves) -> dict[str, pa.Array]:
+    if len(curves) and not curves.text:
+        raise DataError("no text is stored with these curves; leave `text` out")
+    fields = dict.fromkeys(name for fields in curves.text for name in fields)
+    return {name: pa.array([fields.get(name) for fields in curves.text], type=pa.string()) for name in fields}
+
+
+def _joined(columns: dict[str, pa.Array], further: dict[str, pa.Array], kind: str) -> dict[str, pa.Array]:
+    clashing = sorted(columns.keys() & further.keys())
     if clashing:
         raise DataError(
-            f"a covariate is named {clashing[0]!r}, a column that every such table has; rename it in `covariates`"
+            f"a {kind} is named {clashing[0]!r}, a column that every such table has; rename it"
+            + (" in `covariates`" if kind == "covariate" else " in the data")
         )
-    return pa.table({**columns, **{name: pa.array(column) for name, column in curves.covariates.items()}})
+    return {**columns, **further}
 
 
-def to_pandas(curves: Curves, *, noise_floor: float = 0.1) -> pandas.DataFrame:
+def to_pandas(curves: Curves, *, text: bool = False, noise_floor: float = 0.1) -> pandas.DataFrame:
     """`example_table` as a pandas DataFrame; `unlearned` has pandas' nullable `boolean` type.
 
     Raises:
@@ -82,10 +98,10 @@ def to_pandas(curves: Curves, *, noise_floor: float = 0.1) -> pandas.DataFrame:
     except ImportError:
         raise MissingDependencyError("pandas", "exchange", "a pandas table") from None
     nullable = {pa.bool_(): pandas.BooleanDtype()}
-    return example_table(curves, noise_floor=noise_floor).to_pandas(types_mapper=nullable.get)
+    return example_table(curves, text=text, noise_floor=noise_floor).to_pandas(types_mapper=nullable.get)
 
 
-def to_polars(curves: Curves, *, noise_floor: float = 0.1) -> polars.DataFrame:
+def to_polars(curves: Curves, *, text: bool = False, noise_floor: float = 0.1) -> polars.DataFrame:
     """`example_table` as a polars DataFrame; undefined numbers stay NaN, `unlearned` is null where not defined.
 
     Raises:
@@ -95,10 +111,10 @@ def to_polars(curves: Curves, *, noise_floor: float = 0.1) -> polars.DataFrame:
         import polars
     except ImportError:
         raise MissingDependencyError("polars", "exchange", "a polars table") from None
-    return polars.DataFrame(example_table(curves, noise_floor=noise_floor))
+    return polars.DataFrame(example_table(curves, text=text, noise_floor=noise_floor))
 
 
-def to_datasets(curves: Curves, *, noise_floor: float = 0.1) -> datasets.Dataset:
+def to_datasets(curves: Curves, *, text: bool = False, noise_floor: float = 0.1) -> datasets.Dataset:
     """`example_table` as a `datasets.Dataset`, in memory.
 
     Raises:
@@ -108,7 +124,7 @@ def to_datasets(curves: Curves, *, noise_floor: float = 0.1) -> datasets.Dataset
         import datasets
     except ImportError:
         raise MissingDependencyError("datasets", "exchange", "a `datasets` data set") from None
-    table = example_table(curves, noise_floor=noise_floor)
+    table = example_table(curves, text=text, noise_floor=noise_floor)
     return datasets.Dataset.from_dict(
         table.to_pydict(), features=datasets.Features.from_arrow_schema(table.schema)
     )

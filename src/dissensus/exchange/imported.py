@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dissensus.curves import Curves
 from dissensus.data.annotations import NO_GOLD, AnnotatedDataset, Example
+from dissensus.display import ShortRepr
 from dissensus.errors import StoreError
 from dissensus.files import atomic_folder
 from dissensus.store import CurvesWriter
@@ -16,8 +17,8 @@ NO_TEXT = {"text": ""}
 """What stands for an example's text where the tool kept none: a store's examples have a text field at least."""
 
 
-@dataclass(frozen=True)
-class Imported:
+@dataclass(frozen=True, repr=False)
+class Imported(ShortRepr):
     """What was read of another tool's files.
 
     Attributes:

@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dissensus.curves import Curves, CurveSource, FloatArray
+from dissensus.display import ShortRepr
 from dissensus.metrics.blocks import Block, by_blocks
 from dissensus.metrics.points import BoolArray, count_true, kept_points, row_dots
 
 
-@dataclass(frozen=True)
-class Cartography:
+@dataclass(frozen=True, repr=False)
+class Cartography(ShortRepr):
     """A data map of n examples. Every array has shape (n,); NaN where an example has no usable point.
 
     Attributes:

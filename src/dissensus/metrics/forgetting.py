@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from dissensus.curves import Curves, CurveSource, FloatArray
+from dissensus.display import ShortRepr
 from dissensus.metrics.blocks import Block, by_blocks
 from dissensus.metrics.points import BoolArray, close_gaps, count_true, kept_points
 
 
-@dataclass(frozen=True)
-class Forgetting:
+@dataclass(frozen=True, repr=False)
+class Forgetting(ShortRepr):
     """Forgetting of n examples. Every array has shape (n,).
 
     Attributes:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dissensus.curves import Curves, CurveSource, FloatArray
+from dissensus.display import ShortRepr
 from dissensus.errors import DataError
 from dissensus.metrics.blocks import by_blocks
 
@@ -15,8 +16,8 @@ LN_2 = 0.693
 """nats: the threshold of the paper's code, about the loss of an even guess between two labels."""
 
 
-@dataclass(frozen=True)
-class LearningTime:
+@dataclass(frozen=True, repr=False)
+class LearningTime(ShortRepr):
     """When n examples were learned. Arrays have shape (n,).
 
     Both are infinite for an example that never was below the threshold (it ranks last), and NaN for one without a

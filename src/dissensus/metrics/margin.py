@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dissensus.curves import Curves, CurveSource, FloatArray
+from dissensus.display import ShortRepr
 from dissensus.metrics.blocks import by_blocks
 from dissensus.metrics.points import IntArray, kept_points, recompute_gaps
 
@@ -21,8 +22,8 @@ def gold_margins(curves: Curves | CurveSource) -> FloatArray:
     return by_blocks(curves, lambda block: {"margins": block.margins})["margins"]
 
 
-@dataclass(frozen=True)
-class Margin:
+@dataclass(frozen=True, repr=False)
+class Margin(ShortRepr):
     """Margins of n examples, in nats. Both arrays have shape (n,); any sign; above 0: the gold label wins.
 
     Attributes:

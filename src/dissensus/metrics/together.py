@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dissensus.curves import Curves, CurveSource, FloatArray
+from dissensus.display import ShortRepr
 from dissensus.errors import SpecError
 from dissensus.metrics.aulc import Rule, block_aulc
 from dissensus.metrics.blocks import Block, by_blocks
@@ -23,8 +24,8 @@ Kernel = Callable[[Block, FloatArray], FloatArray]
 """From a block of b examples at T points, and the points' progress in [0, 1], to one value per example, shape (b,)."""
 
 
-@dataclass(frozen=True)
-class ExampleMetrics:
+@dataclass(frozen=True, repr=False)
+class ExampleMetrics(ShortRepr):
     """What a study's tables hold of n examples. Arrays have shape (n,); losses are in nats.
 
     Attributes:

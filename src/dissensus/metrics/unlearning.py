@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dissensus.curves import Curves, CurveSource, FloatArray
+from dissensus.display import ShortRepr
 from dissensus.errors import DataError, SpecError
 from dissensus.metrics.blocks import by_blocks
 from dissensus.metrics.points import (
@@ -24,8 +25,8 @@ from dissensus.metrics.points import (
 )
 
 
-@dataclass(frozen=True)
-class Unlearning:
+@dataclass(frozen=True, repr=False)
+class Unlearning(ShortRepr):
     """Un-learning of n examples. Every array has shape (n,).
 
     Attributes:

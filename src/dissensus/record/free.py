@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from dissensus.data.annotations import AnnotatedDataset
+from dissensus.display import one_line
 from dissensus.errors import DataError, SpecError, StoreError
 from dissensus.record.failures import Failures, OnError
 from dissensus.record.free_epoch import Epoch, Rows, SeenExamples, copied, device, log_softmax, processes
@@ -98,6 +99,7 @@ class FreeRecorder:
         if resume_at is not None and not 0 <= resume_at <= total_steps:
             raise SpecError(f"resume_at is {resume_at}; expected 0 to {total_steps}, the steps of the run")
         self.dataset, self.total_steps, self.steps_per_epoch = dataset, total_steps, steps_per_epoch
+        self._path = Path(path)
         self._row = {example_id: row for row, example_id in enumerate(dataset.ids)}
         self._ever = np.zeros(len(dataset), dtype=np.bool_)
         self._processes = processes()
@@ -135,6 +137,17 @@ class FreeRecorder:
                 )
             seen = self._begin(self._writer, facts, resume_at)
         self._open(self._point_of(self._taken), seen)
+
+    def __repr__(self) -> str:
+        return one_line(
+            "FreeRecorder",
+            (
+                ("store", str(self._path)),
+                ("examples", f"{len(self.dataset)} recorded"),
+                ("steps", f"{self._taken} of {self.total_steps} taken"),
+                ("state", "finished" if self._finished else "under way"),
+            ),
+        )
 
     @property
     def writer(self) -> CurvesWriter:

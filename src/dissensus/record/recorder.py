@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dissensus.data.annotations import AnnotatedDataset
+from dissensus.display import html_table, one_line
 from dissensus.errors import MissingDependencyError, SpecError, StoreError
 from dissensus.record.budget import Budget, Timing
 from dissensus.record.failures import Failures, OnError
@@ -130,6 +131,7 @@ class CurveRecorder:
             planned = TrackingPoints(total_steps, (0, total_steps))
         self._probe = probe_of(tracked, tokenizer)
         group, folder = process_group(), Path(path)
+        self._path = folder
         notices = Notices(quiet=quiet, first=group.first)
         self._failures = Failures(on_error, notices, folder, alone=group.world_size == 1)
         self._measurer = Measurer(
@@ -198,6 +200,24 @@ class CurveRecorder:
     def stopped(self) -> str | None:
         """Why the recording has stopped though training continues; None while it has not."""
         return self._failures.reason
+
+    def __repr__(self) -> str:
+        return one_line("CurveRecorder", self._summary())
+
+    def _repr_html_(self) -> str:
+        return html_table("CurveRecorder", self._summary())
+
+    def _summary(self) -> tuple[tuple[str, str], ...]:
+        """(name, words) of what is shown of it."""
+        state = "finished" if self._run.finished else "under way" if self.steps else "not begun"
+        return (
+            ("store", str(self._path)),
+            ("examples", f"{len(self._probe.dataset)} tracked"),
+            ("points", f"{len(self.steps)} of {len(self.points)} tracking points measured"),
+            ("total_steps", str(self.total_steps)),
+            ("state", f"stopped: {self.stopped}" if self.stopped is not None else state),
+            ("spent", f"{self.seconds:.1f} s in tracking passes"),
+        )
 
     def __enter__(self) -> CurveRecorder:
         return self

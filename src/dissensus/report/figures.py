@@ -200,10 +200,12 @@ def save_joint(
     legend: bool = False,
     endings: Sequence[str] = (".svg", ".png"),
     one_scale: bool = False,
+    label_all: bool = False,
 ) -> None:
     """All panels in one figure, written to `path` with these endings; `legend` names the groups.
 
-    Inner panels have no numbers at their axes: panels that do not set the same limits themselves need `one_scale`.
+    Inner panels have no numbers at their axes, unless `label_all`: panels that do not set the same limits themselves
+    need `one_scale`.
     """
     if not panels:
         return
@@ -218,12 +220,14 @@ def save_joint(
         for axes, panel in zip(grid.flat, panels, strict=False):
             panel.draw(axes)
             axes.set_title("\n".join(fill(line, 48) for line in panel.title.splitlines()))
-            axes.label_outer()
+            if not label_all:
+                axes.label_outer()
         drawn = grid.flat[: len(panels)]
         for axis in ("xlim", "ylim") if one_scale else ():
             ends = np.array([getattr(axes, f"get_{axis}")() for axes in drawn])
-            for axes in drawn:
-                axes.set(**{axis: (ends[:, 0].min(), ends[:, 1].max())})
+            low, high = ends.min(), ends.max()
+            for axes, (first, last) in zip(drawn, ends, strict=True):
+                axes.set(**{axis: (low, high) if first <= last else (high, low)})
         if legend:
             handles = [
                 Line2D([], [], color=COLOURS[g], linestyle=DASHES[g], linewidth=1.7, label=g) for g in GROUPS
@@ -238,7 +242,7 @@ def save_joint(
             buffer = io.BytesIO()
             dpi, metadata = SAVED[ending]
             figure.savefig(buffer, format=ending[1:], dpi=dpi, metadata=metadata)
-            write_atomic(path.with_suffix(ending), buffer.getvalue())
+            write_atomic(path.with_name(path.name + ending), buffer.getvalue())
 
 
 def _spread(values: Sequence[float], gap: float) -> list[float]:

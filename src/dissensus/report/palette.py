@@ -11,12 +11,21 @@ INK, SOFT, GRID, POINT = "#1c2127", "#5b6570", "#e3e6ea", "#6b7785"
 # With label noise: what was flipped, and the settled examples that were not.
 COLOURS |= {"flipped": INK, "plain": COLOURS["settled"]}
 DASHES |= {"flipped": (0, (3, 1, 1, 1)), "plain": DASHES["settled"]}
+# Where nobody annotated: one group of all examples.
+COLOURS |= {"all": INK}
+DASHES |= {"all": "-"}
+MARKERS = {"contested": "^", "middle": "s", "settled": "o", "all": "o"}
+"""Group -> the mark of its examples, which repeats the colour's coding."""
+LABEL_COLOURS = ("#00795a", "#b0588a", "#a66f00", "#2b86b8")
+LABEL_DASHES: tuple[Any, ...] = ((0, (5, 1.6)), (0, (1, 1.6)), (0, (3, 1, 1, 1)), (0, (7, 3)))
+"""Labels of one example beside its gold label, which is drawn in ink: Okabe-Ito's other hues, darkened for white."""
 LINES = {
     "contested": "solid",
     "middle": "dotted",
     "settled": "dashed",
     "flipped": "dash-dotted",
     "plain": "dashed",
+    "all": "solid",
 }
 """Group -> how its line is drawn, in words; `DASHES` is what is drawn."""
 THEME = {
@@ -51,6 +60,7 @@ STYLE: Any = {
     "ytick.major.size": 0,
     "svg.hashsalt": "dissensus",
     "svg.fonttype": "none",
+    "pdf.fonttype": 42,  # fonts as TrueType: conferences refuse Type 3
     "text.parse_math": False,  # names of data sets and models are text, dollar signs included
     "path.simplify": True,
 }

@@ -98,11 +98,16 @@ def csv_text(tables: Iterable[PaperTable]) -> str:
 
 
 def latex_text(reading: PaperReading, tables: Sequence[PaperTable]) -> str:
+    """A LaTeX table each, below what stands above all; see `latex_file`."""
+    return latex_file(top_lines(reading), tables)
+
+
+def latex_file(top: Iterable[str], tables: Sequence[PaperTable]) -> str:
     """A LaTeX table each, to be read in by \\input, no wider than the text; needs the packages booktabs and graphicx.
 
     Names with letters beyond Latin and the signs of `escaped` need XeLaTeX or LuaLaTeX; the first line then says so.
     """
-    lines = [f"% {escaped(line)}" for line in top_lines(reading)]
+    lines = [f"% {escaped(line)}" for line in top]
     for table in tables:
         if not table.rows:
             lines += ["", f"% {escaped(heading(table))}: {escaped(table.absent)}."]

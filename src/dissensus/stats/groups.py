@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dissensus.display import ShortRepr
 from dissensus.errors import SpecError
 from dissensus.stats.bootstrap import FloatArray
 from dissensus.stats.columns import numeric_columns
@@ -19,8 +20,8 @@ EQUAL = 1e-9
 """Bits: entropies less than this apart are equal, for the same counts in another order differ by rounding."""
 
 
-@dataclass(frozen=True)
-class GroupCurve:
+@dataclass(frozen=True, repr=False)
+class GroupCurve(ShortRepr):
     """Mean curve of one group.
 
     Attributes:

@@ -13,14 +13,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dissensus.curves import FloatArray
+from dissensus.display import ShortRepr
 from dissensus.errors import DataError, SpecError
 
 PRIOR = 0.5
 """Weight of each label before anybody answered (Jeffreys)."""
 
 
-@dataclass(frozen=True)
-class LabelBudget:
+@dataclass(frozen=True, repr=False)
+class LabelBudget(ShortRepr):
     """Labels spread over n items. Every array has shape (n,).
 
     Attributes:

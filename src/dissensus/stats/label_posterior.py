@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dissensus.curves import FloatArray
 from dissensus.data.annotations import NO_GOLD
+from dissensus.display import ShortRepr
 from dissensus.errors import DataError
 from dissensus.stats.label_budget import PRIOR
 
@@ -33,8 +34,8 @@ WEIGHTS = (0.05, 5.0)
 """Least and largest weight that is fitted."""
 
 
-@dataclass(frozen=True)
-class LabelPosterior:
+@dataclass(frozen=True, repr=False)
+class LabelPosterior(ShortRepr):
     """What n items' votes say. With p an item's unknown shares of all people, H their entropy and g its given label.
 
     Attributes:

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from dissensus.curves import FloatArray
 from dissensus.data.agreement import annotation_entropy
 from dissensus.data.annotations import AnnotatedDataset
+from dissensus.display import ShortRepr
 from dissensus.errors import StoreError
 from dissensus.store.files import EXAMPLE_COLUMNS, ROW_GROUP, write_parquet
 
 
-@dataclass(frozen=True)
-class ExampleColumns:
+@dataclass(frozen=True, repr=False)
+class ExampleColumns(ShortRepr):
     """n tracked examples as columns, for sets of millions: a data set has an object per example, this has none.
 
     Attributes:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from dissensus.display import ShortRepr
 from dissensus.errors import StoreError
 from dissensus.files import write_atomic
 from dissensus.wording import first_line
@@ -21,8 +22,8 @@ GRADIENT_NORMS = "gradient_norms.parquet"
 """Names of the files in a cell's folder."""
 
 
-@dataclass(frozen=True)
-class GroupGradients:
+@dataclass(frozen=True, repr=False)
+class GroupGradients(ShortRepr):
     """Mean gradients of G groups at T points, as their inner products.
 
     Attributes:
@@ -64,8 +65,8 @@ class GroupGradients:
         return np.asarray(np.clip(cosine, -1.0, 1.0), dtype=np.float64)
 
 
-@dataclass(frozen=True)
-class ExampleGradientNorms:
+@dataclass(frozen=True, repr=False)
+class ExampleGradientNorms(ShortRepr):
     """Norms of single examples' gradients.
 
     Attributes:

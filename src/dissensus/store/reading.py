@@ -65,6 +65,10 @@ class StoredCurves:
     def __len__(self) -> int:
         return self._examples.rows
 
+    def __repr__(self) -> str:
+        points = f"{len(self.steps)} tracking points"
+        return f"StoredCurves({self.folder}: {len(self)} examples x {points} x {len(self.labels)} labels)"
+
     @property
     def progress(self) -> FloatArray:
         """u = step / total steps, in [0, 1], shape (T,)."""

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from dissensus.display import ShortRepr
 from dissensus.errors import StoreError
 from dissensus.files import write_atomic
 from dissensus.wording import first_line
@@ -18,8 +19,8 @@ VALIDATION = "validation.parquet"
 """Name of the file in a cell's folder."""
 
 
-@dataclass(frozen=True)
-class ValidationScores:
+@dataclass(frozen=True, repr=False)
+class ValidationScores(ShortRepr):
     """What a model said of examples that were held back.
 
     Attributes:

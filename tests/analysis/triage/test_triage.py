@@ -133,6 +133,28 @@ def test_contested_items_are_contested_also_where_they_were_flipped() -> None:
     assert (found[~split & ~flipped] == "mislabelled").mean() < 0.02
 
 
+@pytest.mark.parametrize("informed", [True, False])
+def test_a_majority_of_the_votes_is_no_evidence_beside_them(informed: bool) -> None:
+    """Gold is the majority of five votes, as of an annotation tool: three to two is contested, four to one is not."""
+    curves, _ = learned_world(k=2, flips=0.0, n=900)
+    true = curves.gold
+    rng = np.random.default_rng(5)
+    agree = rng.beta(2.0, 0.7, len(curves))
+    asked = voted(curves, true, 5, agree)
+    if not informed:
+        asked = replace(asked, log_probs=rng.permutation(asked.log_probs))
+    rows = triage_curves(asked.on(asked.counts.argmax(axis=1)))
+    found = np.array([row.kind for row in rows])
+    votes = asked.counts.max(axis=1)
+    if not informed:
+        assert (found[votes == 3] == "contested").mean() > 0.6
+    assert (found[votes >= 4] == "contested").mean() < 0.05
+    assert not (found == "mislabelled").any()
+    divided = np.maximum(agree, 1 - agree) < 2 / 3
+    claimed = np.array([row.score for row in rows])[found == "contested"]
+    assert divided[found == "contested"].mean() == pytest.approx(claimed.mean(), abs=0.2)
+
+
 def test_votes_say_how_much_the_curves_may_say() -> None:
     curves, flipped = learned_world()
     true = np.where(flipped, (curves.gold - 1) % 3, curves.gold)

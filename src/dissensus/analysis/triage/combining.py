@@ -19,6 +19,10 @@ from dissensus.stats.label_posterior import LabelPosterior
 ALONE = 0.5
 """Weight of curves without votes. In full weight they are right about labels flipped at random, and too sure of labels
 that people really got wrong (docs/design/triage.md has both)."""
+AT_MOST = 5.0
+"""How much likelier curves may make one class than another where the label is the votes' own majority. So they put the
+doubtful in order; they do not overrule people, for curves did not find the labels that people got wrong
+(docs/design/triage.md)."""
 FEWEST = 50
 """Examples with `ENOUGH_VOTES` votes below which shares and weight are not fitted."""
 
@@ -44,6 +48,8 @@ def combine(
     enough: NDArray[np.bool_],
     curves: FloatArray | None,
     shares: FloatArray,
+    *,
+    own_majority: bool = False,
 ) -> Combined:
     """Combine the posterior of the votes with the factors of the curves.
 
@@ -53,28 +59,46 @@ def combine(
         enough: whether an example has `ENOUGH_VOTES` votes, shape (n,).
         curves: factors, shape (n, 3), as `evidence_factors` gives them; None where all curves are silent.
         shares: of the classes where too few examples have votes to fit them, shape (3,).
+        own_majority: the given label is the majority of these votes, and no evidence beside them. Most of them never
+            reject it, so that without votes its three cases are not as likely as of any label: their shares are then
+            the means of what the votes say, and the weight of the curves alone is fitted.
     """
-    votes = _table(voted) / _table(unvoted)
+    before = _table(unvoted)
+    own_majority = own_majority and bool(enough.any())
+    if own_majority:
+        shares = _table(voted)[enough].mean(axis=0)
+        before = np.broadcast_to(shares, before.shape)
+    votes = _table(voted) / before
     has_votes = _whole(votes)
     factors = np.full(votes.shape, np.nan) if curves is None else curves
     has_curves = _whole(factors)
+    if own_majority:
+        factors = np.maximum(factors / factors.max(axis=1, keepdims=True), 1 / AT_MOST)
     votes, factors = np.where(has_votes[:, None], votes, 1.0), np.where(has_curves[:, None], factors, 1.0)
     weight = ALONE
     telling = enough & has_votes
     if telling.sum() >= FEWEST:
-        shares, weight = _fitted(votes[telling], factors[telling], bool((telling & has_curves).any()))
+        with_curves = bool((telling & has_curves).any())
+        shares, weight = _fitted(
+            votes[telling], factors[telling], with_curves, shares if own_majority else None
+        )
     probabilities = _normalised(shares * factors**weight * votes)
     probabilities[~has_votes & ~has_curves] = np.nan
     return Combined(probabilities, shares, weight if has_curves.any() else float("nan"))
 
 
-def _fitted(votes: FloatArray, factors: FloatArray, with_curves: bool) -> tuple[FloatArray, float]:
-    """Shares and weight under which the votes are most likely."""
+def _fitted(
+    votes: FloatArray, factors: FloatArray, with_curves: bool, fixed: FloatArray | None
+) -> tuple[FloatArray, float]:
+    """Shares (unless they are fixed) and weight under which the votes are most likely."""
     from scipy import optimize  # here, because its import takes longer than the rest of `import dissensus`
 
     def unpacked(parameters: FloatArray) -> tuple[FloatArray, float]:
+        weight = float(np.clip(parameters[2], 0.0, 1.0)) if with_curves else 0.0
+        if fixed is not None:
+            return fixed, weight
         odds = np.exp(np.clip(np.append(parameters[:2], 0.0), -7, 7))
-        return odds / odds.sum(), float(np.clip(parameters[2], 0.0, 1.0)) if with_curves else 0.0
+        return odds / odds.sum(), weight
 
     def surprise(parameters: FloatArray) -> float:
         shares, weight = unpacked(parameters)

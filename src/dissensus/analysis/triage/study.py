@@ -120,7 +120,15 @@ def _of_regime(name: str, regime: str, parts: Sequence[_Recorded]) -> tuple[Tria
     curves = (
         evidence_factors(mean_over_runs([run.evidence.features for run in runs]), model) if runs else None
     )
-    together = combine(voted, unvoted, asked >= ENOUGH_VOTES, curves, np.array(model.shares))
+    enough = asked >= ENOUGH_VOTES
+    together = combine(
+        voted,
+        unvoted,
+        enough,
+        curves,
+        np.array(model.shares),
+        own_majority=np.array_equal(given[enough], counts[enough].argmax(axis=1)),
+    )
     votes = Votes(tuple(position), labels, counts, given, voted)
     silence = silences[-1] if silences and not runs else ""
     return decide(name, regime, votes, together.probabilities, tuple(runs), silence)

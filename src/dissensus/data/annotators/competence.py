@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 
 from dissensus.data.annotators.panel import FloatArray, Panel
+from dissensus.display import ShortRepr
 from dissensus.errors import MissingDependencyError
 
 
-@dataclass(frozen=True, eq=False)
-class Competence:
+@dataclass(frozen=True, eq=False, repr=False)
+class Competence(ShortRepr):
     """Two models' view of a panel.
 
     Attributes:

@@ -21,13 +21,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from dissensus.data.annotators.panel import FloatArray, IntArray, Panel
+from dissensus.display import ShortRepr
 
 _CLASSES = 4
 """Labels told apart, the most frequent ones; rarer ones are one class, so that the degrees of freedom stay few."""
 
 
-@dataclass(frozen=True, eq=False)
-class Information:
+@dataclass(frozen=True, eq=False, repr=False)
+class Information(ShortRepr):
     """Of each annotator, arrays of shape (annotators,).
 
     Attributes:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dissensus.data.annotators.panel import FloatArray, IntArray, Panel
+from dissensus.display import ShortRepr
 
 IDENTICAL = 0.98
 """Share of equal answers from which two annotators' answers are the same: people who share a view slip more often."""
@@ -16,8 +17,8 @@ LEAST_COMMON = 20
 """Items in common below which nothing is said of a pair."""
 
 
-@dataclass(frozen=True, eq=False)
-class Meetings:
+@dataclass(frozen=True, eq=False, repr=False)
+class Meetings(ShortRepr):
     """Pairs of annotators with enough items in common, arrays of shape (pairs,).
 
     Attributes:

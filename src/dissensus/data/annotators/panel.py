@@ -9,14 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dissensus.data.annotations import AnnotatedDataset
+from dissensus.display import ShortRepr
 from dissensus.errors import DataError
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 
-@dataclass(frozen=True, eq=False)
-class Panel:
+@dataclass(frozen=True, eq=False, repr=False)
+class Panel(ShortRepr):
     """Who answered what.
 
     Attributes:

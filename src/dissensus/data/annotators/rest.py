@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from dissensus.data.annotators.panel import FloatArray, IntArray, Panel
+from dissensus.display import ShortRepr
 
 _Z = 1.959963984540054
 
 
-@dataclass(frozen=True, eq=False)
-class AgreementWithRest:
+@dataclass(frozen=True, eq=False, repr=False)
+class AgreementWithRest(ShortRepr):
     """Each annotator beside the others, arrays of shape (annotators,) unless said.
 
     Attributes:
