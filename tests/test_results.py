@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +56,12 @@ def test_every_study_is_there() -> None:
 )
 def test_where_runs_end_comes_out_of_the_examples(ends: Path) -> None:
     examples = pq.read_table(ends.parents[1] / "examples.parquet")
+    curves = pyarrow.csv.read_csv(ends.parent / "curves.csv").to_pylist()
+    cells = {(point["setting"], point["run"]): point["cell"] for point in curves}
     for run in pyarrow.csv.read_csv(ends).to_pylist():
-        data, model, regime = run["setting"].split(".")
-        rows = examples.filter(pc.equal(examples["condition"], f"{data}.{model}.{run['method']}.{regime}"))
+        condition = re.sub(r"\.s\d+-[0-9a-f]+$", "", cells[run["setting"], run["run"]])
+        rows = examples.filter(pc.equal(examples["condition"], condition))
+        assert len(rows), condition
         values = {name: rows[name].to_numpy() for name in ("initial_loss", "final_loss", "gold_share")}
         group = np.array(rows["group"].to_pylist())
         contested, backed = group == "contested", (group == "settled") & (values["gold_share"] > 0.5)
