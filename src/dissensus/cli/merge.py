@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dissensus.cli.options import DataDir, Folder
+from dissensus.cli.options import DataDir, DatasetName, Folder
 from dissensus.cli.output import note, number, say, verbatim
 from dissensus.errors import SpecError
 
@@ -30,10 +30,7 @@ def merge(
             "--out", dir_okay=False, help="The joined table (JSONL); default: DIR/annotations.jsonl."
         ),
     ] = None,
-    dataset: Annotated[
-        str | None,
-        typer.Option("--dataset", metavar="NAME", help="Of a study with several data sets, this one."),
-    ] = None,
+    dataset: DatasetName = None,
     data_dir: DataDir = None,
 ) -> None:
     """Join new annotations to the old ones, by item and annotator.

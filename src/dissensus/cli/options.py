@@ -58,6 +58,10 @@ Workers = Annotated[
         help="Processes at a time; default: one per core, as far as memory goes, and one on a GPU.",
     ),
 ]
+DatasetName = Annotated[
+    str | None,
+    typer.Option("--dataset", metavar="NAME", help="Of a study with several data sets, this one."),
+]
 Fuse = Annotated[
     int | None,
     typer.Option(

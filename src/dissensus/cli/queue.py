@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dissensus.cli.options import Folder, Json
+from dissensus.cli.options import DatasetName, Folder, Json
 from dissensus.cli.output import emit_json, note, say, table, terminal_width, verbatim
 from dissensus.errors import SpecError
 
@@ -47,10 +47,7 @@ def queue(
             "rejected: most annotators reject the gold label; triage: votes and curves together speak against it.",
         ),
     ] = Criterion.ENTROPY,
-    dataset: Annotated[
-        str | None,
-        typer.Option("--dataset", metavar="NAME", help="Of a study with several data sets, this one."),
-    ] = None,
+    dataset: DatasetName = None,
     top: Annotated[
         int | None,
         typer.Option(
