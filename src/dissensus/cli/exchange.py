@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dissensus.cli.options import Json
-from dissensus.cli.output import emit_json, number, say
+from dissensus.cli.output import emit_json, next_step, number, say
 
 if TYPE_CHECKING:
     from dissensus.exchange import Imported
@@ -102,6 +102,7 @@ def _store(imported: Imported, out: Path, as_json: bool) -> None:
     say(f"mean annotation entropy:  {number(facts['entropy_mean'], 3)} bits, of {facts['entropy_known']}")
     say(f"rho(entropy, AULC):       {number(facts['rho'], 3)} (n = {facts['rho_n']})")
     say(f"open it in Python: dissensus.load_curves({str(folder)!r})")
+    next_step(("report", str(folder)), ("triage", str(folder)))
 
 
 def _facts(imported: Imported) -> dict[str, Any]:

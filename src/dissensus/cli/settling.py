@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dissensus.cli.options import Folders, Json
-from dissensus.cli.output import emit_json, interval, number, say, table
+from dissensus.cli.output import emit_json, interval, next_step, number, say, table
 from dissensus.errors import SpecError
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def settling(
         _show(one)
     done, planned = sum(len(one.cells) for one in readings), sum(one.planned for one in readings)
     say(f"from {done} of {planned} cells; tables: {place}; figure: {place}/settling.svg, .pdf, .png")
+    next_step(f"open {place / 'settling.svg'} in a browser")
 
 
 def _levels(text: str | None) -> tuple[float, ...]:

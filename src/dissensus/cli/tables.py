@@ -95,6 +95,7 @@ def tables(
     say(f"tables: {out / FILES[form]}")
     for words in paper_figures(reading, out):
         say(f"{out}/{words}")
+    next_step(f"open {out / FILES[form]}")
 
 
 def text_lines(
