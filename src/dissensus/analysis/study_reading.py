@@ -139,8 +139,18 @@ class StudyReader:
             raise StoreError(
                 f"{self.folder.path} has no completed cell. Run it first: dissensus run {self.folder.path}"
             )
-        cells = tuple(self._read(name, in_memory=True) for name in self.folder.done)
+        cells = tuple(self._kept_or_read(name) for name in self.folder.done)
         return StudyReading(self.folder.spec, cells, len(self.folder.planned))
+
+    def _kept_or_read(self, name: str) -> CellReading:
+        kept = self._kept.get(name)
+        if kept is None or not isinstance(kept.stored, Curves):
+            return self._read(name, in_memory=True)
+        try:
+            given = _given(self.folder.cell(name), kept.stored)
+        except DissensusError as problem:
+            raise StoreError(f"cell {name}: {problem}") from None
+        return kept if given is None else replace(kept, given=given)
 
     def _read(self, name: str, *, verify: bool = True, in_memory: bool = False) -> CellReading:
         """`in_memory`: whatever they take; then with the labels that a cell with label noise was trained on."""
