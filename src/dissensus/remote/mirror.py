@@ -33,6 +33,8 @@ BEFORE = (
 AFTER = ("status.json", "log.txt")
 """Small files that speak of the curves: they go after the manifest."""
 TRIES = 8
+MOST_TURNS = 200
+"""Attempts at a store that changes each time."""
 PAUSE = 0.2
 """Seconds before the second try; each further pause is that much longer."""
 
@@ -83,9 +85,11 @@ class Mirror:
         Raises:
             StoreError: the remote cannot be read, its manifest is damaged, or one of its files is missing or damaged.
         """
-        wrong = MANIFEST
-        for attempt in range(TRIES):
-            time.sleep(attempt * PAUSE)
+        wrong, tries = MANIFEST, 0
+        for turn in range(MOST_TURNS):
+            if tries == TRIES:
+                break
+            time.sleep((tries or min(turn, 1) / 4) * PAUSE)
             # In the writer's order turned round: a manifest that is read after the checkpoint is not behind it.
             current = self.remote.read(CURRENT) if checkpoint else None
             content = self.remote.read(MANIFEST)
@@ -105,6 +109,11 @@ class Mirror:
                 self._take_small(AFTER)
                 return True
             wrong = problem
+            # A file that is gone because somebody published meanwhile is no damage, and no try.
+            unchanged = self.remote.read(MANIFEST) == content and (
+                not checkpoint or self.remote.read(CURRENT) == current
+            )
+            tries += unchanged
         raise StoreError(
             f"{self.remote.shown}: {wrong} is missing there or damaged (not the checksum that it is listed "
             f"with), after {TRIES} tries; run that cell again, or publish it anew from a folder that has it whole"
